@@ -1,0 +1,88 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "base/err.h"
+
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+static int err_code(int code)
+{
+	return code > 0 ? code : EIO;
+}
+
+int err_set(struct err *e, enum err_domain domain, int code, const char *fmt, ...)
+{
+	va_list ap;
+
+	code = err_code(code);
+	if (!e)
+		return -code;
+	e->domain = domain;
+	e->code = code;
+	va_start(ap, fmt);
+	vsnprintf(e->text, sizeof e->text, fmt, ap);
+	va_end(ap);
+	return -code;
+}
+
+int err_sys(struct err *e, int code, const char *fmt, ...)
+{
+	va_list ap;
+	size_t n;
+
+	code = err_code(code);
+	if (!e)
+		return -code;
+	e->domain = ERR_SYSTEM;
+	e->code = code;
+	va_start(ap, fmt);
+	vsnprintf(e->text, sizeof e->text, fmt, ap);
+	va_end(ap);
+	n = strlen(e->text);
+	snprintf(e->text + n, sizeof e->text - n, ": %s", strerror(code));
+	return -code;
+}
+
+int err_wrap(struct err *e, const char *fmt, ...)
+{
+	char context[ERR_TEXT_MAX], old[ERR_TEXT_MAX];
+	va_list ap;
+	size_t n;
+
+	if (!e)
+		return -EIO;
+	va_start(ap, fmt);
+	vsnprintf(context, sizeof context, fmt, ap);
+	va_end(ap);
+	memcpy(old, e->text, sizeof old);
+	n = strlen(context);
+	memcpy(e->text, context, n + 1);
+	snprintf(e->text + n, sizeof e->text - n, ": %s", old);
+	return -err_code(e->code);
+}
+
+int err_append(struct err *e, const char *fmt, ...)
+{
+	va_list ap;
+	size_t n;
+
+	if (!e)
+		return -EIO;
+	n = strlen(e->text);
+	va_start(ap, fmt);
+	vsnprintf(e->text + n, sizeof e->text - n, fmt, ap);
+	va_end(ap);
+	return -err_code(e->code);
+}
+
+const char *err_domain_name(enum err_domain domain)
+{
+	static const char *const names[] = {
+		[ERR_NONE] = "none",         [ERR_SYSTEM] = "system", [ERR_CONFIG] = "config",
+		[ERR_PROTOCOL] = "protocol", [ERR_GUEST] = "guest",   [ERR_HYPERVISOR] = "hypervisor",
+		[ERR_LIMIT] = "limit",
+	};
+
+	return (unsigned)domain < sizeof names / sizeof names[0] ? names[domain] : "unknown";
+}

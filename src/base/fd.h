@@ -1,0 +1,41 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Descriptors and small files. Everything opens with O_CLOEXEC and retries EINTR. */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "base/cleanup.h"
+
+/* Read or write exactly n bytes. 0, negative errno; fd_read_full gives -ENODATA when the stream ends before n. */
+int fd_read_full(int fd, void *data, size_t n);
+int fd_write_full(int fd, const void *data, size_t n);
+
+int fd_set_nonblock(int fd, bool on);
+int fd_set_cloexec(int fd, bool on);
+
+/*
+ * Whole file at dirfd/path into a new NUL-terminated buffer (caller frees). max: the largest size accepted, in bytes;
+ * a larger file gives -EFBIG. ret_len may be NULL. Works for /proc and /sys files, whose size is not known.
+ */
+int file_read_at(int dirfd, const char *path, size_t max, char **ret_data, size_t *ret_len);
+int file_read(const char *path, size_t max, char **ret_data, size_t *ret_len);
+
+/* Write an existing file (sysfs, cgroup) in one write(2). */
+int file_write_at(int dirfd, const char *path, const char *data, size_t len);
+int file_write(const char *path, const char *text);
+
+/* Create or replace a file so that readers see the old or the new content, never a part. mode: permission bits. */
+int file_replace(const char *path, const void *data, size_t len, mode_t mode);
+
+/* mkdir -p. mode: for the directories that are made. */
+int dir_make(const char *path, mode_t mode);
+
+/* rm -rf without crossing mount points or following links. 0 also when path does not exist. */
+int dir_remove(const char *path);
+
+/* Monotonic time. */
+uint64_t clock_ms(void);
+uint64_t clock_us(void);

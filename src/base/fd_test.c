@@ -1,0 +1,75 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+#include <sys/stat.h>
+
+#include "base/fd.h"
+
+static void test_replace_and_read(void **state)
+{
+	char dir[] = "/tmp/caisson-fd-XXXXXX", path[64], *data;
+	size_t len;
+
+	assert_non_null(mkdtemp(dir));
+	snprintf(path, sizeof path, "%s/f", dir);
+	assert_int_equal(file_replace(path, "hello", 5, 0600), 0);
+	assert_int_equal(file_replace(path, "hello\0there", 11, 0600), 0);
+	assert_int_equal(file_read(path, 100, &data, &len), 0);
+	assert_int_equal(len, 11);
+	assert_memory_equal(data, "hello\0there", 12);
+	free(data);
+	assert_int_equal(file_read(path, 10, &data, &len), -EFBIG);
+	assert_int_equal(dir_remove(dir), 0);
+}
+
+static void test_remove_does_not_follow_links(void **state)
+{
+	char dir[] = "/tmp/caisson-rm-XXXXXX", keep[] = "/tmp/caisson-keep-XXXXXX", path[80];
+
+	assert_non_null(mkdtemp(dir));
+	assert_non_null(mkdtemp(keep));
+	snprintf(path, sizeof path, "%s/a/b/c", dir);
+	assert_int_equal(dir_make(path, 0700), 0);
+	snprintf(path, sizeof path, "%s/a/link", dir);
+	assert_int_equal(symlink(keep, path), 0);
+	snprintf(path, sizeof path, "%s/file", keep);
+	assert_int_equal(file_replace(path, "", 0, 0600), 0);
+	assert_int_equal(dir_remove(dir), 0);
+	assert_int_equal(access(path, F_OK), 0);
+	assert_int_equal(access(dir, F_OK), -1);
+	assert_int_equal(dir_remove(dir), 0);
+	assert_int_equal(dir_remove(keep), 0);
+}
+
+static void test_read_full(void **state)
+{
+	int p[2];
+	char b[4];
+
+	assert_int_equal(pipe(p), 0);
+	assert_int_equal(fd_write_full(p[1], "abc", 3), 0);
+	close(p[1]);
+	assert_int_equal(fd_read_full(p[0], b, 2), 0);
+	assert_int_equal(fd_read_full(p[0], b, 2), -ENODATA);
+	close(p[0]);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_replace_and_read),
+		cmocka_unit_test(test_remove_does_not_follow_links),
+		cmocka_unit_test(test_read_full),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,113 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "base/log.h"
+
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+static struct {
+	enum log_level level;
+	enum log_format format;
+	int fd;
+	const char *name;
+} sink = { .level = LOG_LEVEL_WARN, .format = LOG_FORMAT_TEXT, .fd = STDERR_FILENO, .name = "caisson" };
+
+static const char *const level_names[] = { "error", "warning", "info", "debug" };
+
+void log_set_level(enum log_level level)
+{
+	sink.level = level;
+}
+
+enum log_level log_get_level(void)
+{
+	return sink.level;
+}
+
+int log_level_parse(const char *name, enum log_level *ret_level)
+{
+	static const struct {
+		const char *name;
+		enum log_level level;
+	} table[] = {
+		{ "trace", LOG_LEVEL_DEBUG },  { "debug", LOG_LEVEL_DEBUG },   { "info", LOG_LEVEL_INFO },
+		{ "warn", LOG_LEVEL_WARN },    { "warning", LOG_LEVEL_WARN },  { "error", LOG_LEVEL_ERROR },
+		{ "fatal", LOG_LEVEL_ERROR },  { "critical", LOG_LEVEL_ERROR },
+	};
+
+	for (size_t i = 0; i < sizeof table / sizeof table[0]; i++)
+		if (!strcmp(name, table[i].name)) {
+			*ret_level = table[i].level;
+			return 0;
+		}
+	return -EINVAL;
+}
+
+void log_set_sink(int fd, enum log_format format, const char *name)
+{
+	sink.fd = fd;
+	sink.format = format;
+	sink.name = name;
+}
+
+/* JSON string body: quotes, backslashes and control characters escaped (RFC 8259 §7). Returns the length written. */
+static size_t escape_json(char *out, size_t size, const char *in)
+{
+	size_t n = 0;
+
+	for (; *in && n + 7 < size; in++) {
+		unsigned char c = (unsigned char)*in;
+
+		if (c == '"' || c == '\\') {
+			out[n++] = '\\';
+			out[n++] = (char)c;
+		} else if (c < 0x20) {
+			n += (size_t)snprintf(out + n, size - n, "\\u%04x", c);
+		} else {
+			out[n++] = (char)c;
+		}
+	}
+	out[n] = '\0';
+	return n;
+}
+
+void log_write(enum log_level level, const char *fmt, ...)
+{
+	char text[1536], line[4096];
+	int saved = errno, n;
+	va_list ap;
+
+	if (level > sink.level || sink.fd < 0)
+		return;
+	va_start(ap, fmt);
+	vsnprintf(text, sizeof text, fmt, ap);
+	va_end(ap);
+	if (sink.format == LOG_FORMAT_JSON) {
+		char escaped[3072], stamp[40];
+		struct timespec now;
+		struct tm tm;
+
+		clock_gettime(CLOCK_REALTIME, &now);
+		gmtime_r(&now.tv_sec, &tm);
+		strftime(stamp, sizeof stamp, "%Y-%m-%dT%H:%M:%S", &tm);
+		escape_json(escaped, sizeof escaped, text);
+		n = snprintf(line, sizeof line,
+			     "{\"time\":\"%s.%06ldZ\",\"level\":\"%s\",\"source\":\"%s\",\"msg\":\"%s\"}\n", stamp,
+			     now.tv_nsec / 1000, level_names[level], sink.name, escaped);
+	} else {
+		n = snprintf(line, sizeof line, "%s: %s%s%s\n", sink.name,
+			     level == LOG_LEVEL_INFO ? "" : level_names[level], level == LOG_LEVEL_INFO ? "" : ": ",
+			     text);
+	}
+	if (n > (int)sizeof line - 1) {
+		n = sizeof line - 1;
+		line[n - 1] = '\n';
+	}
+	if (write(sink.fd, line, (size_t)n) < 0) {
+		/* There is nowhere left to report that the log cannot be written. */
+	}
+	errno = saved;
+}

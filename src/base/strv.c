@@ -1,0 +1,239 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "base/strv.h"
+
+#include <ctype.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+bool str_endswith(const char *s, const char *suffix)
+{
+	size_t n = strlen(s), m = strlen(suffix);
+
+	return n >= m && !memcmp(s + n - m, suffix, m);
+}
+
+int str_to_u64(const char *s, int base, uint64_t *ret)
+{
+	unsigned long long v;
+	char *end;
+
+	if (!isdigit((unsigned char)s[0]))
+		return -EINVAL;
+	errno = 0;
+	v = strtoull(s, &end, base);
+	if (errno)
+		return -errno;
+	if (*end)
+		return -EINVAL;
+	*ret = v;
+	return 0;
+}
+
+char *str_printf(const char *fmt, ...)
+{
+	char *s;
+	va_list ap;
+	int n;
+
+	va_start(ap, fmt);
+	n = vasprintf(&s, fmt, ap);
+	va_end(ap);
+	return n < 0 ? NULL : s;
+}
+
+int buf_reserve(struct buf *b, size_t more)
+{
+	size_t want, size = b->size ? b->size : 64;
+	char *p;
+
+	if (__builtin_add_overflow(b->len, more, &want) || __builtin_add_overflow(want, 1, &want))
+		return -ENOMEM;
+	if (want <= b->size)
+		return 0;
+	while (size < want)
+		if (__builtin_mul_overflow(size, 2, &size))
+			return -ENOMEM;
+	p = realloc(b->data, size);
+	if (!p)
+		return -ENOMEM;
+	b->data = p;
+	b->size = size;
+	b->data[b->len] = '\0';
+	return 0;
+}
+
+int buf_append(struct buf *b, const void *data, size_t n)
+{
+	int r = buf_reserve(b, n);
+
+	if (r < 0)
+		return r;
+	if (n)
+		memcpy(b->data + b->len, data, n);
+	b->len += n;
+	b->data[b->len] = '\0';
+	return 0;
+}
+
+int buf_puts(struct buf *b, const char *s)
+{
+	return buf_append(b, s, strlen(s));
+}
+
+int buf_vprintf(struct buf *b, const char *fmt, va_list ap)
+{
+	va_list again;
+	int n, r;
+
+	va_copy(again, ap);
+	n = vsnprintf(NULL, 0, fmt, again);
+	va_end(again);
+	if (n < 0)
+		return -EINVAL;
+	r = buf_reserve(b, (size_t)n);
+	if (r < 0)
+		return r;
+	vsnprintf(b->data + b->len, (size_t)n + 1, fmt, ap);
+	b->len += (size_t)n;
+	return 0;
+}
+
+int buf_printf(struct buf *b, const char *fmt, ...)
+{
+	va_list ap;
+	int r;
+
+	va_start(ap, fmt);
+	r = buf_vprintf(b, fmt, ap);
+	va_end(ap);
+	return r;
+}
+
+void buf_consume(struct buf *b, size_t n)
+{
+	if (n > b->len)
+		n = b->len;
+	if (!n)
+		return;
+	memmove(b->data, b->data + n, b->len - n);
+	b->len -= n;
+	b->data[b->len] = '\0';
+}
+
+char *buf_take(struct buf *b)
+{
+	char *data;
+
+	if (buf_reserve(b, 0) < 0)
+		return NULL;
+	data = b->data;
+	*b = (struct buf){ 0 };
+	return data;
+}
+
+void buf_fini(struct buf *b)
+{
+	free(b->data);
+	*b = (struct buf){ 0 };
+}
+
+int strv_add_take(struct strv *s, char *item)
+{
+	char **v;
+
+	if (!item)
+		return -ENOMEM;
+	/* Room for the new item and the terminator, grown in steps of eight. */
+	if (s->len % 8 == 0) {
+		v = realloc(s->v, (s->len + 9) * sizeof *v);
+		if (!v) {
+			free(item);
+			return -ENOMEM;
+		}
+		s->v = v;
+	}
+	s->v[s->len++] = item;
+	s->v[s->len] = NULL;
+	return 0;
+}
+
+int strv_add(struct strv *s, const char *item)
+{
+	return strv_add_take(s, strdup(item));
+}
+
+int strv_addf(struct strv *s, const char *fmt, ...)
+{
+	char *item;
+	va_list ap;
+	int n;
+
+	va_start(ap, fmt);
+	n = vasprintf(&item, fmt, ap);
+	va_end(ap);
+	return strv_add_take(s, n < 0 ? NULL : item);
+}
+
+int strv_copy(struct strv *ret, char *const *items, size_t n)
+{
+	struct strv copy = { 0 };
+
+	for (size_t i = 0; i < n; i++)
+		if (strv_add(&copy, items[i]) < 0) {
+			strv_fini(&copy);
+			return -ENOMEM;
+		}
+	*ret = copy;
+	return 0;
+}
+
+bool strv_contains(const struct strv *s, const char *item)
+{
+	for (size_t i = 0; i < s->len; i++)
+		if (!strcmp(s->v[i], item))
+			return true;
+	return false;
+}
+
+static char **find_env(const struct strv *s, const char *name, size_t n)
+{
+	for (size_t i = 0; i < s->len; i++)
+		if (!strncmp(s->v[i], name, n) && s->v[i][n] == '=')
+			return &s->v[i];
+	return NULL;
+}
+
+int strv_set_env(struct strv *s, const char *assignment)
+{
+	const char *eq = strchr(assignment, '=');
+	char **old, *copy;
+
+	if (!eq)
+		return -EINVAL;
+	old = find_env(s, assignment, (size_t)(eq - assignment));
+	if (!old)
+		return strv_add(s, assignment);
+	copy = strdup(assignment);
+	if (!copy)
+		return -ENOMEM;
+	free(*old);
+	*old = copy;
+	return 0;
+}
+
+const char *strv_get_env(const struct strv *s, const char *name)
+{
+	size_t n = strlen(name);
+	char **found = find_env(s, name, n);
+
+	return found ? *found + n + 1 : NULL;
+}
+
+void strv_fini(struct strv *s)
+{
+	for (size_t i = 0; i < s->len; i++)
+		free(s->v[i]);
+	free(s->v);
+	*s = (struct strv){ 0 };
+}

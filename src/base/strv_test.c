@@ -1,0 +1,81 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <errno.h>
+#include <stdlib.h>
+
+#include <cmocka.h>
+
+#include "base/err.h"
+#include "base/strv.h"
+
+static void test_buf(void **state)
+{
+	_cleanup_buf_ struct buf b = { 0 };
+
+	for (int i = 0; i < 100; i++)
+		assert_int_equal(buf_printf(&b, "%02d", i), 0);
+	assert_int_equal(b.len, 200);
+	buf_consume(&b, 196);
+	assert_string_equal(b.data, "9899");
+	buf_consume(&b, 1000);
+	assert_int_equal(b.len, 0);
+	assert_int_equal(buf_reserve(&b, SIZE_MAX), -ENOMEM);
+}
+
+static void test_strv(void **state)
+{
+	_cleanup_strv_ struct strv s = { 0 };
+
+	for (int i = 0; i < 20; i++)
+		assert_int_equal(strv_addf(&s, "K%d=%d", i, i), 0);
+	assert_null(s.v[20]);
+	assert_string_equal(strv_get_env(&s, "K7"), "7");
+	assert_int_equal(strv_set_env(&s, "K7=x"), 0);
+	assert_int_equal(s.len, 20);
+	assert_string_equal(strv_get_env(&s, "K7"), "x");
+	assert_null(strv_get_env(&s, "K"));
+	assert_int_equal(strv_set_env(&s, "novalue"), -EINVAL);
+	assert_true(strv_contains(&s, "K19=19"));
+}
+
+static void test_u64(void **state)
+{
+	uint64_t v;
+
+	assert_int_equal(str_to_u64("18446744073709551615", 10, &v), 0);
+	assert_true(v == UINT64_MAX);
+	assert_int_equal(str_to_u64("18446744073709551616", 10, &v), -ERANGE);
+	assert_int_equal(str_to_u64("-1", 10, &v), -EINVAL);
+	assert_int_equal(str_to_u64(" 1", 10, &v), -EINVAL);
+	assert_int_equal(str_to_u64("1x", 10, &v), -EINVAL);
+	assert_int_equal(str_to_u64("", 10, &v), -EINVAL);
+	assert_int_equal(str_to_u64("0x10", 0, &v), 0);
+	assert_int_equal(v, 16);
+}
+
+static void test_err(void **state)
+{
+	struct err e = { 0 };
+
+	assert_int_equal(err_sys(&e, ENOENT, "cannot open %s", "x"), -ENOENT);
+	assert_int_equal(err_wrap(&e, "container %s", "c1"), -ENOENT);
+	assert_string_equal(e.text, "container c1: cannot open x: No such file or directory");
+	assert_int_equal(err_append(&e, "; install it"), -ENOENT);
+	assert_true(str_endswith(e.text, "; install it"));
+	assert_int_equal(err_set(NULL, ERR_LIMIT, 0, "dropped"), -EIO);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_buf),
+		cmocka_unit_test(test_strv),
+		cmocka_unit_test(test_u64),
+		cmocka_unit_test(test_err),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

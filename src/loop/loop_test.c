@@ -1,0 +1,155 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <errno.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdio.h>
+#include <sys/epoll.h>
+#include <sys/wait.h>
+
+#include <cmocka.h>
+
+#include "base/fd.h"
+#include "loop/loop.h"
+
+struct seen {
+	struct loop *loop;
+	struct loop_source *a, *b;
+	int calls, order[8], status, signo;
+};
+
+static void on_timer(struct loop_source *s, void *userdata)
+{
+	struct seen *seen = userdata;
+
+	seen->order[seen->calls++] = s == seen->a ? 1 : 2;
+	if (seen->calls == 2)
+		loop_quit(seen->loop, 7);
+}
+
+static void test_timers_in_order(void **state)
+{
+	struct seen seen = { 0 };
+	struct loop_source *never;
+
+	assert_int_equal(loop_new(&seen.loop, NULL), 0);
+	assert_int_equal(loop_add_timer(seen.loop, 30, on_timer, &seen, &seen.b), 0);
+	assert_int_equal(loop_add_timer(seen.loop, 5, on_timer, &seen, &seen.a), 0);
+	assert_int_equal(loop_add_timer(seen.loop, UINT64_MAX, on_timer, &seen, &never), 0);
+	assert_int_equal(loop_run(seen.loop), 7);
+	assert_int_equal(seen.order[0], 1);
+	assert_int_equal(seen.order[1], 2);
+	loop_free(seen.loop);
+}
+
+static void on_io_free_both(struct loop_source *s, int fd, uint32_t revents, void *userdata)
+{
+	struct seen *seen = userdata;
+
+	seen->calls++;
+	loop_source_free(seen->a);
+	loop_source_free(seen->b);
+	loop_quit(seen->loop, 0);
+}
+
+static void test_freed_source_is_not_called(void **state)
+{
+	struct seen seen = { 0 };
+	int p[2], q[2];
+
+	assert_int_equal(loop_new(&seen.loop, NULL), 0);
+	assert_int_equal(pipe(p) | pipe(q), 0);
+	assert_int_equal(fd_write_full(p[1], "x", 1) | fd_write_full(q[1], "x", 1), 0);
+	assert_int_equal(loop_add_io(seen.loop, p[0], EPOLLIN, on_io_free_both, &seen, &seen.a), 0);
+	assert_int_equal(loop_add_io(seen.loop, q[0], EPOLLIN, on_io_free_both, &seen, &seen.b), 0);
+	assert_int_equal(loop_run(seen.loop), 0);
+	assert_int_equal(seen.calls, 1);
+	loop_free(seen.loop);
+	close(p[0]);
+	close(p[1]);
+	close(q[0]);
+	close(q[1]);
+}
+
+static void on_child(struct loop_source *s, pid_t pid, int status, void *userdata)
+{
+	struct seen *seen = userdata;
+
+	seen->status = status;
+	loop_source_free(s);
+	loop_quit(seen->loop, 0);
+}
+
+static void on_signal(struct loop_source *s, int signo, void *userdata)
+{
+	((struct seen *)userdata)->signo = signo;
+}
+
+static void test_child_and_signal(void **state)
+{
+	struct seen seen = { 0 };
+	sigset_t now;
+	pid_t pid;
+
+	assert_int_equal(loop_new(&seen.loop, NULL), 0);
+	assert_int_equal(loop_add_signal(seen.loop, SIGUSR1, on_signal, &seen, &seen.a), 0);
+	kill(getpid(), SIGUSR1);
+	pid = fork();
+	if (pid == 0) {
+		usleep(20000);
+		_exit(42);
+	}
+	assert_int_equal(loop_add_child(seen.loop, pid, on_child, &seen, &seen.b), 0);
+	assert_int_equal(loop_run(seen.loop), 0);
+	assert_true(WIFEXITED(seen.status));
+	assert_int_equal(WEXITSTATUS(seen.status), 42);
+	assert_int_equal(seen.signo, SIGUSR1);
+	loop_source_free(seen.a);
+	pthread_sigmask(SIG_BLOCK, NULL, &now);
+	assert_false(sigismember(&now, SIGUSR1));
+	loop_free(seen.loop);
+}
+
+static void posted(void *userdata)
+{
+	struct seen *seen = userdata;
+
+	if (++seen->calls == 100)
+		loop_quit(seen->loop, 3);
+}
+
+static void *poster(void *userdata)
+{
+	struct seen *seen = userdata;
+
+	for (int i = 0; i < 100; i++)
+		loop_post(seen->loop, posted, seen);
+	return NULL;
+}
+
+static void test_post_from_thread(void **state)
+{
+	struct seen seen = { 0 };
+	pthread_t t;
+
+	assert_int_equal(loop_new(&seen.loop, NULL), 0);
+	pthread_create(&t, NULL, poster, &seen);
+	assert_int_equal(loop_run(seen.loop), 3);
+	pthread_join(t, NULL);
+	loop_free(seen.loop);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_timers_in_order),
+		cmocka_unit_test(test_freed_source_is_not_called),
+		cmocka_unit_test(test_child_and_signal),
+		cmocka_unit_test(test_post_from_thread),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
