@@ -43,9 +43,9 @@ static inline void cleanup_closedir_p(DIR **d)
 		closedir(*d);
 }
 
-#define _cleanup_free_ _cleanup_(cleanup_free_p)
-#define _cleanup_close_ _cleanup_(cleanup_close_p)
-#define _cleanup_fclose_ _cleanup_(cleanup_fclose_p)
+#define _cleanup_free_     _cleanup_(cleanup_free_p)
+#define _cleanup_close_    _cleanup_(cleanup_close_p)
+#define _cleanup_fclose_   _cleanup_(cleanup_fclose_p)
 #define _cleanup_closedir_ _cleanup_(cleanup_closedir_p)
 
 /* Hand the value on and leave the variable empty, so that its cleanup does nothing. */

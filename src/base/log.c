@@ -33,9 +33,9 @@ int log_level_parse(const char *name, enum log_level *ret_level)
 		const char *name;
 		enum log_level level;
 	} table[] = {
-		{ "trace", LOG_LEVEL_DEBUG },  { "debug", LOG_LEVEL_DEBUG },   { "info", LOG_LEVEL_INFO },
-		{ "warn", LOG_LEVEL_WARN },    { "warning", LOG_LEVEL_WARN },  { "error", LOG_LEVEL_ERROR },
-		{ "fatal", LOG_LEVEL_ERROR },  { "critical", LOG_LEVEL_ERROR },
+		{ "trace", LOG_LEVEL_DEBUG }, { "debug", LOG_LEVEL_DEBUG },    { "info", LOG_LEVEL_INFO },
+		{ "warn", LOG_LEVEL_WARN },   { "warning", LOG_LEVEL_WARN },   { "error", LOG_LEVEL_ERROR },
+		{ "fatal", LOG_LEVEL_ERROR }, { "critical", LOG_LEVEL_ERROR },
 	};
 
 	for (size_t i = 0; i < sizeof table / sizeof table[0]; i++)

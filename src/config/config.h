@@ -13,12 +13,12 @@
 #include "config/keys.h"
 
 /* The C type of each key type. */
-#define CONFIG_CTYPE_BOOL bool
-#define CONFIG_CTYPE_U32 uint32_t
-#define CONFIG_CTYPE_U64 uint64_t
-#define CONFIG_CTYPE_F64 double
-#define CONFIG_CTYPE_STR char *
-#define CONFIG_CTYPE_LIST struct strv
+#define CONFIG_CTYPE_BOOL        bool
+#define CONFIG_CTYPE_U32         uint32_t
+#define CONFIG_CTYPE_U64         uint64_t
+#define CONFIG_CTYPE_F64         double
+#define CONFIG_CTYPE_STR         char *
+#define CONFIG_CTYPE_LIST        struct strv
 #define CONFIG_FIELD(type, name) CONFIG_CTYPE_##type name;
 
 /* One [[hypervisor.X.guest_extension_images]] table. */

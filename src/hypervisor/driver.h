@@ -40,21 +40,21 @@ struct vm_block {
 };
 
 struct vm_net {
-	char *mode;      /* "tap", "user" (the VMM's own user-mode stack), "passt" */
-	char *tap;       /* tap: name of an existing interface in the VMM's network namespace */
-	int *tap_fds;    /* or open queue descriptors (owned by the device; closed after use) */
+	char *mode;   /* "tap", "user" (the VMM's own user-mode stack), "passt" */
+	char *tap;    /* tap: name of an existing interface in the VMM's network namespace */
+	int *tap_fds; /* or open queue descriptors (owned by the device; closed after use) */
 	size_t n_tap_fds;
-	char mac[18];      /* "02:…"; "" lets the driver choose */
-	uint32_t mtu;      /* 0: default */
-	char *socket;      /* passt: its Unix socket */
+	char mac[18];        /* "02:…"; "" lets the driver choose */
+	uint32_t mtu;        /* 0: default */
+	char *socket;        /* passt: its Unix socket */
 	struct strv publish; /* user, passt: "tcp:HOSTIP:HOSTPORT:GUESTPORT" */
 };
 
 struct vm_fs {
-	char *tag;        /* "kataShared" */
-	char *socket;     /* vhost-user-fs: Unix socket of the server */
-	char *path;       /* virtio-9p: host directory served by the VMM itself */
-	bool readonly;    /* 9p only */
+	char *tag;     /* "kataShared" */
+	char *socket;  /* vhost-user-fs: Unix socket of the server */
+	char *path;    /* virtio-9p: host directory served by the VMM itself */
+	bool readonly; /* 9p only */
 	uint32_t queue_size;
 };
 
@@ -78,16 +78,16 @@ void vm_device_free(struct vm_device *device);
 /* Everything that is decided about a VM before it exists. Owned by the plan; outlives the VM. */
 struct vm_config {
 	char *id;
-	char *run_dir;  /* private directory for sockets and logs, made by the caller, removed by the caller */
-	char *kernel;   /* absolute paths */
-	char *initrd;   /* "" or path; exclusive with image */
-	char *image;    /* "" or path: guest root file system image */
+	char *run_dir; /* private directory for sockets and logs, made by the caller, removed by the caller */
+	char *kernel;  /* absolute paths */
+	char *initrd;  /* "" or path; exclusive with image */
+	char *image;   /* "" or path: guest root file system image */
 	struct strv kernel_params; /* complete command line but for what only the driver knows (console, root=) */
 	uint32_t vcpus, max_vcpus;
 	uint64_t memory_mib, max_memory_mib;
-	bool shared_memory;  /* a vhost-user device or the like needs it */
-	bool console_log;    /* keep the guest console in run_dir/console.log (bounded) */
-	const char *netns;   /* path of the network namespace the VMM runs in; NULL: the caller's */
+	bool shared_memory; /* a vhost-user device or the like needs it */
+	bool console_log;   /* keep the guest console in run_dir/console.log (bounded) */
+	const char *netns;  /* path of the network namespace the VMM runs in; NULL: the caller's */
 	const struct config_hypervisor *hv;
 	const struct config_agent *agent;
 };
@@ -96,7 +96,7 @@ struct vm_config {
 struct vm_capabilities {
 	bool block, block_hotplug, block_discard;
 	bool net_hotplug, net_user, net_passt;
-	bool fs_sharing;    /* virtio-fs by a vhost-user server */
+	bool fs_sharing; /* virtio-fs by a vhost-user server */
 	bool fs_sharing_9p;
 	bool cpu_hotplug, memory_hotplug;
 	bool pause, snapshot;
@@ -114,7 +114,7 @@ struct vm_host_report {
 	char reason[256];       /* why not usable, or why only emulated; "" when all is well */
 	char architectures[64]; /* "x86_64 aarch64" */
 	struct vm_capabilities can;
-	char why_not[512];      /* "vfio: no /dev/vfio/vfio; tdx: …": one clause for each missing capability */
+	char why_not[512]; /* "vfio: no /dev/vfio/vfio; tdx: …": one clause for each missing capability */
 };
 
 struct vm_process_info {
@@ -124,9 +124,9 @@ struct vm_process_info {
 };
 
 struct hypervisor_driver {
-	const char *name;                  /* as in [hypervisor.NAME] and --hypervisor */
-	const char *const *aliases;        /* NULL-terminated */
-	const char *const *honoured_keys;  /* [hypervisor.*] keys that take effect with this driver; NULL-terminated */
+	const char *name;                 /* as in [hypervisor.NAME] and --hypervisor */
+	const char *const *aliases;       /* NULL-terminated */
+	const char *const *honoured_keys; /* [hypervisor.*] keys that take effect with this driver; NULL-terminated */
 
 	/* Look at the host; hv names the binary. Starts nothing that outlives the call. */
 	int (*check)(const struct config_hypervisor *hv, struct vm_host_report *ret, struct err *e);

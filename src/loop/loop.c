@@ -105,8 +105,7 @@ static void release_dead(struct loop *loop)
 {
 	struct loop_source *s;
 
-	list_foreach(s, &loop->dead, struct loop_source, node)
-	{
+	list_foreach (s, &loop->dead, struct loop_source, node) {
 		list_remove(&s->node);
 		free(s);
 	}
@@ -119,10 +118,13 @@ void loop_free(struct loop *loop)
 
 	if (!loop)
 		return;
-	list_foreach(s, &loop->sources, struct loop_source, node) loop_source_free(s);
-	list_foreach(s, &loop->timers, struct loop_source, node) loop_source_free(s);
+	list_foreach (s, &loop->sources, struct loop_source, node)
+		loop_source_free(s);
+	list_foreach (s, &loop->timers, struct loop_source, node)
+		loop_source_free(s);
 	release_dead(loop);
-	list_foreach(p, &loop->posted, struct posted, node) free(p);
+	list_foreach (p, &loop->posted, struct posted, node)
+		free(p);
 	fd_close(&loop->epoll_fd);
 	fd_close(&loop->wake_fd);
 	pthread_mutex_destroy(&loop->lock);

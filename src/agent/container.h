@@ -1,0 +1,88 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * One container in the guest: namespaces, root file system, cgroup and processes, as the OCI runtime spec says.
+ * It knows nothing of ttrpc, storages or devices: those are done before container_create() is called (spec.Root.Path
+ * is then a mounted directory and linux.Devices hold the guest's numbers).
+ *
+ * Single-threaded: all functions and callbacks on the agent's loop thread. No function blocks for longer than its
+ * comment says.
+ */
+#pragma once
+
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "agent/reaper.h"
+#include "base/err.h"
+#include "loop/loop.h"
+#include "proto/agent.pb-c.h"
+
+struct container;
+struct process; /* the init process of a container, or one started by exec */
+
+struct container_params {
+	const char *id;
+	const Grpc__Spec *spec; /* borrowed during the call; the container keeps a copy */
+	const char *bundle;     /* existing directory /run/kata-containers/ID: config.json and state go there */
+	/* Namespaces of the sandbox that the container joins where its spec names the type without a path; -1: none. */
+	int uts_ns_fd, ipc_ns_fd, pid_ns_fd;
+	struct loop *loop;
+	struct reaper *reaper;
+	uint32_t pipe_size; /* F_SETPIPE_SZ of the stdio pipes in bytes; 0: the kernel's default */
+};
+
+/*
+ * Everything up to the moment before exec: init is forked and waits. Hooks prestart, createRuntime, createContainer run
+ * here. On failure nothing is left. At most 30 s (hooks have their own timeouts).
+ */
+int container_create(const struct container_params *params, struct container **ret, struct err *e);
+/* Let init exec; startContainer hooks before, poststart after. The error of a failed exec is reported here. */
+int container_start(struct container *c, struct err *e);
+/* Kill what still runs (waits at most 2 s), poststop hooks, remove mounts and cgroup, free. */
+void container_free(struct container *c);
+
+const char *container_id(const struct container *c);
+/* The copied spec. */
+const Grpc__Spec *container_spec(const struct container *c);
+/* exec_id "" or the container's id: init. NULL: no such process. */
+struct process *container_find_process(struct container *c, const char *exec_id);
+/* Create and start another process. */
+int container_exec(struct container *c, const char *exec_id, const Grpc__Process *process, struct process **ret,
+		   struct err *e);
+/* Drop an exec process that has ended. */
+void container_forget_process(struct container *c, struct process *p);
+/* Signal every process of the container (cgroup.procs). */
+int container_signal_all(struct container *c, int signo, struct err *e);
+
+int container_update(struct container *c, const Grpc__LinuxResources *resources, struct err *e);
+/* Fill cgroup_stats of an initialised response; allocated so that protobuf_c_message_free_unpacked() frees it. */
+int container_stats(struct container *c, Grpc__StatsContainerResponse *ret, struct err *e);
+int container_pause(struct container *c, struct err *e);
+int container_resume(struct container *c, struct err *e);
+/* fn is called from the loop when the kernel killed a process of the container for lack of memory. */
+void container_on_oom(struct container *c, void (*fn)(struct container *c, void *userdata), void *userdata);
+
+/* ---- processes ---- */
+
+pid_t process_pid(const struct process *p);
+/* -ESRCH when it has ended. */
+int process_signal(struct process *p, int signo, struct err *e);
+bool process_exited(const struct process *p);
+/* Exit code, or 128 + signal; valid once process_exited(). */
+int process_exit_status(const struct process *p);
+/* fn is called once from the loop when the process ends (soon, when it has already). Several watchers may wait. */
+struct process_watch;
+int process_watch_exit(struct process *p, void (*fn)(struct process *p, int status, void *userdata), void *userdata,
+		       struct process_watch **ret);
+void process_unwatch(struct process_watch *w);
+
+/*
+ * The agent's ends of the process's stdio, non-blocking, owned by the process; -1 where closed. With a terminal all
+ * input and output is on the pseudo-terminal's master and stderr is -1.
+ */
+int process_stdin_fd(const struct process *p);
+int process_stdout_fd(const struct process *p);
+int process_stderr_fd(const struct process *p);
+bool process_has_terminal(const struct process *p);
+void process_close_stdin(struct process *p);
+int process_resize(struct process *p, uint16_t rows, uint16_t columns, struct err *e);
