@@ -66,7 +66,7 @@ static void test_malformed(void **state)
 	assert_int_equal(netlink_call(-1, &q, NULL, NULL), -EMSGSIZE);
 }
 
-static int make_dummy(int fd, const char *name)
+static int make_link(int fd, const char *name)
 {
 	struct ifinfomsg h = { 0 };
 	struct nlreq q;
@@ -75,7 +75,7 @@ static int make_dummy(int fd, const char *name)
 	nlreq_init(&q, RTM_NEWLINK, NLM_F_CREATE | NLM_F_EXCL, &h, sizeof h);
 	nlreq_str(&q, IFLA_IFNAME, name);
 	at = nlreq_nest_begin(&q, IFLA_LINKINFO);
-	nlreq_str(&q, IFLA_INFO_KIND, "dummy");
+	nlreq_str(&q, IFLA_INFO_KIND, "veth");
 	nlreq_nest_end(&q, at);
 	return netlink_call(fd, &q, NULL, NULL);
 }
@@ -96,15 +96,15 @@ static void test_namespace(void **state)
 		skip();
 	fd = rtnl_open();
 	assert_true(fd >= 0);
-	r = make_dummy(fd, "d0");
-	if (r == -EOPNOTSUPP) /* no dummy driver in this kernel */
+	r = make_link(fd, "d0");
+	if (r == -EOPNOTSUPP) /* no veth driver in this kernel */
 		skip();
 	assert_int_equal(r, 0);
 	assert_int_equal(rtnl_links(fd, &links, &n), 0);
 	for (size_t i = 0; i < n; i++)
 		if (!strcmp(links[i].name, "d0")) {
 			index = links[i].index;
-			assert_string_equal(links[i].kind, "dummy");
+			assert_string_equal(links[i].kind, "veth");
 			assert_int_equal(links[i].hw_len, 6);
 		}
 	free(links);
