@@ -448,7 +448,7 @@ static void test_unknown(void **state)
 	check_unknown("[image]\nx = 1\n", "config_body:1: unknown table [image]; it is ignored");
 	/* Keys of the annotations' spelling are not keys of files. */
 	check_unknown("[hypervisor.qemu]\ncc_init_data = ''\n",
-		      "config_body:2: [hypervisor.qemu] unknown key \"cc_init_data\"; it is ignored");
+		      "config_body:2: [hypervisor.qemu] unknown key \"cc_init_data\"; did you mean \"initdata\"?");
 }
 
 static void test_strict_counts(void **state)
@@ -554,7 +554,7 @@ static void test_image_and_initrd(void **state)
 
 static void test_not_toml(void **state)
 {
-	check_error("[hypervisor.qemu]\nkernel = /boot/x\n", "config_body:2:10: expected a value");
+	check_error("[hypervisor.qemu]\nkernel = /boot/x\n", "config_body:2:10: expected a value; strings need quotes");
 }
 
 #define tmp_test(f) cmocka_unit_test_setup_teardown(f, make_tmp, drop_tmp)
