@@ -405,14 +405,17 @@ void free(void *p)
 	__libc_free(p);
 }
 
-/* Each allocation of a load fails once: an error, and nothing is left behind. */
+/*
+ * Each allocation of a load fails once: an error, and nothing is left behind. No regular expression is in it: libc's
+ * regcomp() itself leaks when memory is short.
+ */
 static void test_no_memory(void **state)
 {
-	static const char body[] =
-		"[hypervisor.qemu]\nkernel = '/k'\npflashes = ['a']\nenable_annotations = ['default_vcpus']\n"
-		"kernl = 1\n[[hypervisor.qemu.guest_extension_images]]\nname = 'n'\npath = 'p'\n"
-		"[agent.kata]\ndial_timeout = 1\n";
-	char annotation[] = HV "default_vcpus=2", *annotations_v[] = { annotation, NULL };
+	static const char body[] = "[hypervisor.qemu]\nkernel = '/k'\npflashes = ['a']\n"
+				   "kernl = 1\n[[hypervisor.qemu.guest_extension_images]]\nname = 'n'\npath = 'p'\n"
+				   "[agent.kata]\ndial_timeout = 1\n";
+	char annotation[] = "io.katacontainers.config.agent.kernel_modules=a;b",
+	     *annotations_v[] = { annotation, NULL };
 	struct strv annotations = { annotations_v, 1 };
 	struct config_load_options o = { .body = body, .annotations = &annotations };
 	bool fired = true;
