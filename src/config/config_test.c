@@ -64,6 +64,7 @@ static void check_unknown(const char *body, const char *want)
 	struct config *none = NULL;
 	struct err e = { 0 };
 
+	assert_non_null(c);
 	assert_int_equal(warnings.len, 1);
 	assert_string_equal(warnings.v[0], want);
 	o.strict = true;
@@ -400,9 +401,11 @@ static void test_choice_without_table(void **state)
 	_cleanup_strv_ struct strv warnings = { 0 };
 	_cleanup_config_ struct config *a = load(&o, &warnings), *b = NULL;
 
+	assert_string_equal(a->hypervisor_name, "clh");
 	assert_int_equal(warnings.len, 0);
 	o = (struct config_load_options){ .body = "[runtime]\nhypervisor_name = 'clh'\n" };
 	b = load(&o, &warnings);
+	assert_string_equal(b->hypervisor_name, "clh");
 	assert_int_equal(warnings.len, 1);
 	assert_string_equal(warnings.v[0], "config_body: no [hypervisor.clh] table; its defaults are used");
 }
