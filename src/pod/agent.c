@@ -12,7 +12,7 @@
 #include "proto/empty.pb-c.h"
 #include "proto/health.pb-c.h"
 
-int agent_new(struct loop *loop, int fd, int abort_fd, const struct agent_timeouts *timeouts, struct agent **ret,
+int agent_new(struct loop *loop, int fd, int abort_fd, const struct config_agent *config, struct agent **ret,
 	      struct err *e)
 {
 	struct agent *a = calloc(1, sizeof *a);
@@ -22,12 +22,7 @@ int agent_new(struct loop *loop, int fd, int abort_fd, const struct agent_timeou
 		fd_close(&fd);
 		return err_sys(e, ENOMEM, "cannot connect to the guest agent");
 	}
-	if (timeouts)
-		a->timeouts = *timeouts;
-	if (!a->timeouts.request_ms)
-		a->timeouts.request_ms = AGENT_TIMEOUT_MS;
-	if (!a->timeouts.create_container_ms)
-		a->timeouts.create_container_ms = AGENT_TIMEOUT_MS;
+	agent_set_create_container_timeout(a, config ? config->create_container_timeout : 0);
 	r = ttrpc_client_new(loop, fd, abort_fd, &a->client, e);
 	if (r < 0) {
 		free(a);
@@ -35,6 +30,11 @@ int agent_new(struct loop *loop, int fd, int abort_fd, const struct agent_timeou
 	}
 	*ret = a;
 	return 0;
+}
+
+void agent_set_create_container_timeout(struct agent *a, unsigned seconds)
+{
+	a->create_container_ms = !seconds ? AGENT_TIMEOUT_MS : seconds > INT32_MAX / 1000 ? INT32_MAX : seconds * 1000;
 }
 
 void agent_free(struct agent *a)
@@ -65,7 +65,7 @@ static int call_for(struct agent *a, const char *service, const char *method, co
 static int call(struct agent *a, const char *method, const char *subject, const ProtobufCMessage *request,
 		const ProtobufCMessageDescriptor *response, ProtobufCMessage **ret, struct err *e)
 {
-	return call_for(a, AGENT_SERVICE, method, subject, request, response, a->timeouts.request_ms, ret, e);
+	return call_for(a, AGENT_SERVICE, method, subject, request, response, AGENT_TIMEOUT_MS, ret, e);
 }
 
 static int call_empty(struct agent *a, const char *method, const char *subject, const ProtobufCMessage *request,
@@ -92,7 +92,7 @@ int agent_check(struct agent *a, struct err *e)
 	Grpc__CheckRequest q = GRPC__CHECK_REQUEST__INIT;
 	_cleanup_(pb_free_p) ProtobufCMessage *m = NULL;
 	int r = call_for(a, HEALTH_SERVICE, "Check", NULL, &q.base, &grpc__health_check_response__descriptor,
-			 a->timeouts.request_ms, &m, e);
+			 AGENT_TIMEOUT_MS, &m, e);
 
 	if (r < 0)
 		return r;
@@ -106,7 +106,7 @@ int agent_version(struct agent *a, char **ret_version, struct err *e)
 	Grpc__CheckRequest q = GRPC__CHECK_REQUEST__INIT;
 	_cleanup_(pb_free_p) ProtobufCMessage *m = NULL;
 	int r = call_for(a, HEALTH_SERVICE, "Version", NULL, &q.base, &grpc__version_check_response__descriptor,
-			 a->timeouts.request_ms, &m, e);
+			 AGENT_TIMEOUT_MS, &m, e);
 
 	return r < 0 ? r : take_text(((Grpc__VersionCheckResponse *)m)->agent_version, ret_version, e);
 }
@@ -280,7 +280,7 @@ int agent_add_arp_neighbors(struct agent *a, Types__ARPNeighbor *const *neighbor
 int agent_create_container(struct agent *a, const Grpc__CreateContainerRequest *request, struct err *e)
 {
 	return call_for(a, AGENT_SERVICE, "CreateContainer", request->container_id, &request->base,
-			&google__protobuf__empty__descriptor, a->timeouts.create_container_ms, NULL, e);
+			&google__protobuf__empty__descriptor, a->create_container_ms, NULL, e);
 }
 
 int agent_start_container(struct agent *a, const char *id, struct err *e)
@@ -294,7 +294,7 @@ int agent_start_container(struct agent *a, const char *id, struct err *e)
 int agent_remove_container(struct agent *a, const char *id, uint32_t timeout_s, struct err *e)
 {
 	Grpc__RemoveContainerRequest q = GRPC__REMOVE_CONTAINER_REQUEST__INIT;
-	uint64_t ms = a->timeouts.request_ms + (uint64_t)timeout_s * 1000;
+	uint64_t ms = AGENT_TIMEOUT_MS + (uint64_t)timeout_s * 1000;
 
 	q.container_id = (char *)id;
 	q.timeout = timeout_s;

@@ -20,6 +20,7 @@
 
 #include "base/cleanup.h"
 #include "base/err.h"
+#include "config/config.h"
 #include "loop/loop.h"
 #include "proto/agent.pb-c.h"
 #include "proto/csi.pb-c.h"
@@ -29,14 +30,14 @@
 struct agent;
 struct agent_call;
 
-/* 0: the default, AGENT_TIMEOUT_MS. */
-struct agent_timeouts {
-	unsigned request_ms, create_container_ms;
-};
-
-/* fd, abort_fd: as for ttrpc_client_new(): fd is taken over, abort_fd is not. timeouts: NULL: defaults. */
-int agent_new(struct loop *loop, int fd, int abort_fd, const struct agent_timeouts *timeouts, struct agent **ret,
+/*
+ * fd, abort_fd: as for ttrpc_client_new(): fd is taken over, abort_fd is not. config: for create_container_timeout;
+ * NULL: defaults.
+ */
+int agent_new(struct loop *loop, int fd, int abort_fd, const struct config_agent *config, struct agent **ret,
 	      struct err *e);
+/* For [runtime] create_container_timeout, which Kata's Go runtime reads instead. 0: AGENT_TIMEOUT_MS. */
+void agent_set_create_container_timeout(struct agent *a, unsigned seconds);
 void agent_free(struct agent *a);
 DEFINE_CLEANUP(struct agent *, agent_free)
 

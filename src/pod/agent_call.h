@@ -10,7 +10,7 @@
 
 struct agent {
 	struct ttrpc_client *client;
-	struct agent_timeouts timeouts;
+	unsigned create_container_ms;
 };
 
 /* Put "guest agent: METHOD SUBJECT" in front. subject: container, path or "". Returns -e->code, or r without e. */

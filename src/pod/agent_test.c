@@ -76,9 +76,9 @@ static void fake_signal(struct ttrpc_request *req, const ProtobufCMessage *m, vo
 	struct fake *f = userdata;
 
 	strv_addf(&f->seen, "signal %s %s %u", q->container_id, q->exec_id, q->signal);
+	ended.status = 128 + (int32_t)q->signal;
 	reply_empty(req);
 	if (f->waiting) {
-		ended.status = 128 + (int32_t)q->signal;
 		ttrpc_reply(take_ptr(f->waiting), &ended.base);
 	}
 }
@@ -168,7 +168,7 @@ static void *serve(void *userdata)
 	return NULL;
 }
 
-static void fake_start(struct fake *f, const struct agent_timeouts *timeouts)
+static void fake_start(struct fake *f, const struct config_agent *config)
 {
 	int sv[2];
 
@@ -178,7 +178,7 @@ static void fake_start(struct fake *f, const struct agent_timeouts *timeouts)
 	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, sv), 0);
 	assert_int_equal(ttrpc_server_new(f->server_loop, -1, services, 2, f, &f->server, NULL), 0);
 	assert_int_equal(ttrpc_server_add(f->server, sv[0], NULL), 0);
-	assert_int_equal(agent_new(f->loop, sv[1], -1, timeouts, &f->agent, NULL), 0);
+	assert_int_equal(agent_new(f->loop, sv[1], -1, config, &f->agent, NULL), 0);
 	assert_int_equal(pthread_create(&f->thread, NULL, serve, f), 0);
 }
 
@@ -212,13 +212,13 @@ static void test_health(void **state)
 
 static void test_errors_and_timeouts(void **state)
 {
-	const struct agent_timeouts timeouts = { .create_container_ms = 7000 };
+	const struct config_agent config = { .create_container_timeout = 7 };
 	Grpc__CreateContainerRequest q = GRPC__CREATE_CONTAINER_REQUEST__INIT;
 	struct err e = { 0 };
 	size_t n;
 	struct fake f;
 
-	fake_start(&f, &timeouts);
+	fake_start(&f, &config);
 	q.container_id = (char *)"c1";
 	assert_int_equal(agent_create_container(f.agent, &q, &e), -ENOENT);
 	assert_string_equal(e.text, "guest agent: CreateContainer c1: no such file: /bin/nothing");
