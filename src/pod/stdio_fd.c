@@ -36,11 +36,12 @@ int stdio_fd_open(struct stdio_fd *s, int fd, bool writing)
 	if (fstat(fd, &st) < 0)
 		return -errno;
 	s->socket = S_ISSOCK(st.st_mode);
-	if (S_ISFIFO(st.st_mode) || (S_ISCHR(st.st_mode) && isatty(fd))) {
+	s->tty = S_ISCHR(st.st_mode) && isatty(fd);
+	if (S_ISFIFO(st.st_mode) || s->tty) {
 		s->fd = open_again(fd, writing);
 		if (s->fd >= 0)
 			return 0;
-		s->step = S_ISFIFO(st.st_mode) ? PIPE_BUF : TTY_STEP;
+		s->step = s->tty ? TTY_STEP : PIPE_BUF;
 	}
 	/* A copy: the loop takes a descriptor once, and the caller may give one twice or watch it itself. */
 	s->fd = fcntl(fd, F_DUPFD_CLOEXEC, 3);
@@ -106,5 +107,7 @@ ssize_t stdio_fd_write(const struct stdio_fd *s, const void *data, size_t n)
 	} else {
 		r = write_quietly(s->fd, data, s->step && n > s->step ? s->step : n);
 	}
+	if (r == -EIO && s->tty)
+		r = -EPIPE;
 	return r == -EINTR ? -EAGAIN : r;
 }

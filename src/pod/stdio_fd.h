@@ -8,7 +8,7 @@
 
 struct stdio_fd {
 	int fd; /* our own; -1: none */
-	bool socket;
+	bool socket, tty;
 	size_t step; /* 0: the open file does not block; else poll() first and move at most so much */
 };
 
@@ -17,5 +17,6 @@ int stdio_fd_open(struct stdio_fd *s, int fd, bool writing);
 void stdio_fd_close(struct stdio_fd *s);
 /* Number of bytes, 0 at the end, -EAGAIN, or another negative errno. */
 ssize_t stdio_fd_read(const struct stdio_fd *s, void *data, size_t n);
-/* Number of bytes, -EAGAIN, -EPIPE (without a signal), or another negative errno. */
+/* Number of bytes, -EAGAIN, -EPIPE (without a signal; also for a terminal that was hung up), or another negative errno.
+ */
 ssize_t stdio_fd_write(const struct stdio_fd *s, const void *data, size_t n);

@@ -6,11 +6,14 @@
 #include <stdint.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <pthread.h>
+#include <pty.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <termios.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -18,6 +21,7 @@
 #include "base/fd.h"
 #include "codec/ttrpc.h"
 #include "pod/stdio.h"
+#include "pod/stdio_fd.h"
 #include "proto/empty.pb-c.h"
 
 #define TOTAL (20u << 20)
@@ -426,6 +430,66 @@ static void test_terminal(void **state)
 	fake_stop(&f);
 }
 
+/* The caller's own terminal, slow and shared: exact, and its flags stay. */
+static void test_on_a_terminal(void **state)
+{
+	struct fake f = { .out_total = { 0, 500000, 0 } };
+	struct side out = { .stop_after = 500000 };
+	struct termios raw = { 0 };
+	int master, slave;
+
+	fake_start(&f);
+	cfmakeraw(&raw);
+	assert_int_equal(openpty(&master, &slave, NULL, &raw, NULL), 0);
+	out.fd = master;
+	pthread_create(&out.thread, NULL, consume, &out);
+	pump(&f, slave, slave, -1, true);
+	assert_int_equal(fcntl(slave, F_GETFL) & O_NONBLOCK, 0);
+	pthread_join(out.thread, NULL);
+	assert_int_equal(f.result, 0);
+	assert_int_equal(out.got, 500000);
+	assert_int_equal(out.bad, 0);
+	close(slave);
+	fake_stop(&f);
+}
+
+/* Where a pipe cannot be opened again: small pieces, and never blocked. */
+static void test_blocking_pipe(void **state)
+{
+	static char data[PIPE_BUF * 2];
+	struct stdio_fd in = { .step = PIPE_BUF }, out = { .step = PIPE_BUF };
+	int p[2], n = 0;
+	ssize_t r;
+
+	assert_int_equal(pipe2(p, O_CLOEXEC), 0);
+	in.fd = p[0];
+	out.fd = p[1];
+	assert_int_equal(stdio_fd_read(&in, data, sizeof data), -EAGAIN);
+	while ((r = stdio_fd_write(&out, data, sizeof data)) > 0) {
+		assert_in_range(r, 1, PIPE_BUF);
+		n += (int)r;
+	}
+	assert_int_equal(r, -EAGAIN);
+	assert_int_equal(n, fcntl(p[1], F_GETPIPE_SZ));
+	assert_int_equal(stdio_fd_read(&in, data, sizeof data), sizeof data);
+	stdio_fd_close(&in);
+	assert_int_equal(stdio_fd_write(&out, data, 1), -EPIPE);
+	stdio_fd_close(&out);
+}
+
+static void test_hung_up_terminal(void **state)
+{
+	struct stdio_fd out;
+	int master, slave;
+
+	assert_int_equal(openpty(&master, &slave, NULL, NULL, NULL), 0);
+	assert_int_equal(stdio_fd_open(&out, slave, true), 0);
+	close(master);
+	assert_int_equal(stdio_fd_write(&out, "x", 1), -EPIPE);
+	stdio_fd_close(&out);
+	close(slave);
+}
+
 static void test_connection_lost(void **state)
 {
 	struct fake f = { .hold_output = true };
@@ -456,10 +520,12 @@ static void test_connection_lost(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_both_ways),   cmocka_unit_test(test_files),
-		cmocka_unit_test(test_socket),      cmocka_unit_test(test_reader_goes),
-		cmocka_unit_test(test_output_full), cmocka_unit_test(test_input_refused),
-		cmocka_unit_test(test_terminal),    cmocka_unit_test(test_connection_lost),
+		cmocka_unit_test(test_both_ways),       cmocka_unit_test(test_files),
+		cmocka_unit_test(test_socket),          cmocka_unit_test(test_reader_goes),
+		cmocka_unit_test(test_output_full),     cmocka_unit_test(test_input_refused),
+		cmocka_unit_test(test_terminal),        cmocka_unit_test(test_on_a_terminal),
+		cmocka_unit_test(test_blocking_pipe),   cmocka_unit_test(test_hung_up_terminal),
+		cmocka_unit_test(test_connection_lost),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
