@@ -81,7 +81,7 @@ echo y >b/becomes-file
 echo y >b/becomes-dir/y
 # In this order the opaque mark comes behind the folder's new content: it must spare that.
 tar --format=pax --mtime=@1000000000 --owner=0 --group=0 -C b -cf b.tar \
-	opaque/new opaque/sub/new opaque/.wh..wh..opq .wh.gone .wh.gone-file becomes-file becomes-dir/y
+	opaque/new opaque/sub/new opaque/.wh..wh..opq .wh.gone .wh.gone-file becomes-file becomes-dir
 # Files through the links of layer 1.
 mkdir -p c/lib c/abs
 echo lib >c/lib/so
