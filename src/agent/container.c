@@ -20,6 +20,7 @@
 #include "agent/container_internal.h"
 #include "agent/hooks.h"
 #include "agent/resources.h"
+#include "agent/rootfs.h"
 #include "base/fd.h"
 #include "base/log.h"
 #include "base/strv.h"
@@ -428,6 +429,7 @@ static int create(struct container *c, const struct container_params *params, st
 	if (!c->init)
 		return err_sys(e, ENOMEM, "create the init process");
 	r = set_up_process(c, c->init, &prep, &c->sync_fd, e);
+	rootfs_forget_devices(c->spec, c->bundle);
 	return r < 0 ? r : remember_init(c, e);
 }
 

@@ -171,6 +171,9 @@ static int tear_down(void **state)
 	struct fixture *f = *state;
 	siginfo_t info;
 
+	/* What a killed hook left behind comes to us by way of the reaper. */
+	for (int i = 0; i < 200 && waitid(P_ALL, 0, &info, WEXITED | WNOHANG | WNOWAIT) == 0; i++)
+		loop_run_once(f->loop, 10);
 	assert_int_equal(count_fds(), f->fds_before);
 	assert_int_equal(waitid(P_ALL, 0, &info, WEXITED | WNOHANG | WNOWAIT), -1); /* no child, dead or alive */
 	reaper_free(f->reaper);
@@ -471,15 +474,15 @@ static void devices(void **state)
 	d.type = (char *)"c";
 	d.major = 1;
 	d.minor = 5;
-	d.filemode = 0640;
+	d.filemode = 0644;
 	d.uid = 3;
 	d.gid = 4;
 	f->linux_.devices = list;
 	f->linux_.n_devices = 1;
 	sh(f, "stat -c '%F %t:%T %a %u %g' /dev/sub/mine; head -c 3 /dev/sub/mine | wc -c; echo x >/dev/null;"
-	      "readlink /dev/fd /dev/ptmx; stat -c %a /dev/null /dev/tty; stat -c %t:%T /dev/urandom");
+	      "readlink /dev/fd; readlink /dev/ptmx; stat -c %a /dev/null /dev/tty; stat -c %t:%T /dev/urandom");
 	run(f);
-	assert_output(f, "character special file 1:5 640 3 4\n3\n/proc/self/fd\npts/ptmx\n666\n666\n1:9\n");
+	assert_output(f, "character special file 1:5 644 3 4\n3\n/proc/self/fd\npts/ptmx\n666\n666\n1:9\n");
 }
 
 /* An image full of links that point out of it must not make us touch anything outside. */
@@ -696,7 +699,7 @@ static void seccomp_filters(void **state)
 	f->linux_.seccomp = &s;
 	sh(f, "mkdir /tmp/x 2>&1; grep Seccomp: /proc/self/status");
 	run(f);
-	assert_output(f, "mkdir: can't create directory '/tmp/x': Not supported\nSeccomp:\t2\n" + 0);
+	assert_output(f, "mkdir: can't create directory '/tmp/x': Operation not supported\nSeccomp:\t2\n");
 	call.action = (char *)"SCMP_ACT_WHAT";
 	assert_int_equal(run_fails(f), -EINVAL);
 }
@@ -712,9 +715,12 @@ static void user_namespace(void **state)
 	f->linux_.uidmappings = f->linux_.gidmappings = maps;
 	f->linux_.n_uidmappings = f->linux_.n_gidmappings = 1;
 	add_ns(f, "user");
-	sh(f, "id -u; cat /proc/self/uid_map | sed 's/  */ /g'; echo x >/dev/null && echo null; stat -c %u /bin");
+	/* Whoever uses a user namespace gives the image to its root. */
+	assert_int_equal(system("chown -hR 100000:100000 " ROOT), 0);
+	sh(f, "id -u; cat /proc/self/uid_map | sed 's/  */ /g'; echo x >/dev/null && echo null; stat -c %u /bin "
+	      "/dev/null");
 	run(f);
-	assert_output(f, "0\n 0 100000 65536\nnull\n65534\n");
+	assert_output(f, "0\n 0 100000 65536\nnull\n0\n65534\n");
 }
 
 static void sandbox_namespaces(void **state)

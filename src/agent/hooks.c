@@ -50,9 +50,11 @@ static int run_one(const Grpc__Hook *hook, const struct hook_state *state, int i
 	_cleanup_strv_ struct strv argv = { 0 }, env = { 0 };
 	int64_t seconds = hook->timeout > 0 && hook->timeout < TIMEOUT_MAX_S ? hook->timeout : TIMEOUT_MAX_S;
 	uint64_t end = clock_ms() + (uint64_t)seconds * 1000;
-	struct spawn s = {
-		.path = hook->path, .stdin_fd = input_fd, .stdout_fd = STDERR_FILENO, .stderr_fd = STDERR_FILENO
-	};
+	struct spawn s = { .path = hook->path,
+			   .stdin_fd = input_fd,
+			   .stdout_fd = STDERR_FILENO,
+			   .stderr_fd = STDERR_FILENO,
+			   .own_session = true };
 	pid_t pid;
 	int status, r;
 
@@ -76,6 +78,7 @@ static int run_one(const Grpc__Hook *hook, const struct hook_state *state, int i
 			break;
 	}
 	if (waitpid(pid, &status, WNOHANG) != pid) {
+		kill(-pid, SIGKILL); /* its children too: it leads a session */
 		spawn_stop(pid, pidfd, 0);
 		return err_set(e, ERR_LIMIT, ETIMEDOUT, "killed after its timeout of %lld s", (long long)seconds);
 	}

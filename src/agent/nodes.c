@@ -3,7 +3,8 @@
  * Device nodes and links under /dev of the container. OCI runtime spec 1.1, config-linux.md "Devices", "Default
  * Devices" and runtime-linux.md "Dev symbolic links".
  *
- * In a user namespace mknod(2) is not possible: the stage makes the nodes beside the bundle, and init mounts them.
+ * In a user namespace mknod(2) is not possible: the stage makes the nodes in the bundle, init mounts them, and the
+ * agent takes the names away (not earlier: an unlinked file cannot be attached).
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -126,8 +127,6 @@ static int open_node(struct rootfs *r, const struct node *n, size_t i, struct er
 		rc = make_at(dir, name, n);
 	if (rc == 0)
 		rc = r->device_fds[i] = mount_clone_at(dir, name, false);
-	if (dir >= 0)
-		unlinkat(dir, name, 0);
 	return rc < 0 ? err_sys(e, -rc, "prepare device %s", n->path) : 0;
 }
 
@@ -141,6 +140,18 @@ int rootfs_open_devices(struct rootfs *r, struct err *e)
 	for (size_t i = 0; i < n; i++)
 		r->device_fds[i] = -1;
 	return for_each(r, open_node, e);
+}
+
+void rootfs_forget_devices(const Grpc__Spec *spec, const char *bundle)
+{
+	size_t n = N_DEFAULTS + (spec->linux ? spec->linux->n_devices : 0);
+	_cleanup_close_ int dir = open(bundle, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	char name[32];
+
+	for (size_t i = 0; dir >= 0 && i < n; i++) {
+		snprintf(name, sizeof(name), ".dev%zu", i);
+		unlinkat(dir, name, 0);
+	}
 }
 
 static int place_node(struct rootfs *r, const struct node *n, size_t i, struct err *e)

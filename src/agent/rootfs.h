@@ -40,6 +40,8 @@ int rootfs_enter(struct rootfs *r, struct err *e);
 /* nodes.c */
 int rootfs_make_devices(struct rootfs *r, struct err *e);
 int rootfs_open_devices(struct rootfs *r, struct err *e);
+/* In the agent: remove what rootfs_open_devices() left in the bundle. */
+void rootfs_forget_devices(const Grpc__Spec *spec, const char *bundle);
 
 /* copyup.c: copy the tree of directory from_fd into to_fd: files, directories, links, owners, modes. 0 or -errno. */
 int copy_tree(int from_fd, int to_fd);
