@@ -26,6 +26,21 @@
 /* What the guest's kernel, page tables and agent take beside the container's own limit. */
 #define GUEST_KERNEL_MIB 96
 
+const char *const plan_hypervisor_keys[] = {
+	"kernel",	 "initrd",	   "image",		"kernel_params",	"default_vcpus",
+	"default_maxvcpus", "default_memory", "default_maxmemory", "overhead_memory",	"shared_fs",
+	"virtio_fs_daemon", "virtio_fs_extra_args", "virtio_fs_cache", "virtio_fs_queue_size", "msize_9p",
+	"guest_hook_path", "enable_debug", "enable_annotations", "valid_hypervisor_paths",
+	"valid_virtio_fs_daemon_paths", "valid_entropy_sources", "valid_vhost_user_store_paths", NULL,
+};
+
+const char *const plan_other_keys[] = {
+	"agent.enable_debug", "agent.log_port", "agent.server_port", "agent.enable_tracing",
+	"agent.container_pipe_size", "agent.debug_console_enabled", "agent.dial_timeout",
+	"agent.reconnect_timeout_ms", "agent.create_container_timeout", "runtime.name", "runtime.hypervisor_name",
+	"runtime.agent_name", "runtime.disable_guest_seccomp", NULL,
+};
+
 static int out_of_memory(struct err *e)
 {
 	return err_sys(e, ENOMEM, "cannot plan the container");

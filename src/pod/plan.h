@@ -80,6 +80,13 @@ struct plan {
 	struct strv notes;  /* sentences for the user: what differs from what was asked for */
 };
 
+/*
+ * The [hypervisor.*] keys that plans honour for every driver, and those of other tables as "agent.NAME"; both
+ * NULL-terminated. For config_warn_ineffective().
+ */
+extern const char *const plan_hypervisor_keys[];
+extern const char *const plan_other_keys[];
+
 int plan_build(const struct plan_request *request, struct plan **ret, struct err *e);
 void plan_free(struct plan *p);
 DEFINE_CLEANUP(struct plan *, plan_free)
