@@ -15,6 +15,7 @@
 
 #include "base/err.h"
 #include "base/strv.h"
+#include "proto/oci.pb-c.h"
 
 /* Where in the document we are: a chain through the callers' stack frames. */
 struct schema_path {
@@ -74,3 +75,7 @@ struct json_object *schema_write(const struct schema *s, const ProtobufCMessage 
 
 /* The schemas (spec_process.c, spec_linux.c). */
 extern const struct schema schema_process, schema_linux, schema_resources, schema_seccomp;
+
+/* As oci_spec_parse(), from JSON that is already parsed. */
+int oci_spec_from_json(struct json_object *o, const char *origin, Grpc__Spec **ret, struct strv *warnings,
+		       struct err *e);

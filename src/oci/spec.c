@@ -152,6 +152,18 @@ int oci_resources_parse(const char *text, size_t len, const char *origin, Grpc__
 	return PARSE(&schema_resources);
 }
 
+int oci_spec_from_json(struct json_object *o, const char *origin, Grpc__Spec **ret, struct strv *warnings,
+		       struct err *e)
+{
+	struct schema_ctx c = { .origin = origin, .warnings = warnings, .err = e };
+	ProtobufCMessage *m;
+	int r = schema_read(&whole, &c, NULL, o, &m);
+
+	if (r == 0)
+		*ret = (Grpc__Spec *)m;
+	return r;
+}
+
 int oci_spec_load(const char *bundle, Grpc__Spec **ret, struct strv *warnings, struct err *e)
 {
 	_cleanup_free_ char *path = str_printf("%s/config.json", bundle), *text = NULL;
