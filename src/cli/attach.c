@@ -6,7 +6,6 @@
 
 #include "base/fd.h"
 #include "cli/command.h"
-#include "cli/settings.h"
 #include "hypervisor/driver.h"
 
 /* The agent of a running container answers at once; this bounds one that does not. */
@@ -27,18 +26,18 @@ int attach(struct attachment *a, const char *root, const char *id, struct err *e
 		return err_set(e, ERR_CONFIG, ESRCH, "container %s is dead; caisson list --prune removes what it left", id);
 	if (!str_eq(a->state.status, "running"))
 		return err_set(e, ERR_CONFIG, EAGAIN, "container %s is not running yet (%s)", id, a->state.status);
-	if ((r = loop_new(&a->loop, e)) < 0 || (r = settings_defaults(a->state.hypervisor, &a->config, e)) < 0)
+	r = loop_new(&a->loop, e);
+	if (r < 0)
 		return r;
 	r = vm_connect_address(a->state.agent_address, 1024, clock_ms() + ATTACH_TIMEOUT_MS, &fd, e);
 	if (r < 0)
 		return r;
-	return agent_new(a->loop, fd, -1, &a->config->agent, &a->agent, e);
+	return agent_new(a->loop, fd, -1, NULL, &a->agent, e);
 }
 
 void detach(struct attachment *a)
 {
 	agent_free(a->agent);
-	config_free(a->config);
 	loop_free(a->loop);
 	pod_state_fini(&a->state);
 }

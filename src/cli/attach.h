@@ -9,7 +9,6 @@
 
 struct attachment {
 	struct loop *loop;
-	struct config *config;
 	struct agent *agent;
 	struct pod_state state;
 };

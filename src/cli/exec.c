@@ -109,7 +109,7 @@ static int exec_process(struct attachment *a, const struct exec_flags *f, const 
 	q.container_id = a->state.id;
 	q.exec_id = (char *)exec_id;
 	q.process = &process;
-	return agent_exec_process(a->agent, &q, e);
+	return agent_exec(a->agent, &q, e);
 }
 
 static int serve(struct attachment *a, const struct exec_flags *f, struct err *e)

@@ -47,7 +47,7 @@ int command_kill(int argc, char **argv)
 	r = attach(&a, root, argv[optind], &e);
 	/* The agent's protocol: an empty exec id means every process of the container. */
 	if (r == 0)
-		r = agent_signal_process(a.agent, a.state.id, all ? "" : a.state.id, signo, &e);
+		r = agent_signal(a.agent, a.state.id, all ? "" : a.state.id, signo, &e);
 	detach(&a);
 	if (r < 0)
 		log_error("%s", e.text);

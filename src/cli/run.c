@@ -28,6 +28,8 @@
 #include "pod/sandbox.h"
 #include "pod/state.h"
 
+#define IMAGE_STORE "/var/lib/caisson/images"
+
 struct run {
 	struct run_flags flags;
 	struct config *config;
@@ -89,6 +91,7 @@ static int choose_id(struct run *run, struct err *e)
 
 static int find_rootfs(struct run *run, struct err *e)
 {
+	struct oci_image_options o = { .store = run->flags.store ? run->flags.store : IMAGE_STORE };
 	const char *place = run->flags.rootfs;
 	int r;
 
@@ -102,7 +105,7 @@ static int find_rootfs(struct run *run, struct err *e)
 						      "or copy the image's root file system to a folder");
 	if (isatty(STDERR_FILENO))
 		progress_show("unpacking the image ...");
-	r = oci_image_open(place, run->flags.store, &run->image, e);
+	r = oci_image_open(place, &o, &run->image, e);
 	progress_show(NULL);
 	if (r < 0)
 		return r;
@@ -115,26 +118,20 @@ static int find_rootfs(struct run *run, struct err *e)
 /* The command: flags over image, as docker combines them. */
 static int combine_args(const struct run *run, struct strv *args, struct err *e)
 {
-	const struct oci_image *image = run->image;
+	_cleanup_strv_ struct strv entrypoint = { 0 };
+	const char *given = run->flags.entrypoint;
+	const struct oci_image none = { 0 };
 	int r = 0;
 
-	if (run->flags.entrypoint) {
-		if (*run->flags.entrypoint)
-			r |= strv_add(args, run->flags.entrypoint);
-	} else if (image) {
-		for (size_t i = 0; i < image->entrypoint.len; i++)
-			r |= strv_add(args, image->entrypoint.v[i]);
-	}
-	for (size_t i = 0; i < run->flags.args.len; i++)
-		r |= strv_add(args, run->flags.args.v[i]);
-	if (image && !run->flags.args.len && !run->flags.entrypoint)
-		for (size_t i = 0; i < image->cmd.len; i++)
-			r |= strv_add(args, image->cmd.v[i]);
-	if (r)
-		return err_sys(e, ENOMEM, "cannot read the command");
+	if (!str_empty(given))
+		r = strv_add(&entrypoint, given);
+	if (r == 0)
+		r = oci_image_command(run->image ? run->image : &none, given ? &entrypoint : NULL, &run->flags.args, args);
+	if (r < 0)
+		return err_sys(e, -r, "cannot read the command");
 	if (!args->len)
 		return err_set(e, ERR_CONFIG, EINVAL, "no command: put one behind \"--\"%s",
-			       image ? " (the image names none)" : "");
+			       run->image ? " (the image names none)" : "");
 	return 0;
 }
 

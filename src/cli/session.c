@@ -56,6 +56,12 @@ int session_interrupt_fd(void)
 	return signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
 }
 
+/* For signals the agent takes an empty exec id as "every process"; the first one has the container's id. */
+static const char *process_id(const struct session *s)
+{
+	return *s->o.exec_id ? s->o.exec_id : s->o.container_id;
+}
+
 static void check_done(struct session *s)
 {
 	if (s->failure || (s->exited && s->output_done))
@@ -77,7 +83,8 @@ static void resize(struct session *s)
 	uint16_t rows, columns;
 
 	if (s->o.terminal && terminal_size(STDIN_FILENO, &rows, &columns) == 0)
-		agent_tty_resize(s->o.agent, s->o.container_id, s->o.exec_id, rows, columns, NULL);
+		agent_tty_resize_async(s->o.agent, s->o.container_id, s->o.exec_id, rows, columns, NULL, NULL, NULL,
+				       NULL);
 }
 
 static void on_signal(struct loop_source *source, int signo, void *userdata)
@@ -89,7 +96,7 @@ static void on_signal(struct loop_source *source, int signo, void *userdata)
 		resize(s);
 		return;
 	}
-	if (!s->exited && agent_signal_process(s->o.agent, s->o.container_id, s->o.exec_id, signo, &e) < 0)
+	if (!s->exited && agent_signal_async(s->o.agent, s->o.container_id, process_id(s), signo, NULL, NULL, NULL, &e) < 0)
 		log_debug("signal %d was not delivered: %s", signo, e.text);
 }
 
@@ -107,11 +114,11 @@ static void on_timeout(struct loop_source *source, void *userdata)
 	int signo = s->timed_out ? SIGKILL : s->o.stop_signal;
 
 	s->timed_out = true;
-	agent_signal_process(s->o.agent, s->o.container_id, s->o.exec_id, signo, NULL);
+	agent_signal_async(s->o.agent, s->o.container_id, process_id(s), signo, NULL, NULL, NULL, NULL);
 	loop_timer_set(source, STOP_GRACE_MS);
 }
 
-static void on_exit_status(int result, int32_t status, const struct err *e, void *userdata)
+static void on_exit_status(int result, int status, const struct err *e, void *userdata)
 {
 	struct session *s = userdata;
 
@@ -138,7 +145,7 @@ static void on_output_done(int result, const struct err *e, void *userdata)
 	check_done(s);
 }
 
-static void on_output(enum stdio_stream stream, const void *data, size_t n, void *userdata)
+static void on_output(int stream, const void *data, size_t n, void *userdata)
 {
 	struct session *s = userdata;
 
@@ -160,19 +167,21 @@ static void on_vm_exit(struct loop_source *source, int fd, uint32_t revents, voi
 
 static int start_stdio(struct session *s, struct err *e)
 {
-	struct stdio_options o = {
+	struct stdio_params o = {
+		.loop = s->o.loop,
+		.agent = s->o.agent,
 		.container_id = s->o.container_id,
 		.exec_id = s->o.exec_id,
 		.in_fd = s->o.interactive ? STDIN_FILENO : -1,
 		.out_fd = STDOUT_FILENO,
 		.err_fd = s->o.terminal ? -1 : STDERR_FILENO,
 		.terminal = s->o.terminal,
-		.on_output = on_output,
-		.on_done = on_output_done,
+		.tee = on_output,
+		.done = on_output_done,
 		.userdata = s,
 	};
 
-	return stdio_start(s->o.loop, s->o.agent, &o, &s->stdio, e);
+	return stdio_start(&o, &s->stdio, e);
 }
 
 int session_start(const struct session_options *o, struct session **ret, struct err *e)
@@ -197,7 +206,7 @@ int session_start(const struct session_options *o, struct session **ret, struct 
 	    (r = loop_add_timer(o->loop, (uint64_t)o->timeout_s * 1000, on_timeout, s, &s->timer)) < 0)
 		r = err_sys(e, -r, "cannot set the timeout");
 	if (r == 0)
-		r = agent_wait_process(o->agent, o->container_id, o->exec_id, on_exit_status, s, e);
+		r = agent_wait_async(o->agent, o->container_id, o->exec_id, on_exit_status, s, NULL, e);
 	if (r == 0)
 		r = start_stdio(s, e);
 	if (r < 0) {

@@ -13,7 +13,7 @@
 #include "sys/spawn.h"
 
 /* How long a guest may take until its agent answers, unless the configuration says otherwise. */
-#define AGENT_TIMEOUT_MS 60000
+#define CONNECT_TIMEOUT_MS 60000
 
 static int watch(int epoll_fd, int fd, struct err *e)
 {
@@ -53,6 +53,8 @@ static int start_vm(struct sandbox *s, struct plan *plan, struct err *e)
 {
 	int r = plan->driver->prepare(s->loop, &plan->vm, &s->vm, e);
 
+	if (r == 0)
+		s->vm->interrupt_fd = s->interrupt_fd;
 	for (size_t i = 0; r == 0 && i < plan->n_devices; i++)
 		r = plan->driver->add_device(s->vm, plan->devices[i], e);
 	if (r == 0)
@@ -88,14 +90,15 @@ static int explain(struct sandbox *s, int r, struct err *e)
 static int connect_agent(struct sandbox *s, struct err *e)
 {
 	const struct config_agent *cfg = &s->plan->config->agent;
-	uint64_t timeout = cfg->reconnect_timeout_ms > AGENT_TIMEOUT_MS ? cfg->reconnect_timeout_ms : AGENT_TIMEOUT_MS;
+	struct agent_timeouts timeouts = { .create_container_ms = cfg->create_container_timeout * 1000 };
+	uint64_t timeout = cfg->reconnect_timeout_ms > CONNECT_TIMEOUT_MS ? cfg->reconnect_timeout_ms : CONNECT_TIMEOUT_MS;
 	int fd, r;
 
 	if ((uint64_t)cfg->dial_timeout * 1000 > timeout)
 		timeout = (uint64_t)cfg->dial_timeout * 1000;
-	r = vm_connect(s->vm, cfg->server_port ? cfg->server_port : 1024, clock_ms() + timeout, s->abort_fd, &fd, e);
+	r = vm_connect(s->vm, cfg->server_port ? cfg->server_port : 1024, clock_ms() + timeout, &fd, e);
 	if (r == 0)
-		r = agent_new(s->loop, fd, s->abort_fd, cfg, &s->agent, e);
+		r = agent_new(s->loop, fd, s->abort_fd, &timeouts, &s->agent, e);
 	if (r == 0)
 		r = agent_check(s->agent, e);
 	s->times.agent_up = clock_us();

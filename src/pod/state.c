@@ -77,7 +77,20 @@ static int try_lock(const char *dir, bool create)
 	return take_fd(&fd);
 }
 
-/* 1: removed what a dead owner left; 0: alive; negative errno. A directory without lock was never finished. */
+/*
+ * Making and removing container directories is serialised by a lock on the root folder: between mkdir and its own lock a
+ * new directory looks like one that was left behind.
+ */
+static int lock_root(const char *root)
+{
+	_cleanup_close_ int fd = open(root, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+	if (fd < 0 || flock(fd, LOCK_EX) < 0)
+		return -errno;
+	return take_fd(&fd);
+}
+
+/* Under lock_root(). 1: removed what a dead owner left; 0: alive; negative errno. A directory without lock was never finished. */
 static int remove_if_dead(const char *dir)
 {
 	_cleanup_close_ int fd = try_lock(dir, false);
@@ -93,6 +106,7 @@ static int remove_if_dead(const char *dir)
 
 int state_dir_create(const char *root, const char *id, struct state_dir **ret, struct err *e)
 {
+	_cleanup_close_ int root_fd = -1;
 	struct state_dir *d;
 	int r = state_check_id(id, e);
 
@@ -101,6 +115,9 @@ int state_dir_create(const char *root, const char *id, struct state_dir **ret, s
 	r = dir_make(root, 0711);
 	if (r < 0)
 		return err_sys(e, -r, "cannot make %s", root);
+	root_fd = lock_root(root);
+	if (root_fd < 0)
+		return err_sys(e, -root_fd, "cannot lock %s", root);
 	d = calloc(1, sizeof *d);
 	if (!d)
 		return err_sys(e, ENOMEM, "cannot keep the state of %s", id);
@@ -256,8 +273,12 @@ int state_list(const char *root, struct strv *ret, struct err *e)
 int state_prune(const char *root, struct strv *ret_removed, struct err *e)
 {
 	_cleanup_strv_ struct strv ids = { 0 };
-	int r = state_list(root, &ids, e);
+	_cleanup_close_ int root_fd = lock_root(root);
+	int r;
 
+	if (root_fd < 0)
+		return root_fd == -ENOENT ? 0 : err_sys(e, -root_fd, "cannot lock %s", root);
+	r = state_list(root, &ids, e);
 	for (size_t i = 0; r == 0 && i < ids.len; i++) {
 		char dir[PATH_MAX];
 		int removed;
