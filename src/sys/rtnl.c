@@ -423,7 +423,7 @@ static int change_route(int fd, uint16_t type, uint16_t flags, const struct rtnl
 
 int rtnl_route_add(int fd, const struct rtnl_route *r)
 {
-	return change_route(fd, RTM_NEWROUTE, NLM_F_CREATE | NLM_F_REPLACE, r);
+	return change_route(fd, RTM_NEWROUTE, NLM_F_CREATE | NLM_F_EXCL, r);
 }
 
 int rtnl_route_del(int fd, const struct rtnl_route *r)

@@ -79,7 +79,7 @@ int rtnl_addr_del(int fd, const struct rtnl_addr *a);
 
 /* Of the main table, both families. */
 int rtnl_routes(int fd, struct rtnl_route **ret, size_t *ret_n);
-int rtnl_route_add(int fd, const struct rtnl_route *r); /* replaces an equal one */
+int rtnl_route_add(int fd, const struct rtnl_route *r); /* -EEXIST: there is one for this prefix */
 int rtnl_route_del(int fd, const struct rtnl_route *r);
 
 int rtnl_neigh_add(int fd, const struct rtnl_neigh *n); /* replaces an equal one */

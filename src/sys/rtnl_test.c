@@ -119,6 +119,7 @@ static void test_namespace(void **state)
 	route.oif = index;
 	assert_int_equal(rtnl_ip_parse("10.9.0.1", &route.gateway), 0);
 	assert_int_equal(rtnl_route_add(fd, &route), 0);
+	assert_int_equal(rtnl_route_add(fd, &route), -EEXIST);
 	assert_int_equal(rtnl_routes(fd, &routes, &n), 0);
 	for (size_t i = 0; i < n; i++)
 		if (routes[i].protocol == RTPROT_STATIC) {

@@ -52,6 +52,8 @@ int main(void)
 	char line[4096] = "";
 	int fd;
 
+	printf("bare: up at %.3f s\n", start);
+	fflush(stdout);
 	mkdir("/proc", 0755);
 	mount("proc", "/proc", "proc", 0, NULL);
 	fd = open("/proc/cmdline", O_RDONLY | O_CLOEXEC);
@@ -66,7 +68,6 @@ int main(void)
 
 		printf("bare: %d modules in %.3f s\n", n, uptime() - start);
 	}
-	printf("bare: up at %.3f s\n", start);
 	fd = open("/proc/meminfo", O_RDONLY | O_CLOEXEC);
 	if (fd >= 0) {
 		ssize_t n = read(fd, line, sizeof(line) - 1);

@@ -1,0 +1,175 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The Unix-socket side: accepting clients, their CONNECT line, and connecting to listeners for the guest. */
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <strings.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+
+#include "base/cleanup.h"
+#include "base/unix_socket.h"
+#include "vsock/state.h"
+
+int vsock_parse_connect(const char *line, size_t len, uint32_t *ret_port)
+{
+	uint64_t port = 0;
+	size_t i = 7, digits = 0;
+
+	if (len < i || strncasecmp(line, "CONNECT", i) != 0)
+		return -EINVAL;
+	if (i == len || line[i] != ' ')
+		return -EINVAL;
+	while (i < len && line[i] == ' ')
+		i++;
+	for (; i < len && line[i] >= '0' && line[i] <= '9' && digits < 10; i++, digits++)
+		port = port * 10 + (uint64_t)(line[i] - '0');
+	if (!digits || port >= VSOCK_PORT_ANY)
+		return -EINVAL;
+	while (i < len && (line[i] == ' ' || line[i] == '\r'))
+		i++;
+	if (i + 1 != len || line[i] != '\n')
+		return -EINVAL;
+	*ret_port = (uint32_t)port;
+	return 0;
+}
+
+/* The client named a port: ask the guest. */
+static void request(struct vsock_conn *c, uint32_t port)
+{
+	struct vsock_device *dev = c->dev;
+	uint32_t local;
+
+	/* Ends: fewer connections than ports. */
+	do {
+		local = dev->next_port;
+		dev->next_port = local == VSOCK_LOCAL_PORT_MAX ? VSOCK_LOCAL_PORT_MIN : local + 1;
+	} while (vsock_conn_find(dev, local, port));
+	c->state = CONN_REQUESTED;
+	vsock_conn_set_ports(c, local, port);
+	loop_timer_set(c->timer, VSOCK_CONNECT_TIMEOUT_MS);
+	vsock_conn_update_events(c);
+	vsock_conn_pend(c, PEND_REQUEST);
+}
+
+void vsock_handshake(struct vsock_conn *c)
+{
+	char *at = c->line + c->line_len, *newline;
+	ssize_t n = recv(c->fd, at, sizeof c->line - c->line_len, MSG_PEEK | MSG_DONTWAIT);
+	uint32_t port;
+
+	if (n < 0 && (errno == EAGAIN || errno == EINTR))
+		return;
+	/* What follows the line belongs to the stream: take no more than the line. */
+	newline = n > 0 ? memchr(at, '\n', (size_t)n) : NULL;
+	if (newline)
+		n = newline - at + 1;
+	if (n <= 0 || recv(c->fd, at, (size_t)n, MSG_DONTWAIT) != n) {
+		vsock_conn_free(c);
+		return;
+	}
+	c->line_len += n;
+	if (!newline && c->line_len < sizeof c->line)
+		return;
+	if (!newline || vsock_parse_connect(c->line, c->line_len, &port) < 0)
+		vsock_conn_free(c);
+	else
+		request(c, port);
+}
+
+static void on_handshake_timer(struct loop_source *s, void *userdata)
+{
+	struct vsock_conn *c = userdata;
+	struct vsock_device *dev = c->dev;
+
+	if (c->request_sent)
+		vsock_conn_reset(c);
+	else
+		vsock_conn_free(c);
+	vsock_rx_pump(dev);
+}
+
+static void on_accept(struct loop_source *s, int fd, uint32_t revents, void *userdata)
+{
+	struct vsock_device *dev = userdata;
+
+	for (int i = 0; i < 16; i++) {
+		int client = accept4(fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+		struct vsock_conn *c;
+
+		if (client < 0) {
+			if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM) {
+				/* The client waits in the backlog; asking again at once would spin. */
+				loop_io_set_events(s, 0);
+				loop_timer_set(dev->listen_timer, VSOCK_ACCEPT_RETRY_MS);
+			}
+			return;
+		}
+		c = vsock_conn_new(dev, client, CONN_HANDSHAKE);
+		if (!c) {
+			close(client);
+			continue;
+		}
+		if (loop_add_timer(dev->loop, VSOCK_HANDSHAKE_MS, on_handshake_timer, c, &c->timer) < 0) {
+			vsock_conn_free(c);
+			continue;
+		}
+		/* Most clients have sent their line already. */
+		vsock_handshake(c);
+	}
+	vsock_rx_pump(dev);
+}
+
+void vsock_listen_resume(struct vsock_device *dev)
+{
+	if (dev->listener)
+		loop_io_set_events(dev->listener, EPOLLIN);
+}
+
+static void on_listen_timer(struct loop_source *s, void *userdata)
+{
+	vsock_listen_resume(userdata);
+}
+
+int vsock_listen_start(struct vsock_device *dev, struct err *e)
+{
+	int r = unix_listen(dev->path, 0600, &dev->listen_fd, e);
+
+	if (r < 0)
+		return r;
+	r = loop_add_io(dev->loop, dev->listen_fd, EPOLLIN, on_accept, dev, &dev->listener);
+	if (r == 0)
+		r = loop_add_timer(dev->loop, UINT64_MAX, on_listen_timer, dev, &dev->listen_timer);
+	return r < 0 ? err_sys(e, -r, "cannot serve %s", dev->path) : 0;
+}
+
+void vsock_listen_stop(struct vsock_device *dev)
+{
+	loop_source_free(dev->listener);
+	loop_source_free(dev->listen_timer);
+	dev->listener = dev->listen_timer = NULL;
+	if (dev->listen_fd >= 0)
+		unlink(dev->path);
+	fd_close(&dev->listen_fd);
+}
+
+void vsock_host_connect(struct vsock_device *dev, const struct vsock_hdr *hdr)
+{
+	uint32_t local = le32_get(hdr->dst_port), peer = le32_get(hdr->src_port);
+	_cleanup_close_ int fd = -1;
+	struct vsock_conn *c = NULL;
+	char path[128];
+
+	/* The guest chooses the number, never the path. A full backlog counts as absent: the guest may try again. */
+	if ((size_t)snprintf(path, sizeof path, "%s_%u", dev->path, local) < sizeof path &&
+	    unix_connect(path, &fd) == 0)
+		c = vsock_conn_new(dev, fd, CONN_ESTABLISHED);
+	if (!c) {
+		vsock_send_rst(dev, local, peer, VSOCK_TYPE_STREAM);
+		return;
+	}
+	take_fd(&fd);
+	vsock_conn_set_ports(c, local, peer);
+	vsock_conn_set_credit(c, hdr);
+	vsock_conn_pend(c, PEND_RESPONSE);
+}
