@@ -90,7 +90,6 @@ static int explain(struct sandbox *s, int r, struct err *e)
 static int connect_agent(struct sandbox *s, struct err *e)
 {
 	const struct config_agent *cfg = &s->plan->config->agent;
-	struct agent_timeouts timeouts = { .create_container_ms = cfg->create_container_timeout * 1000 };
 	uint64_t timeout = cfg->reconnect_timeout_ms > CONNECT_TIMEOUT_MS ? cfg->reconnect_timeout_ms : CONNECT_TIMEOUT_MS;
 	int fd, r;
 
@@ -98,7 +97,7 @@ static int connect_agent(struct sandbox *s, struct err *e)
 		timeout = (uint64_t)cfg->dial_timeout * 1000;
 	r = vm_connect(s->vm, cfg->server_port ? cfg->server_port : 1024, clock_ms() + timeout, &fd, e);
 	if (r == 0)
-		r = agent_new(s->loop, fd, s->abort_fd, &timeouts, &s->agent, e);
+		r = agent_new(s->loop, fd, s->abort_fd, cfg, &s->agent, e);
 	if (r == 0)
 		r = agent_check(s->agent, e);
 	s->times.agent_up = clock_us();
