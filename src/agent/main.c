@@ -14,6 +14,7 @@
 
 #include "agent/agent.h"
 #include "agent/init.h"
+#include "agent/modprobe.h"
 #include "base/fd.h"
 #include "base/log.h"
 
@@ -136,6 +137,8 @@ int main(int argc, char **argv)
 	struct err e = { 0 };
 	int log_fd = STDERR_FILENO, r = 0;
 
+	if (modprobe_called(argv[0]))
+		return modprobe_main(argc, argv);
 	log_set_sink(log_fd, LOG_FORMAT_TEXT, "caisson-agent");
 	agent_config_defaults(&config);
 	/* Large requests go back to the kernel at once, so that what we hold is what we use. */

@@ -197,7 +197,7 @@ static int prepare(struct loop *loop, const struct vm_config *c, struct vm **ret
 
 	if (!q)
 		return err_sys(e, ENOMEM, "cannot prepare the VM");
-	q->vm = (struct vm){ .driver = &qemu_driver, .config = c, .exit_fd = -1 };
+	q->vm = (struct vm){ .driver = &qemu_driver, .config = c, .exit_fd = -1, .interrupt_fd = -1 };
 	q->loop = loop;
 	q->vsock_fd = -1;
 	list_init(&q->hotplugged);
