@@ -15,3 +15,5 @@ virtio_console
 virtio-rng
 # gives unused memory back to the host
 virtio_balloon
+# memory hot-plug
+virtio_mem

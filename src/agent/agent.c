@@ -3,12 +3,9 @@
 
 #include <ctype.h>
 #include <errno.h>
-#include <linux/vm_sockets.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
-#include <sys/un.h>
 #include <unistd.h>
 
 #include "agent/debug_console.h"
@@ -251,34 +248,20 @@ void agent_container_free(struct agent_container *c)
 
 /* ---- the agent itself ---- */
 
-static int listen_unix(const struct agent_address *a, uint32_t port, int *ret_fd, struct err *e)
+/* port 0: the address's own. Another port of a Unix address is the socket PATH_PORT. */
+static int listen_port(const struct sock_addr *address, uint32_t port, struct err *e)
 {
-	struct sockaddr_un sa = { .sun_family = AF_UNIX };
-	_cleanup_close_ int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-	int n = port && port != a->port ? snprintf(sa.sun_path, sizeof sa.sun_path, "%s_%u", a->path, port)
-					: snprintf(sa.sun_path, sizeof sa.sun_path, "%s", a->path);
+	struct sock_addr a = *address;
+	int fd;
 
-	if (n >= (int)sizeof sa.sun_path)
-		return err_set(e, ERR_CONFIG, ENAMETOOLONG, "socket path %s is too long", a->path);
-	unlink(sa.sun_path);
-	if (fd < 0 || bind(fd, (struct sockaddr *)&sa, sizeof sa) < 0 || listen(fd, 16) < 0)
-		return err_sys(e, errno, "cannot listen on %s", sa.sun_path);
-	*ret_fd = take_fd(&fd);
-	return 0;
-}
-
-int agent_listen(const struct agent_address *a, uint32_t port, int *ret_fd, struct err *e)
-{
-	struct sockaddr_vm sa = { .svm_family = AF_VSOCK, .svm_cid = a->cid, .svm_port = port ? port : a->port };
-	_cleanup_close_ int fd = -1;
-
-	if (a->transport == AGENT_UNIX)
-		return listen_unix(a, port, ret_fd, e);
-	fd = socket(AF_VSOCK, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-	if (fd < 0 || bind(fd, (struct sockaddr *)&sa, sizeof sa) < 0 || listen(fd, 16) < 0)
-		return err_sys(e, errno, "cannot listen on vsock port %u", sa.svm_port);
-	*ret_fd = take_fd(&fd);
-	return 0;
+	if (port && a.kind == SOCK_ADDR_VSOCK)
+		a.port = port;
+	else if (port && snprintf(a.path, sizeof a.path, "%s_%u", address->path, port) >= (int)sizeof a.path)
+		return err_set(e, ERR_CONFIG, ENAMETOOLONG, "socket path %s is too long", address->path);
+	fd = sock_addr_listen(&a, e);
+	if (fd >= 0)
+		fd_set_nonblock(fd, true);
+	return fd;
 }
 
 /* Neither stream is worth failing for. */
@@ -288,13 +271,13 @@ static void start_streams(struct agent *a)
 	int fd;
 
 	if (a->config.log_port) {
-		if (agent_listen(&a->config.address, a->config.log_port, &fd, &e) < 0 ||
-		    log_stream_new(a->loop, fd, &a->log_stream, &e) < 0)
+		fd = listen_port(&a->config.address, a->config.log_port, &e);
+		if (fd < 0 || log_stream_new(a->loop, fd, &a->log_stream, &e) < 0)
 			log_warn("no log stream: %s", e.text);
 	}
 	if (a->config.debug_console) {
-		if (agent_listen(&a->config.address, a->config.debug_console_port, &fd, &e) < 0 ||
-		    debug_console_new(a->loop, a->reaper, fd, &a->console, &e) < 0)
+		fd = listen_port(&a->config.address, a->config.debug_console_port, &e);
+		if (fd < 0 || debug_console_new(a->loop, a->reaper, fd, &a->console, &e) < 0)
 			log_warn("no debug console: %s", e.text);
 	}
 }
@@ -302,7 +285,7 @@ static void start_streams(struct agent *a)
 int agent_new(const struct agent_config *config, bool is_init, struct loop *loop, struct agent **ret, struct err *e)
 {
 	struct agent *a = calloc(1, sizeof *a);
-	int r, fd;
+	int r, fd = -1;
 
 	if (!a)
 		return err_sys(e, ENOMEM, "cannot start the agent");
@@ -320,7 +303,9 @@ int agent_new(const struct agent_config *config, bool is_init, struct loop *loop
 	if (r == 0)
 		r = uevent_monitor_new(loop, on_uevent, a, &a->uevents, e);
 	if (r == 0)
-		r = agent_listen(&config->address, 0, &fd, e);
+		r = fd = listen_port(&config->address, 0, e);
+	if (r > 0)
+		r = 0;
 	if (r == 0)
 		r = ttrpc_server_new(loop, fd, agent_services, agent_n_services, a, &a->server, e);
 	if (r < 0) {

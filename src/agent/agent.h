@@ -44,7 +44,7 @@ struct agent_process {
 	struct list node;
 	struct agent_container *container;
 	struct process *process;
-	char *exec_id; /* "": init */
+	char *exec_id;   /* "": init */
 	struct list ops; /* reads, writes and waits that are not answered yet: struct stream_op */
 	bool waited, out_ended, err_ended;
 	struct loop_source *forget_timer;
@@ -84,11 +84,8 @@ struct agent {
 	uint64_t scrapes; /* of GetMetrics */
 };
 
-/* listen_fd: taken over; -1: made from config->address. */
 int agent_new(const struct agent_config *config, bool is_init, struct loop *loop, struct agent **ret, struct err *e);
 void agent_free(struct agent *a);
-/* Listen where config says; port 0: the address's own. unix: "_PORT" is appended for another port. */
-int agent_listen(const struct agent_address *address, uint32_t port, int *ret_fd, struct err *e);
 
 /* The methods, for ttrpc_server_new(). */
 extern const struct ttrpc_service agent_services[];

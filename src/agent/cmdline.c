@@ -9,7 +9,7 @@
 void agent_config_defaults(struct agent_config *c)
 {
 	*c = (struct agent_config){
-		.address = { .transport = AGENT_VSOCK, .cid = UINT32_MAX, .port = 1024 },
+		.address = { .kind = SOCK_ADDR_VSOCK, .cid = VSOCK_CID_ANY, .port = 1024 },
 		.log_level = LOG_LEVEL_WARN,
 		.hotplug_timeout_ms = 3000,
 	};
@@ -25,35 +25,6 @@ static int parse_u32(const char *text, uint32_t *ret)
 	if (v > UINT32_MAX)
 		return -ERANGE;
 	*ret = (uint32_t)v;
-	return 0;
-}
-
-int agent_address_parse(const char *text, struct agent_address *ret)
-{
-	const char *rest = str_after(text, "unix://"), *colon;
-	struct agent_address a = { .transport = AGENT_UNIX };
-	char cid[16];
-
-	if (rest) {
-		if (*rest != '/' || strlen(rest) >= sizeof a.path)
-			return -EINVAL;
-		strcpy(a.path, rest);
-		*ret = a;
-		return 0;
-	}
-	rest = str_after(text, "vsock://");
-	colon = rest ? strchr(rest, ':') : NULL;
-	if (!colon || (size_t)(colon - rest) >= sizeof cid)
-		return -EINVAL;
-	a.transport = AGENT_VSOCK;
-	memcpy(cid, rest, (size_t)(colon - rest));
-	cid[colon - rest] = '\0';
-	a.cid = UINT32_MAX;
-	if (strcmp(cid, "-1") && parse_u32(cid, &a.cid) < 0)
-		return -EINVAL;
-	if (parse_u32(colon + 1, &a.port) < 0)
-		return -EINVAL;
-	*ret = a;
 	return 0;
 }
 
@@ -125,7 +96,7 @@ static void parse_parameter(struct agent_config *c, char *name)
 	else if (!strcmp(name, "debug_console_vport"))
 		r = parse_u32(value, &c->debug_console_port);
 	else if (!strcmp(name, "server_addr"))
-		r = agent_address_parse(value, &c->address);
+		r = sock_addr_parse(value, &c->address, NULL);
 	else if (!strcmp(name, "hotplug_timeout"))
 		r = parse_seconds(value, &c->hotplug_timeout_ms);
 	else if (!strcmp(name, "container_pipe_size"))

@@ -7,17 +7,10 @@
 
 #include "base/err.h"
 #include "base/log.h"
-
-enum agent_transport { AGENT_VSOCK, AGENT_UNIX };
-
-struct agent_address {
-	enum agent_transport transport;
-	uint32_t cid, port; /* vsock; cid UINT32_MAX: any */
-	char path[108];     /* unix */
-};
+#include "sys/vsock.h"
 
 struct agent_config {
-	struct agent_address address;
+	struct sock_addr address;
 	enum log_level log_level;
 	uint32_t log_port; /* 0: no log stream */
 	bool debug_console;
@@ -27,9 +20,6 @@ struct agent_config {
 };
 
 void agent_config_defaults(struct agent_config *c);
-
-/* "vsock://-1:1024", "vsock://3:1024" or "unix:///path". 0 or -EINVAL. */
-int agent_address_parse(const char *text, struct agent_address *ret);
 
 /*
  * Take the agent.* parameters of a kernel command line over, others are skipped. What is unknown or malformed is

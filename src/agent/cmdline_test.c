@@ -1,5 +1,4 @@
 // SPDX-License-Identifier: Apache-2.0
-#include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -15,7 +14,7 @@ static void test_defaults(void **state)
 	(void)state;
 	agent_config_defaults(&c);
 	agent_config_parse(&c, "reboot=k panic=1 quiet agentx.log=debug xagent.log=debug agent.\n");
-	assert_int_equal(c.address.transport, AGENT_VSOCK);
+	assert_int_equal(c.address.kind, SOCK_ADDR_VSOCK);
 	assert_int_equal(c.address.cid, UINT32_MAX);
 	assert_int_equal(c.address.port, 1024);
 	assert_int_equal(c.log_level, LOG_LEVEL_WARN);
@@ -62,28 +61,12 @@ static void test_malformed_is_ignored(void **state)
 	agent_config_parse(&c, text);
 }
 
-static void test_addresses(void **state)
-{
-	struct agent_address a;
-
-	(void)state;
-	assert_int_equal(agent_address_parse("vsock://3:77", &a), 0);
-	assert_int_equal(a.cid, 3);
-	assert_int_equal(a.port, 77);
-	assert_int_equal(agent_address_parse("vsock://:77", &a), -EINVAL);
-	assert_int_equal(agent_address_parse("vsock://-2:77", &a), -EINVAL);
-	assert_int_equal(agent_address_parse("vsock://-1", &a), -EINVAL);
-	assert_int_equal(agent_address_parse("unix://relative", &a), -EINVAL);
-	assert_int_equal(agent_address_parse("", &a), -EINVAL);
-}
-
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_defaults),
 		cmocka_unit_test(test_kata_parameters),
 		cmocka_unit_test(test_malformed_is_ignored),
-		cmocka_unit_test(test_addresses),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

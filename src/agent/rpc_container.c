@@ -98,12 +98,16 @@ static int set_root(struct agent_container *c, Grpc__Spec *spec, struct err *e)
 }
 
 /* Everything is there: mount, create. */
-static int create(struct agent *a, const Grpc__CreateContainerRequest *m, const struct device_node *nodes, struct err *e)
+static int create(struct agent *a, const Grpc__CreateContainerRequest *m, const struct device_node *nodes,
+		  struct err *e)
 {
 	struct agent_container *c = calloc(1, sizeof *c);
-	struct container_params params = { .uts_ns_fd = a->sandbox.uts_ns_fd, .ipc_ns_fd = a->sandbox.ipc_ns_fd,
+	struct container_params params = { .uts_ns_fd = a->sandbox.uts_ns_fd,
+					   .ipc_ns_fd = a->sandbox.ipc_ns_fd,
 					   .pid_ns_fd = m->sandbox_pidns ? a->sandbox.pid_ns_fd : -1,
-					   .loop = a->loop, .reaper = a->reaper, .pipe_size = a->config.pipe_size };
+					   .loop = a->loop,
+					   .reaper = a->reaper,
+					   .pipe_size = a->config.pipe_size };
 	int r = 0;
 
 	if (!c)

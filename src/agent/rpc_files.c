@@ -144,7 +144,7 @@ static int copy_chunk(int dir, const char *name, const Grpc__CopyFileRequest *m)
 
 static int copy_file(const Grpc__CopyFileRequest *m, struct err *e)
 {
-	const char *rest = storage_path_valid(m->path) ? str_after(m->path, AGENT_SHARE_DIR "/") : NULL, *name;
+	const char *rest = storage_path_valid(m->path) ? str_after(m->path, AGENT_SHARE_DIR "/") : NULL, *name = NULL;
 	_cleanup_close_ int base = -1, dir = -1;
 	_cleanup_free_ char *path = NULL;
 	int r;

@@ -92,8 +92,8 @@ static void table(struct buf *b, const char *file, int header_lines, int skip, c
 
 static void guest_cpu(struct buf *b)
 {
-	static const char *const items[] = { "user", "nice", "system", "idle", "iowait", "irq", "softirq", "steal",
-					     "guest", "guest_nice" };
+	static const char *const items[] = { "user", "nice",    "system", "idle",  "iowait",
+					     "irq",  "softirq", "steal",  "guest", "guest_nice" };
 	_cleanup_free_ char *text = NULL;
 	char *next = NULL;
 
@@ -123,28 +123,39 @@ static void guest_load(struct buf *b)
 	    sscanf(text, "%lf %lf %lf %u/%u", &l1, &l5, &l15, &running, &total) != 5)
 		return;
 	family(b, "kata_guest_load", "Guest system load.");
-	buf_printf(b, "kata_guest_load{item=\"load1\"} %g\nkata_guest_load{item=\"load5\"} %g\n"
-		      "kata_guest_load{item=\"load15\"} %g\n", l1, l5, l15);
+	buf_printf(b,
+		   "kata_guest_load{item=\"load1\"} %g\nkata_guest_load{item=\"load5\"} %g\n"
+		   "kata_guest_load{item=\"load15\"} %g\n",
+		   l1, l5, l15);
 	family(b, "kata_guest_tasks", "Guest system tasks.");
 	buf_printf(b, "kata_guest_tasks{item=\"cur\"} %u\nkata_guest_tasks{item=\"max\"} %u\n", running, total);
 }
 
 static void guest(struct buf *b)
 {
-	static const char *const disk[] = { "reads", "reads_merged", "sectors_read", "time_reading", "writes",
-					    "writes_merged", "sectors_written", "time_writing", "in_progress",
-					    "time_in_progress", "weighted_time_in_progress" };
-	static const char *const net[] = { "recv_bytes", "recv_packets", "recv_errs", "recv_drop", "recv_fifo",
-					   "recv_frame", "recv_compressed", "recv_multicast", "sent_bytes",
-					   "sent_packets", "sent_errs", "sent_drop", "sent_fifo", "sent_colls",
-					   "sent_carrier", "sent_compressed" };
+	static const char *const disk[] = { "reads",
+					    "reads_merged",
+					    "sectors_read",
+					    "time_reading",
+					    "writes",
+					    "writes_merged",
+					    "sectors_written",
+					    "time_writing",
+					    "in_progress",
+					    "time_in_progress",
+					    "weighted_time_in_progress" };
+	static const char *const net[] = { "recv_bytes", "recv_packets", "recv_errs",       "recv_drop",
+					   "recv_fifo",  "recv_frame",   "recv_compressed", "recv_multicast",
+					   "sent_bytes", "sent_packets", "sent_errs",       "sent_drop",
+					   "sent_fifo",  "sent_colls",   "sent_carrier",    "sent_compressed" };
 
 	guest_load(b);
 	guest_cpu(b);
 	name_values(b, "/proc/meminfo", "kata_guest_meminfo", "Statistics about memory usage on the system.");
 	name_values(b, "/proc/vmstat", "kata_guest_vm_stat", "Guest virtual memory statistics.");
 	table(b, "/proc/diskstats", 0, 2, "kata_guest_diskstat", "Disks stat in system.", "disk", disk, 11);
-	table(b, "/proc/net/dev", 2, 0, "kata_guest_netdev_stat", "Guest net devices statistics.", "interface", net, 16);
+	table(b, "/proc/net/dev", 2, 0, "kata_guest_netdev_stat", "Guest net devices statistics.", "interface", net,
+	      16);
 }
 
 static double count_fds(void)
@@ -169,7 +180,8 @@ static void self(struct buf *b, struct agent *a)
 	gauge(b, "kata_agent_scrape_count", "Metrics scrape count.", (double)++a->scrapes);
 	/* proc(5): fields 14, 15, 22, 23, 24, counted behind the name, which may contain anything. */
 	if (file_read("/proc/self/stat", 4096, &text, NULL) == 0 && (rest = strrchr(text, ')')) &&
-	    sscanf(rest + 1, " %*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %llu %llu %*d %*d %*d %*d %*d %*d %llu %llu %lld",
+	    sscanf(rest + 1,
+		   " %*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %llu %llu %*d %*d %*d %*d %*d %*d %llu %llu %lld",
 		   &user, &sys, &start, &vsize, &rss) == 5) {
 		family(b, "kata_agent_total_time", "Agent process total time.");
 		buf_printf(b, "kata_agent_total_time{item=\"user\"} %g\nkata_agent_total_time{item=\"system\"} %g\n",

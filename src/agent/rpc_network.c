@@ -48,7 +48,7 @@ static const struct rtnl_link *match_interface(const struct rtnl_link *links, si
 
 	if (*want->devicepath)
 		return device_pci_net("/sys", want->devicepath, name, sizeof name) == 0 ? find_link(links, n, name)
-											  : NULL;
+											: NULL;
 	for (size_t i = 0; i < n; i++) {
 		rtnl_hw_format(links[i].hw, links[i].hw_len, hw, sizeof hw);
 		if (!(links[i].flags & IFF_LOOPBACK) && !strcasecmp(hw, want->hwaddr))
@@ -118,8 +118,7 @@ static int configure(int fd, const struct rtnl_link *links, size_t n, const stru
 	if (r == 0 && (change.name || change.mtu))
 		r = rtnl_link_change(fd, link->index, &change);
 	if (r < 0)
-		return err_sys(e, -r, "cannot set name \"%s\" or MTU %llu", want->name,
-			       (unsigned long long)want->mtu);
+		return err_sys(e, -r, "cannot set name \"%s\" or MTU %llu", want->name, (unsigned long long)want->mtu);
 	r = set_addresses(fd, link->index, want, e);
 	if (r < 0)
 		return r;
@@ -349,8 +348,11 @@ static int parse_route(const Types__Route *in, const struct rtnl_link *links, si
 		       struct err *e)
 {
 	struct rtnl_route r = { .family = in->family == TYPES__IPFAMILY__v6 ? AF_INET6 : AF_INET,
-				.type = RTN_UNICAST, .protocol = RTPROT_STATIC, .scope = (uint8_t)in->scope,
-				.flags = in->flags & RTNH_F_ONLINK, .mtu = in->mtu };
+				.type = RTN_UNICAST,
+				.protocol = RTPROT_STATIC,
+				.scope = (uint8_t)in->scope,
+				.flags = in->flags & RTNH_F_ONLINK,
+				.mtu = in->mtu };
 	const struct rtnl_link *link = find_link(links, n, in->device);
 
 	if (!link)

@@ -266,8 +266,7 @@ static void finish_write(struct stream_op *op, int r)
 	req = op_finish(op);
 	if (r < 0)
 		ttrpc_reply_error(req, r == -EPIPE ? TTRPC_FAILED_PRECONDITION : TTRPC_INTERNAL,
-				  "cannot write to standard input: %s",
-				  r == -EPIPE ? "nobody reads it" : strerror(-r));
+				  "cannot write to standard input: %s", r == -EPIPE ? "nobody reads it" : strerror(-r));
 	else
 		ttrpc_reply(req, &resp.base);
 	next_write(p);

@@ -9,11 +9,13 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <linux/mount.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "agent/device.h"
@@ -195,8 +197,10 @@ static uint64_t parse_size(const char *text)
 {
 	char *end;
 	uint64_t v = strtoull(text, &end, 10);
-	unsigned int shift = *end == 'k' || *end == 'K' ? 10 : *end == 'm' || *end == 'M' ? 20
-				     : *end == 'g' || *end == 'G' ? 30 : 0;
+	unsigned int shift = *end == 'k' || *end == 'K'   ? 10
+			     : *end == 'm' || *end == 'M' ? 20
+			     : *end == 'g' || *end == 'G' ? 30
+							  : 0;
 
 	return v > UINT64_MAX >> shift ? 0 : v << shift;
 }
@@ -291,7 +295,8 @@ static const struct driver drivers[] = {
 	{ "ephemeral", NULL, make_ephemeral },
 	{ "local", NULL, make_local },
 	{ "bind", NULL, make_bind },
-	/* The copy exists for inotify only, which a bind mount of a shared directory does not give; its data is right. */
+	/* The copy exists for inotify only, which a bind mount of a shared directory does not give; its data is right.
+	 */
 	{ "watchable-bind", NULL, make_bind },
 };
 
@@ -431,6 +436,26 @@ void storages_release(struct agent *a, struct strv *held)
 	release_from(a, held, 0);
 }
 
+/* Change options of a mounted file system; the flags of the mount stay. */
+static int reconfigure(const char *mount_point, const struct mount_options *o)
+{
+	_cleanup_close_ int fd = (int)syscall(SYS_fspick, AT_FDCWD, mount_point, FSPICK_CLOEXEC);
+
+	if (fd < 0)
+		return -errno;
+	for (size_t i = 0; i < o->data.len; i++) {
+		char *key = o->data.v[i], *value = strchr(key, '=');
+		long r;
+
+		if (value)
+			*value++ = '\0';
+		r = syscall(SYS_fsconfig, fd, value ? FSCONFIG_SET_STRING : FSCONFIG_SET_FLAG, key, value, 0);
+		if (r < 0)
+			return -errno;
+	}
+	return syscall(SYS_fsconfig, fd, FSCONFIG_CMD_RECONFIGURE, NULL, NULL, 0) < 0 ? -errno : 0;
+}
+
 int storages_remount(struct agent *a, Grpc__Storage *const *storages, size_t n, struct err *e)
 {
 	for (size_t i = 0; i < n; i++) {
@@ -443,10 +468,8 @@ int storages_remount(struct agent *a, Grpc__Storage *const *storages, size_t n, 
 		if (!find_storage(a, spec->mount_point))
 			return err_set(e, ERR_PROTOCOL, ENOENT, "there is no storage on \"%.128s\"", spec->mount_point);
 		r = mount_options_parse(spec->options, spec->n_options, &o, e);
-		if (r == 0) {
-			o.remount = true;
-			r = mount_at_path(spec->source, spec->mount_point, spec->fstype, &o, e);
-		}
+		if (r == 0 && (r = reconfigure(spec->mount_point, &o)) < 0)
+			err_sys(e, -r, "cannot change the options of %s", spec->mount_point);
 		if (r < 0)
 			return r;
 	}

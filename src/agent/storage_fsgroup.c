@@ -79,8 +79,8 @@ int storage_set_fsgroup(const char *path, const Grpc__FSGroup *group, struct err
 			close(fd);
 		return err_sys(e, -r, "cannot open %s", path);
 	}
-	if (group->group_change_policy == TYPES__FSGROUP_CHANGE_POLICY__OnRootMismatch && st.st_gid == group->group_id &&
-	    (st.st_mode & 02070) == 02070) {
+	if (group->group_change_policy == TYPES__FSGROUP_CHANGE_POLICY__OnRootMismatch &&
+	    st.st_gid == group->group_id && (st.st_mode & 02070) == 02070) {
 		close(fd);
 		return 0;
 	}

@@ -386,7 +386,8 @@ int toml_scan_scalar(struct toml_parser *t, struct toml_value **ret)
 	int r;
 
 	if (!n)
-		return toml_fail(t, "expected a value");
+		return toml_fail(t, "expected a value%s",
+				 p == t->end || strchr("\r\n#,]}", *p) ? "" : "; strings need quotes");
 	r = toml_make(t, TOML_BOOL, p, &v);
 	if (r < 0)
 		return r;

@@ -64,6 +64,7 @@ static void check_unknown(const char *body, const char *want)
 	struct config *none = NULL;
 	struct err e = { 0 };
 
+	assert_non_null(c);
 	assert_int_equal(warnings.len, 1);
 	assert_string_equal(warnings.v[0], want);
 	o.strict = true;
@@ -400,9 +401,11 @@ static void test_choice_without_table(void **state)
 	_cleanup_strv_ struct strv warnings = { 0 };
 	_cleanup_config_ struct config *a = load(&o, &warnings), *b = NULL;
 
+	assert_string_equal(a->hypervisor_name, "clh");
 	assert_int_equal(warnings.len, 0);
 	o = (struct config_load_options){ .body = "[runtime]\nhypervisor_name = 'clh'\n" };
 	b = load(&o, &warnings);
+	assert_string_equal(b->hypervisor_name, "clh");
 	assert_int_equal(warnings.len, 1);
 	assert_string_equal(warnings.v[0], "config_body: no [hypervisor.clh] table; its defaults are used");
 }
@@ -448,7 +451,7 @@ static void test_unknown(void **state)
 	check_unknown("[image]\nx = 1\n", "config_body:1: unknown table [image]; it is ignored");
 	/* Keys of the annotations' spelling are not keys of files. */
 	check_unknown("[hypervisor.qemu]\ncc_init_data = ''\n",
-		      "config_body:2: [hypervisor.qemu] unknown key \"cc_init_data\"; it is ignored");
+		      "config_body:2: [hypervisor.qemu] unknown key \"cc_init_data\"; did you mean \"initdata\"?");
 }
 
 static void test_strict_counts(void **state)
@@ -554,7 +557,7 @@ static void test_image_and_initrd(void **state)
 
 static void test_not_toml(void **state)
 {
-	check_error("[hypervisor.qemu]\nkernel = /boot/x\n", "config_body:2:10: expected a value");
+	check_error("[hypervisor.qemu]\nkernel = /boot/x\n", "config_body:2:10: expected a value; strings need quotes");
 }
 
 #define tmp_test(f) cmocka_unit_test_setup_teardown(f, make_tmp, drop_tmp)

@@ -39,7 +39,8 @@ int loader_out_of_memory(struct loader *l)
 	return err_sys(l->e, ENOMEM, "cannot load the configuration");
 }
 
-static int add_line(struct loader *l, struct strv *to, const char *fmt, va_list ap)
+__attribute__((format(printf, 3, 0))) static int add_line(struct loader *l, struct strv *to, const char *fmt,
+							  va_list ap)
 {
 	_cleanup_buf_ struct buf line = { 0 };
 

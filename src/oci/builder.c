@@ -409,6 +409,27 @@ const char *oci_spec_annotation(const Grpc__Spec *spec, const char *key)
 	return NULL;
 }
 
+int oci_spec_set_root(Grpc__Spec *spec, const char *path, bool readonly)
+{
+	char *copy = strdup(path);
+
+	if (!copy)
+		return -ENOMEM;
+	if (!spec->root) {
+		spec->root = malloc(sizeof *spec->root);
+		if (!spec->root) {
+			free(copy);
+			return -ENOMEM;
+		}
+		grpc__root__init(spec->root);
+	} else if (spec->root->path != protobuf_c_empty_string) {
+		free(spec->root->path);
+	}
+	spec->root->path = copy;
+	spec->root->readonly = readonly;
+	return 0;
+}
+
 int oci_spec_set_annotation(Grpc__Spec *spec, const char *key, const char *value)
 {
 	Grpc__Spec__AnnotationsEntry *a = NULL, **list;

@@ -82,7 +82,7 @@ int cgroup_device_program(const struct cgroup_device_rule *rules, size_t n, stru
 	p[len++] = insn(BPF_LDX | BPF_MEM | BPF_W, BPF_REG_5, BPF_REG_1, 8, 0);
 	for (size_t i = n; i > 0; i--) {
 		len += emit_rule(p + len, &rules[i - 1]);
-		/* The verifier refuses code that cannot be reached: behind "everything is allowed" nothing can. */
+		/* Every device and every kind of access is decided here: earlier rules have no say. */
 		if (rules[i - 1].type == 'a' && rules[i - 1].major < 0 && rules[i - 1].minor < 0 &&
 		    (rules[i - 1].access & 7) == 7)
 			break;

@@ -6,28 +6,38 @@
 #include <fcntl.h>
 #include <linux/magic.h>
 #include <sys/ioctl.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
 #include <sys/vfs.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
+#include "sys/inroot.h"
 
-int pty_open(const char *path, int *ret_master, int *ret_slave)
+/* Documentation/admin-guide/devices.txt: 5:2 is ptmx; the other nodes of a devpts are slaves. */
+static int is_ptmx(int fd)
 {
-	_cleanup_close_ int probe = open(path, O_PATH | O_CLOEXEC | O_NOFOLLOW), master = -1;
 	struct statfs fs;
-	int unlock = 0, slave;
+	struct stat st;
 
-	if (probe < 0)
+	if (fstatfs(fd, &fs) < 0 || fstat(fd, &st) < 0)
 		return -errno;
-	if (fstatfs(probe, &fs) < 0)
-		return -errno;
-	if (fs.f_type != DEVPTS_SUPER_MAGIC)
-		return -ENOTTY;
-	master = open(path, O_RDWR | O_NOCTTY | O_CLOEXEC | O_NOFOLLOW);
-	if (master < 0 || fstatfs(master, &fs) < 0)
-		return -errno;
-	if (fs.f_type != DEVPTS_SUPER_MAGIC)
-		return -ENOTTY;
+	return fs.f_type == DEVPTS_SUPER_MAGIC && st.st_rdev == makedev(5, 2) ? 0 : -ENOTTY;
+}
+
+int pty_open(int root_fd, const char *path, int *ret_master, int *ret_slave)
+{
+	_cleanup_close_ int probe = inroot_open(root_fd, path, O_PATH, 0), master = -1;
+	int unlock = 0, slave, r;
+
+	/* Looked at before it is opened, which may have effects, and again afterwards: it may have been exchanged. */
+	r = probe < 0 ? probe : is_ptmx(probe);
+	if (r < 0)
+		return r;
+	master = inroot_open(root_fd, path, O_RDWR | O_NOCTTY | O_NONBLOCK, 0);
+	r = master < 0 ? master : is_ptmx(master);
+	if (r < 0)
+		return r;
 	if (ioctl(master, TIOCSPTLCK, &unlock) < 0)
 		return -errno;
 	/* Not by name: /dev/pts/N may be anything where the file system is not ours. Linux 4.13. */

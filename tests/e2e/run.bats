@@ -236,23 +236,23 @@ load helper
 	expect_match "$NAME"
 	run --separate-stderr caisson list --json
 	jq -e --arg n "$NAME" 'map(select((.name // .id) == $n)) | length == 1' <<<"$output"
-	run --separate-stderr caisson exec "$NAME" -- /bin/sh -c 'echo "exec out"; echo "exec err" >&2; echo "run=$FROM_RUN"; cat /proc/1/comm; exit 9'
+	run --separate-stderr caisson exec "$NAME" /bin/sh -c 'echo "exec out"; echo "exec err" >&2; cat /proc/1/comm; exit 9'
 	expect_status 9
 	expect_line 'exec out'
 	expect_line sleep
 	expect_stderr '^exec err$'
-	run --separate-stderr caisson exec -e X=y -w /tmp -u 1000 "$NAME" -- /bin/sh -c 'echo "$X $(pwd) $(id -u)"'
+	run --separate-stderr caisson exec -e X=y -w /tmp -u 1000 "$NAME" /bin/sh -c 'echo "$X $(pwd) $(id -u)"'
 	expect_output 'y /tmp 1000'
-	run --separate-stderr bash -c "echo piped | timeout -k 1 20 '$CAISSON' exec -i '$NAME' -- /bin/cat"
+	run --separate-stderr bash -c "echo piped | timeout -k 1 20 '$CAISSON' exec -i '$NAME' /bin/cat"
 	expect_output piped
-	run --separate-stderr caisson exec "$NAME" -- /no/such
+	run --separate-stderr caisson exec "$NAME" /no/such
 	expect_status 127
 	run --separate-stderr caisson logs "$NAME"
 	expect_status 0
 	caisson kill "$NAME" KILL
 	vm_wait
 	[ "$vm_status" = 137 ]
-	run --separate-stderr caisson exec "$NAME" -- /bin/true
+	run --separate-stderr caisson exec "$NAME" /bin/true
 	expect_status 125
 	expect_clear_error
 	run --separate-stderr caisson list

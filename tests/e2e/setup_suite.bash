@@ -13,4 +13,6 @@ setup_suite() {
 	chmod 755 "$BATS_SUITE_TMPDIR" "$BATS_RUN_TMPDIR"
 	"$TOP/scripts/busybox-root" "$ROOT"
 	unset KATA_CONF_FILE
+	export GUEST=${CAISSON_GUEST_DIR:-${CAISSON_CACHE:-$TOP/.cache/guest}/$(uname -m)}
+	export CAISSON_GUEST_DIR=$GUEST
 }

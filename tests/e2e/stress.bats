@@ -53,12 +53,12 @@ load helper
 	local i first last
 	usage() {
 		ls "/proc/$vm_pid/fd" | wc -l
-		caisson exec "$NAME" -- /bin/sh -c 'ls /proc | grep -c "^[0-9]"; grep -c . /proc/mounts; ls -d /sys/fs/cgroup/* | wc -l'
+		caisson exec "$NAME" /bin/sh -c 'ls /proc | grep -c "^[0-9]"; grep -c . /proc/mounts; ls -d /sys/fs/cgroup/* | wc -l'
 	}
-	caisson exec "$NAME" -- /bin/true
+	caisson exec "$NAME" /bin/true
 	first=$(usage)
 	for ((i = 0; i < ${CYCLES:-50} * 2; i++)); do
-		caisson exec "$NAME" -- /bin/true
+		caisson exec "$NAME" /bin/true
 	done
 	last=$(usage)
 	caisson kill "$NAME" KILL

@@ -10,4 +10,4 @@
  * program: an array of struct sock_filter, size in bytes. flags: SECCOMP_FILTER_FLAG_*. Needs no_new_privs or
  * CAP_SYS_ADMIN.
  */
-int seccomp_load(const void *program, size_t size, unsigned flags, struct err *e);
+int filter_load(const void *program, size_t size, unsigned flags, struct err *e);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* See seccomp_load.h. */
-#include "sys/seccomp_load.h"
+/* See filter.h. */
+#include "sys/filter.h"
 
 #include <errno.h>
 #include <linux/filter.h>
@@ -8,7 +8,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-int seccomp_load(const void *program, size_t size, unsigned flags, struct err *e)
+int filter_load(const void *program, size_t size, unsigned flags, struct err *e)
 {
 	struct sock_fprog prog = {
 		.len = (unsigned short)(size / sizeof(struct sock_filter)),
