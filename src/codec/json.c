@@ -164,12 +164,16 @@ int json_get_bool(const struct json_object *o, const char *key, bool *ret)
 int json_get_double(const struct json_object *o, const char *key, double *ret)
 {
 	struct json_object *v = json_get(o, key);
+	double x;
 
 	if (!v)
 		return -ENOENT;
 	if (!json_object_is_type(v, json_type_double) && !json_object_is_type(v, json_type_int))
 		return -EINVAL;
-	*ret = json_object_get_double(v);
+	x = json_object_get_double(v);
+	if (x != x || x - x != 0) /* NaN, infinities */
+		return -EINVAL;
+	*ret = x;
 	return 0;
 }
 

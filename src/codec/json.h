@@ -2,10 +2,10 @@
 /*
  * JSON with bounds: a thin layer over json-c for text that a file, a VMM or a network peer supplies.
  *
- * Parsing is strict (RFC 8259 but for single quotes around keys; UTF-8) and limited in size and depth. Getters never convert: a member of another type
- * than the one asked for counts as wrong, not as zero. Strings that hold a NUL byte are wrong too, because every
- * consumer is C. The writer's functions take children over, also when they fail, and accept NULL for any object, so
- * that a chain of calls needs one check, at json_write().
+ * Parsing is strict (RFC 8259, but for json-c's tolerance of single-quoted keys and NaN; UTF-8) and limited in size and
+ * depth. Getters never convert: a member of another type than the one asked for counts as wrong, not as zero. Strings
+ * that hold a NUL byte are wrong too, because every consumer is C. The writer's functions take children over, also when
+ * they fail, and accept NULL for any object, so that a chain of calls needs one check, at json_write().
  *
  * Values are `struct json_object`; callers treat it as opaque and need no header of json-c.
  */
@@ -45,6 +45,7 @@ const char *json_get_str(const struct json_object *o, const char *key);
 int json_get_u64(const struct json_object *o, const char *key, uint64_t *ret);
 int json_get_i64(const struct json_object *o, const char *key, int64_t *ret);
 int json_get_bool(const struct json_object *o, const char *key, bool *ret);
+/* Finite numbers only. */
 int json_get_double(const struct json_object *o, const char *key, double *ret);
 
 /* The value itself. */

@@ -146,22 +146,48 @@ static void run_case(const char *dir, const char *name, unsigned *valid, unsigne
 	++*valid;
 }
 
+#define SUITE_LIST "tests/files-toml-1.0.0"
+
+/* Where the suite is: TOML_TEST_DIR, or beside the source tree (a git worktree lies one level deeper). */
+static char *suite_dir(void)
+{
+	const char *root = getenv("SOURCE_ROOT");
+	char *const candidates[] = {
+		str_printf("%s", getenv("TOML_TEST_DIR") ? getenv("TOML_TEST_DIR") : "/nonexistent"),
+		str_printf("%s/../shared/data/toml-test", root ? root : "."),
+		str_printf("%s/../../shared/data/toml-test", root ? root : "."),
+	};
+	char *found = NULL;
+
+	for (size_t i = 0; i < sizeof candidates / sizeof candidates[0]; i++) {
+		_cleanup_free_ char *dir = candidates[i], *list = str_printf("%s/" SUITE_LIST, dir);
+
+		if (!found && access(list, R_OK) == 0)
+			found = take_ptr(dir);
+	}
+	return found;
+}
+
+static char *read_list(const char *dir)
+{
+	_cleanup_free_ char *path = str_printf("%s/" SUITE_LIST, dir);
+	char *list = NULL;
+
+	assert_int_equal(file_read(path, 1 << 20, &list, NULL), 0);
+	return list;
+}
+
 static void test_suite(void **state)
 {
-	const char *dir = getenv("TOML_TEST_DIR"), *root = getenv("SOURCE_ROOT");
-	_cleanup_free_ char *beside = str_printf("%s/../shared/data/toml-test", root ? root : ".");
-	_cleanup_free_ char *beside2 = str_printf("%s/../../shared/data/toml-test", root ? root : ".");
-	_cleanup_free_ char *list_path = NULL, *list = NULL;
+	_cleanup_free_ char *dir = suite_dir(), *list = NULL;
 	unsigned valid = 0, invalid = 0;
 	char *save = NULL;
 
-	if (!dir)
-		dir = access(beside, F_OK) ? beside2 : beside; /* a git worktree lies one level deeper */
-	list_path = str_printf("%s/tests/files-toml-1.0.0", dir);
-	if (file_read(list_path, 1 << 20, &list, NULL) < 0) {
-		print_message("skipped: no toml-test suite in %s\n", dir);
+	if (!dir) {
+		print_message("skipped: no toml-test suite; TOML_TEST_DIR can name its folder\n");
 		skip();
 	}
+	list = read_list(dir);
 	for (char *name = strtok_r(list, "\n", &save); name; name = strtok_r(NULL, "\n", &save))
 		if (str_endswith(name, ".toml"))
 			run_case(dir, name, &valid, &invalid);

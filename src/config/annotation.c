@@ -156,6 +156,8 @@ static int apply(struct loader *l, const char *full, enum config_section section
 	if (i < 0)
 		return unknown_annotation(l, full, section, name);
 	key = config_key_at((size_t)i);
+	if (key->type == CONFIG_OPAQUE)
+		return loader_warn(l, "annotation %.200s has no effect", full);
 	if (!key->annotation)
 		return err_set(l->e, ERR_CONFIG, EPERM,
 			       "annotation %.200s: not allowed: only the configuration file can set this key", full);

@@ -31,6 +31,7 @@ struct config_extension_image {
 	char *name, *path, *verity_params;
 };
 
+/* initdata: the document itself from a file; base64 of its gzip from the annotation cc_init_data (see the origin). */
 struct config_hypervisor {
 	CONFIG_HYPERVISOR_KEYS(CONFIG_FIELD)
 	struct config_extension_image *extension_images;

@@ -135,12 +135,11 @@ static void test_nearest(void **state)
 /* The manual names every key, with its default. */
 static void test_manual(void **state)
 {
-	_cleanup_free_ char *path = str_printf("%s/man/caisson.toml.5.scd", getenv("SOURCE_ROOT"));
+	const char *root = getenv("SOURCE_ROOT");
+	_cleanup_free_ char *path = str_printf("%s/man/caisson.toml.5.scd", root ? root : ".");
 	_cleanup_free_ char *text = NULL;
 	const struct config_key *key;
 
-	if (!getenv("SOURCE_ROOT"))
-		skip();
 	assert_int_equal(file_read(path, 1 << 20, &text, NULL), 0);
 	for (size_t i = 0; (key = config_key_at(i)); i++) {
 		_cleanup_free_ char *head = str_printf("\n*%s*", key->name);

@@ -21,23 +21,33 @@
 #include "hypervisor/console.h"
 #include "hypervisor/driver.h"
 
-/* Wait for fd, or for the end of the VM. 0, -ETIMEDOUT, -EOWNERDEAD (the VM ended). */
+bool vm_wait_exit(const struct vm *vm, int timeout_ms)
+{
+	struct pollfd p = { .fd = vm->exit_fd, .events = POLLIN };
+
+	return vm->exit_fd >= 0 && poll(&p, 1, timeout_ms) > 0;
+}
+
+/* Wait for fd, or for the end of the VM. 0, -ETIMEDOUT, -EOWNERDEAD (the VM ended), -ECANCELED (the owner is asked to). */
 static int wait_for(struct vm *vm, int fd, short events, uint64_t deadline_ms)
 {
 	for (;;) {
-		struct pollfd p[2] = { { .fd = fd, .events = events },
-				       { .fd = vm ? vm->exit_fd : -1, .events = POLLIN } };
+		struct pollfd p[3] = { { .fd = fd, .events = events },
+				       { .fd = vm ? vm->exit_fd : -1, .events = POLLIN },
+				       { .fd = vm ? vm->interrupt_fd : -1, .events = POLLIN } };
 		uint64_t now = clock_ms(), left = deadline_ms > now ? deadline_ms - now : 0;
 		int r;
 
 		/* The loop is not running now; a console that nobody empties loses its newest lines. */
 		if (vm)
 			console_drain(vm->console);
-		r = poll(p, 2, left > 50 ? 50 : (int)left);
+		r = poll(p, 3, left > 50 ? 50 : (int)left);
 		if (r < 0 && errno != EINTR)
 			return -errno;
 		if (p[1].revents)
 			return -EOWNERDEAD;
+		if (p[2].revents)
+			return -ECANCELED;
 		if (p[0].revents)
 			return 0;
 		if (clock_ms() >= deadline_ms)
@@ -164,6 +174,8 @@ static int connect_until(struct vm *vm, const char *address, uint32_t port, uint
 		}
 		if (r == -EOWNERDEAD)
 			return vm_explain_exit(vm, e);
+		if (r == -ECANCELED)
+			return err_set(e, ERR_SYSTEM, ECANCELED, "interrupted while the guest was starting");
 		if (r == -ETIMEDOUT)
 			return err_set(e, ERR_GUEST, ETIMEDOUT, "nothing in the guest answers on vsock port %u (%s)",
 				       port, last == -ETIMEDOUT ? "no reply in time" : strerror(-last));

@@ -126,7 +126,7 @@ static int fake_explain(struct vm *vm, struct err *e)
 static void test_end_of_the_vm(void **state)
 {
 	static const struct hypervisor_driver fake_driver = { .name = "fake", .explain_exit = fake_explain };
-	struct vm vm = { .driver = &fake_driver };
+	struct vm vm = { .driver = &fake_driver, .interrupt_fd = -1 };
 	struct err e = { 0 };
 	uint64_t t = clock_ms();
 	int p[2], fd;

@@ -169,6 +169,8 @@ struct vm {
 	char agent_address[128];
 	/* Readable once the VM has ended; valid after start(), owned by the driver; -1 before. */
 	int exit_fd;
+	/* Set by the owner after prepare(): when it becomes readable, vm_connect() gives up with -ECANCELED; -1: none. */
+	int interrupt_fd;
 	/* The guest's console, owned by the driver; NULL before start(). */
 	struct console *console;
 };
@@ -178,6 +180,9 @@ struct vm {
  * Domain ERR_GUEST when the guest ended itself (panic, reboot, power-off), else ERR_HYPERVISOR.
  */
 int vm_explain_exit(struct vm *vm, struct err *e);
+
+/* Has the VM ended, or does it within timeout_ms? False also before start(). */
+bool vm_wait_exit(const struct vm *vm, int timeout_ms);
 
 /*
  * Connect to a vsock port of the guest, trying again while nobody listens there. deadline: clock_ms() value. 0 and a

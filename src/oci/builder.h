@@ -42,6 +42,9 @@ int oci_spec_build(const struct oci_run_options *o, Grpc__Spec **ret, struct str
 int oci_spec_add_mount(Grpc__Spec *spec, const char *destination, const char *source, const char *type,
 		       const char *options);
 
+/* Set root, in place of the one there is. 0 or -ENOMEM. */
+int oci_spec_set_root(Grpc__Spec *spec, const char *path, bool readonly);
+
 /* Set an annotation, in place of one of the same name. */
 int oci_spec_set_annotation(Grpc__Spec *spec, const char *key, const char *value);
 /* The value of an annotation, or NULL. */

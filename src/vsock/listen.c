@@ -103,7 +103,7 @@ static void on_accept(struct loop_source *s, int fd, uint32_t revents, void *use
 				loop_io_set_events(s, 0);
 				loop_timer_set(dev->listen_timer, VSOCK_ACCEPT_RETRY_MS);
 			}
-			return;
+			break;
 		}
 		c = vsock_conn_new(dev, client, CONN_HANDSHAKE);
 		if (!c) {

@@ -137,7 +137,7 @@ static void *listener(void *arg)
 	int port = (int)(intptr_t)arg, l = socket(AF_VSOCK, SOCK_STREAM, 0);
 	struct sockaddr_vm sa = { .svm_family = AF_VSOCK, .svm_cid = VMADDR_CID_ANY, .svm_port = (unsigned)port };
 
-	if (bind(l, (struct sockaddr *)&sa, sizeof sa) < 0 || listen(l, 64) < 0) {
+	if (bind(l, (struct sockaddr *)&sa, sizeof sa) < 0 || listen(l, 1024) < 0) {
 		perror("vsock listen");
 		return NULL;
 	}
