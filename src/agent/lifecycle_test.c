@@ -196,6 +196,7 @@ static void test_missing_command(void **state)
 	assert_int_equal(create("../c1", "true", false), -EINVAL);
 	assert_int_equal(create(".c1", "true", false), -EINVAL);
 	assert_int_equal(create("", "true", false), -EINVAL);
+	assert_int_not_equal(create("shared", "true", false), 0); /* a folder of the protocol */
 }
 
 struct pending {
