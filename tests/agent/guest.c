@@ -296,11 +296,11 @@ static void device_rules(void)
 	s.res.devices = list;
 	s.res.n_devices = 2;
 	CHECK("devices are denied but for the rules",
-	      run(&s) && strstr(output, "made\n") && strstr(output, "/tmp/none: Operation not permitted") &&
+	      run(&s) && strstr(output, "made\n") && strstr(output, "'/tmp/none': Operation not permitted") &&
 		      strstr(output, "read\n") && !strstr(output, "written") && strstr(output, "\n1\n"));
 	s.res.n_devices = 0;
 	CHECK("without rules they are not",
-	      run(&s) && strstr(output, "/tmp/none: No such device") && strstr(output, "written\n"));
+	      run(&s) && strstr(output, "'/tmp/none': No such device") && strstr(output, "written\n"));
 }
 
 static void pause_exec_update(void)
