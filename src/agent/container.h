@@ -9,6 +9,7 @@
  */
 #pragma once
 
+#include <stdbool.h>
 #include <stdint.h>
 #include <sys/types.h>
 
@@ -26,6 +27,7 @@ struct container_params {
 	const char *bundle;     /* existing directory /run/kata-containers/ID: config.json and state go there */
 	/* Namespaces of the sandbox that the container joins where its spec names the type without a path; -1: none. */
 	int uts_ns_fd, ipc_ns_fd, pid_ns_fd;
+	const char *cgroup_root; /* NULL: /sys/fs/cgroup */
 	struct loop *loop;
 	struct reaper *reaper;
 	uint32_t pipe_size; /* F_SETPIPE_SZ of the stdio pipes in bytes; 0: the kernel's default */
@@ -70,7 +72,10 @@ int process_signal(struct process *p, int signo, struct err *e);
 bool process_exited(const struct process *p);
 /* Exit code, or 128 + signal; valid once process_exited(). */
 int process_exit_status(const struct process *p);
-/* fn is called once from the loop when the process ends (soon, when it has already). Several watchers may wait. */
+/*
+ * fn is called once from the loop when the process ends (soon, when it has already). Several watchers may wait. The
+ * watch is gone when fn is called: do not unwatch it then. fn may free the container. 0 or -ENOMEM.
+ */
 struct process_watch;
 int process_watch_exit(struct process *p, void (*fn)(struct process *p, int status, void *userdata), void *userdata,
 		       struct process_watch **ret);

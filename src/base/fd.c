@@ -182,7 +182,45 @@ int dir_make(const char *path, mode_t mode)
 	return 0;
 }
 
-static int remove_entries(int fd, dev_t dev)
+/*
+ * A tree may be deeper than we may hold descriptors open (image layers are made by strangers). Directories below
+ * REMOVE_DEPTH are moved up to the top of the tree and removed from there in another round.
+ */
+#define REMOVE_DEPTH 64
+
+struct removal {
+	int top_fd;
+	dev_t dev;
+	unsigned long next; /* number for the name of the next one */
+	bool moved;
+};
+
+static int remove_entries(struct removal *rm, int fd, int depth);
+
+static int remove_directory(struct removal *rm, int fd, const char *name, int depth)
+{
+	int sub, r;
+
+	if (depth >= REMOVE_DEPTH) {
+		char up[32];
+
+		snprintf(up, sizeof up, ".remove-%lu", rm->next++);
+		if (renameat(fd, name, rm->top_fd, up) < 0 && errno != ENOTEMPTY && errno != EEXIST)
+			return -errno;
+		rm->moved = true; /* or the name was taken: the next round tries another one */
+		return 0;
+	}
+	sub = openat(fd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	if (sub < 0 && errno == EACCES && fchmodat(fd, name, 0700, 0) == 0)
+		sub = openat(fd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	r = sub < 0 ? -errno : remove_entries(rm, sub, depth + 1);
+	if (unlinkat(fd, name, AT_REMOVEDIR) < 0 && errno != ENOENT && !rm->moved)
+		r = r < 0 ? r : -errno;
+	return r;
+}
+
+/* Takes fd over. */
+static int remove_entries(struct removal *rm, int fd, int depth)
 {
 	_cleanup_closedir_ DIR *d = fdopendir(fd);
 	struct dirent *e;
@@ -190,51 +228,46 @@ static int remove_entries(int fd, dev_t dev)
 
 	if (!d) {
 		close(fd);
-		return -errno;
+		return -ENOMEM;
 	}
 	while ((e = readdir(d))) {
 		struct stat st;
-		int sub;
+		int rr;
 
 		if (!strcmp(e->d_name, ".") || !strcmp(e->d_name, ".."))
 			continue;
 		if (fstatat(dirfd(d), e->d_name, &st, AT_SYMLINK_NOFOLLOW) < 0)
 			continue;
-		if (!S_ISDIR(st.st_mode)) {
-			if (unlinkat(dirfd(d), e->d_name, 0) < 0 && errno != ENOENT)
-				r = -errno;
-			continue;
-		}
-		if (st.st_dev != dev) {
-			r = -EXDEV;
-			continue;
-		}
-		sub = openat(dirfd(d), e->d_name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-		if (sub >= 0) {
-			int rr = remove_entries(sub, dev);
-
-			if (rr < 0)
-				r = rr;
-		}
-		if (unlinkat(dirfd(d), e->d_name, AT_REMOVEDIR) < 0 && errno != ENOENT)
-			r = -errno;
+		if (!S_ISDIR(st.st_mode))
+			rr = unlinkat(dirfd(d), e->d_name, 0) < 0 && errno != ENOENT ? -errno : 0;
+		else if (st.st_dev != rm->dev)
+			rr = -EXDEV;
+		else
+			rr = remove_directory(rm, dirfd(d), e->d_name, depth);
+		if (rr < 0)
+			r = rr;
 	}
 	return r;
 }
 
 int dir_remove(const char *path)
 {
+	_cleanup_close_ int top = open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	struct removal rm = { .top_fd = top };
 	struct stat st;
-	int r, fd = open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	int r;
 
-	if (fd < 0)
+	if (top < 0)
 		return errno == ENOENT ? 0 : -errno;
-	if (fstat(fd, &st) < 0) {
-		r = -errno;
-		close(fd);
-		return r;
-	}
-	r = remove_entries(fd, st.st_dev);
+	if (fstat(top, &st) < 0)
+		return -errno;
+	rm.dev = st.st_dev;
+	do {
+		int fd = openat(top, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+		rm.moved = false;
+		r = fd < 0 ? -errno : remove_entries(&rm, fd, 0);
+	} while (r == 0 && rm.moved);
 	if (rmdir(path) < 0 && errno != ENOENT)
 		return r < 0 ? r : -errno;
 	return r;

@@ -50,6 +50,31 @@ static void test_remove_does_not_follow_links(void **state)
 	assert_int_equal(dir_remove(keep), 0);
 }
 
+/* Deeper than descriptors and PATH_MAX allow. */
+static void test_remove_deep_tree(void **state)
+{
+	char dir[] = "/tmp/caisson-deep-XXXXXX";
+	int top, fd;
+
+	assert_non_null(mkdtemp(dir));
+	top = fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	for (int i = 0; i < 3000; i++) {
+		int sub;
+
+		assert_int_equal(mkdirat(fd, i % 2 ? "d" : ".remove-1", 0700), 0);
+		sub = openat(fd, i % 2 ? "d" : ".remove-1", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+		assert_true(sub >= 0);
+		assert_int_equal(symlinkat("x", sub, "link"), 0);
+		if (fd != top)
+			close(fd);
+		fd = sub;
+	}
+	close(fd);
+	close(top);
+	assert_int_equal(dir_remove(dir), 0);
+	assert_int_equal(access(dir, F_OK), -1);
+}
+
 static void test_read_full(void **state)
 {
 	int p[2];
@@ -68,6 +93,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_replace_and_read),
 		cmocka_unit_test(test_remove_does_not_follow_links),
+		cmocka_unit_test(test_remove_deep_tree),
 		cmocka_unit_test(test_read_full),
 	};
 

@@ -61,7 +61,8 @@ DEFINE_CLEANUP(struct ttrpc_client *, ttrpc_client_free)
  * On success *ret_response is owned by the caller (protobuf_c_message_free_unpacked(m, NULL)); NULL if not wanted.
  * Failures: the peer's status as ERR_GUEST with its message and the errno nearest to its code (-ENOENT for NOT_FOUND,
  * -ENOSYS for UNIMPLEMENTED, -EINVAL, -ETIMEDOUT, -EPERM, else -EREMOTEIO); -ETIMEDOUT; -ECONNRESET; -ECANCELED;
- * -EPROTO for an answer that cannot be read.
+ * -EPROTO for an answer that cannot be read; -EMSGSIZE, -ENOBUFS: the request is too large, or too many wait.
+ * The message does not name the call: the caller wraps it.
  */
 int ttrpc_call(struct ttrpc_client *client, const char *service, const char *method, const ProtobufCMessage *request,
 	       const ProtobufCMessageDescriptor *response, int timeout_ms, ProtobufCMessage **ret_response,
@@ -102,11 +103,16 @@ struct ttrpc_service {
 /*
  * listen_fd: a listening stream socket, taken over. services: must outlive the server. A call of a method or service
  * that is not there is answered UNIMPLEMENTED. Limits: connections 64, outstanding requests per connection 1024,
- * memory for one unpacked request 64 MiB; what goes beyond is answered RESOURCE_EXHAUSTED or not accepted.
+ * memory for the unpacked requests of one connection 64 MiB; what goes beyond is answered RESOURCE_EXHAUSTED or not
+ * accepted. A connection whose peer leaves more than 8 MiB of answers unread is not read from until it does.
  */
 int ttrpc_server_new(struct loop *loop, int listen_fd, const struct ttrpc_service *services, size_t n_services,
 		     void *userdata, struct ttrpc_server **ret, struct err *e);
+/* Requests that are unanswered see their peer gone and must still be answered. Not from inside a handler. */
 void ttrpc_server_free(struct ttrpc_server *server);
+/* Serve one more connected stream socket, taken over. For servers that get connections otherwise: listen_fd may be -1.
+ */
+int ttrpc_server_add(struct ttrpc_server *server, int fd, struct err *e);
 
 /* Answer and release the request. Works, and does nothing else, when the peer has gone meanwhile. */
 void ttrpc_reply(struct ttrpc_request *req, const ProtobufCMessage *response);

@@ -6,6 +6,10 @@
  */
 #pragma once
 
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
 /* clang-format off */
 #define CONFIG_HYPERVISOR_KEYS(X) \
 	X(STR, path) \
@@ -182,3 +186,69 @@
 	X(U32, vm_cache_number) \
 	X(STR, vm_cache_endpoint)
 /* clang-format on */
+
+/* ---- what is known about each key ---- */
+
+enum config_section { CONFIG_HYPERVISOR, CONFIG_AGENT, CONFIG_RUNTIME, CONFIG_FACTORY };
+
+enum config_type {
+	CONFIG_BOOL,
+	CONFIG_U32,
+	CONFIG_U64,
+	CONFIG_F64,
+	CONFIG_STR,
+	CONFIG_LIST,
+	CONFIG_OPAQUE, /* known, but kept nowhere: tables and keys of Kata that have no counterpart here */
+};
+
+/* Hypervisors, as bits: whose files have a key. */
+enum {
+	CONFIG_Q = 1 << 0, /* qemu */
+	CONFIG_C = 1 << 1, /* clh */
+	CONFIG_F = 1 << 2, /* firecracker */
+	CONFIG_D = 1 << 3, /* dragonball: the built-in VMM */
+	CONFIG_S = 1 << 4, /* stratovirt */
+	CONFIG_R = 1 << 5, /* remote */
+	CONFIG_O = 1 << 6, /* openvmm */
+	CONFIG_VMM = CONFIG_Q | CONFIG_C | CONFIG_F | CONFIG_D | CONFIG_S | CONFIG_O,
+	CONFIG_ALL = CONFIG_VMM | CONFIG_R,
+};
+
+struct config_key {
+	const char *name;
+	enum config_section section;
+	enum config_type type;
+	size_t offset;     /* of the field in struct config */
+	unsigned known;    /* CONFIG_Q | …; 0 outside [hypervisor.*] */
+	const char *def;   /* as text; lists comma-separated; "base;clh=…;firecracker=…" where hypervisors differ */
+	const char *check; /* NULL, "a|b|c", "MIN..MAX", "pow2 MIN..MAX" (or 0), "regex" */
+	const char *meaning;
+	/* Other spellings, separated by spaces: "old", "old*1000" (in another unit), "@old" (as an annotation only). */
+	const char *aliases;
+	bool annotation;   /* a pod may set it with io.katacontainers.config.SECTION.NAME */
+	const char *allow; /* the list key whose globs such an annotation's value must match */
+	bool secret;       /* never printed */
+};
+
+/* All keys, numbered from 0; NULL behind the last. */
+const struct config_key *config_key_at(size_t i);
+size_t config_key_count(void);
+
+/*
+ * By section and any spelling; ret_scale (may be NULL): what a number in that spelling is multiplied by.
+ * annotation: the spellings of annotations count too. Returns the key's number, -ENOENT.
+ */
+int config_key_find(enum config_section section, const char *name, bool annotation, unsigned *ret_scale);
+
+/* The name most like a misspelt one, or NULL when nothing is near. */
+const char *config_key_nearest(enum config_section section, const char *name);
+const char *config_nearest(const char *name, const char *const *candidates);
+
+/* Default of a key as text for a hypervisor (canonical name or NULL), into out. */
+void config_key_default(const struct config_key *key, const char *hypervisor, char *out, size_t size);
+
+/* Names of hypervisors, as in [hypervisor.NAME], NULL-terminated; the canonical name of name or alias, else NULL. */
+const char *const *config_hypervisor_names(void);
+const char *config_hypervisor_canonical(const char *name);
+/* CONFIG_Q …, 0 for NULL. name: canonical. */
+unsigned config_hypervisor_bit(const char *name);

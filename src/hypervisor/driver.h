@@ -21,6 +21,7 @@
 #include "config/config.h"
 #include "loop/loop.h"
 
+struct console;
 struct vm; /* one virtual machine; each driver has its own structure that begins with `struct vm` (see below) */
 
 /* How the agent's device arrives in the guest: decides the agent's Storage.driver and Device.type. */
@@ -85,9 +86,11 @@ struct vm_config {
 	struct strv kernel_params; /* complete command line but for what only the driver knows (console, root=) */
 	uint32_t vcpus, max_vcpus;
 	uint64_t memory_mib, max_memory_mib;
-	bool shared_memory; /* a vhost-user device or the like needs it */
-	bool console_log;   /* keep the guest console in run_dir/console.log (bounded) */
-	const char *netns;  /* path of the network namespace the VMM runs in; NULL: the caller's */
+	bool shared_memory;   /* a vhost-user device or the like needs it */
+	bool console_log;     /* keep the guest console in run_dir/console.log (bounded) */
+	bool use_vhost_vsock; /* the host kernel's vsock (vhost) instead of our own back end, where there is a choice */
+	uint32_t start_timeout_ms; /* how long the VMM itself may take to come up; 0: the driver's own bound */
+	const char *netns;         /* path of the network namespace the VMM runs in; NULL: the caller's */
 	const struct config_hypervisor *hv;
 	const struct config_agent *agent;
 };
@@ -150,6 +153,8 @@ struct hypervisor_driver {
 	int (*resize_vcpus)(struct vm *vm, uint32_t vcpus, uint32_t *ret, struct err *e);
 	int (*resize_memory)(struct vm *vm, uint64_t mib, uint64_t *ret, struct err *e);
 	int (*info)(struct vm *vm, struct vm_process_info *ret, struct err *e);
+	/* Behind vm_explain_exit(): without the console lines, which it adds. Returns -e->code. */
+	int (*explain_exit)(struct vm *vm, struct err *e);
 	/* Ask politely for grace_ms, then kill. Idempotent; 0 also when the VM was gone. */
 	int (*stop)(struct vm *vm, int grace_ms, struct err *e);
 	/* Stop if need be and release everything. NULL does nothing. */
@@ -162,14 +167,27 @@ struct vm {
 	const struct vm_config *config;
 	/* "hvsock:PATH" (Unix socket, CONNECT protocol) or "vsock:CID"; valid after prepare(). */
 	char agent_address[128];
-	/* Readable once the VM has ended; valid after start(), owned by the driver. */
+	/* Readable once the VM has ended; valid after start(), owned by the driver; -1 before. */
 	int exit_fd;
+	/* Set by the owner after prepare(): when it becomes readable, vm_connect() gives up with -ECANCELED; -1: none. */
+	int interrupt_fd;
+	/* The guest's console, owned by the driver; NULL before start(). */
+	struct console *console;
 };
 
-/* After exit_fd became readable: a sentence on how the VM ended, with the last console lines. Returns -code. */
+/*
+ * After exit_fd became readable: a sentence on how the VM ended, with the last console lines. Returns -code.
+ * Domain ERR_GUEST when the guest ended itself (panic, reboot, power-off), else ERR_HYPERVISOR.
+ */
 int vm_explain_exit(struct vm *vm, struct err *e);
 
-/* Connect to a vsock port of the guest. deadline: clock_ms() value. 0 and a blocking socket in *ret_fd. */
+/* Has the VM ended, or does it within timeout_ms? False also before start(). */
+bool vm_wait_exit(const struct vm *vm, int timeout_ms);
+
+/*
+ * Connect to a vsock port of the guest, trying again while nobody listens there. deadline: clock_ms() value. 0 and a
+ * blocking socket in *ret_fd; -ETIMEDOUT; when the VM ends meanwhile, what vm_explain_exit() says, at once.
+ */
 int vm_connect(struct vm *vm, uint32_t port, uint64_t deadline_ms, int *ret_fd, struct err *e);
 /* The same by address string, for another process than the VM's owner. */
 int vm_connect_address(const char *address, uint32_t port, uint64_t deadline_ms, int *ret_fd, struct err *e);

@@ -29,7 +29,7 @@ static void test_missing_program(void **state)
 
 static void test_descriptors_and_stop(void **state)
 {
-	char *argv[] = { (char *)"sh", (char *)"-c", (char *)"ls /proc/$$/fd | tr '\\n' ' '; exec sleep 100", NULL };
+	char *argv[] = { (char *)"sh", (char *)"-c", (char *)"ls -m /proc/$$/fd; exec sleep 100", NULL };
 	int out[2], kept, other, pidfd = -1, status;
 	struct err e = { 0 };
 	char text[64] = "", want[64];
@@ -48,7 +48,7 @@ static void test_descriptors_and_stop(void **state)
 			   .die_with_parent = true };
 
 	assert_int_equal(spawn_start(&s, &pid, &pidfd, &e), 0);
-	snprintf(want, sizeof want, "0 1 2 %d ", kept);
+	snprintf(want, sizeof want, "0, 1, 2, %d\n", kept);
 	assert_int_equal(fd_read_full(out[0], text, strlen(want)), 0);
 	assert_string_equal(text, want);
 	status = spawn_stop(pid, pidfd, 5000);

@@ -1,0 +1,616 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The life of a container: create → start → (exec, signal, pause, update) → free. What happens inside the new process
+ * is child.c's; this file is the agent's side of it.
+ */
+#include "agent/container.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "agent/child.h"
+#include "agent/container_internal.h"
+#include "agent/hooks.h"
+#include "agent/resources.h"
+#include "agent/rootfs.h"
+#include "base/fd.h"
+#include "base/log.h"
+#include "base/strv.h"
+#include "sys/namespaces.h"
+
+#define SETUP_TIMEOUT_MS  30000
+#define KILL_TIMEOUT_MS   2000
+#define FREEZE_TIMEOUT_MS 5000
+
+/* ---- the protobuf messages ---- */
+
+/* A deep copy by way of the wire form: the only one that protobuf-c offers. */
+static void *copy_message(const ProtobufCMessage *m)
+{
+	size_t size = protobuf_c_message_get_packed_size(m);
+	_cleanup_free_ uint8_t *data = malloc(size + 1);
+
+	if (!data)
+		return NULL;
+	protobuf_c_message_pack(m, data);
+	return protobuf_c_message_unpack(m->descriptor, NULL, size, data);
+}
+
+static int check_process(const Grpc__Process *p, struct err *e)
+{
+	if (!p || !p->n_args || str_empty(p->args[0]))
+		return err_set(e, ERR_CONFIG, EINVAL, "process.args is empty");
+	if (!str_empty(p->cwd) && p->cwd[0] != '/')
+		return err_set(e, ERR_CONFIG, EINVAL, "process.cwd \"%s\" is not an absolute path", p->cwd);
+	for (size_t i = 0; i < p->n_env; i++)
+		if (!strchr(p->env[i], '='))
+			return err_set(e, ERR_CONFIG, EINVAL, "process.env: \"%s\" is not NAME=value", p->env[i]);
+	return 0;
+}
+
+static int check_spec(const Grpc__Spec *spec, struct err *e)
+{
+	int seen = 0, r = check_process(spec->process, e);
+
+	if (r < 0)
+		return r;
+	if (!spec->root || spec->root->path[0] != '/')
+		return err_set(e, ERR_CONFIG, EINVAL, "root.path is not an absolute path");
+	if (!spec->linux)
+		return err_set(e, ERR_CONFIG, EINVAL, "the spec has no linux section");
+	for (size_t i = 0; i < spec->linux->n_namespaces; i++) {
+		int flag = namespace_flag(spec->linux->namespaces[i]->type);
+
+		if (!flag || (seen & flag))
+			return err_set(e, ERR_CONFIG, EINVAL, "namespace \"%s\" is %s",
+				       spec->linux->namespaces[i]->type, flag ? "named twice" : "not known");
+		seen |= flag;
+	}
+	if (!(seen & CLONE_NEWNS))
+		return err_set(e, ERR_CONFIG, EINVAL, "the spec names no mount namespace, which a container must have");
+	if ((spec->linux->n_uidmappings || spec->linux->n_gidmappings) && !(seen & CLONE_NEWUSER))
+		return err_set(e, ERR_CONFIG, EINVAL, "the spec has ID mappings but no user namespace");
+	return 0;
+}
+
+/* ---- what the new process needs ---- */
+
+struct prepared {
+	struct child_plan plan;
+	int opened[CHILD_JOIN_MAX]; /* to be closed */
+	size_t n_opened;
+};
+
+#define PREPARED_NONE                                                                                                  \
+	{                                                                                                              \
+		.plan = {.sync_fd = -1, .stdio = { -1, -1, -1 } }                                                      \
+	}
+
+static void prepared_fini(struct prepared *p)
+{
+	for (size_t i = 0; i < p->n_opened; i++)
+		close(p->opened[i]);
+	for (int i = 0; i < 3; i++)
+		fd_close(&p->plan.stdio[i]);
+	fd_close(&p->plan.sync_fd);
+	free((char *)p->plan.cgroup_path);
+}
+
+static void prepared_init(struct prepared *p, const struct container *c)
+{
+	*p = (struct prepared){ 0 };
+	p->plan = (struct child_plan){
+		.id = c->id,
+		.bundle = c->bundle,
+		.spec = c->spec,
+		.seccomp = &c->seccomp,
+		.sync_fd = -1,
+		.stdio = { -1, -1, -1 },
+		.late_cgroup_ns_fd = -1,
+		.init_pidfd = -1,
+		.cgroup_fd = cgroup_dir_fd(c->cgroup),
+	};
+}
+
+static void add_join(struct prepared *p, int flag, int fd)
+{
+	p->plan.join[p->plan.n_join].flag = flag;
+	p->plan.join[p->plan.n_join++].fd = fd;
+}
+
+static int plan_namespaces(struct prepared *p, const struct container_params *params, const Grpc__Linux *l,
+			   struct err *e)
+{
+	int user_fd = -1;
+
+	for (size_t i = 0; i < l->n_namespaces; i++) {
+		const Grpc__LinuxNamespace *ns = l->namespaces[i];
+		int flag = namespace_flag(ns->type);
+		int shared = flag == CLONE_NEWUTS   ? params->uts_ns_fd
+			     : flag == CLONE_NEWIPC ? params->ipc_ns_fd
+			     : flag == CLONE_NEWPID ? params->pid_ns_fd
+						    : -1;
+
+		if (!str_empty(ns->path)) {
+			int fd = open(ns->path, O_RDONLY | O_CLOEXEC);
+
+			if (fd < 0)
+				return err_sys(e, errno, "open %s namespace %s", ns->type, ns->path);
+			p->opened[p->n_opened++] = fd;
+			if (flag == CLONE_NEWUSER)
+				user_fd = fd;
+			else
+				add_join(p, flag, fd);
+		} else if (shared >= 0) {
+			add_join(p, flag, shared);
+		} else {
+			p->plan.new_flags |= flag;
+		}
+	}
+	/* Last: afterwards we may not join what does not belong to it. */
+	if (user_fd >= 0)
+		add_join(p, CLONE_NEWUSER, user_fd);
+	return 0;
+}
+
+/* ---- running the setup ---- */
+
+static int write_map(pid_t pid, const char *file, Grpc__LinuxIDMapping *const *maps, size_t n, struct err *e)
+{
+	_cleanup_buf_ struct buf b = { 0 };
+	char path[64];
+	int r;
+
+	for (size_t i = 0; i < n; i++)
+		if (buf_printf(&b, "%u %u %u\n", maps[i]->containerid, maps[i]->hostid, maps[i]->size) < 0)
+			return err_sys(e, ENOMEM, "write %s", file);
+	snprintf(path, sizeof(path), "/proc/%d/%s", pid, file);
+	r = file_write(path, b.data ? b.data : "");
+	return r < 0 ? err_sys(e, -r, "write %s of the user namespace", file) : 0;
+}
+
+static int run_runtime_hooks(struct container *c, pid_t pid, struct err *e)
+{
+	const Grpc__Hooks *h = c->spec->hooks;
+	struct hook_state state = {
+		.id = c->id, .bundle = c->bundle, .status = "creating", .pid = pid, .spec = c->spec
+	};
+	int r = hooks_run("prestart", h->prestart, h->n_prestart, &state, e);
+
+	return r < 0 ? r : hooks_run("createRuntime", h->createruntime, h->n_createruntime, &state, e);
+}
+
+static int handle_message(struct container *c, struct process *p, const struct child_message *m, int fd, pid_t *pid,
+			  int sync_fd, struct err *e)
+{
+	const Grpc__Linux *l = c->spec->linux;
+	int r = 0;
+
+	switch (m->kind) {
+	case CHILD_ERROR:
+		return err_set(e,
+			       m->domain > ERR_NONE && m->domain <= ERR_LIMIT ? (enum err_domain)m->domain : ERR_SYSTEM,
+			       m->code > 0 ? m->code : EIO, "%s", m->text);
+	case CHILD_PID:
+		*pid = m->code;
+		break;
+	case CHILD_MAPS:
+		r = write_map(*pid, "uid_map", l->uidmappings, l->n_uidmappings, e);
+		if (r == 0)
+			r = write_map(*pid, "gid_map", l->gidmappings, l->n_gidmappings, e);
+		break;
+	case CHILD_HOOKS:
+		r = run_runtime_hooks(c, *pid, e);
+		break;
+	case CHILD_TTY:
+		if (fd < 0)
+			return err_set(e, ERR_SYSTEM, EPROTO, "the terminal did not arrive");
+		fd_set_nonblock(fd, true);
+		fd_close(&p->in_fd);
+		p->in_fd = p->out_fd = fd;
+		return 0;
+	default:
+		return err_set(e, ERR_SYSTEM, EPROTO, "the new process sent an unknown message");
+	}
+	if (r == 0 && child_go_on(sync_fd) < 0)
+		return err_set(e, ERR_SYSTEM, EPIPE, "the new process is gone");
+	return r;
+}
+
+static int until_ready(struct container *c, struct process *p, int sync_fd, pid_t *pid, struct err *e)
+{
+	uint64_t end = clock_ms() + SETUP_TIMEOUT_MS;
+
+	for (;;) {
+		struct child_message m;
+		uint64_t now = clock_ms();
+		int fd = -1, r = child_receive(sync_fd, now < end ? (int)(end - now) : 0, &m, &fd);
+
+		if (r == -ENODATA)
+			return err_set(e, ERR_SYSTEM, ECHILD, "the new process died before it was ready%s",
+				       cgroup_read_key(c->cgroup, "memory.events", "oom_kill")
+					       ? ": the memory limit is too low"
+					       : "");
+		if (r < 0)
+			return err_sys(e, -r, "wait for the new process");
+		if (m.kind == CHILD_READY && *pid > 0)
+			return 0;
+		if (m.kind == CHILD_READY)
+			return err_set(e, ERR_SYSTEM, EPROTO, "the new process came without a pid");
+		r = handle_message(c, p, &m, fd, pid, sync_fd, e);
+		if (r < 0)
+			return r;
+	}
+}
+
+static void wait_gone(pid_t pid)
+{
+	if (pid > 0)
+		while (waitpid(pid, NULL, 0) < 0 && errno == EINTR)
+			;
+}
+
+/*
+ * Fork the stage and see the process through until it waits before exec. On success *ret_sync is our end of the
+ * socket and p lives.
+ */
+static int set_up_process(struct container *c, struct process *p, struct prepared *prep, int *ret_sync, struct err *e)
+{
+	_cleanup_close_ int ours = -1;
+	pid_t stage, pid = 0;
+	int pair[2], r;
+
+	r = process_open_stdio(p, prep->plan.stdio, e);
+	if (r < 0)
+		return r;
+	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0)
+		return err_sys(e, errno, "create a socket pair");
+	ours = pair[0];
+	prep->plan.sync_fd = pair[1];
+	prep->plan.process = p->spec;
+	stage = clone_process(0, -1);
+	if (stage == 0)
+		child_stage(&prep->plan);
+	if (stage < 0)
+		return err_sys(e, -stage, "fork");
+	fd_close(&prep->plan.sync_fd);
+	r = until_ready(c, p, ours, &pid, e);
+	if (r == 0)
+		r = process_born(p, pid, e);
+	if (r < 0) {
+		kill(stage, SIGKILL);
+		if (pid > 0)
+			kill(pid, SIGKILL);
+	}
+	wait_gone(stage);
+	if (r < 0) {
+		wait_gone(pid);
+		return r;
+	}
+	*ret_sync = take_fd(&ours);
+	return 0;
+}
+
+/* Let it exec; the end of the socket without a message is success. */
+static int release_process(int sync_fd, struct err *e)
+{
+	struct child_message m;
+	int r = child_go_on(sync_fd);
+
+	if (r == 0)
+		r = child_receive(sync_fd, SETUP_TIMEOUT_MS, &m, NULL);
+	if (r == -ENODATA || r == -EPIPE)
+		return 0; /* started, or dead already: then its exit status tells */
+	if (r < 0)
+		return err_sys(e, -r, "start the process");
+	return err_set(e, m.domain > ERR_NONE && m.domain <= ERR_LIMIT ? (enum err_domain)m.domain : ERR_SYSTEM,
+		       m.code > 0 ? m.code : EIO, "%s", m.text);
+}
+
+/* ---- create, start, free ---- */
+
+static void on_memory_event(struct loop_source *s, int fd, uint32_t revents, void *userdata)
+{
+	struct container *c = userdata;
+	char events[4096];
+	uint64_t count;
+
+	while (read(fd, events, sizeof(events)) > 0)
+		;
+	count = cgroup_read_key(c->cgroup, "memory.events", "oom_kill");
+	if (count == c->oom.count)
+		return;
+	c->oom.count = count;
+	if (c->oom.fn)
+		c->oom.fn(c, c->oom.userdata);
+}
+
+static int set_up_cgroup(struct container *c, const char *root, struct err *e)
+{
+	const Grpc__Linux *l = c->spec->linux;
+	_cleanup_free_ char *path = cgroup_path_from_spec(l->cgroupspath, c->id);
+	int r = path ? cgroup_create(root, path, &c->cgroup, e) : err_sys(e, ENOMEM, "create cgroup");
+
+	if (r == 0)
+		r = resources_apply(c->cgroup, l->resources, l, e);
+	if (r < 0)
+		return r;
+	c->oom.fd = cgroup_watch_memory(c->cgroup);
+	if (c->oom.fd < 0)
+		return 0;
+	c->oom.count = cgroup_read_key(c->cgroup, "memory.events", "oom_kill");
+	r = loop_add_io(c->loop, c->oom.fd, EPOLLIN, on_memory_event, c, &c->oom.source);
+	return r < 0 ? err_sys(e, -r, "watch for memory shortage") : 0;
+}
+
+/* Namespaces that execs join, and the descriptors to do it with. */
+static int remember_init(struct container *c, struct err *e)
+{
+	char path[64];
+
+	c->init_pidfd = pidfd_of(c->init->pid);
+	if (c->init_pidfd < 0)
+		return err_sys(e, -c->init_pidfd, "open the init process");
+	for (size_t i = 0; i < c->spec->linux->n_namespaces; i++)
+		c->joined |= namespace_flag(c->spec->linux->namespaces[i]->type);
+	if (c->joined & CLONE_NEWCGROUP) {
+		snprintf(path, sizeof(path), "/proc/%d/ns/cgroup", c->init->pid);
+		c->cgroup_ns_fd = open(path, O_RDONLY | O_CLOEXEC);
+		if (c->cgroup_ns_fd < 0)
+			return err_sys(e, errno, "open %s", path);
+		c->joined &= ~CLONE_NEWCGROUP;
+	}
+	return 0;
+}
+
+static void destroy(struct container *c)
+{
+	struct process *p;
+
+	fd_close(&c->sync_fd);
+	loop_source_free(c->oom.source);
+	fd_close(&c->oom.fd);
+	if (c->cgroup)
+		cgroup_kill(c->cgroup);
+	if (c->init)
+		process_kill_now(c->init, KILL_TIMEOUT_MS);
+	list_foreach (p, &c->execs, struct process, node) {
+		process_kill_now(p, KILL_TIMEOUT_MS / 4);
+		process_free(p);
+	}
+	if (c->cgroup && cgroup_wait_empty(c->cgroup, KILL_TIMEOUT_MS) == -ETIMEDOUT)
+		log_warn("container %s: some processes do not end", c->id);
+	process_free(c->init);
+	c->init = NULL;
+	fd_close(&c->init_pidfd);
+	fd_close(&c->cgroup_ns_fd);
+	cgroup_free(c->cgroup);
+	c->cgroup = NULL;
+}
+
+static void free_memory(struct container *c)
+{
+	seccomp_filter_fini(&c->seccomp);
+	if (c->spec)
+		grpc__spec__free_unpacked(c->spec, NULL);
+	free(c->id);
+	free(c->bundle);
+	free(c);
+}
+
+static int create(struct container *c, const struct container_params *params, struct err *e)
+{
+	_cleanup_(prepared_fini) struct prepared prep = PREPARED_NONE;
+	const char *root = params->cgroup_root ? params->cgroup_root : CGROUP_ROOT;
+	int r = check_spec(c->spec, e);
+
+	if (r == 0)
+		r = set_up_cgroup(c, root, e);
+	if (r < 0)
+		return r;
+	prepared_init(&prep, c);
+	r = plan_namespaces(&prep, params, c->spec->linux, e);
+	if (r == 0)
+		r = seccomp_compile(c->spec->linux->seccomp, &c->seccomp, e);
+	if (r < 0)
+		return r;
+	c->own_pid_ns = prep.plan.new_flags & CLONE_NEWPID;
+	if (prep.plan.cgroup_fd >= 0)
+		prep.plan.cgroup_path = str_printf("%s%s", root, cgroup_path(c->cgroup));
+	c->init = process_new(c, "", c->spec->process);
+	if (!c->init)
+		return err_sys(e, ENOMEM, "create the init process");
+	r = set_up_process(c, c->init, &prep, &c->sync_fd, e);
+	rootfs_forget_devices(c->spec, c->bundle);
+	return r < 0 ? r : remember_init(c, e);
+}
+
+int container_create(const struct container_params *params, struct container **ret, struct err *e)
+{
+	struct container *c = calloc(1, sizeof(*c));
+	struct err local = { 0 };
+	int r;
+
+	e = e ? e : &local;
+	if (!c)
+		return err_sys(e, ENOMEM, "create container %s", params->id);
+	list_init(&c->execs);
+	c->sync_fd = c->init_pidfd = c->cgroup_ns_fd = c->oom.fd = -1;
+	c->loop = params->loop;
+	c->reaper = params->reaper;
+	c->pipe_size = params->pipe_size;
+	c->id = strdup(params->id);
+	c->bundle = strdup(params->bundle);
+	c->spec = copy_message(&params->spec->base);
+	if (!c->id || !c->bundle || !c->spec)
+		r = err_sys(e, ENOMEM, "copy the spec");
+	else
+		r = create(c, params, e);
+	if (r < 0) {
+		destroy(c);
+		free_memory(c);
+		return err_wrap(e, "create container %s", params->id);
+	}
+	*ret = c;
+	return 0;
+}
+
+int container_start(struct container *c, struct err *e)
+{
+	const Grpc__Hooks *h = c->spec->hooks;
+	struct hook_state state = {
+		.id = c->id, .bundle = c->bundle, .status = "running", .pid = c->init->pid, .spec = c->spec
+	};
+	struct err hook_error = { 0 };
+	int r;
+
+	if (c->sync_fd < 0)
+		return err_set(e, ERR_CONFIG, EBUSY, "container %s was started before", c->id);
+	r = release_process(c->sync_fd, e);
+	fd_close(&c->sync_fd);
+	if (r < 0)
+		return r;
+	c->started = true;
+	/* Spec "poststart": a failure is logged, and the container goes on. */
+	if (h && hooks_run("poststart", h->poststart, h->n_poststart, &state, &hook_error) < 0)
+		log_warn("container %s: %s", c->id, hook_error.text);
+	return 0;
+}
+
+void container_free(struct container *c)
+{
+	struct hook_state state = { .status = "stopped" };
+	struct err hook_error = { 0 };
+
+	if (!c)
+		return;
+	destroy(c);
+	state.id = c->id;
+	state.bundle = c->bundle;
+	state.spec = c->spec;
+	if (c->spec->hooks &&
+	    hooks_run("poststop", c->spec->hooks->poststop, c->spec->hooks->n_poststop, &state, &hook_error) < 0)
+		log_warn("container %s: %s", c->id, hook_error.text);
+	free_memory(c);
+}
+
+/* ---- processes ---- */
+
+const char *container_id(const struct container *c)
+{
+	return c->id;
+}
+
+const Grpc__Spec *container_spec(const struct container *c)
+{
+	return c->spec;
+}
+
+struct process *container_find_process(struct container *c, const char *exec_id)
+{
+	struct process *p;
+
+	if (str_empty(exec_id) || str_eq(exec_id, c->id))
+		return c->init;
+	list_foreach (p, &c->execs, struct process, node)
+		if (str_eq(p->id, exec_id))
+			return p;
+	return NULL;
+}
+
+int container_exec(struct container *c, const char *exec_id, const Grpc__Process *process, struct process **ret,
+		   struct err *e)
+{
+	_cleanup_(prepared_fini) struct prepared prep;
+	_cleanup_(process_free_p) struct process *p = NULL;
+	_cleanup_close_ int sync = -1;
+	Grpc__Process *copy;
+	struct err local = { 0 };
+	int r;
+
+	e = e ? e : &local;
+	prepared_init(&prep, c);
+	r = check_process(process, e);
+	if (r < 0)
+		return r;
+	if (c->init->exited || !c->started)
+		return err_set(e, ERR_CONFIG, ESRCH, "container %s is not running", c->id);
+	if (container_find_process(c, exec_id))
+		return err_set(e, ERR_CONFIG, EEXIST, "process %s exists already in container %s", exec_id, c->id);
+	copy = copy_message(&process->base);
+	p = copy ? process_new(c, exec_id, copy) : NULL;
+	if (!p) {
+		grpc__process__free_unpacked(copy, NULL);
+		return err_sys(e, ENOMEM, "create process %s", exec_id);
+	}
+	p->owned = copy;
+	prep.plan.exec = true;
+	prep.plan.init_pidfd = c->init_pidfd;
+	prep.plan.init_flags = c->joined;
+	prep.plan.late_cgroup_ns_fd = c->cgroup_ns_fd;
+	r = set_up_process(c, p, &prep, &sync, e);
+	if (r == 0)
+		r = release_process(sync, e);
+	if (r < 0) {
+		process_kill_now(p, KILL_TIMEOUT_MS);
+		return r;
+	}
+	list_append(&c->execs, &p->node);
+	*ret = take_ptr(p);
+	return 0;
+}
+
+void container_forget_process(struct container *c, struct process *p)
+{
+	if (p && p != c->init)
+		process_free(p);
+}
+
+int container_signal_all(struct container *c, int signo, struct err *e)
+{
+	struct process *p;
+	int r = cgroup_signal_all(c->cgroup, signo, NULL);
+
+	if (r == 0)
+		return 0;
+	if (r != -EOPNOTSUPP)
+		return err_sys(e, -r, "signal the processes of container %s", c->id);
+	/* No cgroup: those we know. */
+	process_signal(c->init, signo, NULL);
+	list_foreach (p, &c->execs, struct process, node)
+		process_signal(p, signo, NULL);
+	return 0;
+}
+
+/* ---- resources ---- */
+
+int container_update(struct container *c, const Grpc__LinuxResources *resources, struct err *e)
+{
+	int r = resources_apply(c->cgroup, resources, c->spec->linux, e);
+
+	return r < 0 ? err_wrap(e, "update container %s", c->id) : 0;
+}
+
+int container_pause(struct container *c, struct err *e)
+{
+	return cgroup_freeze(c->cgroup, true, FREEZE_TIMEOUT_MS, e);
+}
+
+int container_resume(struct container *c, struct err *e)
+{
+	return cgroup_freeze(c->cgroup, false, FREEZE_TIMEOUT_MS, e);
+}
+
+void container_on_oom(struct container *c, void (*fn)(struct container *c, void *userdata), void *userdata)
+{
+	c->oom.fn = fn;
+	c->oom.userdata = userdata;
+}

@@ -1,0 +1,68 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What container.c, process.c, oom.c and stats.c share. Everybody else uses container.h. */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "agent/container.h"
+#include "agent/seccomp.h"
+#include "base/list.h"
+#include "sys/cgroup.h"
+
+struct process {
+	struct list node; /* in container.execs, unless it is init */
+	struct container *c;
+	char *id;             /* exec id; "" for init */
+	Grpc__Process *owned; /* the copied request of an exec */
+	const Grpc__Process *spec;
+	pid_t pid;
+	int in_fd, out_fd, err_fd; /* the agent's ends */
+	bool terminal;
+	bool exited;
+	int status;
+	struct list watches;
+	struct loop_source *late_timer; /* tells watchers that came after the end */
+	bool notifying, dead;           /* process_free() waits until the watchers have been told */
+};
+
+struct container {
+	char *id, *bundle;
+	Grpc__Spec *spec;
+	struct loop *loop;
+	struct reaper *reaper;
+	uint32_t pipe_size;
+	struct cgroup *cgroup;
+	struct seccomp_filter seccomp;
+	struct process *init;
+	struct list execs;
+	int sync_fd; /* to init until it has started */
+	int init_pidfd;
+	int cgroup_ns_fd; /* of init, for execs; -1: the agent's own */
+	int joined;       /* CLONE_NEW*: the namespaces of init that are not the agent's, for execs */
+	bool own_pid_ns;
+	bool started;
+	struct {
+		int fd;
+		uint64_t count;
+		struct loop_source *source;
+		void (*fn)(struct container *c, void *userdata);
+		void *userdata;
+	} oom;
+};
+
+/* An unborn process of c; spec is borrowed. */
+struct process *process_new(struct container *c, const char *id, const Grpc__Process *spec);
+/* Stop watching, close, free. The kernel's process must be gone or is left to the reaper. */
+void process_free(struct process *p);
+DEFINE_CLEANUP(struct process *, process_free)
+/*
+ * The pipes of a process without terminal: the agent's ends into p, the child's into stdio. With a terminal stdio is
+ * all -1: the child sends the master later.
+ */
+int process_open_stdio(struct process *p, int stdio[3], struct err *e);
+/* It lives as pid: have the reaper tell us when it ends. */
+int process_born(struct process *p, pid_t pid, struct err *e);
+/* SIGKILL, wait (at most timeout_ms) and reap at once, without the loop. */
+void process_kill_now(struct process *p, int timeout_ms);

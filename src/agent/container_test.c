@@ -1,0 +1,838 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Whole containers, made of busybox in a mount namespace of the test's own. Needs root and a static busybox; skips
+ * without. Cgroups are the business of tests/agent/cgroup-vm.
+ */
+#include "agent/container.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <sched.h>
+#include <setjmp.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <sys/mount.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+
+#include <cmocka.h>
+
+#include "base/fd.h"
+#include "base/strv.h"
+
+#define BUSYBOX  "/bin/busybox"
+#define TOP      "/mnt"
+#define ROOT     TOP "/root"
+#define BUNDLE   TOP "/bundle"
+#define ARRAY(a) .n_##a = sizeof(a) / sizeof((a)[0]), .a = a
+
+/* ---- a spec to start from; tests change it ---- */
+
+#define MAX 32
+struct fixture {
+	struct loop *loop;
+	struct reaper *reaper;
+	Grpc__Spec spec;
+	Grpc__Process process;
+	Grpc__User user;
+	Grpc__Root root;
+	Grpc__Linux linux_;
+	Grpc__LinuxCapabilities caps;
+	Grpc__Hooks hooks;
+	Grpc__Hook hook[MAX], *hook_p[MAX];
+	Grpc__LinuxNamespace ns[8], *ns_p[8];
+	Grpc__Mount mount[MAX], *mount_p[MAX];
+	char *options[MAX][8];
+	char *args[4], *env[MAX], *cap_names[MAX];
+	Grpc__POSIXRlimit rlimit, *rlimit_p[1];
+	struct err e;
+	int fds_before;
+	char out[65536], err_out[65536];
+	int status;
+};
+
+static void add_mount(struct fixture *f, const char *destination, const char *type, const char *source, const char *o1,
+		      const char *o2)
+{
+	size_t i = f->spec.n_mounts++;
+
+	f->mount[i] = (Grpc__Mount)GRPC__MOUNT__INIT;
+	f->mount[i].destination = (char *)destination;
+	f->mount[i].type = (char *)type;
+	f->mount[i].source = (char *)source;
+	f->options[i][0] = (char *)o1;
+	f->options[i][1] = (char *)o2;
+	f->mount[i].options = f->options[i];
+	f->mount[i].n_options = o2 ? 2 : o1 ? 1 : 0;
+	f->mount_p[i] = &f->mount[i];
+}
+
+static void add_ns(struct fixture *f, const char *type)
+{
+	size_t i = f->linux_.n_namespaces++;
+
+	f->ns[i] = (Grpc__LinuxNamespace)GRPC__LINUX_NAMESPACE__INIT;
+	f->ns[i].type = (char *)type;
+	f->ns_p[i] = &f->ns[i];
+}
+
+static void sh(struct fixture *f, const char *script)
+{
+	f->args[0] = (char *)"sh";
+	f->args[1] = (char *)"-c";
+	f->args[2] = (char *)script;
+	f->process.args = f->args;
+	f->process.n_args = 3;
+}
+
+static int count_fds(void)
+{
+	DIR *d = opendir("/proc/self/fd");
+	int n = 0;
+
+	while (readdir(d))
+		n++;
+	closedir(d);
+	return n;
+}
+
+static void make_rootfs(void)
+{
+	assert_int_equal(dir_make(ROOT "/bin", 0755), 0);
+	assert_int_equal(dir_make(ROOT "/etc", 0755), 0);
+	assert_int_equal(dir_make(ROOT "/tmp", 0777), 0);
+	assert_int_equal(chmod(ROOT "/tmp", 01777), 0);
+	assert_int_equal(dir_make(BUNDLE, 0755), 0);
+	assert_int_equal(
+		system("cp " BUSYBOX " " ROOT "/bin/busybox && " BUSYBOX " --install -s " ROOT "/bin 2>/dev/null;"
+		       "for a in sh cat id ls sleep mount stty env pwd mknod ping true sed grep hostname tty head "
+		       "umount kill dd touch; do ln -sf busybox " ROOT "/bin/$a; done"),
+		0);
+	assert_int_equal(file_replace(ROOT "/etc/passwd",
+				      "root:x:0:0::/root:/bin/sh\nbob:x:1000:1000::/home/bob:/bin/sh\n",
+				      strlen("root:x:0:0::/root:/bin/sh\nbob:x:1000:1000::/home/bob:/bin/sh\n"), 0644),
+			 0);
+	assert_int_equal(file_replace(ROOT "/etc/noexec", "x", 1, 0644), 0);
+	assert_int_equal(file_replace(ROOT "/bin/garbage",
+				      "\x7f"
+				      "nonsense",
+				      9, 0755),
+			 0);
+}
+
+static int set_up(void **state)
+{
+	struct fixture *f = calloc(1, sizeof(*f));
+
+	assert_int_equal(mount("tmpfs", TOP, "tmpfs", 0, NULL), 0);
+	make_rootfs();
+	assert_int_equal(loop_new(&f->loop, NULL), 0);
+	assert_int_equal(reaper_new(f->loop, &f->reaper, NULL), 0);
+	f->spec = (Grpc__Spec)GRPC__SPEC__INIT;
+	f->process = (Grpc__Process)GRPC__PROCESS__INIT;
+	f->user = (Grpc__User)GRPC__USER__INIT;
+	f->root = (Grpc__Root)GRPC__ROOT__INIT;
+	f->linux_ = (Grpc__Linux)GRPC__LINUX__INIT;
+	f->caps = (Grpc__LinuxCapabilities)GRPC__LINUX_CAPABILITIES__INIT;
+	f->hooks = (Grpc__Hooks)GRPC__HOOKS__INIT;
+	f->rlimit = (Grpc__POSIXRlimit)GRPC__POSIXRLIMIT__INIT;
+	f->rlimit_p[0] = &f->rlimit;
+	f->spec.process = &f->process;
+	f->spec.root = &f->root;
+	f->spec.linux = &f->linux_;
+	f->spec.mounts = f->mount_p;
+	f->root.path = (char *)ROOT;
+	f->process.cwd = (char *)"/";
+	f->process.user = &f->user;
+	f->process.capabilities = &f->caps;
+	f->process.env = f->env;
+	f->env[f->process.n_env++] = (char *)"PATH=/bin";
+	f->linux_.namespaces = f->ns_p;
+	add_ns(f, "mount");
+	add_ns(f, "pid");
+	add_ns(f, "uts");
+	add_ns(f, "ipc");
+	add_mount(f, "/proc", "proc", "proc", NULL, NULL);
+	add_mount(f, "/dev", "tmpfs", "tmpfs", "nosuid,mode=755,size=65536k", NULL);
+	add_mount(f, "/dev/pts", "devpts", "devpts", "nosuid,noexec,newinstance,ptmxmode=0666,mode=0620", NULL);
+	add_mount(f, "/dev/mqueue", "mqueue", "mqueue", NULL, NULL);
+	f->fds_before = count_fds();
+	*state = f;
+	return 0;
+}
+
+static int tear_down(void **state)
+{
+	struct fixture *f = *state;
+	siginfo_t info;
+
+	/* What a killed hook left behind comes to us by way of the reaper. */
+	for (int i = 0; i < 200 && waitid(P_ALL, 0, &info, WEXITED | WNOHANG | WNOWAIT) == 0; i++)
+		loop_run_once(f->loop, 10);
+	assert_int_equal(count_fds(), f->fds_before);
+	assert_int_equal(waitid(P_ALL, 0, &info, WEXITED | WNOHANG | WNOWAIT), -1); /* no child, dead or alive */
+	reaper_free(f->reaper);
+	loop_free(f->loop);
+	free(f);
+	/* Not lazily: a mount left behind would make it busy. */
+	assert_int_equal(umount(TOP), 0);
+	return 0;
+}
+
+static struct container_params params_of(struct fixture *f)
+{
+	return (struct container_params){ .id = "c1",
+					  .spec = &f->spec,
+					  .bundle = BUNDLE,
+					  .uts_ns_fd = -1,
+					  .ipc_ns_fd = -1,
+					  .pid_ns_fd = -1,
+					  .loop = f->loop,
+					  .reaper = f->reaper,
+					  .cgroup_root = TOP "/no-cgroup" };
+}
+
+static struct container *create(struct fixture *f)
+{
+	struct container_params p = params_of(f);
+	struct container *c = NULL;
+
+	f->e = (struct err){ 0 };
+	if (container_create(&p, &c, &f->e) < 0)
+		return NULL;
+	return c;
+}
+
+static void ended(struct process *p, int status, void *userdata)
+{
+	*(int *)userdata = status;
+}
+
+/* Read to the end, wait for the exit. */
+static void drain(struct fixture *f, struct process *p)
+{
+	int fds[2] = { process_stdout_fd(p), process_stderr_fd(p) };
+	char *to[2] = { f->out, f->err_out };
+	size_t len[2] = { 0, 0 };
+	uint64_t end = clock_ms() + 20000;
+
+	f->status = -1;
+	assert_int_equal(process_watch_exit(p, ended, &f->status, NULL), 0);
+	while ((fds[0] >= 0 || fds[1] >= 0 || f->status < 0) && clock_ms() < end) {
+		struct pollfd polled[2] = { { .fd = fds[0], .events = POLLIN }, { .fd = fds[1], .events = POLLIN } };
+
+		poll(polled, 2, 20);
+		for (int i = 0; i < 2; i++) {
+			ssize_t n = polled[i].revents ? read(fds[i], to[i] + len[i], 65535 - len[i]) : -2;
+
+			if (n > 0)
+				len[i] += (size_t)n;
+			else if (n != -2 && !(n < 0 && errno == EAGAIN))
+				fds[i] = -1; /* the end; EIO on a terminal */
+		}
+		loop_run_once(f->loop, 0);
+	}
+	f->out[len[0]] = f->err_out[len[1]] = '\0';
+	assert_true(f->status >= 0);
+}
+
+/* Create, start, wait, free. Output in f->out, f->err_out, exit status in f->status. */
+static void run(struct fixture *f)
+{
+	struct container *c = create(f);
+
+	if (!c)
+		fail_msg("%s", f->e.text);
+	if (container_start(c, &f->e) < 0)
+		fail_msg("%s", f->e.text);
+	process_close_stdin(container_find_process(c, ""));
+	drain(f, container_find_process(c, ""));
+	container_free(c);
+	if (f->status)
+		print_message("status %d: %s%s\n", f->status, f->out, f->err_out);
+}
+
+/* Create or start must fail. Returns the code. */
+static int run_fails(struct fixture *f)
+{
+	struct container *c = create(f);
+	int r;
+
+	if (!c)
+		return -f->e.code;
+	r = container_start(c, &f->e);
+	assert_true(r < 0);
+	container_free(c);
+	return r;
+}
+
+#define assert_output(f, text)                                                                                         \
+	do {                                                                                                           \
+		assert_int_equal((f)->status, 0);                                                                      \
+		assert_string_equal((f)->out, text);                                                                   \
+	} while (0)
+
+/* ---- tests ---- */
+
+static void runs_and_exits(void **state)
+{
+	struct fixture *f = *state;
+
+	f->spec.hostname = (char *)"inside";
+	sh(f, "echo out; echo err >&2; echo $$ $HOME $(hostname) $(pwd); ls /; exit 7");
+	run(f);
+	assert_int_equal(f->status, 7);
+	assert_string_equal(f->out, "out\n1 /root inside /\nbin\ndev\netc\nproc\ntmp\n");
+	assert_string_equal(f->err_out, "err\n");
+}
+
+static void signal_status(void **state)
+{
+	struct fixture *f = *state;
+
+	sh(f, "sh -c 'kill -9 $$'; exit $?");
+	run(f);
+	assert_int_equal(f->status, 137);
+}
+
+static void no_descriptors_leak(void **state)
+{
+	struct fixture *f = *state;
+	int leak = open("/dev/null", O_RDONLY); /* not close-on-exec */
+
+	sh(f, "ls /proc/self/fd | grep -v 3 | sed 's/$/ /' ; readlink /proc/1/fd/3; true");
+	run(f);
+	assert_output(f, "0 \n1 \n2 \n");
+	close(leak);
+}
+
+static void stdin_arrives(void **state)
+{
+	struct fixture *f = *state;
+	struct container *c;
+	struct process *p;
+
+	sh(f, "cat");
+	c = create(f);
+	assert_non_null(c);
+	assert_int_equal(container_start(c, &f->e), 0);
+	p = container_find_process(c, "c1");
+	assert_int_equal(write(process_stdin_fd(p), "hello", 5), 5);
+	assert_true(fcntl(process_stdin_fd(p), F_GETFL) & O_NONBLOCK);
+	process_close_stdin(p);
+	assert_int_equal(process_stdin_fd(p), -1);
+	drain(f, p);
+	assert_output(f, "hello");
+	container_free(c);
+}
+
+static void terminal(void **state)
+{
+	struct fixture *f = *state;
+	struct container *c;
+	Grpc__Box size = GRPC__BOX__INIT;
+
+	size.height = 33;
+	size.width = 99;
+	f->process.terminal = true;
+	f->process.consolesize = &size;
+	sh(f, "tty; stty size; [ -c /dev/console ] && echo console; read a; echo got $a; stty size; echo x >/dev/tty");
+	c = create(f);
+	if (!c)
+		fail_msg("%s", f->e.text);
+	assert_int_equal(process_stderr_fd(container_find_process(c, "")), -1);
+	assert_int_equal(container_start(c, &f->e), 0);
+	assert_int_equal(process_resize(container_find_process(c, ""), 10, 20, &f->e), 0);
+	assert_int_equal(write(process_stdin_fd(container_find_process(c, "")), "line\n", 5), 5);
+	drain(f, container_find_process(c, ""));
+	assert_int_equal(f->status, 0);
+	assert_non_null(strstr(f->out, "/dev/pts/0"));
+	assert_non_null(strstr(f->out, "console"));
+	assert_non_null(strstr(f->out, "got line"));
+	assert_non_null(strstr(f->out, "10 20"));
+	container_free(c);
+}
+
+static void user_groups_home(void **state)
+{
+	struct fixture *f = *state;
+	uint32_t groups[] = { 5, 2000 };
+
+	f->user.uid = 1000;
+	f->user.gid = 1001;
+	f->user.additionalgids = groups;
+	f->user.n_additionalgids = 2;
+	f->process.cwd = (char *)"/work/sub";
+	sh(f, "id -u; id -g; id -G; echo $HOME; pwd; umask; echo ok >/dev/stdout; grep Cap /proc/self/status");
+	run(f);
+	assert_output(f, "1000\n1001\n1001 5 2000\n/home/bob\n/work/sub\n0022\nok\n"
+			 "CapInh:\t0000000000000000\nCapPrm:\t0000000000000000\nCapEff:\t0000000000000000\n"
+			 "CapBnd:\t0000000000000000\nCapAmb:\t0000000000000000\n");
+}
+
+static void capabilities(void **state)
+{
+	struct fixture *f = *state;
+	char *names[] = { (char *)"CAP_CHOWN", (char *)"CAP_NET_BIND_SERVICE", (char *)"CAP_NO_SUCH" };
+	char *amb[] = { (char *)"CAP_NET_BIND_SERVICE" };
+
+	f->user.uid = 1000;
+	f->caps.bounding = f->caps.effective = f->caps.permitted = names;
+	f->caps.n_bounding = f->caps.n_effective = f->caps.n_permitted = 3;
+	f->caps.inheritable = f->caps.ambient = amb;
+	f->caps.n_inheritable = f->caps.n_ambient = 1;
+	f->process.nonewprivileges = true;
+	sh(f, "grep -E 'Cap|NoNew' /proc/self/status");
+	run(f);
+	assert_output(f, "CapInh:\t0000000000000400\nCapPrm:\t0000000000000400\nCapEff:\t0000000000000400\n"
+			 "CapBnd:\t0000000000000401\nCapAmb:\t0000000000000400\nNoNewPrivs:\t1\n");
+}
+
+static void rlimits_and_oom_score(void **state)
+{
+	struct fixture *f = *state;
+
+	f->rlimit.type = (char *)"RLIMIT_NOFILE";
+	f->rlimit.soft = 77;
+	f->rlimit.hard = 99;
+	f->process.rlimits = f->rlimit_p;
+	f->process.n_rlimits = 1;
+	f->process.oomscoreadj = 321;
+	sh(f, "ulimit -Sn; ulimit -Hn; cat /proc/self/oom_score_adj");
+	run(f);
+	assert_output(f, "77\n99\n321\n");
+	f->rlimit.type = (char *)"RLIMIT_NONSENSE";
+	assert_int_equal(run_fails(f), -EINVAL);
+}
+
+static void exec_errors(void **state)
+{
+	struct fixture *f = *state;
+
+	f->process.args = f->args;
+	f->process.n_args = 1;
+	f->args[0] = (char *)"nosuch";
+	assert_int_equal(run_fails(f), -ENOENT);
+	assert_non_null(strstr(f->e.text, "exec: \"nosuch\": executable file not found in $PATH"));
+	f->args[0] = (char *)"/nosuch";
+	assert_int_equal(run_fails(f), -ENOENT);
+	f->args[0] = (char *)"/etc/noexec";
+	assert_int_equal(run_fails(f), -EACCES);
+	assert_non_null(strstr(f->e.text, "permission denied"));
+	f->args[0] = (char *)"/etc";
+	assert_int_equal(run_fails(f), -EACCES);
+	f->args[0] = (char *)"garbage";
+	assert_int_equal(run_fails(f), -ENOEXEC);
+	assert_non_null(strstr(f->e.text, "exec format error"));
+	f->process.n_args = 0;
+	assert_int_equal(run_fails(f), -EINVAL);
+}
+
+static void mounts_and_readonly(void **state)
+{
+	struct fixture *f = *state;
+	char *ro_paths[] = { (char *)"/proc/sys", (char *)"/nowhere" };
+	char *masked[] = { (char *)"/proc/kcore", (char *)"/etc/secret", (char *)"/proc/acpi", (char *)"/secrets" };
+
+	assert_int_equal(mkdir(TOP "/vol", 0755), 0);
+	assert_int_equal(mkdir(ROOT "/secrets", 0755), 0);
+	assert_int_equal(file_replace(ROOT "/secrets/a", "x", 1, 0644), 0);
+	assert_int_equal(file_replace(ROOT "/etc/secret", "secret", 6, 0644), 0);
+	assert_int_equal(file_replace(TOP "/vol/data", "content", 7, 0644), 0);
+	add_mount(f, "/data/deep", "bind", TOP "/vol", "rbind", "ro");
+	add_mount(f, "/one/file", "bind", TOP "/vol/data", "bind", "rprivate");
+	add_mount(f, "/rw", "tmpfs", "tmpfs", "size=1m,noexec", "nodev");
+	add_mount(f, "/rotmp", "tmpfs", "tmpfs", "ro", NULL);
+	add_mount(f, "/rotmp/inner", "bind", TOP "/vol", "bind", NULL);
+	add_mount(f, "/etc", "tmpfs", "tmpfs", "tmpcopyup", NULL);
+	f->root.readonly = true;
+	f->linux_.readonlypaths = ro_paths;
+	f->linux_.n_readonlypaths = 2;
+	f->linux_.maskedpaths = masked;
+	f->linux_.n_maskedpaths = 4;
+	sh(f, "cat /data/deep/data /one/file; echo; touch /rw/x && echo rw; touch /x 2>/dev/null || echo ro;"
+	      "touch /data/deep/x 2>/dev/null || echo ro; touch /rotmp/x 2>/dev/null || echo ro; ls /rotmp/inner;"
+	      "cat /etc/secret; ls /secrets; touch /secrets/x 2>/dev/null || echo ro; head -c1 /proc/kcore;"
+	      "(echo 1 >/proc/sys/kernel/panic) 2>/dev/null || echo ro; touch /etc/new && head -n1 /etc/passwd;"
+	      "grep ' /rw ' /proc/mounts | grep -o noexec");
+	run(f);
+	assert_output(f, "contentcontent\nrw\nro\nro\nro\ndata\nro\nro\nroot:x:0:0::/root:/bin/sh\nnoexec\n");
+	assert_int_equal(access(ROOT "/etc/new", F_OK), -1);
+}
+
+static void devices(void **state)
+{
+	struct fixture *f = *state;
+	Grpc__LinuxDevice d = GRPC__LINUX_DEVICE__INIT, *list[] = { &d };
+
+	d.path = (char *)"/dev/sub/mine";
+	d.type = (char *)"c";
+	d.major = 1;
+	d.minor = 5;
+	d.filemode = 0644;
+	d.uid = 3;
+	d.gid = 4;
+	f->linux_.devices = list;
+	f->linux_.n_devices = 1;
+	sh(f, "stat -c '%F %t:%T %a %u %g' /dev/sub/mine; head -c 3 /dev/sub/mine | wc -c; echo x >/dev/null;"
+	      "readlink /dev/fd; readlink /dev/ptmx; stat -c %a /dev/null /dev/tty; stat -c %t:%T /dev/urandom");
+	run(f);
+	assert_output(f, "character special file 1:5 644 3 4\n3\n/proc/self/fd\npts/ptmx\n666\n666\n1:9\n");
+}
+
+/* An image full of links that point out of it must not make us touch anything outside. */
+static void hostile_rootfs(void **state)
+{
+	struct fixture *f = *state;
+	char *masked[] = { (char *)"/evil-mask/x" };
+	Grpc__LinuxDevice d = GRPC__LINUX_DEVICE__INIT, *list[] = { &d };
+
+	assert_int_equal(mkdir(TOP "/outside", 0755), 0);
+	assert_int_equal(file_replace(TOP "/outside/x", "precious", 8, 0644), 0);
+	assert_int_equal(symlink(TOP "/outside", ROOT "/evil"), 0);
+	assert_int_equal(symlink("../../../../../../../.." TOP "/outside", ROOT "/evil2"), 0);
+	assert_int_equal(symlink(TOP "/outside", ROOT "/evil-mask"), 0);
+	assert_int_equal(symlink("/proc/1/root" TOP "/outside", ROOT "/evil3"), 0);
+	assert_int_equal(symlink("loop2", ROOT "/loop1"), 0);
+	assert_int_equal(symlink("loop1", ROOT "/loop2"), 0);
+	assert_int_equal(symlink(TOP "/outside/newfile", ROOT "/evil-file"), 0);
+	add_mount(f, "/evil/a", "tmpfs", "tmpfs", NULL, NULL);
+	add_mount(f, "/evil2/b", "tmpfs", "tmpfs", NULL, NULL);
+	add_mount(f, "/../../c", "tmpfs", "tmpfs", NULL, NULL);
+	add_mount(f, "/evil-file", "bind", TOP "/outside/x", "bind", NULL);
+	d.path = (char *)"/evil/dev";
+	d.type = (char *)"c";
+	d.major = 1;
+	d.minor = 3;
+	f->linux_.devices = list;
+	f->linux_.n_devices = 1;
+	f->linux_.maskedpaths = masked;
+	f->linux_.n_maskedpaths = 1;
+	f->process.cwd = (char *)"/evil/cwd";
+	sh(f, "cat /evil-file; ls /mnt/outside /c");
+	run(f);
+	assert_output(f, "precious/c:\n\n/mnt/outside:\na\nb\ncwd\ndev\nnewfile\n");
+	assert_int_equal(access(TOP "/outside/a", F_OK), -1);
+	assert_int_equal(access(TOP "/outside/b", F_OK), -1);
+	assert_int_equal(access(TOP "/outside/dev", F_OK), -1);
+	assert_int_equal(access(TOP "/outside/cwd", F_OK), -1);
+	assert_int_equal(access(TOP "/outside/newfile", F_OK), -1);
+	add_mount(f, "/loop1/x", "tmpfs", "tmpfs", NULL, NULL);
+	assert_int_equal(run_fails(f), -ELOOP);
+}
+
+static void the_agents_files_are_gone(void **state)
+{
+	struct fixture *f = *state;
+	char *all[] = { (char *)"CAP_SYS_ADMIN", (char *)"CAP_SYS_CHROOT" };
+
+	f->caps.bounding = f->caps.effective = f->caps.permitted = all;
+	f->caps.n_bounding = f->caps.n_effective = f->caps.n_permitted = 2;
+	/* The classic way out of a chroot finds only the root again. */
+	sh(f, "mkdir -p /tmp/j/bin; cp /bin/busybox /tmp/j/bin/; cd /; grep -c " TOP " /proc/self/mountinfo;"
+	      "ls -d /../../../../usr/lib 2>/dev/null; [ -e /proc/1/root/usr/lib ] || echo none");
+	for (int i = 0; i < 1; i++)
+		run(f);
+	assert_non_null(strstr(f->out, "none\n"));
+	assert_null(strstr(f->out, "usr/lib"));
+}
+
+static struct container *sleeping(struct fixture *f)
+{
+	struct container *c;
+
+	sh(f, "echo up; exec sleep 1000");
+	c = create(f);
+	if (!c)
+		fail_msg("%s", f->e.text);
+	assert_int_equal(container_start(c, &f->e), 0);
+	return c;
+}
+
+static void exec_joins(void **state)
+{
+	struct fixture *f = *state;
+	struct container *c = sleeping(f);
+	struct process *p;
+	Grpc__Process request = GRPC__PROCESS__INIT;
+	Grpc__User user = GRPC__USER__INIT;
+	char *args[] = { (char *)"sh", (char *)"-c",
+			 (char *)"id -u; echo $V $HOME; ls /; for n in mnt pid uts ipc; do "
+				 "[ $(readlink /proc/self/ns/$n) = $(readlink /proc/1/ns/$n 2>/dev/null || "
+				 "readlink /proc/self/ns/$n) ] || echo differs $n; done; cat /proc/1/comm; ls "
+				 "/proc/self/fd | grep -c ." };
+	char *env[] = { (char *)"PATH=/bin", (char *)"V=w" };
+
+	user.uid = 1000;
+	request.user = &user;
+	request.args = args;
+	request.n_args = 3;
+	request.env = env;
+	request.n_env = 2;
+	if (container_exec(c, "e1", &request, &p, &f->e) < 0)
+		fail_msg("%s", f->e.text);
+	assert_ptr_equal(container_find_process(c, "e1"), p);
+	drain(f, p);
+	assert_output(f, "1000\nw /home/bob\nbin\ndev\netc\nproc\ntmp\nsleep\n4\n");
+	container_forget_process(c, p);
+	assert_null(container_find_process(c, "e1"));
+
+	args[0] = (char *)"nosuch";
+	assert_int_equal(container_exec(c, "e2", &request, &p, &f->e), -ENOENT);
+	assert_null(container_find_process(c, "e2"));
+
+	args[0] = (char *)"sh";
+	args[2] = (char *)"tty; exit 3";
+	request.terminal = true;
+	if (container_exec(c, "e3", &request, &p, &f->e) < 0)
+		fail_msg("%s", f->e.text);
+	drain(f, p);
+	assert_int_equal(f->status, 3);
+	assert_string_equal(f->out, "/dev/pts/0\r\n");
+	container_free(c);
+}
+
+static void init_death_ends_all(void **state)
+{
+	struct fixture *f = *state;
+	struct container *c = sleeping(f);
+	struct process *p;
+	Grpc__Process request = GRPC__PROCESS__INIT;
+	char *args[] = { (char *)"/bin/sleep", (char *)"1000" };
+
+	request.args = args;
+	request.n_args = 2;
+	assert_int_equal(container_exec(c, "e1", &request, &p, &f->e), 0);
+	assert_int_equal(process_signal(container_find_process(c, ""), SIGKILL, &f->e), 0);
+	drain(f, p);
+	assert_int_equal(f->status, 137);
+	drain(f, container_find_process(c, ""));
+	assert_int_equal(f->status, 137);
+	assert_true(process_exited(container_find_process(c, "")));
+	assert_int_equal(process_signal(p, SIGTERM, NULL), -ESRCH);
+	assert_int_equal(container_exec(c, "e2", &request, &p, &f->e), -ESRCH);
+	container_free(c);
+}
+
+static void free_in_every_state(void **state)
+{
+	struct fixture *f = *state;
+	struct container *c;
+
+	container_free(NULL);
+	sh(f, "exit 0");
+	c = create(f);
+	assert_non_null(c);
+	container_free(c); /* created, never started */
+	container_free(sleeping(f));
+}
+
+static void hook_at(struct fixture *f, size_t i, const char *script, char **args)
+{
+	f->hook[i] = (Grpc__Hook)GRPC__HOOK__INIT;
+	f->hook[i].path = (char *)"/bin/sh";
+	args[0] = (char *)"sh";
+	args[1] = (char *)"-c";
+	args[2] = (char *)script;
+	f->hook[i].args = args;
+	f->hook[i].n_args = 3;
+	f->hook_p[i] = &f->hook[i];
+}
+
+static void hooks_run_in_order(void **state)
+{
+	struct fixture *f = *state;
+	char *args[6][3], *log = NULL;
+
+	hook_at(f, 0, "echo prestart >>" TOP "/log; cat >" TOP "/state", args[0]);
+	hook_at(f, 1, "echo createRuntime >>" TOP "/log", args[1]);
+	hook_at(f, 2, "echo createContainer >>" TOP "/log; [ -e " ROOT "/proc/self ] && echo mounted >>" TOP "/log",
+		args[2]);
+	hook_at(f, 3, "echo startContainer; echo inside >/tmp/inside", args[3]);
+	hook_at(f, 4, "echo poststart >>" TOP "/log; exit 1", args[4]);
+	hook_at(f, 5, "echo poststop >>" TOP "/log", args[5]);
+	f->spec.hooks = &f->hooks;
+	f->hooks.prestart = &f->hook_p[0];
+	f->hooks.createruntime = &f->hook_p[1];
+	f->hooks.createcontainer = &f->hook_p[2];
+	f->hooks.startcontainer = &f->hook_p[3];
+	f->hooks.poststart = &f->hook_p[4];
+	f->hooks.poststop = &f->hook_p[5];
+	f->hooks.n_prestart = f->hooks.n_createruntime = f->hooks.n_createcontainer = 1;
+	f->hooks.n_startcontainer = f->hooks.n_poststart = f->hooks.n_poststop = 1;
+	sh(f, "cat /tmp/inside");
+	run(f);
+	assert_output(f, "inside\n");
+	assert_int_equal(file_read(TOP "/log", 4096, &log, NULL), 0);
+	assert_string_equal(log, "prestart\ncreateRuntime\ncreateContainer\nmounted\npoststart\npoststop\n");
+	free(log);
+	assert_int_equal(file_read(TOP "/state", 4096, &log, NULL), 0);
+	assert_non_null(strstr(log, "\"id\":\"c1\",\"status\":\"creating\",\"bundle\":\"" BUNDLE "\""));
+	free(log);
+
+	hook_at(f, 1, "exit 3", args[1]);
+	assert_int_equal(run_fails(f), -ECANCELED);
+	hook_at(f, 1, "sleep 100", args[1]);
+	f->hook[1].timeout = 1;
+	assert_int_equal(run_fails(f), -ETIMEDOUT);
+}
+
+static void seccomp_filters(void **state)
+{
+	struct fixture *f = *state;
+	Grpc__LinuxSeccomp s = GRPC__LINUX_SECCOMP__INIT;
+	Grpc__LinuxSyscall call = GRPC__LINUX_SYSCALL__INIT, *calls[] = { &call };
+	char *names[] = { (char *)"mkdir", (char *)"mkdirat", (char *)"no_such_call" };
+
+	s.defaultaction = (char *)"SCMP_ACT_ALLOW";
+	call.names = names;
+	call.n_names = 3;
+	call.action = (char *)"SCMP_ACT_ERRNO";
+	call.errnoret = 95;
+	s.syscalls = calls;
+	s.n_syscalls = 1;
+	f->linux_.seccomp = &s;
+	sh(f, "mkdir /tmp/x 2>&1; grep Seccomp: /proc/self/status");
+	run(f);
+	assert_output(f, "mkdir: can't create directory '/tmp/x': Operation not supported\nSeccomp:\t2\n");
+	call.action = (char *)"SCMP_ACT_WHAT";
+	assert_int_equal(run_fails(f), -EINVAL);
+}
+
+static void user_namespace(void **state)
+{
+	struct fixture *f = *state;
+	Grpc__LinuxIDMapping map = GRPC__LINUX_IDMAPPING__INIT, *maps[] = { &map };
+
+	map.containerid = 0;
+	map.hostid = 100000;
+	map.size = 65536;
+	f->linux_.uidmappings = f->linux_.gidmappings = maps;
+	f->linux_.n_uidmappings = f->linux_.n_gidmappings = 1;
+	add_ns(f, "user");
+	/* Whoever uses a user namespace gives the image to its root. */
+	assert_int_equal(system("chown -hR 100000:100000 " ROOT), 0);
+	sh(f, "id -u; cat /proc/self/uid_map | sed 's/  */ /g'; echo x >/dev/null && echo null; stat -c %u /bin "
+	      "/dev/null");
+	run(f);
+	assert_output(f, "0\n 0 100000 65536\nnull\n0\n65534\n");
+}
+
+static void sandbox_namespaces(void **state)
+{
+	struct fixture *f = *state;
+	struct container_params p = params_of(f);
+	struct container *c, *pod = sleeping(f);
+	char path[64], *ns[3] = { (char *)"uts", (char *)"ipc", (char *)"pid" };
+	int fds[3];
+
+	for (int i = 0; i < 3; i++) {
+		snprintf(path, sizeof(path), "/proc/%d/ns/%s", process_pid(container_find_process(pod, "")), ns[i]);
+		fds[i] = open(path, O_RDONLY | O_CLOEXEC);
+		assert_true(fds[i] >= 0);
+	}
+	p.id = "c2";
+	p.uts_ns_fd = fds[0];
+	p.ipc_ns_fd = fds[1];
+	p.pid_ns_fd = fds[2];
+	sh(f, "[ $$ != 1 ] && cat /proc/1/comm");
+	if (container_create(&p, &c, &f->e) < 0)
+		fail_msg("%s", f->e.text);
+	assert_int_equal(container_start(c, &f->e), 0);
+	drain(f, container_find_process(c, ""));
+	assert_output(f, "sleep\n");
+	container_free(c);
+	for (int i = 0; i < 3; i++)
+		close(fds[i]);
+	container_free(pod);
+}
+
+static void network_namespace_and_sysctl(void **state)
+{
+	struct fixture *f = *state;
+	Grpc__Linux__SysctlEntry entry = GRPC__LINUX__SYSCTL_ENTRY__INIT, *entries[] = { &entry };
+
+	entry.key = (char *)"net.ipv4.ip_forward";
+	entry.value = (char *)"1";
+	f->linux_.sysctl = entries;
+	f->linux_.n_sysctl = 1;
+	add_ns(f, "network");
+	sh(f, "cat /proc/sys/net/ipv4/ip_forward; grep -c 127.0.0.1 /proc/net/fib_trie >/dev/null && echo lo");
+	run(f);
+	assert_output(f, "1\nlo\n");
+	entry.key = (char *)"no.such.thing";
+	assert_int_equal(run_fails(f), -ENOENT);
+}
+
+static void bad_specs(void **state)
+{
+	struct fixture *f = *state;
+	Grpc__LinuxResources res = GRPC__LINUX_RESOURCES__INIT;
+	Grpc__LinuxMemory memory = GRPC__LINUX_MEMORY__INIT;
+
+	sh(f, "true");
+	f->ns[1].type = (char *)"bogus";
+	assert_int_equal(run_fails(f), -EINVAL);
+	f->ns[1].type = (char *)"mount";
+	assert_int_equal(run_fails(f), -EINVAL);
+	f->ns[1].type = (char *)"pid";
+	f->ns[1].path = (char *)"/nonexistent";
+	assert_int_equal(run_fails(f), -ENOENT);
+	f->ns[1].path = (char *)"";
+	f->root.path = (char *)TOP "/nowhere";
+	assert_int_equal(run_fails(f), -ENOENT);
+	f->root.path = (char *)ROOT;
+	/* A limit that cannot be applied is an error with the controller's name. */
+	memory.limit = 1 << 20;
+	res.memory = &memory;
+	f->linux_.resources = &res;
+	assert_int_equal(run_fails(f), -EOPNOTSUPP);
+	assert_non_null(strstr(f->e.text, "memory"));
+}
+
+static int own_namespace(void **state)
+{
+	(void)state;
+	prctl(PR_SET_CHILD_SUBREAPER, 1);
+	if (unshare(CLONE_NEWNS) < 0 || mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0)
+		return -1;
+	return 0;
+}
+
+int main(void)
+{
+#define T(fn) cmocka_unit_test_setup_teardown(fn, set_up, tear_down)
+	const struct CMUnitTest tests[] = {
+		T(runs_and_exits),
+		T(signal_status),
+		T(no_descriptors_leak),
+		T(stdin_arrives),
+		T(terminal),
+		T(user_groups_home),
+		T(capabilities),
+		T(rlimits_and_oom_score),
+		T(exec_errors),
+		T(mounts_and_readonly),
+		T(devices),
+		T(hostile_rootfs),
+		T(the_agents_files_are_gone),
+		T(exec_joins),
+		T(init_death_ends_all),
+		T(free_in_every_state),
+		T(hooks_run_in_order),
+		T(seccomp_filters),
+		T(user_namespace),
+		T(sandbox_namespaces),
+		T(network_namespace_and_sysctl),
+		T(bad_specs),
+	};
+
+	if (geteuid() != 0 || access(BUSYBOX, X_OK) < 0)
+		return 77; /* meson: skipped */
+	return cmocka_run_group_tests(tests, own_namespace, NULL);
+}

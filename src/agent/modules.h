@@ -1,0 +1,19 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Kernel modules: the list of a small initramfs, and single ones by name. */
+#pragma once
+
+#include <stddef.h>
+
+#include "base/err.h"
+
+/* The initramfs's modules: one path per line, in load order, then parameters if any; "#" begins a comment. */
+#define MODULES_LIST "/etc/caisson/modules"
+
+/*
+ * Load every module of a list. One that has no device here, or is loaded already, is no failure; others are logged.
+ * Returns the number of those that failed, 0 also when there is no list.
+ */
+int modules_load_list(const char *list);
+
+/* Load one by name, with its dependencies: through the guest's modprobe where there is one. At most 10 s. */
+int module_load(const char *name, char *const *parameters, size_t n, struct err *e);

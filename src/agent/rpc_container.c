@@ -1,0 +1,337 @@
+// SPDX-License-Identifier: Apache-2.0
+/* Containers and their processes, but for their input and output (rpc_stdio.c). */
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "agent/device.h"
+#include "agent/rpc.h"
+#include "agent/storage.h"
+#include "base/fd.h"
+#include "base/log.h"
+
+#define DEVICES_MAX 256
+
+static void on_oom(struct container *c, void *userdata)
+{
+	struct agent_container *ac = userdata;
+
+	(void)c;
+	oom_event_add(ac->agent, ac->id);
+}
+
+static int check_request(struct agent *a, const Grpc__CreateContainerRequest *m, struct err *e)
+{
+	struct agent_container *old;
+
+	if (!agent_id_valid(m->container_id))
+		return err_set(e, ERR_PROTOCOL, EINVAL, "\"%.128s\" is not a valid container id", m->container_id);
+	if (agent_find_container(a, m->container_id, &old, NULL) == 0)
+		return err_set(e, ERR_PROTOCOL, EEXIST, "container %s exists already", m->container_id);
+	if (a->n_containers >= AGENT_CONTAINERS_MAX)
+		return err_set(e, ERR_LIMIT, ENOSPC, "there are %d containers already", AGENT_CONTAINERS_MAX);
+	if (!m->oci || !m->oci->process || !m->oci->root || !m->oci->linux)
+		return err_set(e, ERR_PROTOCOL, EINVAL,
+			       "container %s: the OCI spec lacks its process, root or linux part", m->container_id);
+	if (m->n_shared_mounts)
+		return err_set(e, ERR_PROTOCOL, ENOSYS, "container %s: shared mounts are not supported by this agent",
+			       m->container_id);
+	if (m->stdin_port || m->stdout_port || m->stderr_port)
+		return err_set(e, ERR_PROTOCOL, ENOSYS,
+			       "container %s: passing descriptors over vsock is not supported by this agent",
+			       m->container_id);
+	if (m->n_devices > DEVICES_MAX)
+		return err_set(e, ERR_LIMIT, E2BIG, "container %s: more than %d devices", m->container_id, DEVICES_MAX);
+	return 0;
+}
+
+/* The node of each device. -EAGAIN: one of them, or of the storages', is not there yet. */
+static int resolve_devices(const Grpc__CreateContainerRequest *m, struct device_node *nodes, struct err *e)
+{
+	for (size_t i = 0; i < m->n_devices; i++) {
+		const Grpc__Device *d = m->devices[i];
+		int r;
+
+		if (!strcmp(d->type, "vfio-pci-gk")) {
+			/* "HOST=GUEST PCI PATH" each: the guest's driver takes them; nothing enters the spec. */
+			r = 0;
+			nodes[i] = (struct device_node){ 0 };
+			for (size_t j = 0; j < d->n_options && r == 0; j++) {
+				const char *path = strchr(d->options[j], '=');
+				struct device_node unused;
+
+				r = device_resolve("/sys", d->type, path ? path + 1 : "", &unused, e);
+			}
+		} else {
+			r = device_resolve("/sys", d->type, d->vm_path, &nodes[i], e);
+		}
+		if (r < 0) {
+			err_wrap(e, "container %s", m->container_id);
+			return r;
+		}
+	}
+	return storages_ready(m->storages, m->n_storages, e);
+}
+
+static int set_root(struct agent_container *c, Grpc__Spec *spec, struct err *e)
+{
+	struct stat st;
+
+	if (spec->root->path[0] != '/') {
+		char *path = str_printf("%s/%s", c->bundle, *spec->root->path ? spec->root->path : "rootfs");
+
+		if (!path)
+			return err_sys(e, ENOMEM, "container %s", c->id);
+		if (spec->root->path != protobuf_c_empty_string)
+			free(spec->root->path);
+		spec->root->path = path;
+	}
+	if (stat(spec->root->path, &st) < 0)
+		return err_sys(e, errno, "container %s: root file system %.256s", c->id, spec->root->path);
+	if (!S_ISDIR(st.st_mode))
+		return err_set(e, ERR_PROTOCOL, ENOTDIR, "container %s: root file system %.256s is not a directory",
+			       c->id, spec->root->path);
+	return 0;
+}
+
+/* Everything is there: mount, create. */
+static int create(struct agent *a, const Grpc__CreateContainerRequest *m, const struct device_node *nodes,
+		  struct err *e)
+{
+	struct agent_container *c = calloc(1, sizeof *c);
+	struct container_params params = { .uts_ns_fd = a->sandbox.uts_ns_fd,
+					   .ipc_ns_fd = a->sandbox.ipc_ns_fd,
+					   .pid_ns_fd = m->sandbox_pidns ? a->sandbox.pid_ns_fd : -1,
+					   .loop = a->loop,
+					   .reaper = a->reaper,
+					   .pipe_size = a->config.pipe_size };
+	int r = 0;
+
+	if (!c)
+		return err_sys(e, ENOMEM, "container %s", m->container_id);
+	c->agent = a;
+	list_init(&c->node);
+	list_init(&c->processes);
+	c->id = strdup(m->container_id);
+	c->bundle = str_printf(AGENT_RUN_DIR "/%s", m->container_id);
+	if (!c->id || !c->bundle)
+		r = err_sys(e, ENOMEM, "container %s", m->container_id);
+	if (r == 0 && (r = dir_make(c->bundle, 0711)) < 0)
+		err_sys(e, -r, "cannot make %s", c->bundle);
+	if (r == 0)
+		r = storages_add(a, m->storages, m->n_storages, &c->storages, e);
+	if (r == 0)
+		r = device_rewrite_spec(m->oci, m->devices, nodes, m->n_devices, e);
+	if (r == 0)
+		r = set_root(c, m->oci, e);
+	params.id = c->id;
+	params.bundle = c->bundle;
+	params.spec = m->oci;
+	if (r == 0)
+		r = container_create(&params, &c->c, e);
+	if (r == 0)
+		r = agent_process_new(c, "", container_find_process(c->c, ""), NULL, e);
+	if (r < 0) {
+		agent_container_free(c);
+		return r;
+	}
+	container_on_oom(c->c, on_oom, c);
+	list_append(&a->containers, &c->node);
+	a->n_containers++;
+	return 0;
+}
+
+static bool try_create(struct agent *a, struct ttrpc_request *req, bool last)
+{
+	const Grpc__CreateContainerRequest *m = (const Grpc__CreateContainerRequest *)ttrpc_request_message(req);
+	_cleanup_free_ struct device_node *nodes = calloc(m->n_devices ? m->n_devices : 1, sizeof *nodes);
+	struct err e = { 0 };
+	int r = nodes ? check_request(a, m, &e) : err_sys(&e, ENOMEM, "container %s", m->container_id);
+
+	if (r == 0)
+		r = resolve_devices(m, nodes, &e);
+	if (r == -EAGAIN && !last)
+		return false;
+	if (r == -EAGAIN) {
+		e.code = ETIMEDOUT;
+		err_append(&e, " after %u ms", a->config.hotplug_timeout_ms);
+	}
+	if (r == 0)
+		r = create(a, m, nodes, &e);
+	rpc_result(req, r, &e);
+	return true;
+}
+
+RPC(rpc_create_container)
+{
+	(void)message;
+	agent_wait_device(userdata, req, try_create);
+}
+
+RPC(rpc_start_container)
+{
+	const Grpc__StartContainerRequest *m = (const Grpc__StartContainerRequest *)message;
+	struct agent_container *c;
+	struct err e = { 0 };
+	int r = agent_find_container(userdata, m->container_id, &c, &e);
+
+	if (r == 0)
+		r = container_start(c->c, &e);
+	rpc_result(req, r, &e);
+}
+
+RPC(rpc_remove_container)
+{
+	const Grpc__RemoveContainerRequest *m = (const Grpc__RemoveContainerRequest *)message;
+	struct agent_container *c;
+	struct err e = { 0 };
+	int r = agent_find_container(userdata, m->container_id, &c, &e);
+
+	if (r == 0)
+		agent_container_free(c);
+	rpc_result(req, r, &e);
+}
+
+static int exec_process(struct agent *a, const Grpc__ExecProcessRequest *m, struct err *e)
+{
+	struct agent_container *c;
+	struct agent_process *old;
+	struct process *p;
+	int r = agent_find_container(a, m->container_id, &c, e);
+
+	if (r < 0)
+		return r;
+	if (!agent_id_valid(m->exec_id) || str_eq(m->exec_id, c->id))
+		return err_set(e, ERR_PROTOCOL, EINVAL, "\"%.128s\" is not a valid exec id", m->exec_id);
+	if (!m->process || m->process->n_args == 0)
+		return err_set(e, ERR_PROTOCOL, EINVAL, "exec %s: no command", m->exec_id);
+	if (m->stdin_port || m->stdout_port || m->stderr_port)
+		return err_set(e, ERR_PROTOCOL, ENOSYS, "exec %s: passing descriptors over vsock is not supported",
+			       m->exec_id);
+	if (agent_find_process(a, m->container_id, m->exec_id, &old, NULL) == 0) {
+		if (!process_exited(old->process) || !old->waited)
+			return err_set(e, ERR_PROTOCOL, EEXIST, "container %s has a process %s already", c->id,
+				       m->exec_id);
+		p = old->process;
+		agent_process_free(old);
+		container_forget_process(c->c, p);
+	}
+	if (c->n_processes >= AGENT_PROCESSES_MAX)
+		return err_set(e, ERR_LIMIT, ENOSPC, "container %s has %d processes already", c->id,
+			       AGENT_PROCESSES_MAX);
+	r = container_exec(c->c, m->exec_id, m->process, &p, e);
+	if (r < 0)
+		return r;
+	r = agent_process_new(c, m->exec_id, p, NULL, e);
+	if (r < 0)
+		process_signal(p, SIGKILL, NULL); /* it ends with the container */
+	return r;
+}
+
+RPC(rpc_exec_process)
+{
+	struct err e = { 0 };
+	int r = exec_process(userdata, (const Grpc__ExecProcessRequest *)message, &e);
+
+	rpc_result(req, r, &e);
+}
+
+/* Does the process have a handler for the signal? Else it, PID 1 of its namespace, would not even notice. */
+static bool handles_signal(pid_t pid, int signo)
+{
+	_cleanup_free_ char *text = NULL;
+	char path[32];
+	const char *caught;
+
+	snprintf(path, sizeof path, "/proc/%d/status", pid);
+	if (file_read(path, 65536, &text, NULL) < 0)
+		return true;
+	caught = strstr(text, "\nSigCgt:");
+	return !caught || strtoull(caught + strlen("\nSigCgt:"), NULL, 16) & 1ull << (signo - 1);
+}
+
+RPC(rpc_signal_process)
+{
+	const Grpc__SignalProcessRequest *m = (const Grpc__SignalProcessRequest *)message;
+	struct agent_process *p;
+	struct err e = { 0 };
+	int signo = (int)m->signal, r = agent_find_process(userdata, m->container_id, m->exec_id, &p, &e);
+
+	if (r == 0 && (m->signal == 0 || m->signal > (uint32_t)SIGRTMAX))
+		r = err_set(&e, ERR_PROTOCOL, EINVAL, "%u is not a signal", m->signal);
+	if (r < 0) {
+		rpc_fail(req, &e);
+		return;
+	}
+	if (!*p->exec_id && signo == SIGTERM && !process_exited(p->process) &&
+	    !handles_signal(process_pid(p->process), signo))
+		signo = SIGKILL;
+	r = process_signal(p->process, signo, &e);
+	/* With no exec id the signal is for everything in the container, also when init has gone. */
+	if (str_empty(m->exec_id) && (r == 0 || r == -ESRCH) && (signo == SIGKILL || signo == SIGTERM))
+		container_signal_all(p->container->c, signo, NULL);
+	rpc_result(req, r == -ESRCH ? 0 : r, &e);
+}
+
+RPC(rpc_update_container)
+{
+	const Grpc__UpdateContainerRequest *m = (const Grpc__UpdateContainerRequest *)message;
+	struct agent_container *c;
+	struct err e = { 0 };
+	int r = agent_find_container(userdata, m->container_id, &c, &e);
+
+	if (r == 0)
+		r = m->resources ? container_update(c->c, m->resources, &e)
+				 : err_set(&e, ERR_PROTOCOL, EINVAL, "container %s: no resources to set", c->id);
+	rpc_result(req, r, &e);
+}
+
+RPC(rpc_stats_container)
+{
+	const Grpc__StatsContainerRequest *m = (const Grpc__StatsContainerRequest *)message;
+	Grpc__StatsContainerResponse *resp = malloc(sizeof *resp);
+	struct agent_container *c;
+	struct err e = { 0 };
+	int r;
+
+	if (!resp) {
+		ttrpc_reply_error(req, TTRPC_RESOURCE_EXHAUSTED, "out of memory");
+		return;
+	}
+	grpc__stats_container_response__init(resp);
+	r = agent_find_container(userdata, m->container_id, &c, &e);
+	if (r == 0)
+		r = container_stats(c->c, resp, &e);
+	if (r < 0)
+		rpc_fail(req, &e);
+	else
+		ttrpc_reply(req, &resp->base);
+	protobuf_c_message_free_unpacked(&resp->base, NULL);
+}
+
+RPC(rpc_pause_container)
+{
+	const Grpc__PauseContainerRequest *m = (const Grpc__PauseContainerRequest *)message;
+	struct agent_container *c;
+	struct err e = { 0 };
+	int r = agent_find_container(userdata, m->container_id, &c, &e);
+
+	if (r == 0)
+		r = container_pause(c->c, &e);
+	rpc_result(req, r, &e);
+}
+
+RPC(rpc_resume_container)
+{
+	const Grpc__ResumeContainerRequest *m = (const Grpc__ResumeContainerRequest *)message;
+	struct agent_container *c;
+	struct err e = { 0 };
+	int r = agent_find_container(userdata, m->container_id, &c, &e);
+
+	if (r == 0)
+		r = container_resume(c->c, &e);
+	rpc_result(req, r, &e);
+}

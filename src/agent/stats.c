@@ -1,0 +1,205 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* container_stats(): cgroup v2 files as the protocol's statistics, which speak cgroup v1. */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "agent/container_internal.h"
+#include "base/strv.h"
+
+#define ENTRIES_MAX 1024
+
+/* Zero-filled, as protobuf-c's own allocator gives it to free_unpacked(). */
+#define NEW_MESSAGE(type, init)                                                                                        \
+	({                                                                                                             \
+		type *new_m_ = calloc(1, sizeof(type));                                                                \
+		if (new_m_)                                                                                            \
+			init(new_m_);                                                                                  \
+		new_m_;                                                                                                \
+	})
+
+static uint64_t number(const struct cgroup *cg, const char *file)
+{
+	uint64_t v;
+
+	return cgroup_read_u64(cg, file, &v) < 0 ? 0 : v;
+}
+
+static int fill_cpu(const struct cgroup *cg, Grpc__CgroupStats *s)
+{
+	Grpc__CpuStats *cpu = s->cpu_stats = NEW_MESSAGE(Grpc__CpuStats, grpc__cpu_stats__init);
+
+	if (!cpu)
+		return -ENOMEM;
+	cpu->cpu_usage = NEW_MESSAGE(Grpc__CpuUsage, grpc__cpu_usage__init);
+	cpu->throttling_data = NEW_MESSAGE(Grpc__ThrottlingData, grpc__throttling_data__init);
+	if (!cpu->cpu_usage || !cpu->throttling_data)
+		return -ENOMEM;
+	/* Microseconds there, nanoseconds here. */
+	cpu->cpu_usage->total_usage = cgroup_read_key(cg, "cpu.stat", "usage_usec") * 1000;
+	cpu->cpu_usage->usage_in_usermode = cgroup_read_key(cg, "cpu.stat", "user_usec") * 1000;
+	cpu->cpu_usage->usage_in_kernelmode = cgroup_read_key(cg, "cpu.stat", "system_usec") * 1000;
+	cpu->throttling_data->periods = cgroup_read_key(cg, "cpu.stat", "nr_periods");
+	cpu->throttling_data->throttled_periods = cgroup_read_key(cg, "cpu.stat", "nr_throttled");
+	cpu->throttling_data->throttled_time = cgroup_read_key(cg, "cpu.stat", "throttled_usec") * 1000;
+	return 0;
+}
+
+static int add_memory_entry(Grpc__MemoryStats *m, const char *key, uint64_t value)
+{
+	Grpc__MemoryStats__StatsEntry *entry =
+		NEW_MESSAGE(Grpc__MemoryStats__StatsEntry, grpc__memory_stats__stats_entry__init);
+
+	if (!entry)
+		return -ENOMEM;
+	m->stats[m->n_stats++] = entry;
+	entry->value = value;
+	entry->key = strdup(key);
+	return entry->key ? 0 : -ENOMEM;
+}
+
+static int fill_memory_details(const struct cgroup *cg, Grpc__MemoryStats *m)
+{
+	_cleanup_free_ char *text = NULL;
+	char *rest, *line;
+	int r = 0;
+
+	if (cgroup_read(cg, "memory.stat", &text) < 0)
+		return 0;
+	m->stats = calloc(ENTRIES_MAX, sizeof(*m->stats));
+	if (!m->stats)
+		return -ENOMEM;
+	rest = text;
+	while (r == 0 && m->n_stats < ENTRIES_MAX && (line = strsep(&rest, "\n"))) {
+		char *value = strchr(line, ' ');
+		uint64_t v;
+
+		if (!value)
+			continue;
+		*value++ = '\0';
+		if (str_to_u64(value, 10, &v) == 0)
+			r = add_memory_entry(m, line, v);
+	}
+	return r;
+}
+
+static int fill_memory(const struct cgroup *cg, Grpc__CgroupStats *s)
+{
+	Grpc__MemoryStats *m = s->memory_stats = NEW_MESSAGE(Grpc__MemoryStats, grpc__memory_stats__init);
+
+	if (!m)
+		return -ENOMEM;
+	m->usage = NEW_MESSAGE(Grpc__MemoryData, grpc__memory_data__init);
+	m->swap_usage = NEW_MESSAGE(Grpc__MemoryData, grpc__memory_data__init);
+	m->kernel_usage = NEW_MESSAGE(Grpc__MemoryData, grpc__memory_data__init);
+	if (!m->usage || !m->swap_usage || !m->kernel_usage)
+		return -ENOMEM;
+	m->use_hierarchy = true;
+	m->cache = cgroup_read_key(cg, "memory.stat", "file");
+	m->usage->usage = number(cg, "memory.current");
+	m->usage->max_usage = number(cg, "memory.peak");
+	m->usage->limit = number(cg, "memory.max");
+	m->usage->failcnt = cgroup_read_key(cg, "memory.events", "max");
+	/* v1 counted memory and swap together (memsw). */
+	m->swap_usage->usage = number(cg, "memory.swap.current") + m->usage->usage;
+	m->swap_usage->limit = number(cg, "memory.swap.max");
+	if (m->swap_usage->limit != UINT64_MAX && m->usage->limit != UINT64_MAX)
+		m->swap_usage->limit += m->usage->limit;
+	m->kernel_usage->usage = cgroup_read_key(cg, "memory.stat", "kernel");
+	return fill_memory_details(cg, m);
+}
+
+static int fill_pids(const struct cgroup *cg, Grpc__CgroupStats *s)
+{
+	uint64_t limit = number(cg, "pids.max");
+
+	s->pids_stats = NEW_MESSAGE(Grpc__PidsStats, grpc__pids_stats__init);
+	if (!s->pids_stats)
+		return -ENOMEM;
+	s->pids_stats->current = number(cg, "pids.current");
+	s->pids_stats->limit = limit == UINT64_MAX ? 0 : limit; /* 0 is "none" */
+	return 0;
+}
+
+static int add_io(Grpc__BlkioStatsEntry **list, size_t *n, unsigned major, unsigned minor, const char *op,
+		  uint64_t value)
+{
+	Grpc__BlkioStatsEntry *entry = NEW_MESSAGE(Grpc__BlkioStatsEntry, grpc__blkio_stats_entry__init);
+
+	if (!entry)
+		return -ENOMEM;
+	list[(*n)++] = entry;
+	entry->major = major;
+	entry->minor = minor;
+	entry->value = value;
+	entry->op = strdup(op);
+	return entry->op ? 0 : -ENOMEM;
+}
+
+/* "8:0 rbytes=1 wbytes=2 rios=3 wios=4 dbytes=5 dios=6" */
+static int add_io_line(Grpc__BlkioStats *b, char *line)
+{
+	static const struct {
+		const char *key, *op;
+		bool bytes;
+	} keys[] = { { "rbytes=", "Read", true }, { "wbytes=", "Write", true }, { "dbytes=", "Discard", true },
+		     { "rios=", "Read", false },  { "wios=", "Write", false },  { "dios=", "Discard", false } };
+	unsigned major, minor;
+	char *word;
+	int r = 0;
+
+	if (sscanf(line, "%u:%u", &major, &minor) != 2)
+		return 0;
+	while (r == 0 && (word = strsep(&line, " ")))
+		for (size_t i = 0; i < sizeof(keys) / sizeof(keys[0]) && r == 0; i++) {
+			const char *v = str_after(word, keys[i].key);
+			uint64_t value;
+
+			if (!v || str_to_u64(v, 10, &value) < 0)
+				continue;
+			if (keys[i].bytes && b->n_io_service_bytes_recursive < ENTRIES_MAX)
+				r = add_io(b->io_service_bytes_recursive, &b->n_io_service_bytes_recursive, major,
+					   minor, keys[i].op, value);
+			else if (!keys[i].bytes && b->n_io_serviced_recursive < ENTRIES_MAX)
+				r = add_io(b->io_serviced_recursive, &b->n_io_serviced_recursive, major, minor,
+					   keys[i].op, value);
+		}
+	return r;
+}
+
+static int fill_io(const struct cgroup *cg, Grpc__CgroupStats *s)
+{
+	Grpc__BlkioStats *b = s->blkio_stats = NEW_MESSAGE(Grpc__BlkioStats, grpc__blkio_stats__init);
+	_cleanup_free_ char *text = NULL;
+	char *rest, *line;
+	int r = 0;
+
+	if (!b)
+		return -ENOMEM;
+	if (cgroup_read(cg, "io.stat", &text) < 0)
+		return 0;
+	b->io_service_bytes_recursive = calloc(ENTRIES_MAX, sizeof(void *));
+	b->io_serviced_recursive = calloc(ENTRIES_MAX, sizeof(void *));
+	if (!b->io_service_bytes_recursive || !b->io_serviced_recursive)
+		return -ENOMEM;
+	rest = text;
+	while (r == 0 && (line = strsep(&rest, "\n")))
+		r = add_io_line(b, line);
+	return r;
+}
+
+int container_stats(struct container *c, Grpc__StatsContainerResponse *ret, struct err *e)
+{
+	Grpc__CgroupStats *s = ret->cgroup_stats = NEW_MESSAGE(Grpc__CgroupStats, grpc__cgroup_stats__init);
+	int r = s ? 0 : -ENOMEM;
+
+	if (r == 0)
+		r = fill_cpu(c->cgroup, s);
+	if (r == 0)
+		r = fill_memory(c->cgroup, s);
+	if (r == 0)
+		r = fill_pids(c->cgroup, s);
+	if (r == 0)
+		r = fill_io(c->cgroup, s);
+	return r < 0 ? err_sys(e, -r, "statistics of container %s", c->id) : 0;
+}

@@ -1,0 +1,134 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* caisson list: the containers of this host. */
+#include <errno.h>
+#include <getopt.h>
+#include <json-c/json.h>
+#include <limits.h>
+#include <stdio.h>
+#include <time.h>
+
+#include "base/log.h"
+#include "cli/command.h"
+#include "cli/table.h"
+#include "pod/state.h"
+
+static int prune(const char *root)
+{
+	_cleanup_strv_ struct strv removed = { 0 };
+	struct err e = { 0 };
+
+	if (state_prune(root, &removed, &e) < 0) {
+		log_error("%s", e.text);
+		return EXIT_CAISSON;
+	}
+	for (size_t i = 0; i < removed.len; i++)
+		printf("removed %s\n", removed.v[i]);
+	return 0;
+}
+
+static void print_json(const struct pod_state *s, const char *status, json_object *list)
+{
+	json_object *o = json_object_new_object();
+
+	json_object_object_add(o, "id", json_object_new_string(s->id));
+	json_object_object_add(o, "status", json_object_new_string(status));
+	json_object_object_add(o, "pid", json_object_new_int(s->pid));
+	json_object_object_add(o, "hypervisor", json_object_new_string(s->hypervisor));
+	json_object_object_add(o, "created", json_object_new_int64(s->created));
+	json_object_object_add(o, "rootfs", json_object_new_string(s->rootfs));
+	json_object_object_add(o, "command", json_object_new_string(s->command));
+	json_object_array_add(list, o);
+}
+
+static void print_row(const struct pod_state *s, const char *status, struct table *t)
+{
+	char since[32];
+	struct tm tm;
+	time_t at = s->created;
+
+	localtime_r(&at, &tm);
+	strftime(since, sizeof since, "%Y-%m-%d %H:%M:%S", &tm);
+	table_cell(t, "%s", s->id);
+	table_cell(t, "%d", s->pid);
+	table_cell(t, "%s", status);
+	table_cell(t, "%s", s->hypervisor);
+	table_cell(t, "%s", since);
+	table_cell(t, "%s", s->command);
+}
+
+static int list(const char *root, bool quiet, bool json)
+{
+	_cleanup_strv_ struct strv ids = { 0 };
+	_cleanup_(table_fini) struct table t = { .columns = 6 };
+	json_object *all = json_object_new_array();
+	struct err e = { 0 };
+
+	if (state_list(root, &ids, &e) < 0) {
+		log_error("%s", e.text);
+		json_object_put(all);
+		return EXIT_CAISSON;
+	}
+	for (const char *const *h = (const char *const[]){ "ID", "PID", "STATUS", "HYPERVISOR", "CREATED", "COMMAND", NULL };
+	     *h; h++)
+		table_cell(&t, "%s", *h);
+	for (size_t i = 0; i < ids.len; i++) {
+		_cleanup_pod_state_ struct pod_state s = { 0 };
+		const char *status;
+		bool alive;
+
+		/* One that has just ended is not worth a word; a damaged one is. */
+		if (state_read(root, ids.v[i], &s, &alive, &e) < 0) {
+			if (e.code != ENOENT)
+				log_warn("%s", e.text);
+			continue;
+		}
+		status = alive ? s.status : "dead";
+		if (quiet)
+			printf("%s\n", s.id);
+		else if (json)
+			print_json(&s, status, all);
+		else
+			print_row(&s, status, &t);
+	}
+	if (json)
+		printf("%s\n", json_object_to_json_string_ext(all, JSON_C_TO_STRING_PRETTY |
+									JSON_C_TO_STRING_NOSLASHESCAPE));
+	else if (!quiet)
+		table_print(&t, stdout);
+	json_object_put(all);
+	return 0;
+}
+
+int command_list(int argc, char **argv)
+{
+	static const struct option options[] = {
+		{ "json", no_argument, NULL, 'j' },  { "quiet", no_argument, NULL, 'q' },
+		{ "prune", no_argument, NULL, 'p' }, { "root", required_argument, NULL, 'r' },
+		{ "help", no_argument, NULL, 'h' },  { 0 },
+	};
+	bool quiet = false, json = false, remove_dead = false;
+	char root_buf[PATH_MAX];
+	const char *root = state_default_root(root_buf, sizeof root_buf);
+	int flag;
+
+	while ((flag = getopt_long(argc, argv, "q", options, NULL)) != -1) {
+		if (flag == 'j')
+			json = true;
+		else if (flag == 'q')
+			quiet = true;
+		else if (flag == 'p')
+			remove_dead = true;
+		else if (flag == 'r')
+			root = optarg;
+		else {
+			fprintf(flag == 'h' ? stdout : stderr,
+				"usage: caisson list [--json] [--quiet] [--prune] [--root DIR]\n");
+			return flag == 'h' ? 0 : EXIT_CAISSON;
+		}
+	}
+	if (optind < argc) {
+		log_error("list takes no argument: \"%s\"", argv[optind]);
+		return EXIT_CAISSON;
+	}
+	return remove_dead ? prune(root) : list(root, quiet, json);
+}

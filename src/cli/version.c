@@ -1,0 +1,13 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* caisson version */
+#include <stdio.h>
+
+#include "cli/command.h"
+
+int command_version(int argc, char **argv)
+{
+	(void)argc;
+	(void)argv;
+	printf("caisson %s\nOCI runtime specification 1.1.0\nKata agent protocol 4.1\n", CAISSON_VERSION);
+	return 0;
+}

@@ -1,0 +1,408 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "hypervisor/qemu_argv.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/un.h>
+
+#include "base/strv.h"
+
+/*
+ * What QEMU may not do once it runs. spawn=deny forbids fork and exec: no network scripts, no helpers. Works with KVM
+ * and with multi-threaded TCG (7.2).
+ */
+#define SANDBOX_DEFAULT "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny"
+
+int qemu_machine_parse(const struct config_hypervisor *hv, const char *arch, enum qemu_machine *ret, struct err *e)
+{
+	const char *type = hv->machine_type;
+	bool x86 = str_eq(arch, "x86_64");
+
+	if (str_empty(type))
+		*ret = x86 ? QEMU_Q35 : QEMU_VIRT;
+	else if (x86 && str_eq(type, "q35"))
+		*ret = QEMU_Q35;
+	else if (x86 && str_eq(type, "microvm"))
+		*ret = QEMU_MICROVM;
+	else if (!x86 && str_eq(type, "virt"))
+		*ret = QEMU_VIRT;
+	else
+		return err_set(e, ERR_CONFIG, EINVAL, "machine_type = \"%s\": on %s use %s", type, arch,
+			       x86 ? "\"q35\" or \"microvm\"" : "\"virt\"");
+	return 0;
+}
+
+bool qemu_has_virtconsole(const struct qemu_plan *plan)
+{
+	/*
+	 * The serial port carries the first messages in any case. virtconsole is faster for a guest that prints a lot,
+	 * and is one device more to probe for one that does not: so only with enable_debug.
+	 */
+	return plan->config->hv->enable_debug && !plan->config->hv->use_legacy_serial &&
+	       plan->layout.machine != QEMU_MICROVM;
+}
+
+static int check_config(const struct vm_config *c, const struct qemu_facts *f, struct err *e)
+{
+	if (c->hv->confidential_guest)
+		return err_set(e, ERR_CONFIG, ENOTSUP,
+			       "confidential_guest = true: this driver cannot start TDX or SEV-SNP guests yet, and an "
+			       "ordinary one would not be confidential; set it to false");
+	if (str_empty(c->image) == str_empty(c->initrd))
+		return err_set(e, ERR_CONFIG, EINVAL,
+			       str_empty(c->image) ? "neither a guest image nor an initrd is given"
+						   : "both a guest image and an initrd are given");
+	if (!c->vcpus || c->max_vcpus < c->vcpus)
+		return err_set(e, ERR_CONFIG, EINVAL, "%u vCPUs of at most %u cannot be", c->vcpus, c->max_vcpus);
+	if (c->memory_mib < 64 || (c->max_memory_mib && c->max_memory_mib < c->memory_mib))
+		return err_set(e, ERR_CONFIG, EINVAL, "%llu MiB of memory (at most %llu): a VM needs 64 MiB or more",
+			       (unsigned long long)c->memory_mib, (unsigned long long)c->max_memory_mib);
+	if (c->hv->default_bridges > QEMU_BRIDGES_MAX)
+		return err_set(e, ERR_CONFIG, EINVAL, "default_bridges = %u: at most %d", c->hv->default_bridges,
+			       QEMU_BRIDGES_MAX);
+	if (c->hv->pcie_root_port > 16)
+		return err_set(e, ERR_CONFIG, EINVAL, "pcie_root_port = %u: at most 16", c->hv->pcie_root_port);
+	if (c->hv->indep_iothreads > 64)
+		return err_set(e, ERR_CONFIG, EINVAL, "indep_iothreads = %u: at most 64", c->hv->indep_iothreads);
+	return 0;
+}
+
+static bool wants_cpu_hotplug(const struct qemu_plan *p)
+{
+	return p->layout.machine == QEMU_Q35 && p->config->max_vcpus > p->config->vcpus;
+}
+
+static bool wants_memory_hotplug(const struct qemu_plan *p)
+{
+	return p->layout.machine == QEMU_Q35 && p->config->max_memory_mib > p->config->memory_mib;
+}
+
+/* Bridges, spare ports, the SCSI controller, rng, balloon, virtio-mem: at fixed places, before any other device. */
+static int plan_builtin(struct qemu_plan *p, struct err *e)
+{
+	const struct config_hypervisor *hv = p->config->hv;
+	struct qemu_layout *l = &p->layout;
+	bool pci = l->machine != QEMU_MICROVM;
+	const char *kind = pci ? "pci" : "device";
+	const char *iommu = qemu_iommu_option(p);
+	const char *entropy = str_empty(hv->entropy_source) ? "/dev/urandom" : hv->entropy_source;
+	_cleanup_free_ char *entropy_path = qemu_escape(entropy);
+	int r = entropy_path ? 0 : -ENOMEM, slot;
+	char at[40];
+
+#define PLACE()                                                                                                        \
+	do {                                                                                                           \
+		slot = qemu_slot_take(&l->root_slots, pci ? 1 : 0);                                                    \
+		if (slot < 0 || (!pci && slot >= 8))                                                                   \
+			return err_set(e, ERR_LIMIT, ENOSPC, "the VM has more devices than slots");                    \
+		snprintf(at, sizeof at, pci ? "bus=pcie.0,addr=0x%x" : "bus=virtio-mmio-bus.%d", (unsigned)slot);      \
+	} while (0)
+
+	l->root_slots = pci ? 1 : 0;
+	if (hv->enable_iommu && l->machine == QEMU_Q35)
+		qemu_opt(&p->builtin, &r, "-device", "intel-iommu,intremap=on,device-iotlb=on,caching-mode=on");
+	/* One bridge costs nothing measurable at boot; its slots take hot-plugged devices by ACPI. */
+	for (unsigned i = 0; l->machine == QEMU_Q35 && i < hv->default_bridges; i++) {
+		l->root_slots |= UINT32_C(1) << (i + 2);
+		l->bridge_slots[i] = 1; /* slot 0 of a conventional bridge is its SHPC's */
+		l->n_bridges++;
+		qemu_opt(&p->builtin, &r, "-device",
+			 "pci-bridge,bus=pcie.0,id=pci-bridge-%u,chassis_nr=%u,shpc=off,addr=0x%x,io-reserve=4k,"
+			 "mem-reserve=1m,pref64-reserve=1m",
+			 i, i + 1, i + 2);
+	}
+	for (unsigned i = 0; pci && i < hv->pcie_root_port; i++) {
+		PLACE();
+		qemu_opt(&p->builtin, &r, "-device", "pcie-root-port,id=rp%u,%s,chassis=%u,slot=%u,multifunction=off",
+			 i, at, i + 16, i);
+	}
+	if (hv->enable_iothreads)
+		qemu_opt(&p->builtin, &r, "-object", "iothread,id=iothread0");
+	for (unsigned i = 0; i < hv->indep_iothreads; i++)
+		qemu_opt(&p->builtin, &r, "-object", "iothread,id=indep-iothread-%u", i);
+	qemu_opt(&p->builtin, &r, "-object", "rng-random,id=rng0,filename=%s", entropy_path);
+	PLACE();
+	qemu_opt(&p->builtin, &r, "-device", "virtio-rng-%s,rng=rng0,%s%s", kind, at, iommu);
+	if (hv->reclaim_guest_freed_memory) {
+		PLACE();
+		qemu_opt(&p->builtin, &r, "-device", "virtio-balloon-%s,id=balloon0,free-page-reporting=on,%s%s", kind,
+			 at, iommu);
+	}
+	if (qemu_block_is_scsi(hv, l->machine)) {
+		PLACE();
+		qemu_opt(&p->builtin, &r, "-device", "virtio-scsi-pci,id=scsi0,%s%s%s", at,
+			 hv->enable_iothreads ? ",iothread=iothread0" : "", iommu);
+	}
+	if (wants_memory_hotplug(p) && hv->enable_virtio_mem) {
+		PLACE();
+		qemu_opt(&p->builtin, &r, "-object",
+			 "memory-backend-memfd,id=virtiomem,size=%lluM,share=on,reserve=off",
+			 (unsigned long long)(p->config->max_memory_mib - p->config->memory_mib));
+		qemu_opt(&p->builtin, &r, "-device",
+			 "virtio-mem-pci,id=virtiomem0,memdev=virtiomem,requested-size=0,%s", at);
+	}
+	if (qemu_has_virtconsole(p)) {
+		PLACE();
+		qemu_opt(&p->builtin, &r, "-device", "virtio-serial-pci,id=serial0,%s%s", at, iommu);
+		qemu_opt(&p->builtin, &r, "-device", "virtconsole,id=console0,chardev=console");
+	}
+	if (l->machine == QEMU_Q35)
+		qemu_opt(&p->builtin, &r, "-device", "pvpanic");
+	else if (l->machine == QEMU_VIRT) {
+		PLACE();
+		qemu_opt(&p->builtin, &r, "-device", "pvpanic-pci,%s", at);
+	}
+	PLACE();
+	p->vsock_slot = slot;
+#undef PLACE
+	return r < 0 ? err_sys(e, -r, "QEMU's command line") : 0;
+}
+
+int qemu_plan_init(struct qemu_plan *plan, const struct vm_config *c, const struct qemu_facts *f, struct err *e)
+{
+	int r;
+
+	plan->config = c;
+	plan->facts = f;
+	r = qemu_machine_parse(c->hv, f->arch, &plan->layout.machine, e);
+	if (r == 0)
+		r = check_config(c, f, e);
+	if (r < 0)
+		return r;
+	plan->vsock_socket = str_printf("%s/vsock-device.sock", c->run_dir);
+	if (!plan->vsock_socket)
+		return err_sys(e, ENOMEM, "QEMU's command line");
+	if (strlen(plan->vsock_socket) >= sizeof((struct sockaddr_un){ 0 }).sun_path)
+		return err_set(e, ERR_CONFIG, ENAMETOOLONG,
+			       "%s: the path of a Unix socket has at most 107 bytes; use a shorter run directory",
+			       plan->vsock_socket);
+	r = plan_builtin(plan, e);
+	if (r == 0 && !str_empty(c->image) && !qemu_image_is_pmem(c, plan->layout.machine)) {
+		struct vm_device image = { .kind = VM_DEVICE_BLOCK,
+					   .id = (char *)(uintptr_t) "image",
+					   .u.block = { .path = c->image, .readonly = true } };
+
+		r = qemu_plan_device(plan, &image, e);
+	}
+	return r;
+}
+
+void qemu_plan_fini(struct qemu_plan *plan)
+{
+	strv_fini(&plan->builtin);
+	strv_fini(&plan->devices);
+	free(plan->vsock_socket);
+	plan->vsock_socket = NULL;
+}
+
+static void add_machine(const struct qemu_plan *p, struct strv *a, int *r)
+{
+	const struct config_hypervisor *hv = p->config->hv;
+	const char *extra = hv->machine_accelerators;
+	_cleanup_buf_ struct buf m = { 0 };
+
+	switch (p->layout.machine) {
+	case QEMU_Q35:
+		/*
+		 * Nothing that a container needs and much that a kernel probes: no floppy, VGA, USB, SATA, SMBus, PS/2,
+		 * HPET, VMware port. (Boot time is within noise of the full machine; it is fewer lines of attack.) Not
+		 * graphics=off: SeaBIOS would then print on the guest's console.
+		 */
+		*r = buf_puts(&m, "q35,vmport=off,hpet=off,usb=off,sata=off,smbus=off,i8042=off");
+		if (*r == 0 && str_empty(hv->firmware) && !hv->pflashes.len)
+			*r = buf_puts(&m, ",smm=off");
+		break;
+	case QEMU_MICROVM:
+		/* ACPI: Debian's kernel finds virtio-mmio devices there and nowhere else. */
+		*r = buf_puts(&m, "microvm,acpi=on,rtc=on,pcie=off,usb=off");
+		break;
+	case QEMU_VIRT:
+		*r = buf_puts(&m, p->facts->kvm ? "virt,gic-version=host" : "virt,gic-version=3");
+		if (*r == 0 && hv->enable_iommu)
+			*r = buf_puts(&m, ",iommu=smmuv3");
+		break;
+	}
+	if (*r == 0 && qemu_image_is_pmem(p->config, p->layout.machine))
+		*r = buf_puts(&m, ",nvdimm=on");
+	/* A vIOMMU that remaps interrupts needs the I/O APIC in QEMU; under TCG it is there anyway. */
+	if (*r == 0 && p->facts->kvm && p->layout.machine == QEMU_Q35)
+		*r = buf_puts(&m, hv->enable_iommu ? ",kernel_irqchip=split" : ",kernel_irqchip=on");
+	if (*r == 0)
+		*r = buf_puts(&m, ",memory-backend=memory");
+	if (*r == 0 && !str_empty(extra))
+		*r = buf_printf(&m, ",%s", extra);
+	qemu_opt(a, r, "-machine", "%s", m.data ? m.data : "");
+	if (p->facts->kvm)
+		qemu_opt(a, r, "-accel", "kvm");
+	else
+		qemu_opt(a, r, "-accel", "tcg,thread=multi");
+	qemu_opt(a, r, "-cpu", "%s%s%s", p->facts->kvm ? "host" : "max", str_empty(hv->cpu_features) ? "" : ",",
+		 str_empty(hv->cpu_features) ? "" : hv->cpu_features);
+	if (p->layout.machine == QEMU_MICROVM)
+		/* vhost-user devices refuse the legacy interface, which is the default of virtio-mmio. */
+		qemu_opt(a, r, "-global", "virtio-mmio.force-legacy=false");
+	else if (p->layout.machine == QEMU_Q35 && p->facts->kvm && !hv->enable_iommu)
+		qemu_opt(a, r, "-global", "kvm-pit.lost_tick_policy=discard");
+}
+
+static void add_memory(const struct qemu_plan *p, struct strv *a, int *r)
+{
+	const struct vm_config *c = p->config;
+	bool pmem = qemu_image_is_pmem(c, p->layout.machine);
+	bool huge = c->hv->enable_hugepages && !str_eq(c->hv->hugepage_type, "thp");
+	unsigned long long max = c->memory_mib + c->hv->memory_offset;
+	_cleanup_free_ char *image = pmem ? qemu_escape(c->image) : NULL;
+
+	if (wants_cpu_hotplug(p))
+		qemu_opt(a, r, "-smp", "%u,maxcpus=%u", c->vcpus, c->max_vcpus);
+	else
+		qemu_opt(a, r, "-smp", "%u", c->vcpus);
+	if (wants_memory_hotplug(p))
+		max = c->max_memory_mib + c->hv->memory_offset;
+	if (pmem) /* the image takes room of the hot-plug area; DIMMs there are aligned to 1 GiB */
+		max += p->facts->image_bytes / (1024 * 1024) + 1024;
+	if (pmem || wants_memory_hotplug(p))
+		qemu_opt(a, r, "-m", "%lluM,slots=%u,maxmem=%lluM", (unsigned long long)c->memory_mib,
+			 c->hv->memory_slots ? c->hv->memory_slots : 10, max);
+	else
+		qemu_opt(a, r, "-m", "%lluM", (unsigned long long)c->memory_mib);
+	/* share=on always: the vsock back end reaches the guest's memory through this descriptor. */
+	qemu_opt(a, r, "-object", "memory-backend-memfd,id=memory,size=%lluM,share=on%s%s",
+		 (unsigned long long)c->memory_mib, huge ? ",hugetlb=on" : "",
+		 c->hv->enable_mem_prealloc ? ",prealloc=on" : "");
+	if (pmem) {
+		if (!image)
+			*r = -ENOMEM;
+		qemu_opt(a, r, "-object", "memory-backend-file,id=image,mem-path=%s,size=%llu,share=on,readonly=on",
+			 image, (unsigned long long)p->facts->image_bytes);
+		qemu_opt(a, r, "-device", "nvdimm,id=nvdimm0,memdev=image,unarmed=on");
+	}
+}
+
+static int add_monitors(const struct qemu_plan *p, const struct qemu_fds *fds, struct strv *a, int *r, struct err *e)
+{
+	const struct config_hypervisor *hv = p->config->hv;
+	const char *mode = hv->extra_monitor_socket;
+	_cleanup_free_ char *path = NULL, *escaped = NULL;
+
+	qemu_opt(a, r, "-chardev", "socket,id=monitor,fd=%d", fds->monitor);
+	qemu_opt(a, r, "-mon", "chardev=monitor,mode=control");
+	if (str_empty(mode) || !hv->enable_debug)
+		return 0;
+	if (!str_eq(mode, "hmp") && !str_eq(mode, "qmp") && !str_eq(mode, "qmp-pretty"))
+		return err_set(e, ERR_CONFIG, EINVAL, "extra_monitor_socket = \"%s\": use hmp, qmp or qmp-pretty",
+			       mode);
+	path = str_printf("%s/debug-monitor.sock", p->config->run_dir);
+	escaped = path ? qemu_escape(path) : NULL;
+	if (!escaped)
+		*r = -ENOMEM;
+	qemu_opt(a, r, "-chardev", "socket,id=debug-monitor,path=%s,server=on,wait=off", escaped);
+	qemu_opt(a, r, "-mon", "chardev=debug-monitor,mode=%s%s", str_eq(mode, "hmp") ? "readline" : "control",
+		 str_eq(mode, "qmp-pretty") ? ",pretty=on" : "");
+	return 0;
+}
+
+static void add_console(const struct qemu_plan *p, const struct qemu_fds *fds, struct strv *a, int *r)
+{
+	/* A pipe, by way of an fd set: unlike a socket it holds many short writes, and a full one never blocks QEMU.
+	 * append=on: else QEMU truncates it, which a pipe refuses. */
+	qemu_opt(a, r, "-add-fd", "fd=%d,set=1,opaque=console", fds->console);
+	qemu_opt(a, r, "-chardev", "file,id=console,path=/dev/fdset/1,append=on%s",
+		 qemu_has_virtconsole(p) ? ",mux=on" : "");
+	qemu_opt(a, r, "-serial", "chardev:console");
+}
+
+static void add_firmware(const struct qemu_plan *p, struct strv *a, int *r)
+{
+	const struct config_hypervisor *hv = p->config->hv;
+	_cleanup_free_ char *code = qemu_escape(hv->firmware ? hv->firmware : ""),
+			    *vars = qemu_escape(hv->firmware_volume ? hv->firmware_volume : "");
+	unsigned unit = 0;
+
+	if (!code || !vars) {
+		*r = -ENOMEM;
+		return;
+	}
+	if (*code && *vars) {
+		qemu_opt(a, r, "-drive", "if=pflash,unit=%u,format=raw,readonly=on,file=%s", unit++, code);
+		qemu_opt(a, r, "-drive", "if=pflash,unit=%u,format=raw,file=%s", unit++, vars);
+	} else if (*code) {
+		qemu_opt(a, r, "-bios", "%s", hv->firmware);
+	}
+	for (size_t i = 0; i < hv->pflashes.len; i++) {
+		_cleanup_free_ char *file = qemu_escape(hv->pflashes.v[i]);
+
+		if (!file)
+			*r = -ENOMEM;
+		qemu_opt(a, r, "-drive", "if=pflash,unit=%u,format=raw,file=%s", unit++, file);
+	}
+}
+
+static void add_vsock(const struct qemu_plan *p, const struct qemu_fds *fds, struct strv *a, int *r)
+{
+	bool pci = p->layout.machine != QEMU_MICROVM;
+	const char *kind = pci ? "pci" : "device";
+	_cleanup_free_ char *socket = qemu_escape(p->vsock_socket);
+	char at[40];
+
+	snprintf(at, sizeof at, pci ? "bus=pcie.0,addr=0x%x" : "bus=virtio-mmio-bus.%d", (unsigned)p->vsock_slot);
+	if (fds->vsock >= 0) {
+		/* The CID is set on the descriptor already; QEMU sets the same again. */
+		qemu_opt(a, r, "-device", "vhost-vsock-%s,id=vsock0,vhostfd=%d,guest-cid=%u,%s", kind, fds->vsock,
+			 fds->guest_cid, at);
+		return;
+	}
+	if (!socket)
+		*r = -ENOMEM;
+	qemu_opt(a, r, "-chardev", "socket,id=vsock,path=%s", socket);
+	qemu_opt(a, r, "-device", "vhost-user-vsock-%s,id=vsock0,chardev=vsock,%s", kind, at);
+}
+
+static void add_all(struct strv *a, const struct strv *more, int *r)
+{
+	for (size_t i = 0; i < more->len && *r == 0; i++)
+		*r = strv_add(a, more->v[i]);
+}
+
+int qemu_argv(const struct qemu_plan *p, const struct qemu_fds *fds, struct strv *ret, struct err *e)
+{
+	const struct vm_config *c = p->config;
+	const char *sandbox = str_empty(c->hv->seccomp_sandbox) ? SANDBOX_DEFAULT : c->hv->seccomp_sandbox;
+	_cleanup_strv_ struct strv a = { 0 };
+	_cleanup_buf_ struct buf append = { 0 };
+	int r = qemu_kernel_command_line(p, &append, e);
+
+	if (r < 0)
+		return r;
+	r = strv_add(&a, p->facts->path);
+	qemu_opt(&a, &r, "-name", "guest=sandbox-%s,debug-threads=on", c->id);
+	if (!str_eq(sandbox, "off"))
+		qemu_opt(&a, &r, "-sandbox", "%s", sandbox);
+	if (r == 0)
+		r = strv_add(&a, "-no-user-config");
+	if (r == 0)
+		r = strv_add(&a, "-nodefaults");
+	qemu_opt(&a, &r, "-display", "none");
+	if (r == 0)
+		r = strv_add(&a, "-no-reboot");
+	add_machine(p, &a, &r);
+	add_memory(p, &a, &r);
+	qemu_opt(&a, &r, "-rtc", "base=utc,clock=host%s", p->layout.machine == QEMU_VIRT ? "" : ",driftfix=slew");
+	if (add_monitors(p, fds, &a, &r, e) < 0)
+		return -EINVAL;
+	add_console(p, fds, &a, &r);
+	add_firmware(p, &a, &r);
+	qemu_opt(&a, &r, "-kernel", "%s", c->kernel);
+	if (!str_empty(c->initrd))
+		qemu_opt(&a, &r, "-initrd", "%s", c->initrd);
+	qemu_opt(&a, &r, "-append", "%s", append.data ? append.data : "");
+	add_all(&a, &p->builtin, &r);
+	add_vsock(p, fds, &a, &r);
+	add_all(&a, &p->devices, &r);
+	if (r < 0)
+		return err_sys(e, -r, "QEMU's command line");
+	*ret = a;
+	a = (struct strv){ 0 };
+	return 0;
+}

@@ -1,0 +1,112 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * QEMU's command line as a pure function of the configuration, the devices and what the host offers, so that tests
+ * compare whole command lines and --dry-run prints the real one. Nothing here opens or starts anything, and it looks at
+ * the host for one thing only: whether a disk's path is a block device.
+ *
+ * A qemu_layout carries what devices share: which PCI slots, SCSI targets and drive letters are taken. It is used for
+ * cold-plugging here and goes on to serve hot-plugging (qemu_hotplug.c).
+ *
+ * PCI: every device has an explicit slot, so that its address is known to the agent: cold-plugged ones on pcie.0 from
+ * slot 1 upwards in order of appearance (0 and 31 are the chipset's), hot-plugged ones on the bridges
+ * ("pci-bridge-N" at slot 2+N, as Kata places them) in the slots 1 to 30.
+ */
+#pragma once
+
+#include "config/config.h"
+#include "hypervisor/driver.h"
+
+enum qemu_machine { QEMU_Q35, QEMU_MICROVM, QEMU_VIRT };
+
+/* What the host and this QEMU offer. */
+struct qemu_facts {
+	char path[256];
+	char arch[16]; /* of the guest: "x86_64", "aarch64" */
+	unsigned major, minor;
+	bool kvm;
+	char kvm_why[160]; /* why not */
+	bool vhost_net;
+	uint64_t host_memory_mib;
+	uint32_t tsc_khz;     /* of the host, for machines whose kernel cannot find it out; 0: unknown */
+	uint64_t image_bytes; /* size of the guest image, when it is attached as nvdimm */
+};
+
+/* Descriptors that QEMU inherits; the numbers appear in its command line. */
+struct qemu_fds {
+	int monitor;        /* connected socket: QMP */
+	int console;        /* writing end of a pipe: guest console */
+	int vsock;          /* open /dev/vhost-vsock with the CID set; -1: vhost-user */
+	uint32_t guest_cid; /* with vsock >= 0 */
+};
+
+#define QEMU_BRIDGES_MAX 5
+
+#define QEMU_SLOTS_MAX 32
+
+struct qemu_layout {
+	enum qemu_machine machine;
+	uint32_t root_slots;                     /* bit n: slot n of pcie.0 (or virtio-mmio-bus.n) is taken */
+	uint32_t bridge_slots[QEMU_BRIDGES_MAX]; /* the same behind each bridge */
+	unsigned n_bridges;
+	unsigned n_disks;     /* block nodes made so far; a node's name is never used again */
+	unsigned n_blk;       /* virtio-blk devices so far: vda, vdb … (virtio-mmio has no other name) */
+	uint32_t scsi_ids[8]; /* 256 targets of the virtio-scsi controller, LUN 0 each */
+	unsigned next_iothread;
+};
+
+struct qemu_plan {
+	const struct vm_config *config;
+	const struct qemu_facts *facts;
+	struct qemu_layout layout;
+	struct strv builtin; /* arguments of the devices that the configuration asks for */
+	struct strv devices; /* arguments of cold-plugged devices */
+	char *vsock_socket;  /* of our vhost-user-vsock back end */
+	int vsock_slot;
+};
+
+/* Checks the configuration and places the built-in devices. plan: zeroed. */
+int qemu_plan_init(struct qemu_plan *plan, const struct vm_config *c, const struct qemu_facts *f, struct err *e);
+void qemu_plan_fini(struct qemu_plan *plan);
+
+/* Append the arguments of a cold-plugged device to plan->devices and fill its address. */
+int qemu_plan_device(struct qemu_plan *plan, struct vm_device *device, struct err *e);
+
+/* The whole command line, argv[0] included. */
+int qemu_argv(const struct qemu_plan *plan, const struct qemu_fds *fds, struct strv *ret, struct err *e);
+
+/* --- pieces shared by qemu_argv.c, qemu_devices.c and qemu_hotplug.c --- */
+
+int qemu_machine_parse(const struct config_hypervisor *hv, const char *arch, enum qemu_machine *ret, struct err *e);
+/* Are disks SCSI, by the configuration? */
+bool qemu_block_is_scsi(const struct config_hypervisor *hv, enum qemu_machine machine);
+/* The options of a disk's back end and front end, without node-name, id, bus and address. */
+struct qemu_block_options {
+	const char *driver; /* "file" or "host_device" */
+	const char *aio;
+	bool direct, no_flush, set_cache;
+};
+void qemu_block_options(const struct config_hypervisor *hv, const char *path, struct qemu_block_options *ret);
+/* Queue pairs of a network device: open queues, or network_queues for a tap by name, else 1. */
+size_t qemu_net_queues(const struct config_hypervisor *hv, const struct vm_net *net);
+/* Choose a MAC from the ids when it is "". */
+void qemu_net_choose_mac(const struct vm_config *c, const char *id, struct vm_net *net);
+/* The tail of a virtio device's options that enable_iommu_platform asks for, or "". */
+const char *qemu_iommu_option(const struct qemu_plan *plan);
+/* Take the lowest free slot >= first of a map of 32; -ENOSPC. */
+int qemu_slot_take(uint32_t *map, unsigned first);
+int qemu_scsi_take(struct qemu_layout *l);
+/* " a=b,c": one option and its value, both formatted; errors stick in *r. */
+void qemu_opt(struct strv *args, int *r, const char *option, const char *fmt, ...)
+	__attribute__((format(printf, 4, 5)));
+
+/* The guest kernel's command line. */
+int qemu_kernel_command_line(const struct qemu_plan *plan, struct buf *ret, struct err *e);
+/* root= and what belongs to it for an image boot. qemu_root.c */
+int qemu_root_params(const struct vm_config *c, bool pmem, struct strv *ret, struct err *e);
+/* Has the VM a virtconsole besides the serial port? */
+bool qemu_has_virtconsole(const struct qemu_plan *plan);
+/* Is the guest image attached as nvdimm (as opposed to virtio-blk)? */
+bool qemu_image_is_pmem(const struct vm_config *c, enum qemu_machine machine);
+
+/* s with each comma doubled, as QEMU's option syntax wants; NULL when memory is short. */
+char *qemu_escape(const char *s);

@@ -1,0 +1,438 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The driver with the real QEMU and a real guest: hot-plug, pause, and every way to die.
+ *
+ * Needs CAISSON_TEST_KERNEL (a Debian cloud kernel) and CAISSON_TEST_INITRD (tests/qemu/make-initrd); skipped without.
+ * The guest tells what it sees on its console, which is all that is looked at.
+ */
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <setjmp.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "base/fd.h"
+#include "base/log.h"
+#include "hypervisor/console.h"
+#include "hypervisor/driver.h"
+
+#define STR(s) ((char *)(uintptr_t)(s))
+
+static struct config_hypervisor hv;
+static struct vm_config config;
+static char dir[] = "/tmp/caisson-qemu-test-XXXXXX";
+static char *params[4];
+static struct loop *loop;
+static const struct hypervisor_driver *driver;
+static unsigned fds_before;
+
+static unsigned count_fds(void)
+{
+	DIR *d = opendir("/proc/self/fd");
+	unsigned n = 0;
+
+	while (readdir(d))
+		n++;
+	closedir(d);
+	return n;
+}
+
+static int set_up(void **state)
+{
+	hv = (struct config_hypervisor){ .default_bridges = 1, .disable_guest_selinux = true };
+	params[0] = STR("loglevel=3");
+	config = (struct vm_config){ .id = STR("test"),
+				     .run_dir = dir,
+				     .kernel = getenv("CAISSON_TEST_KERNEL"),
+				     .initrd = getenv("CAISSON_TEST_INITRD"),
+				     .image = STR(""),
+				     .kernel_params = { .v = params, .len = 1 },
+				     .vcpus = 1,
+				     .max_vcpus = 1,
+				     .memory_mib = 256,
+				     .max_memory_mib = 256,
+				     .console_log = true,
+				     .hv = &hv };
+	driver = hypervisor_find("qemu");
+	fds_before = count_fds();
+	return loop_new(&loop, NULL);
+}
+
+static int tear_down(void **state)
+{
+	loop_free(loop);
+	assert_int_equal(count_fds(), fds_before);
+	return 0;
+}
+
+#define needs_guest()                                                                                                  \
+	do {                                                                                                           \
+		if (!config.kernel || !config.initrd)                                                                  \
+			skip();                                                                                        \
+	} while (0)
+
+static void ok_(int r, const struct err *e, int line)
+{
+	if (r < 0)
+		fail_msg("line %d: %d: %s", line, r, e->text);
+}
+#define ok(r) ok_((r), &e, __LINE__)
+
+static struct vm *boot(void)
+{
+	struct err e = { 0 };
+	struct vm *vm = NULL;
+
+	ok(driver->prepare(loop, &config, &vm, &e));
+	ok(driver->start(vm, &e));
+	assert_true(vm->exit_fd >= 0);
+	return vm;
+}
+
+/* Run the loop until the console says so. */
+static void expect_console(struct vm *vm, const char *text)
+{
+	uint64_t deadline = clock_ms() + 30000;
+	char lines[2048];
+
+	while (!console_find(vm->console, text)) {
+		loop_run_once(loop, 100);
+		if (clock_ms() > deadline) {
+			console_last_lines(vm->console, 8, lines, sizeof lines);
+			fail_msg("the guest never said \"%s\" but: %s", text, lines);
+		}
+	}
+}
+
+static void expect_end(struct vm *vm)
+{
+	struct pollfd p = { .fd = vm->exit_fd, .events = POLLIN };
+	uint64_t deadline = clock_ms() + 30000;
+
+	while (poll(&p, 1, 0) == 0) {
+		loop_run_once(loop, 50);
+		assert_true(clock_ms() < deadline);
+	}
+}
+
+static char *make_image(const char *name)
+{
+	char *path = str_printf("%s/%s", dir, name);
+	int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+
+	assert_true(fd >= 0 && ftruncate(fd, 16 << 20) == 0);
+	close(fd);
+	return path;
+}
+
+static void test_life(void **state)
+{
+	struct vm_process_info info = { 0 };
+	struct err e = { 0 };
+	uint64_t started;
+	struct vm *vm;
+	int conn;
+
+	needs_guest();
+	vm = boot();
+	expect_console(vm, "INIT ready");
+	ok(driver->info(vm, &info, &e));
+	assert_true(info.n_vcpus == 1 && info.vmm_pid > 0 && info.vcpu_tids[0] > 0);
+	ok(driver->pause(vm, &e));
+	ok(driver->resume(vm, &e));
+	assert_int_equal(driver->save(vm, dir, &e), -ENOTSUP);
+	/* Nobody in this guest listens: an error by the deadline, not later. */
+	started = clock_ms();
+	assert_int_equal(vm_connect(vm, 1024, started + 300, &conn, &e), -ETIMEDOUT);
+	assert_true(clock_ms() - started < 5000);
+	ok(driver->stop(vm, 0, &e));
+	ok(driver->stop(vm, 0, &e));
+	driver->free(vm);
+	assert_int_equal(kill(info.vmm_pid, 0), -1);
+}
+
+static void test_cold_devices(void **state)
+{
+	struct vm_device blk = { .kind = VM_DEVICE_BLOCK, .id = STR("root") }, blk2 = blk;
+	struct vm_device net = { .kind = VM_DEVICE_NET, .id = STR("eth0"), .u.net = { .mode = STR("user") } };
+	struct err e = { 0 };
+	struct vm *vm = NULL;
+
+	needs_guest();
+	blk.u.block.path = make_image("a.img");
+	blk2.u.block.path = make_image("b.img");
+	blk2.id = STR("second");
+	ok(driver->prepare(loop, &config, &vm, &e));
+	ok(driver->add_device(vm, &blk, &e));
+	ok(driver->add_device(vm, &blk2, &e));
+	ok(driver->add_device(vm, &net, &e));
+	ok(driver->start(vm, &e));
+	expect_console(vm, "disks=vda vdb nics=eth0 cpus=1 memory=");
+	driver->free(vm);
+	free(blk.u.block.path);
+	free(blk2.u.block.path);
+}
+
+static void plug_disk_and_nic(const char *with_disk)
+{
+	struct vm_device blk = { .kind = VM_DEVICE_BLOCK, .id = STR("data"), .u.block = { .serial = STR("S1") } };
+	struct vm_device net = { .kind = VM_DEVICE_NET, .id = STR("eth0"), .u.net = { .mode = STR("user") } };
+	struct err e = { 0 };
+	char text[64];
+	struct vm *vm;
+
+	blk.u.block.path = make_image("a.img");
+	vm = boot();
+	expect_console(vm, "STATE disks= nics= cpus=1");
+	ok(driver->add_device(vm, &blk, &e));
+	snprintf(text, sizeof text, "STATE disks=%s nics= ", with_disk);
+	expect_console(vm, text);
+	assert_int_equal(driver->add_device(vm, &blk, &e), -EEXIST);
+	ok(driver->add_device(vm, &net, &e));
+	snprintf(text, sizeof text, "STATE disks=%s nics=eth0", with_disk);
+	expect_console(vm, text);
+	assert_int_equal(net.address_kind, VM_ADDRESS_PCI);
+	assert_memory_equal(net.address, "02/0", 4);
+	ok(driver->remove_device(vm, "data", &e));
+	expect_console(vm, "STATE disks= nics=eth0");
+	ok(driver->remove_device(vm, "eth0", &e));
+	assert_int_equal(driver->remove_device(vm, "eth0", &e), -ENODEV);
+	/* The slot, the node and the id are free again. */
+	ok(driver->add_device(vm, &blk, &e));
+	blk.id = STR("more");
+	blk.u.block.path[0] = 'X';
+	assert_true(driver->add_device(vm, &blk, &e) < 0);
+	driver->free(vm);
+	free(blk.u.block.path);
+}
+
+static void test_hotplug_pci(void **state)
+{
+	needs_guest();
+	plug_disk_and_nic("vda");
+}
+
+static void test_hotplug_scsi(void **state)
+{
+	needs_guest();
+	hv.block_device_driver = STR("virtio-scsi");
+	plug_disk_and_nic("sda");
+}
+
+static void test_hotplug_cpu_and_memory(void **state)
+{
+	struct err e = { 0 };
+	uint32_t cpus = 0;
+	uint64_t mib = 0;
+	struct vm *vm;
+
+	needs_guest();
+	config.max_vcpus = 3;
+	config.max_memory_mib = 1024;
+	vm = boot();
+	expect_console(vm, "cpus=1 memory=2.");
+	ok(driver->resize_vcpus(vm, 2, &cpus, &e));
+	assert_int_equal(cpus, 2);
+	expect_console(vm, "cpus=2");
+	ok(driver->resize_memory(vm, 400, &mib, &e));
+	assert_int_equal(mib, 512);
+	expect_console(vm, "cpus=2 memory=6.");
+	assert_int_equal(driver->resize_vcpus(vm, 4, &cpus, &e), -ERANGE);
+	assert_int_equal(driver->resize_memory(vm, 2048, &mib, &e), -ERANGE);
+	driver->free(vm);
+}
+
+/* Does this QEMU take the command line? The guest need not come far. */
+static void expect_start(const char *what, struct vm_device *device)
+{
+	struct err e = { 0 };
+	struct vm *vm = NULL;
+	int r = driver->prepare(loop, &config, &vm, &e);
+
+	if (r == 0 && device)
+		r = driver->add_device(vm, device, &e);
+	if (r == 0)
+		r = driver->start(vm, &e);
+	if (r < 0)
+		fail_msg("%s: %s", what, e.text);
+	driver->free(vm);
+	hv = (struct config_hypervisor){ .default_bridges = 1 };
+}
+
+static void test_command_lines(void **state)
+{
+	struct vm_device blk = { .kind = VM_DEVICE_BLOCK, .id = STR("root") };
+	struct vm_device user = { .kind = VM_DEVICE_NET, .id = STR("eth0"), .u.net = { .mode = STR("user") } };
+	struct vm_device p9 = { .kind = VM_DEVICE_9P, .id = STR("p9"), .u.fs = { .tag = STR("t"), .path = dir } };
+	char *publish[] = { STR("tcp:127.0.0.1:0:80"), NULL };
+
+	needs_guest();
+	blk.u.block.path = make_image("a,b.img");
+	hv.reclaim_guest_freed_memory = hv.enable_iothreads = true;
+	hv.block_device_driver = STR("virtio-scsi");
+	expect_start("balloon, iothread, scsi", &blk);
+	hv.block_device_aio = STR("native");
+	hv.block_device_cache_set = hv.block_device_cache_noflush = true;
+	hv.block_device_logical_sector_size = 512;
+	hv.block_device_physical_sector_size = 4096;
+	hv.num_queues = 4;
+	hv.queue_size = 256;
+	hv.indep_iothreads = 2;
+	expect_start("disk options", &blk);
+	hv.block_device_aio = STR("io_uring");
+	expect_start("io_uring", &blk);
+	hv.enable_iommu = hv.enable_iommu_platform = true;
+	hv.pcie_root_port = 3;
+	hv.default_bridges = 5;
+	hv.cpu_features = STR("pmu=off");
+	hv.machine_accelerators = STR("mem-merge=off");
+	user.u.net.publish = (struct strv){ .v = publish, .len = 1 };
+	expect_start("iommu, ports, bridges, user network", &user);
+	hv.enable_debug = true;
+	hv.extra_monitor_socket = STR("qmp-pretty");
+	expect_start("debug, virtconsole", &p9);
+	hv.enable_mem_prealloc = hv.enable_virtio_mem = true;
+	config.max_memory_mib = 1024;
+	expect_start("virtio-mem, prealloc", NULL);
+	config.max_memory_mib = 256;
+	config.image = blk.u.block.path;
+	config.initrd = STR("");
+	expect_start("image on nvdimm", NULL);
+	hv.disable_image_nvdimm = true;
+	expect_start("image on virtio-blk", NULL);
+	free(blk.u.block.path);
+}
+
+static void test_virtio_mem(void **state)
+{
+	struct err e = { 0 };
+	uint64_t mib = 0;
+	struct vm *vm;
+
+	needs_guest();
+	hv.enable_virtio_mem = true;
+	config.max_memory_mib = 1024;
+	vm = boot();
+	expect_console(vm, "cpus=1 memory=2.");
+	ok(driver->resize_memory(vm, 512, &mib, &e));
+	assert_int_equal(mib, 512);
+	expect_console(vm, "cpus=1 memory=6.");
+	ok(driver->resize_memory(vm, 256, &mib, &e));
+	expect_console(vm, "cpus=1 memory=2.");
+	driver->free(vm);
+}
+
+static void expect_death(const char *param, enum err_domain domain, const char *reason, const char *reason2)
+{
+	struct err e = { 0 };
+	struct vm *vm;
+
+	params[1] = STR(param);
+	config.kernel_params.len = 2;
+	vm = boot();
+	expect_end(vm);
+	assert_int_equal(vm_explain_exit(vm, &e), -EOWNERDEAD);
+	if (!strstr(e.text, reason) || !strstr(e.text, reason2) || e.domain != domain)
+		fail_msg("domain %s: %s", err_domain_name(e.domain), e.text);
+	ok(driver->stop(vm, 1000, &e));
+	driver->free(vm);
+}
+
+static void test_guest_ends(void **state)
+{
+	needs_guest();
+	expect_death("test=panic", ERR_GUEST, "the guest kernel panicked", "Kernel panic - not syncing: sysrq");
+	expect_death("test=early-panic", ERR_GUEST, "the guest kernel panicked", "Attempted to kill init");
+	expect_death("test=reboot", ERR_GUEST, "the guest rebooted", "");
+	expect_death("test=poweroff", ERR_GUEST, "the guest powered off", "");
+}
+
+static void test_corrupt_initrd(void **state)
+{
+	char *path;
+
+	needs_guest();
+	path = make_image("initrd");
+	config.initrd = path;
+	expect_death("x=1", ERR_GUEST, "the guest kernel panicked", "Unable to mount root fs");
+	free(path);
+}
+
+static void test_killed(void **state)
+{
+	struct vm_process_info info = { 0 };
+	struct err e = { 0 };
+	uint64_t start;
+	struct vm *vm;
+	int fd;
+
+	needs_guest();
+	vm = boot();
+	expect_console(vm, "INIT ready");
+	ok(driver->info(vm, &info, &e));
+	assert_int_equal(kill(info.vmm_pid, SIGKILL), 0);
+	start = clock_ms();
+	/* A connection attempt ends at once with the reason, not at its deadline. */
+	assert_int_equal(vm_connect(vm, 1024, start + 60000, &fd, &e), -EOWNERDEAD);
+	assert_true(clock_ms() - start < 10000);
+	assert_non_null(strstr(e.text, "QEMU was killed by signal 9 (Killed)"));
+	assert_non_null(strstr(e.text, "last console lines: "));
+	assert_int_equal(driver->pause(vm, &e), -EOWNERDEAD);
+	driver->free(vm);
+}
+
+static void test_microvm(void **state)
+{
+	struct vm_device blk = { .kind = VM_DEVICE_BLOCK, .id = STR("root") }, blk2 = blk;
+	struct err e = { 0 };
+	struct vm *vm = NULL;
+
+	needs_guest();
+	hv.machine_type = STR("microvm");
+	blk.u.block.path = make_image("a.img");
+	blk2.u.block.path = make_image("b.img");
+	blk2.id = STR("second");
+	blk2.u.block.readonly = true;
+	ok(driver->prepare(loop, &config, &vm, &e));
+	ok(driver->add_device(vm, &blk, &e));
+	ok(driver->add_device(vm, &blk2, &e));
+	ok(driver->start(vm, &e));
+	expect_console(vm, "disks=vda vdb nics= cpus=1");
+	driver->free(vm);
+	free(blk.u.block.path);
+	free(blk2.u.block.path);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup_teardown(test_life, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_cold_devices, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_hotplug_pci, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_hotplug_scsi, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_hotplug_cpu_and_memory, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_command_lines, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_virtio_mem, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_guest_ends, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_corrupt_initrd, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_killed, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_microvm, set_up, tear_down),
+	};
+	int r;
+
+	if (getenv("CAISSON_TEST_VERBOSE"))
+		log_set_level(LOG_LEVEL_DEBUG);
+	if (!mkdtemp(dir))
+		return 1;
+	r = cmocka_run_group_tests(tests, NULL, NULL);
+	dir_remove(dir);
+	return r;
+}

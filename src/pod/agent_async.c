@@ -1,0 +1,210 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The calls that answer from the loop: long polls, and what must not wait for a slow guest. */
+#include <errno.h>
+#include <string.h>
+
+#include "base/log.h"
+#include "base/strv.h"
+#include "codec/ttrpc.h"
+#include "pod/agent.h"
+#include "pod/agent_call.h"
+#include "proto/empty.pb-c.h"
+
+struct agent_call {
+	struct ttrpc_call *call;
+	const char *method; /* a literal */
+	char *subject;
+	union {
+		agent_wait_fn wait;
+		agent_read_fn read;
+		agent_write_fn write;
+		agent_done_fn done;
+		agent_oom_fn oom;
+	} fn;
+	/* Takes the answer apart for fn; m is NULL when result < 0. */
+	void (*deliver)(struct agent_call *call, int result, const ProtobufCMessage *m, struct err *e);
+	void *userdata;
+	size_t n; /* bytes of a write */
+};
+
+static void call_free(struct agent_call *call)
+{
+	free(call->subject);
+	free(call);
+}
+
+static void on_answer(int result, const ProtobufCMessage *m, const struct err *e, void *userdata)
+{
+	struct agent_call *call = userdata;
+	struct err wrapped = { 0 };
+
+	if (result < 0) {
+		wrapped = *e;
+		agent_wrap(&wrapped, result, call->method, call->subject);
+	}
+	call->deliver(call, result, result < 0 ? NULL : m, &wrapped);
+	call_free(call);
+}
+
+/* draft: method, fn, deliver, userdata, n. */
+static int start(struct agent *a, const struct agent_call *draft, const char *subject, const ProtobufCMessage *request,
+		 const ProtobufCMessageDescriptor *response, struct agent_call **ret, struct err *e)
+{
+	struct agent_call *call = malloc(sizeof *call);
+	int r;
+
+	if (!call)
+		return err_sys(e, ENOMEM, "guest agent: %s", draft->method);
+	*call = *draft;
+	call->subject = strdup(subject ? subject : "");
+	if (!call->subject)
+		r = err_sys(e, ENOMEM, "cannot start the call");
+	else
+		r = ttrpc_call_async(a->client, AGENT_SERVICE, draft->method, request, response, -1, on_answer, call,
+				     &call->call, e);
+	if (r < 0) {
+		agent_wrap(e, r, draft->method, subject);
+		call_free(call);
+		return r;
+	}
+	if (ret)
+		*ret = call;
+	return 0;
+}
+
+void agent_call_cancel(struct agent_call *call)
+{
+	if (!call)
+		return;
+	ttrpc_call_cancel(call->call);
+	call_free(call);
+}
+
+static void deliver_wait(struct agent_call *call, int result, const ProtobufCMessage *m, struct err *e)
+{
+	call->fn.wait(result, m ? ((const Grpc__WaitProcessResponse *)m)->status : 0, e, call->userdata);
+}
+
+int agent_wait_async(struct agent *a, const char *id, const char *exec_id, agent_wait_fn fn, void *userdata,
+		     struct agent_call **ret, struct err *e)
+{
+	struct agent_call draft = {
+		.method = "WaitProcess", .fn.wait = fn, .deliver = deliver_wait, .userdata = userdata
+	};
+	Grpc__WaitProcessRequest q = GRPC__WAIT_PROCESS_REQUEST__INIT;
+
+	q.container_id = (char *)id;
+	q.exec_id = (char *)exec_id;
+	return start(a, &draft, id, &q.base, &grpc__wait_process_response__descriptor, ret, e);
+}
+
+static void deliver_read(struct agent_call *call, int result, const ProtobufCMessage *m, struct err *e)
+{
+	const Grpc__ReadStreamResponse *answer = (const Grpc__ReadStreamResponse *)m;
+
+	call->fn.read(result, m ? answer->data.data : NULL, m ? answer->data.len : 0, e, call->userdata);
+}
+
+int agent_read_async(struct agent *a, const char *id, const char *exec_id, enum agent_stream stream, uint32_t max,
+		     agent_read_fn fn, void *userdata, struct agent_call **ret, struct err *e)
+{
+	struct agent_call draft = { .fn.read = fn, .deliver = deliver_read, .userdata = userdata };
+	Grpc__ReadStreamRequest q = GRPC__READ_STREAM_REQUEST__INIT;
+
+	draft.method = stream == AGENT_STDERR ? "ReadStderr" : "ReadStdout";
+	q.container_id = (char *)id;
+	q.exec_id = (char *)exec_id;
+	q.len = max;
+	return start(a, &draft, id, &q.base, &grpc__read_stream_response__descriptor, ret, e);
+}
+
+static void deliver_write(struct agent_call *call, int result, const ProtobufCMessage *m, struct err *e)
+{
+	size_t written = m ? ((const Grpc__WriteStreamResponse *)m)->len : 0;
+
+	if (result == 0 && (written > call->n || (!written && call->n))) {
+		result = err_set(e, ERR_PROTOCOL, EPROTO, "%zu bytes written of %zu", written, call->n);
+		agent_wrap(e, result, call->method, call->subject);
+	}
+	call->fn.write(result, written, e, call->userdata);
+}
+
+int agent_write_stdin_async(struct agent *a, const char *id, const char *exec_id, const void *data, size_t n,
+			    agent_write_fn fn, void *userdata, struct agent_call **ret, struct err *e)
+{
+	struct agent_call draft = {
+		.method = "WriteStdin", .fn.write = fn, .deliver = deliver_write, .userdata = userdata, .n = n
+	};
+	Grpc__WriteStreamRequest q = GRPC__WRITE_STREAM_REQUEST__INIT;
+
+	q.container_id = (char *)id;
+	q.exec_id = (char *)exec_id;
+	q.data.data = (uint8_t *)data;
+	q.data.len = n;
+	return start(a, &draft, id, &q.base, &grpc__write_stream_response__descriptor, ret, e);
+}
+
+static void deliver_done(struct agent_call *call, int result, const ProtobufCMessage *m, struct err *e)
+{
+	if (call->fn.done)
+		call->fn.done(result, e, call->userdata);
+	else if (result < 0)
+		log_debug("%s", e->text);
+}
+
+int agent_close_stdin_async(struct agent *a, const char *id, const char *exec_id, agent_done_fn fn, void *userdata,
+			    struct agent_call **ret, struct err *e)
+{
+	struct agent_call draft = {
+		.method = "CloseStdin", .fn.done = fn, .deliver = deliver_done, .userdata = userdata
+	};
+	Grpc__CloseStdinRequest q = GRPC__CLOSE_STDIN_REQUEST__INIT;
+
+	q.container_id = (char *)id;
+	q.exec_id = (char *)exec_id;
+	return start(a, &draft, id, &q.base, &google__protobuf__empty__descriptor, ret, e);
+}
+
+int agent_signal_async(struct agent *a, const char *id, const char *exec_id, int signo, agent_done_fn fn,
+		       void *userdata, struct agent_call **ret, struct err *e)
+{
+	struct agent_call draft = {
+		.method = "SignalProcess", .fn.done = fn, .deliver = deliver_done, .userdata = userdata
+	};
+	Grpc__SignalProcessRequest q = GRPC__SIGNAL_PROCESS_REQUEST__INIT;
+
+	q.container_id = (char *)id;
+	q.exec_id = (char *)exec_id;
+	q.signal = (uint32_t)signo;
+	return start(a, &draft, id, &q.base, &google__protobuf__empty__descriptor, ret, e);
+}
+
+int agent_tty_resize_async(struct agent *a, const char *id, const char *exec_id, uint32_t rows, uint32_t columns,
+			   agent_done_fn fn, void *userdata, struct agent_call **ret, struct err *e)
+{
+	struct agent_call draft = {
+		.method = "TtyWinResize", .fn.done = fn, .deliver = deliver_done, .userdata = userdata
+	};
+	Grpc__TtyWinResizeRequest q = GRPC__TTY_WIN_RESIZE_REQUEST__INIT;
+
+	q.container_id = (char *)id;
+	q.exec_id = (char *)exec_id;
+	q.row = rows;
+	q.column = columns;
+	return start(a, &draft, id, &q.base, &google__protobuf__empty__descriptor, ret, e);
+}
+
+static void deliver_oom(struct agent_call *call, int result, const ProtobufCMessage *m, struct err *e)
+{
+	call->fn.oom(result, m ? ((const Grpc__OOMEvent *)m)->container_id : NULL, e, call->userdata);
+}
+
+int agent_get_oom_event_async(struct agent *a, agent_oom_fn fn, void *userdata, struct agent_call **ret, struct err *e)
+{
+	struct agent_call draft = {
+		.method = "GetOOMEvent", .fn.oom = fn, .deliver = deliver_oom, .userdata = userdata
+	};
+	Grpc__GetOOMEventRequest q = GRPC__GET_OOMEVENT_REQUEST__INIT;
+
+	return start(a, &draft, NULL, &q.base, &grpc__oomevent__descriptor, ret, e);
+}

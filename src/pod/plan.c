@@ -1,0 +1,483 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Decisions, in the order in which one needs the other: the guest's kernel and size; how files are shared; where the
+ * container's root comes from and where its writes go; volumes and the small files of /etc; the network.
+ */
+#include "pod/plan.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <sys/sysinfo.h>
+#include <unistd.h>
+
+#include "base/fd.h"
+#include "oci/builder.h"
+#include "pod/guest.h"
+#include "pod/plan_network.h"
+#include "pod/rootfs_image.h"
+
+/* The smallest guest that boots a distribution's kernel with its modules and leaves something for the container. */
+#define GUEST_MEMORY_MIN_MIB 96
+/* What the guest's kernel, page tables and agent take beside the container's own limit. */
+#define GUEST_KERNEL_MIB 96
+
+const char *const plan_hypervisor_keys[] = {
+	"kernel",	 "initrd",	   "image",		"kernel_params",	"default_vcpus",
+	"default_maxvcpus", "default_memory", "default_maxmemory", "overhead_memory",	"shared_fs",
+	"virtio_fs_daemon", "virtio_fs_extra_args", "virtio_fs_cache", "virtio_fs_queue_size", "msize_9p",
+	"guest_hook_path", "enable_debug", "enable_annotations", "valid_hypervisor_paths",
+	"valid_virtio_fs_daemon_paths", "valid_entropy_sources", "valid_vhost_user_store_paths", NULL,
+};
+
+const char *const plan_other_keys[] = {
+	"agent.enable_debug", "agent.log_port", "agent.server_port", "agent.enable_tracing",
+	"agent.container_pipe_size", "agent.debug_console_enabled", "agent.dial_timeout",
+	"agent.reconnect_timeout_ms", "agent.create_container_timeout", "runtime.name", "runtime.hypervisor_name",
+	"runtime.agent_name", "runtime.disable_guest_seccomp", NULL,
+};
+
+static int out_of_memory(struct err *e)
+{
+	return err_sys(e, ENOMEM, "cannot plan the container");
+}
+
+static struct plan_storage *add_storage(struct plan_storage **list, size_t *n, const char *driver, const char *source,
+					const char *fstype, const char *mount_point)
+{
+	struct plan_storage *grown = realloc(*list, (*n + 1) * sizeof *grown), *s;
+
+	if (!grown)
+		return NULL;
+	*list = grown;
+	s = &grown[(*n)++];
+	*s = (struct plan_storage){ .driver = strdup(driver), .source = strdup(source), .fstype = strdup(fstype),
+				    .mount_point = strdup(mount_point), .device = -1 };
+	return s->driver && s->source && s->fstype && s->mount_point ? s : NULL;
+}
+
+static struct vm_device *add_device(struct plan *p, enum vm_device_kind kind, const char *id)
+{
+	struct vm_device **grown = realloc(p->devices, (p->n_devices + 1) * sizeof *grown), *d;
+
+	if (!grown)
+		return NULL;
+	p->devices = grown;
+	d = calloc(1, sizeof *d);
+	if (!d)
+		return NULL;
+	d->kind = kind;
+	d->id = strdup(id);
+	grown[p->n_devices++] = d;
+	return d->id ? d : NULL;
+}
+
+/* ---- the guest: kernel, command line, size ---- */
+
+static int check_readable(const char *what, const char *path, struct err *e)
+{
+	return access(path, R_OK) < 0 ? err_sys(e, errno, "cannot read the %s %s", what, path) : 0;
+}
+
+static int plan_kernel(struct plan *p, struct err *e)
+{
+	const struct config_hypervisor *hv = &p->config->hypervisor;
+	_cleanup_free_ char *kernel = NULL, *initrd = NULL;
+	int r;
+
+	if (!str_empty(hv->kernel) && (!str_empty(hv->initrd) || !str_empty(hv->image))) {
+		p->vm.kernel = strdup(hv->kernel);
+		p->vm.initrd = strdup(hv->initrd);
+		p->vm.image = strdup(hv->image);
+	} else {
+		r = guest_find(&kernel, &initrd, e);
+		if (r < 0)
+			return r;
+		p->vm.kernel = str_empty(hv->kernel) ? take_ptr(kernel) : strdup(hv->kernel);
+		p->vm.image = strdup(hv->image);
+		p->vm.initrd = !str_empty(hv->image)  ? strdup("") :
+			       str_empty(hv->initrd) ? take_ptr(initrd) :
+						       strdup(hv->initrd);
+	}
+	if (!p->vm.kernel || !p->vm.initrd || !p->vm.image)
+		return out_of_memory(e);
+	if ((r = check_readable("guest kernel", p->vm.kernel, e)) < 0)
+		return r;
+	if (*p->vm.initrd && (r = check_readable("guest initrd", p->vm.initrd, e)) < 0)
+		return r;
+	if (*p->vm.image && (r = check_readable("guest image", p->vm.image, e)) < 0)
+		return r;
+	return 0;
+}
+
+/* The parameters that Kata's agent reads (kata.md-style: agent.*), and those of the kernel itself. */
+static int plan_kernel_params(struct plan *p, struct err *e)
+{
+	const struct config_agent *agent = &p->config->agent;
+	const struct config_hypervisor *hv = &p->config->hypervisor;
+	struct strv *k = &p->vm.kernel_params;
+	bool debug = agent->enable_debug || hv->enable_debug;
+	int r = 0;
+
+	r |= strv_add(k, "reboot=k");
+	r |= strv_add(k, "panic=-1");
+	r |= strv_add(k, "cgroup_no_v1=all");
+	r |= strv_add(k, debug ? "loglevel=7" : "quiet");
+	if (*p->vm.image) {
+		r |= strv_add(k, "systemd.unit=kata-containers.target");
+		r |= strv_add(k, "systemd.mask=systemd-networkd.service");
+		r |= strv_add(k, "systemd.mask=systemd-networkd.socket");
+		r |= strv_add(k, "systemd.unified_cgroup_hierarchy=1");
+	}
+	if (debug) {
+		r |= strv_add(k, "agent.log=debug");
+		r |= strv_addf(k, "agent.log_vport=%u", agent->log_port ? agent->log_port : 1025);
+	}
+	if (agent->enable_tracing)
+		r |= strv_add(k, "agent.trace=true");
+	if (agent->container_pipe_size)
+		r |= strv_addf(k, "agent.container_pipe_size=%u", agent->container_pipe_size);
+	if (agent->debug_console_enabled) {
+		r |= strv_add(k, "agent.debug_console");
+		r |= strv_add(k, "agent.debug_console_vport=1026");
+	}
+	if (!str_empty(hv->kernel_params))
+		r |= strv_add(k, hv->kernel_params);
+	return r ? out_of_memory(e) : 0;
+}
+
+static uint32_t host_cpus(void)
+{
+	return (uint32_t)get_nprocs();
+}
+
+static uint64_t host_memory_mib(void)
+{
+	struct sysinfo info;
+
+	sysinfo(&info);
+	return (uint64_t)info.totalram * info.mem_unit >> 20;
+}
+
+static int plan_size(struct plan *p, struct err *e)
+{
+	const struct config_hypervisor *hv = &p->config->hypervisor;
+	const Grpc__LinuxResources *res = p->spec->linux ? p->spec->linux->resources : NULL;
+	double cpus = hv->default_vcpus;
+
+	if (res && res->cpu && res->cpu->quota > 0 && res->cpu->period > 0)
+		cpus = (double)res->cpu->quota / (double)res->cpu->period;
+	p->vm.vcpus = cpus < 0 ? host_cpus() : cpus < 1 ? 1 : (uint32_t)ceil(cpus);
+	if (p->vm.vcpus > host_cpus()) {
+		if (strv_addf(&p->notes, "%u CPUs were asked for, this host has %u: the guest gets %u", p->vm.vcpus,
+			      host_cpus(), host_cpus()) < 0)
+			return out_of_memory(e);
+		p->vm.vcpus = host_cpus();
+	}
+	p->vm.max_vcpus = hv->default_maxvcpus ? hv->default_maxvcpus : p->vm.vcpus;
+	if (p->vm.max_vcpus < p->vm.vcpus)
+		p->vm.max_vcpus = p->vm.vcpus;
+	p->vm.memory_mib = hv->default_memory;
+	if (res && res->memory && res->memory->limit > 0)
+		p->vm.memory_mib = ((uint64_t)res->memory->limit + (1 << 20) - 1) / (1 << 20) + GUEST_KERNEL_MIB +
+				   hv->overhead_memory;
+	if (p->vm.memory_mib < GUEST_MEMORY_MIN_MIB)
+		return err_set(e, ERR_CONFIG, EINVAL,
+			       "default_memory = %llu MiB is too little: a guest needs %d MiB at least",
+			       (unsigned long long)p->vm.memory_mib, GUEST_MEMORY_MIN_MIB);
+	if (p->vm.memory_mib > host_memory_mib())
+		return err_set(e, ERR_CONFIG, EINVAL, "the guest would need %llu MiB of memory, this host has %llu",
+			       (unsigned long long)p->vm.memory_mib, (unsigned long long)host_memory_mib());
+	p->vm.max_memory_mib = hv->default_maxmemory > p->vm.memory_mib ? hv->default_maxmemory : p->vm.memory_mib;
+	return 0;
+}
+
+/* ---- files ---- */
+
+static int plan_share(struct plan *p, struct err *e)
+{
+	const struct config_hypervisor *hv = &p->config->hypervisor;
+	struct vm_capabilities can = { 0 };
+	struct plan_storage *s;
+	struct vm_device *d;
+	int r;
+
+	p->driver->capabilities(hv, &can);
+	r = share_init(&p->share, hv, &can, p->vm.run_dir, e);
+	if (r < 0 || share_copies(&p->share))
+		return r;
+	d = add_device(p, share_is_virtio_fs(&p->share) ? VM_DEVICE_FS : VM_DEVICE_9P, "share");
+	if (!d)
+		return out_of_memory(e);
+	d->u.fs.tag = strdup(GUEST_SHARE_TAG);
+	d->u.fs.queue_size = hv->virtio_fs_queue_size;
+	if (share_is_virtio_fs(&p->share)) {
+		p->vm.shared_memory = true;
+		d->u.fs.socket = strdup(p->share.socket);
+		s = add_storage(&p->sandbox_storages, &p->n_sandbox_storages, "virtio-fs", GUEST_SHARE_TAG, "virtiofs",
+				GUEST_SHARE_DIR);
+	} else {
+		d->u.fs.path = strdup(p->share.staging);
+		s = add_storage(&p->sandbox_storages, &p->n_sandbox_storages, "9p", GUEST_SHARE_TAG, "9p",
+				GUEST_SHARE_DIR);
+		if (s && strv_addf(&s->options, "trans=virtio,version=9p2000.L,cache=mmap,msize=%u",
+				   hv->msize_9p ? hv->msize_9p : 8192) < 0)
+			s = NULL;
+	}
+	if (!s || !d->u.fs.tag || (!d->u.fs.socket && !d->u.fs.path))
+		return out_of_memory(e);
+	if (share_is_virtio_fs(&p->share) && strv_add(&s->options, "nodev") < 0)
+		return out_of_memory(e);
+	return 0;
+}
+
+/* The root as a block device; *ret_mount: where it is mounted in the guest. */
+static int plan_block_rootfs(struct plan *p, const struct plan_request *q, const char *fstype, char **ret_mount,
+			     struct err *e)
+{
+	struct vm_device *d = add_device(p, VM_DEVICE_BLOCK, "rootfs");
+	struct plan_storage *s;
+
+	*ret_mount = str_printf(GUEST_RUN_DIR "/sandbox/image-%s", p->id);
+	if (!d || !*ret_mount)
+		return out_of_memory(e);
+	d->u.block.path = strdup(q->rootfs);
+	d->u.block.readonly = !q->rootfs_writable;
+	d->u.block.serial = strdup("rootfs");
+	s = add_storage(&p->container_storages, &p->n_container_storages, "blk", "", fstype, *ret_mount);
+	if (!s || !d->u.block.path || !d->u.block.serial)
+		return out_of_memory(e);
+	s->device = (int)p->n_devices - 1;
+	if (!q->rootfs_writable && strv_add(&s->options, "ro") < 0)
+		return out_of_memory(e);
+	p->sync_guest |= q->rootfs_writable;
+	return 0;
+}
+
+static int plan_throwaway_layer(struct plan *p, const char *lower, struct err *e)
+{
+	_cleanup_free_ char *layer = str_printf(GUEST_RUN_DIR "/sandbox/layer-%s", p->id);
+	_cleanup_free_ char *root = str_printf(GUEST_RUN_DIR "/%s/rootfs", p->id);
+	struct plan_storage *tmpfs, *overlay;
+	int r = 0;
+
+	if (!layer || !root)
+		return out_of_memory(e);
+	tmpfs = add_storage(&p->container_storages, &p->n_container_storages, "ephemeral", "tmpfs", "tmpfs", layer);
+	if (!tmpfs)
+		return out_of_memory(e);
+	r |= strv_add(&tmpfs->options, "mode=0755");
+	/* What the container writes counts as its memory, so the guest's memory is the bound. */
+	r |= strv_add(&tmpfs->options, "size=90%");
+	overlay = add_storage(&p->container_storages, &p->n_container_storages, "overlayfs", "overlay", "overlay", root);
+	if (!overlay)
+		return out_of_memory(e);
+	/*
+	 * The item is a mount of its own below the share, which virtio-fs announces as an automount point. overlayfs refuses
+	 * such a folder, and "/." makes the path walk cross it.
+	 */
+	r |= strv_addf(&overlay->options, "lowerdir=%s/.", lower);
+	r |= strv_addf(&overlay->options, "upperdir=%s/upper", layer);
+	r |= strv_addf(&overlay->options, "workdir=%s/work", layer);
+	r |= strv_addf(&overlay->driver_options, "io.katacontainers.volume.overlayfs.create_directory=%s/upper", layer);
+	r |= strv_addf(&overlay->driver_options, "io.katacontainers.volume.overlayfs.create_directory=%s/work", layer);
+	if (r)
+		return out_of_memory(e);
+	return oci_spec_set_root(p->spec, root, p->spec->root && p->spec->root->readonly) < 0 ? out_of_memory(e) : 0;
+}
+
+static int plan_rootfs(struct plan *p, const struct plan_request *q, struct err *e)
+{
+	_cleanup_free_ char *name = str_printf("%s-rootfs", p->id), *where = NULL;
+	const char *fstype = NULL;
+	struct stat st;
+	int r;
+
+	if (stat(q->rootfs, &st) < 0)
+		return err_sys(e, errno, "cannot use the root file system %s", q->rootfs);
+	if (S_ISDIR(st.st_mode)) {
+		if (access(q->rootfs, R_OK | X_OK) < 0)
+			return err_sys(e, errno, "cannot read the root file system %s", q->rootfs);
+		if (share_copies(&p->share) && q->rootfs_writable)
+			return err_set(e, ERR_CONFIG, ENOTSUP,
+				       "--rw needs a shared directory, and shared_fs is \"none\": use a root file "
+				       "system image, or shared_fs = \"virtio-fs\"");
+		where = str_printf(GUEST_SHARE_DIR "/%s", name);
+		r = !name || !where ? out_of_memory(e) :
+				      share_add(&p->share, name, q->rootfs, NULL, !q->rootfs_writable, e);
+	} else {
+		r = rootfs_image_type(q->rootfs, &fstype, e);
+		if (r == 0 && q->rootfs_writable && str_eq(fstype, "erofs"))
+			r = err_set(e, ERR_CONFIG, EROFS, "%s is an erofs image, which cannot be written: drop --rw",
+				    q->rootfs);
+		if (r == 0)
+			r = plan_block_rootfs(p, q, fstype, &where, e);
+	}
+	if (r < 0)
+		return r;
+	if (!q->rootfs_writable)
+		return plan_throwaway_layer(p, where, e);
+	return oci_spec_set_root(p->spec, where, p->spec->root && p->spec->root->readonly) < 0 ? out_of_memory(e) : 0;
+}
+
+/* A file or folder of the host, under name in the share, at target in the container. */
+static int plan_bind(struct plan *p, const char *name, const char *source, const char *content, const char *target,
+		     bool readonly, struct err *e)
+{
+	_cleanup_free_ char *where = str_printf(GUEST_SHARE_DIR "/%s", name);
+	int r = share_add(&p->share, name, source, content, readonly, e);
+
+	if (r < 0)
+		return r;
+	if (!where || oci_spec_add_mount(p->spec, target, where, "bind", readonly ? "rbind,ro" : "rbind,rw") < 0)
+		return out_of_memory(e);
+	return 0;
+}
+
+static int plan_volumes(struct plan *p, const struct plan_request *q, struct err *e)
+{
+	for (size_t i = 0; i < q->n_volumes; i++) {
+		const struct plan_volume *v = &q->volumes[i];
+		_cleanup_free_ char *name = str_printf("%s-volume-%zu", p->id, i);
+		int r;
+
+		if (!name)
+			return out_of_memory(e);
+		if (access(v->source, F_OK) < 0)
+			return err_sys(e, errno, "cannot mount %s at %s", v->source, v->target);
+		if (share_copies(&p->share) && !v->readonly &&
+		    strv_addf(&p->notes, "%s is copied into the guest (shared_fs is \"none\"): writes stay there",
+			      v->source) < 0)
+			return out_of_memory(e);
+		r = plan_bind(p, name, v->source, NULL, v->target, v->readonly, e);
+		if (r < 0)
+			return r;
+	}
+	return 0;
+}
+
+static bool has_mount(const Grpc__Spec *spec, const char *target)
+{
+	for (size_t i = 0; i < spec->n_mounts; i++)
+		if (str_eq(spec->mounts[i]->destination, target))
+			return true;
+	return false;
+}
+
+static int plan_etc_file(struct plan *p, const char *name, const char *target, const char *content, struct err *e)
+{
+	_cleanup_free_ char *item = str_printf("%s-%s", p->id, name);
+
+	if (has_mount(p->spec, target))
+		return 0;
+	return item ? plan_bind(p, item, NULL, content, target, false, e) : out_of_memory(e);
+}
+
+static int plan_etc(struct plan *p, struct err *e)
+{
+	_cleanup_buf_ struct buf hosts = { 0 }, hostname = { 0 }, resolv = { 0 };
+	int r = 0;
+
+	r |= buf_puts(&hosts, "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n");
+	r |= buf_printf(&hosts, "%s\t%s\n", p->n_interfaces ? p->interfaces[0].address : "127.0.1.1", p->hostname);
+	r |= buf_printf(&hostname, "%s\n", p->hostname);
+	for (size_t i = 0; i < p->dns.len; i++)
+		r |= buf_printf(&resolv, "nameserver %s\n", p->dns.v[i]);
+	if (r)
+		return out_of_memory(e);
+	if ((r = plan_etc_file(p, "hosts", "/etc/hosts", hosts.data, e)) < 0 ||
+	    (r = plan_etc_file(p, "hostname", "/etc/hostname", hostname.data, e)) < 0)
+		return r;
+	return p->dns.len ? plan_etc_file(p, "resolv.conf", "/etc/resolv.conf", resolv.data, e) : 0;
+}
+
+/* ---- */
+
+static int plan_vm(struct plan *p, const struct plan_request *q, struct err *e)
+{
+	p->vm.id = strdup(q->id);
+	p->vm.run_dir = strdup(q->run_dir);
+	p->vm.hv = &q->config->hypervisor;
+	p->vm.agent = &q->config->agent;
+	p->vm.console_log = true;
+	return p->vm.id && p->vm.run_dir ? 0 : out_of_memory(e);
+}
+
+int plan_build(const struct plan_request *q, struct plan **ret, struct err *e)
+{
+	struct plan *p = calloc(1, sizeof *p);
+	int r = 0;
+
+	if (!p) {
+		grpc__spec__free_unpacked(q->spec, NULL);
+		return out_of_memory(e);
+	}
+	p->spec = q->spec;
+	p->config = q->config;
+	p->driver = q->driver;
+	p->share.daemon_pidfd = -1;
+	p->id = strdup(q->id);
+	p->hostname = strdup(str_empty(q->hostname) ? q->id : q->hostname);
+	if (!p->id || !p->hostname)
+		r = out_of_memory(e);
+	if (r < 0 || (r = plan_vm(p, q, e)) < 0 || (r = plan_kernel(p, e)) < 0 ||
+	    (r = plan_kernel_params(p, e)) < 0 || (r = plan_size(p, e)) < 0 || (r = plan_share(p, e)) < 0 ||
+	    (r = plan_network(p, q, e)) < 0 || (r = plan_rootfs(p, q, e)) < 0 || (r = plan_volumes(p, q, e)) < 0 ||
+	    (r = plan_etc(p, e)) < 0) {
+		plan_free(p);
+		return r;
+	}
+	*ret = p;
+	return 0;
+}
+
+static void free_storages(struct plan_storage *list, size_t n)
+{
+	for (size_t i = 0; i < n; i++) {
+		free(list[i].driver);
+		free(list[i].source);
+		free(list[i].fstype);
+		free(list[i].mount_point);
+		strv_fini(&list[i].options);
+		strv_fini(&list[i].driver_options);
+	}
+	free(list);
+}
+
+void plan_free(struct plan *p)
+{
+	if (!p)
+		return;
+	share_fini(&p->share);
+	for (size_t i = 0; i < p->n_devices; i++)
+		vm_device_free(p->devices[i]);
+	free(p->devices);
+	free_storages(p->sandbox_storages, p->n_sandbox_storages);
+	free_storages(p->container_storages, p->n_container_storages);
+	for (size_t i = 0; i < p->n_interfaces; i++) {
+		free(p->interfaces[i].name);
+		free(p->interfaces[i].mac);
+		free(p->interfaces[i].address);
+		free(p->interfaces[i].gateway);
+	}
+	free(p->interfaces);
+	free(p->vm.id);
+	free(p->vm.run_dir);
+	free(p->vm.kernel);
+	free(p->vm.initrd);
+	free(p->vm.image);
+	strv_fini(&p->vm.kernel_params);
+	strv_fini(&p->dns);
+	strv_fini(&p->publish);
+	strv_fini(&p->notes);
+	free(p->passt_socket);
+	free(p->id);
+	free(p->hostname);
+	if (p->spec)
+		grpc__spec__free_unpacked(p->spec, NULL);
+	free(p);
+}

@@ -1,0 +1,295 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "pod/sandbox.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <sys/epoll.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/fd.h"
+#include "base/log.h"
+#include "pod/plan_network.h"
+#include "sys/spawn.h"
+
+/* How long a guest may take until its agent answers, unless the configuration says otherwise. */
+#define CONNECT_TIMEOUT_MS 60000
+
+static int watch(int epoll_fd, int fd, struct err *e)
+{
+	struct epoll_event ev = { .events = EPOLLIN };
+
+	if (fd >= 0 && epoll_ctl(epoll_fd, EPOLL_CTL_ADD, fd, &ev) < 0)
+		return err_sys(e, errno, "cannot watch the VM");
+	return 0;
+}
+
+static int start_passt(struct sandbox *s, struct err *e)
+{
+	_cleanup_strv_ struct strv argv = { 0 };
+	struct spawn spawn;
+	int r;
+
+	if (plan_passt_argv(s->plan, &argv) < 0)
+		return err_sys(e, ENOMEM, "cannot start passt");
+	if (!argv.len)
+		return 0;
+	spawn = (struct spawn){ .path = argv.v[0], .argv = argv.v, .stdin_fd = -1, .stdout_fd = -1,
+				.stderr_fd = log_get_level() >= LOG_LEVEL_DEBUG ? STDERR_FILENO : -1,
+				.die_with_parent = true, .own_session = true };
+	r = spawn_start(&spawn, &s->passt_pid, &s->passt_pidfd, e);
+	if (r < 0)
+		return r;
+	/* The VMM connects once, at its start: the socket must be there. */
+	for (int i = 0; i < 2000 && access(s->plan->passt_socket, F_OK) < 0; i++)
+		usleep(1000);
+	return access(s->plan->passt_socket, F_OK) < 0 ?
+		       err_set(e, ERR_SYSTEM, ETIMEDOUT, "passt did not start; try --net user with passt removed, or "
+							 "--log-level debug to see what it says") :
+		       0;
+}
+
+static int start_vm(struct sandbox *s, struct plan *plan, struct err *e)
+{
+	int r = plan->driver->prepare(s->loop, &plan->vm, &s->vm, e);
+
+	if (r == 0)
+		s->vm->interrupt_fd = s->interrupt_fd;
+	for (size_t i = 0; r == 0 && i < plan->n_devices; i++)
+		r = plan->driver->add_device(s->vm, plan->devices[i], e);
+	if (r == 0)
+		r = plan->driver->start(s->vm, e);
+	if (r == 0)
+		r = watch(s->abort_fd, s->vm->exit_fd, e);
+	s->times.vm_created = clock_us();
+	return r;
+}
+
+static bool readable(int fd)
+{
+	struct epoll_event ev;
+
+	return fd >= 0 && epoll_wait(fd, &ev, 1, 0) > 0;
+}
+
+/*
+ * A call to the guest failed with r. When that is because the VM is gone, its end explains more than the broken
+ * connection does.
+ */
+static int explain(struct sandbox *s, int r, struct err *e)
+{
+	if (r == -ECANCELED || r == -ECONNRESET || r == -EPIPE) {
+		bool vm_ended = s->vm && vm_wait_exit(s->vm, r == -ECANCELED ? 0 : 500);
+
+		if (vm_ended)
+			return vm_explain_exit(s->vm, e);
+	}
+	return r;
+}
+
+static int connect_agent(struct sandbox *s, struct err *e)
+{
+	const struct config_agent *cfg = &s->plan->config->agent;
+	uint64_t timeout = cfg->reconnect_timeout_ms > CONNECT_TIMEOUT_MS ? cfg->reconnect_timeout_ms : CONNECT_TIMEOUT_MS;
+	int fd, r;
+
+	if ((uint64_t)cfg->dial_timeout * 1000 > timeout)
+		timeout = (uint64_t)cfg->dial_timeout * 1000;
+	r = vm_connect(s->vm, cfg->server_port ? cfg->server_port : 1024, clock_ms() + timeout, &fd, e);
+	if (r == 0)
+		r = agent_new(s->loop, fd, s->abort_fd, cfg, &s->agent, e);
+	if (r == 0)
+		r = agent_check(s->agent, e);
+	s->times.agent_up = clock_us();
+	return r < 0 ? explain(s, r, e) : 0;
+}
+
+/* ---- requests ---- */
+
+/* The plan's storages as messages: arrays of the caller, strings of the plan. */
+struct storages {
+	Grpc__Storage *messages, **list;
+	size_t n;
+};
+
+static void storages_fini(struct storages *s)
+{
+	free(s->messages);
+	free(s->list);
+}
+
+static int storages_init(struct storages *out, const struct plan *p, const struct plan_storage *list, size_t n,
+			 struct err *e)
+{
+	out->n = n;
+	out->messages = calloc(n ? n : 1, sizeof *out->messages);
+	out->list = calloc(n ? n : 1, sizeof(Grpc__Storage *));
+	if (!out->messages || !out->list)
+		return err_sys(e, ENOMEM, "cannot ask the guest to mount");
+	for (size_t i = 0; i < n; i++) {
+		const struct plan_storage *s = &list[i];
+		Grpc__Storage *m = &out->messages[i];
+		const struct vm_device *d = s->device >= 0 ? p->devices[s->device] : NULL;
+
+		grpc__storage__init(m);
+		m->driver = s->driver;
+		m->source = s->source;
+		if (d) {
+			m->source = (char *)d->address;
+			m->driver = (char *)(d->address_kind == VM_ADDRESS_SCSI	  ? "scsi" :
+					     d->address_kind == VM_ADDRESS_DEVICE ? "mmioblk" :
+					     d->address_kind == VM_ADDRESS_PMEM	  ? "nvdimm" :
+										    "blk");
+		}
+		m->fstype = s->fstype;
+		m->mount_point = s->mount_point;
+		m->options = s->options.v;
+		m->n_options = s->options.len;
+		m->driver_options = s->driver_options.v;
+		m->n_driver_options = s->driver_options.len;
+		out->list[i] = m;
+	}
+	return 0;
+}
+
+static int create_sandbox(struct sandbox *s, struct err *e)
+{
+	const struct plan *p = s->plan;
+	Grpc__CreateSandboxRequest q = GRPC__CREATE_SANDBOX_REQUEST__INIT;
+	_cleanup_(storages_fini) struct storages storages = { 0 };
+	int r = storages_init(&storages, p, p->sandbox_storages, p->n_sandbox_storages, e);
+
+	if (r < 0)
+		return r;
+	q.hostname = p->hostname;
+	q.dns = p->dns.v;
+	q.n_dns = p->dns.len;
+	q.storages = storages.list;
+	q.n_storages = storages.n;
+	q.sandbox_id = p->id;
+	q.guest_hook_path = p->config->hypervisor.guest_hook_path;
+	return agent_create_sandbox(s->agent, &q, e);
+}
+
+static int configure_interface(struct sandbox *s, const struct plan_interface *i, struct err *e)
+{
+	Types__Interface nic = TYPES__INTERFACE__INIT;
+	Types__IPAddress address = TYPES__IPADDRESS__INIT, *addresses[] = { &address };
+	Types__Route route = TYPES__ROUTE__INIT, *routes[] = { &route };
+	char mask[8];
+	int r;
+
+	snprintf(mask, sizeof mask, "%u", i->prefix);
+	nic.device = nic.name = i->name;
+	nic.hwaddr = i->mac;
+	nic.mtu = i->mtu ? i->mtu : 1500;
+	if (*i->address) {
+		address.address = i->address;
+		address.mask = mask;
+		nic.ipaddresses = addresses;
+		nic.n_ipaddresses = 1;
+	}
+	r = agent_update_interface(s->agent, &nic, e);
+	if (r < 0 || !*i->gateway)
+		return r;
+	route.gateway = i->gateway;
+	route.device = i->name;
+	return agent_update_routes(s->agent, routes, 1, e);
+}
+
+int sandbox_start(struct loop *loop, struct plan *plan, int interrupt_fd, struct sandbox **ret, struct err *e)
+{
+	struct sandbox *s = calloc(1, sizeof *s);
+	struct timespec now;
+	int r;
+
+	if (!s)
+		return err_sys(e, ENOMEM, "cannot start the sandbox");
+	s->loop = loop;
+	s->plan = plan;
+	s->interrupt_fd = interrupt_fd;
+	s->passt_pidfd = -1;
+	s->times.begin = clock_us();
+	s->abort_fd = epoll_create1(EPOLL_CLOEXEC);
+	if (s->abort_fd < 0)
+		r = err_sys(e, errno, "cannot watch the VM");
+	else
+		r = watch(s->abort_fd, interrupt_fd, e);
+	if (r < 0 || (r = share_start(&plan->share, e)) < 0 || (r = start_passt(s, e)) < 0 ||
+	    (r = start_vm(s, plan, e)) < 0 || (r = connect_agent(s, e)) < 0)
+		goto fail;
+	clock_gettime(CLOCK_REALTIME, &now);
+	r = agent_set_guest_date_time(s->agent, now.tv_sec, now.tv_nsec / 1000, e);
+	if (r == 0)
+		r = create_sandbox(s, e);
+	for (size_t i = 0; r == 0 && i < plan->n_interfaces; i++)
+		r = configure_interface(s, &plan->interfaces[i], e);
+	if (r == 0)
+		r = share_publish(&plan->share, s->agent, e);
+	if (r < 0) {
+		r = explain(s, r, e);
+		goto fail;
+	}
+	*ret = s;
+	return 0;
+fail:
+	sandbox_free(s);
+	return r;
+}
+
+int sandbox_create_container(struct sandbox *s, struct err *e)
+{
+	const struct plan *p = s->plan;
+	Grpc__CreateContainerRequest q = GRPC__CREATE_CONTAINER_REQUEST__INIT;
+	_cleanup_(storages_fini) struct storages storages = { 0 };
+	int r = storages_init(&storages, p, p->container_storages, p->n_container_storages, e);
+
+	if (r < 0)
+		return r;
+	q.container_id = p->id;
+	q.exec_id = p->id;
+	q.storages = storages.list;
+	q.n_storages = storages.n;
+	q.oci = p->spec;
+	r = agent_create_container(s->agent, &q, e);
+	return r < 0 ? explain(s, r, e) : 0;
+}
+
+int sandbox_start_container(struct sandbox *s, struct err *e)
+{
+	int r = agent_start_container(s->agent, s->plan->id, e);
+
+	s->times.container_started = clock_us();
+	return r < 0 ? explain(s, r, e) : 0;
+}
+
+int sandbox_vm_exit_fd(const struct sandbox *s)
+{
+	return s->vm->exit_fd;
+}
+
+static void sync_guest(struct sandbox *s)
+{
+	struct err e = { 0 };
+
+	if (!s->plan->sync_guest || !s->agent || readable(s->abort_fd))
+		return;
+	if (agent_remove_container(s->agent, s->plan->id, 10, &e) < 0 || agent_destroy_sandbox(s->agent, &e) < 0)
+		log_warn("the guest could not write everything back: %s", e.text);
+}
+
+void sandbox_free(struct sandbox *s)
+{
+	if (!s)
+		return;
+	sync_guest(s);
+	agent_free(s->agent);
+	if (s->vm)
+		s->plan->driver->free(s->vm);
+	if (s->passt_pid > 0)
+		spawn_stop(s->passt_pid, s->passt_pidfd, 0);
+	fd_close(&s->passt_pidfd);
+	fd_close(&s->abort_fd);
+	share_stop(&s->plan->share);
+	free(s);
+}

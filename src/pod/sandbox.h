@@ -1,0 +1,49 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Carrying out a plan: the VM with its helpers, the agent in it, and the container. Each step has its undo in
+ * sandbox_free(), which works from any half-done state.
+ */
+#pragma once
+
+#include <stdint.h>
+
+#include "base/cleanup.h"
+#include "base/err.h"
+#include "loop/loop.h"
+#include "pod/agent.h"
+#include "pod/plan.h"
+
+/* When things happened, clock_us() values; 0: not yet. */
+struct timeline {
+	uint64_t begin, vm_created, kernel_up, agent_up, container_started, first_byte, exited;
+};
+
+struct sandbox {
+	struct loop *loop;
+	struct plan *plan; /* borrowed; holds the running share */
+	struct vm *vm;
+	struct agent *agent;
+	struct timeline times;
+	int interrupt_fd; /* not owned; readable: give up waiting */
+	int abort_fd;     /* epoll of the VM's end and interrupt_fd */
+	pid_t passt_pid;
+	int passt_pidfd;
+	int image_fd;
+};
+
+/*
+ * Start the VM and make the sandbox in it. interrupt_fd: when it becomes readable, waiting ends with -ECANCELED; -1:
+ * none. share_start() puts the calling process into a mount namespace of its own.
+ */
+int sandbox_start(struct loop *loop, struct plan *plan, int interrupt_fd, struct sandbox **ret, struct err *e);
+
+/* Create and start the plan's container. -ENOENT, -EACCES, -ENOEXEC when its command cannot be executed. */
+int sandbox_create_container(struct sandbox *s, struct err *e);
+int sandbox_start_container(struct sandbox *s, struct err *e);
+
+/* Readable when the VM has ended. */
+int sandbox_vm_exit_fd(const struct sandbox *s);
+
+/* Write back what the guest holds (when the plan says so), end the VM and its helpers, free. NULL does nothing. */
+void sandbox_free(struct sandbox *s);
+DEFINE_CLEANUP(struct sandbox *, sandbox_free)

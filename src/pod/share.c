@@ -1,0 +1,328 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "pod/share.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <sched.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/mount.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "base/fd.h"
+#include "base/log.h"
+#include "hypervisor/driver.h"
+#include "pod/agent.h"
+#include "pod/plan.h"
+#include "sys/spawn.h"
+
+#ifndef AT_RECURSIVE
+#define AT_RECURSIVE 0x8000
+#endif
+
+struct share_method {
+	const char *name;
+	const char *const *spellings; /* of shared_fs */
+	bool staged;                  /* items are bind-mounted into a folder */
+	int (*start)(struct share *s, struct err *e);
+};
+
+/* ---- the virtio-fs server ---- */
+
+static const char *const virtiofsd_places[] = { "/usr/libexec/virtiofsd", "/usr/lib/qemu/virtiofsd",
+						"/usr/libexec/kata-qemu/virtiofsd", "/opt/kata/libexec/virtiofsd" };
+
+static const char *find_virtiofsd(const struct config_hypervisor *hv)
+{
+	if (!str_empty(hv->virtio_fs_daemon))
+		return access(hv->virtio_fs_daemon, X_OK) == 0 ? hv->virtio_fs_daemon : NULL;
+	for (size_t i = 0; i < sizeof virtiofsd_places / sizeof virtiofsd_places[0]; i++)
+		if (access(virtiofsd_places[i], X_OK) == 0)
+			return virtiofsd_places[i];
+	return NULL;
+}
+
+/* Debian 12 has QEMU's C program (-o source=…); the newer Rust one takes long options. Told apart by its folder. */
+static bool is_qemus(const char *program)
+{
+	return strstr(program, "/qemu/") != NULL;
+}
+
+static int server_argv(const struct share *s, const char *program, int listen_fd, struct strv *argv)
+{
+	const struct config_hypervisor *hv = s->hv;
+	const char *cache = str_empty(hv->virtio_fs_cache) ? "auto" : hv->virtio_fs_cache;
+	struct rlimit files = { 0 };
+	int r = 0;
+
+	getrlimit(RLIMIT_NOFILE, &files);
+	r |= strv_add(argv, program);
+	r |= strv_addf(argv, "--fd=%d", listen_fd);
+	/* Never ask for more than we may have: raising the limit would fail. */
+	r |= strv_addf(argv, "--rlimit-nofile=%llu", (unsigned long long)files.rlim_max);
+	if (is_qemus(program)) {
+		/* QEMU's has no "metadata" and calls "never" none. */
+		if (str_eq(cache, "never"))
+			cache = "none";
+		else if (str_eq(cache, "metadata"))
+			cache = "auto";
+		r |= strv_add(argv, "-o");
+		r |= strv_addf(argv, "source=%s", s->staging);
+		r |= strv_add(argv, "-o");
+		r |= strv_addf(argv, "cache=%s,xattr,log_level=warn", cache);
+	} else {
+		r |= strv_addf(argv, "--shared-dir=%s", s->staging);
+		r |= strv_addf(argv, "--cache=%s", cache);
+		r |= strv_add(argv, "--xattr");
+		r |= strv_add(argv, "--log-level=warn");
+	}
+	for (size_t i = 0; i < hv->virtio_fs_extra_args.len; i++)
+		r |= strv_add(argv, hv->virtio_fs_extra_args.v[i]);
+	return r ? -ENOMEM : 0;
+}
+
+static int no_virtiofsd(const struct share *s, struct err *e)
+{
+	if (!str_empty(s->hv->virtio_fs_daemon))
+		return err_set(e, ERR_CONFIG, ENOENT, "virtio_fs_daemon = \"%s\" is not an executable file",
+			       s->hv->virtio_fs_daemon);
+	return err_set(e, ERR_CONFIG, ENOENT,
+		       "virtiofsd is not installed, and shared_fs = \"virtio-fs\" needs it; install qemu-system-common "
+		       "(Debian 12) or virtiofsd, or set shared_fs = \"none\"");
+}
+
+static int listen_unix(const char *path, struct err *e)
+{
+	struct sockaddr_un a = { .sun_family = AF_UNIX };
+	_cleanup_close_ int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+	if (strlen(path) >= sizeof a.sun_path)
+		return err_set(e, ERR_LIMIT, ENAMETOOLONG, "%s is too long for a Unix socket (107 bytes at most)", path);
+	strcpy(a.sun_path, path);
+	if (fd < 0 || bind(fd, (struct sockaddr *)&a, sizeof a) < 0 || listen(fd, 1) < 0)
+		return err_sys(e, errno, "cannot listen on %s", path);
+	return take_fd(&fd);
+}
+
+static int virtio_fs_start(struct share *s, struct err *e)
+{
+	const char *program = find_virtiofsd(s->hv);
+	_cleanup_strv_ struct strv argv = { 0 };
+	_cleanup_close_ int fd = -1;
+	struct spawn spawn;
+
+	if (!program)
+		return no_virtiofsd(s, e);
+	fd = listen_unix(s->socket, e);
+	if (fd < 0)
+		return fd;
+	if (server_argv(s, program, fd, &argv) < 0)
+		return err_sys(e, ENOMEM, "cannot start %s", program);
+	spawn = (struct spawn){ .path = program, .argv = argv.v, .stdin_fd = -1, .stdout_fd = -1,
+				.stderr_fd = log_get_level() >= LOG_LEVEL_DEBUG ? STDERR_FILENO : -1,
+				.keep_fds = &fd, .n_keep_fds = 1, .die_with_parent = true, .own_session = true };
+	return spawn_start(&spawn, &s->daemon_pid, &s->daemon_pidfd, e);
+}
+
+static const struct share_method methods[] = {
+	{ .name = "virtio-fs",
+	  .spellings = (const char *const[]){ "virtio-fs", "inline-virtio-fs", "", NULL },
+	  .staged = true,
+	  .start = virtio_fs_start },
+	{ .name = "virtio-9p", .spellings = (const char *const[]){ "virtio-9p", NULL }, .staged = true },
+	{ .name = "none", .spellings = (const char *const[]){ "none", NULL } },
+};
+
+/* ---- planning ---- */
+
+int share_init(struct share *s, const struct config_hypervisor *hv, const struct vm_capabilities *can,
+	       const char *run_dir, struct err *e)
+{
+	*s = (struct share){ .hv = hv, .daemon_pidfd = -1 };
+	for (size_t i = 0; i < sizeof methods / sizeof methods[0] && !s->method; i++)
+		for (const char *const *n = methods[i].spellings; *n; n++)
+			if (str_eq(hv->shared_fs, *n))
+				s->method = &methods[i];
+	if (!s->method)
+		return err_set(e, ERR_CONFIG, ENOTSUP, "shared_fs = \"%s\" is not supported; use virtio-fs, virtio-9p or none",
+			       hv->shared_fs);
+	if ((share_is_virtio_fs(s) && !can->fs_sharing) || (share_is_9p(s) && !can->fs_sharing_9p))
+		return err_set(e, ERR_CONFIG, ENOTSUP,
+			       "this hypervisor cannot share files by %s; set shared_fs = \"none\"", s->method->name);
+	s->staging = str_printf("%s/shared", run_dir);
+	s->socket = str_printf("%s/virtiofsd.sock", run_dir);
+	return s->staging && s->socket ? 0 : err_sys(e, ENOMEM, "cannot plan the file share");
+}
+
+void share_fini(struct share *s)
+{
+	share_stop(s);
+	for (size_t i = 0; i < s->n_items; i++) {
+		free(s->items[i].name);
+		free(s->items[i].source);
+		free(s->items[i].content);
+	}
+	free(s->items);
+	free(s->staging);
+	free(s->socket);
+	*s = (struct share){ .daemon_pidfd = -1 };
+}
+
+const char *share_name(const struct share *s)
+{
+	return s->method->name;
+}
+
+bool share_is_virtio_fs(const struct share *s)
+{
+	return s->method == &methods[0];
+}
+
+bool share_is_9p(const struct share *s)
+{
+	return s->method == &methods[1];
+}
+
+bool share_copies(const struct share *s)
+{
+	return !s->method->staged;
+}
+
+int share_add(struct share *s, const char *name, const char *source, const char *content, bool readonly,
+	      struct err *e)
+{
+	struct share_item *items = realloc(s->items, (s->n_items + 1) * sizeof *items), *item;
+
+	if (!items)
+		return err_sys(e, ENOMEM, "cannot plan the file share");
+	s->items = items;
+	item = &items[s->n_items++];
+	*item = (struct share_item){ .name = strdup(name), .source = source ? strdup(source) : NULL,
+				     .content = content ? strdup(content) : NULL, .readonly = readonly };
+	return item->name && (item->source || item->content) ? 0 : err_sys(e, ENOMEM, "cannot plan the file share");
+}
+
+int share_describe(const struct share *s, struct strv *ret, struct err *e)
+{
+	const char *program;
+
+	if (!share_is_virtio_fs(s))
+		return 0;
+	program = find_virtiofsd(s->hv);
+	if (!program)
+		return no_virtiofsd(s, e);
+	return server_argv(s, program, 3, ret) < 0 ? err_sys(e, ENOMEM, "cannot describe the file share") : 0;
+}
+
+/* ---- staging ---- */
+
+static int bind_item(const char *source, const char *target, bool readonly, struct err *e)
+{
+	/* Device files and set-uid programs of a shared tree mean something in the guest only. */
+	struct mount_attr attr = { .attr_set = MOUNT_ATTR_NODEV | MOUNT_ATTR_NOSUID | (readonly ? MOUNT_ATTR_RDONLY : 0),
+				   .propagation = MS_PRIVATE };
+	struct stat st;
+	int fd;
+
+	if (stat(source, &st) < 0)
+		return err_sys(e, errno, "cannot share %s", source);
+	if (S_ISDIR(st.st_mode)) {
+		if (mkdir(target, 0755) < 0)
+			return err_sys(e, errno, "cannot make %s", target);
+	} else {
+		fd = open(target, O_CREAT | O_WRONLY | O_CLOEXEC | O_EXCL, 0600);
+		if (fd < 0)
+			return err_sys(e, errno, "cannot make %s", target);
+		close(fd);
+	}
+	if (mount(source, target, NULL, MS_BIND | MS_REC, NULL) < 0)
+		return err_sys(e, errno, "cannot bind %s for the guest", source);
+	if (syscall(SYS_mount_setattr, AT_FDCWD, target, AT_RECURSIVE, &attr, sizeof attr) < 0)
+		return err_sys(e, errno, "cannot protect %s for the guest", source);
+	return 0;
+}
+
+static int stage(struct share *s, struct err *e)
+{
+	if (unshare(CLONE_NEWNS) < 0)
+		return err_sys(e, errno, "cannot make a private mount namespace (are you root?)");
+	if (mount(NULL, "/", NULL, MS_SLAVE | MS_REC, NULL) < 0)
+		return err_sys(e, errno, "cannot make the mount namespace private");
+	if (mkdir(s->staging, 0755) < 0)
+		return err_sys(e, errno, "cannot make %s", s->staging);
+	if (mount("caisson", s->staging, "tmpfs", MS_NODEV | MS_NOSUID, "mode=0755,size=4m") < 0)
+		return err_sys(e, errno, "cannot mount the staging folder %s", s->staging);
+	s->staged = true;
+	for (size_t i = 0; i < s->n_items; i++) {
+		const struct share_item *item = &s->items[i];
+		_cleanup_free_ char *target = str_printf("%s/%s", s->staging, item->name);
+		int r;
+
+		if (!target)
+			return err_sys(e, ENOMEM, "cannot stage the file share");
+		if (item->source)
+			r = bind_item(item->source, target, item->readonly, e);
+		else if ((r = file_replace(target, item->content, strlen(item->content), 0644)) < 0)
+			r = err_sys(e, -r, "cannot write %s", target);
+		if (r < 0)
+			return r;
+	}
+	return 0;
+}
+
+int share_start(struct share *s, struct err *e)
+{
+	int r = 0;
+
+	if (s->method->staged)
+		r = stage(s, e);
+	if (r == 0 && s->method->start)
+		r = s->method->start(s, e);
+	if (r < 0)
+		share_stop(s);
+	return r;
+}
+
+int share_publish(struct share *s, struct agent *agent, struct err *e)
+{
+	if (!share_copies(s))
+		return 0;
+	for (size_t i = 0; i < s->n_items; i++) {
+		const struct share_item *item = &s->items[i];
+		_cleanup_free_ char *target = str_printf(GUEST_SHARE_DIR "/%s", item->name);
+		int r;
+
+		if (!target)
+			return err_sys(e, ENOMEM, "cannot copy files to the guest");
+		if (item->source)
+			r = agent_copy_path(agent, item->source, target, e);
+		else
+			r = agent_copy_data(agent, item->content, strlen(item->content), target, 0644, e);
+		if (r < 0)
+			return r;
+	}
+	return 0;
+}
+
+void share_stop(struct share *s)
+{
+	if (s->daemon_pid > 0)
+		/* The server ends by itself when the VMM has closed its connection; it holds nothing worth a grace. */
+		spawn_stop(s->daemon_pid, s->daemon_pidfd, 0);
+	s->daemon_pid = 0;
+	fd_close(&s->daemon_pidfd);
+	if (s->staged) {
+		/* Lazy: the bind mounts below go with it. */
+		if (umount2(s->staging, MNT_DETACH) < 0)
+			log_warn("cannot unmount %s: %s", s->staging, strerror(errno));
+		rmdir(s->staging);
+	}
+	s->staged = false;
+	if (s->socket)
+		unlink(s->socket);
+}

@@ -1,0 +1,70 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * How host paths reach the guest. A share is a list of items, each a file or directory of the host (or a text made up
+ * here) under a name; in the guest the item is GUEST_SHARE_DIR/NAME. Three methods carry it:
+ *
+ *   virtio-fs  a staging folder in a mount namespace of our own holds one bind mount per item; virtiofsd serves it
+ *   virtio-9p  the same staging folder, served by the VMM itself
+ *   none       nothing is shared: items are copied through the agent once it is up
+ *
+ * The staging folder lives in a private mount namespace, so that its mounts end with our processes, even by SIGKILL,
+ * and are never seen on the host.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <sys/types.h>
+
+#include "base/err.h"
+#include "base/strv.h"
+#include "config/config.h"
+
+struct agent;
+struct vm_capabilities;
+struct share_method;
+
+struct share_item {
+	char *name;   /* one path component */
+	char *source; /* host path; NULL: content */
+	char *content;
+	bool readonly;
+};
+
+struct share {
+	const struct share_method *method;
+	const struct config_hypervisor *hv;
+	char *staging; /* RUN_DIR/shared */
+	char *socket;  /* virtio-fs: RUN_DIR/virtiofsd.sock */
+	struct share_item *items;
+	size_t n_items;
+	/* while it runs */
+	pid_t daemon_pid;
+	int daemon_pidfd;
+	bool staged;
+};
+
+/* Choose the method that hv->shared_fs asks for. -ENOTSUP, naming the reason, when the driver cannot do it. */
+int share_init(struct share *s, const struct config_hypervisor *hv, const struct vm_capabilities *can,
+	       const char *run_dir, struct err *e);
+void share_fini(struct share *s);
+
+const char *share_name(const struct share *s);
+/* Whether a VM device and an agent storage carry the share. */
+bool share_is_virtio_fs(const struct share *s);
+bool share_is_9p(const struct share *s);
+bool share_copies(const struct share *s);
+
+/* Plan an item. source or content is copied. */
+int share_add(struct share *s, const char *name, const char *source, const char *content, bool readonly,
+	      struct err *e);
+
+/* The command line of the file server, for plans; empty when there is none. -ENOENT when it is not installed. */
+int share_describe(const struct share *s, struct strv *ret, struct err *e);
+
+/* Before the VM starts: stage the items, start the server. Undone by share_stop(). */
+int share_start(struct share *s, struct err *e);
+/* When the agent answers: copy what is not shared. timeout_ms bounds the whole copy. */
+int share_publish(struct share *s, struct agent *agent, struct err *e);
+/* End the server and the staging. Idempotent. */
+void share_stop(struct share *s);

@@ -1,0 +1,295 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "pod/state.h"
+
+#include <ctype.h>
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <json-c/json.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/fd.h"
+#include "base/log.h"
+
+#define STATE_FILE_MAX (64 << 10)
+#define ID_MAX 64
+
+struct state_dir {
+	char path[PATH_MAX];
+	int lock_fd;
+};
+
+void pod_state_fini(struct pod_state *s)
+{
+	free(s->id);
+	free(s->status);
+	free(s->hypervisor);
+	free(s->agent_address);
+	free(s->command);
+	free(s->rootfs);
+	*s = (struct pod_state){ 0 };
+}
+
+const char *state_default_root(char *buf, size_t size)
+{
+	const char *runtime = getenv("XDG_RUNTIME_DIR");
+
+	if (geteuid() != 0 && !str_empty(runtime))
+		snprintf(buf, size, "%s/caisson", runtime);
+	else
+		snprintf(buf, size, "/run/caisson");
+	return buf;
+}
+
+int state_check_id(const char *id, struct err *e)
+{
+	size_t n = strlen(id);
+
+	if (n == 0 || n > ID_MAX || !isalnum((unsigned char)id[0]))
+		goto bad;
+	for (size_t i = 0; i < n; i++)
+		if (!isalnum((unsigned char)id[i]) && !strchr("_.-", id[i]))
+			goto bad;
+	return 0;
+bad:
+	return err_set(e, ERR_CONFIG, EINVAL,
+		       "\"%s\" cannot be a container id: use 1 to %d letters, digits, '_', '.' or '-', a letter or "
+		       "digit first",
+		       id, ID_MAX);
+}
+
+/* Open (and make, when create) the lock file of a state directory and try to lock it. */
+static int try_lock(const char *dir, bool create)
+{
+	char path[PATH_MAX];
+	_cleanup_close_ int fd = -1;
+
+	snprintf(path, sizeof path, "%s/lock", dir);
+	fd = open(path, O_RDWR | O_CLOEXEC | O_NOFOLLOW | (create ? O_CREAT : 0), 0600);
+	if (fd < 0)
+		return -errno;
+	if (flock(fd, LOCK_EX | LOCK_NB) < 0)
+		return -errno;
+	return take_fd(&fd);
+}
+
+/*
+ * Making and removing container directories is serialised by a lock on the root folder: between mkdir and its own lock a
+ * new directory looks like one that was left behind.
+ */
+static int lock_root(const char *root)
+{
+	_cleanup_close_ int fd = open(root, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+	if (fd < 0 || flock(fd, LOCK_EX) < 0)
+		return -errno;
+	return take_fd(&fd);
+}
+
+/* Under lock_root(). 1: removed what a dead owner left; 0: alive; negative errno. A directory without lock was never finished. */
+static int remove_if_dead(const char *dir)
+{
+	_cleanup_close_ int fd = try_lock(dir, false);
+	int r;
+
+	if (fd == -EWOULDBLOCK)
+		return 0;
+	if (fd < 0 && fd != -ENOENT)
+		return fd;
+	r = dir_remove(dir);
+	return r < 0 ? r : 1;
+}
+
+int state_dir_create(const char *root, const char *id, struct state_dir **ret, struct err *e)
+{
+	_cleanup_close_ int root_fd = -1;
+	struct state_dir *d;
+	int r = state_check_id(id, e);
+
+	if (r < 0)
+		return r;
+	r = dir_make(root, 0711);
+	if (r < 0)
+		return err_sys(e, -r, "cannot make %s", root);
+	root_fd = lock_root(root);
+	if (root_fd < 0)
+		return err_sys(e, -root_fd, "cannot lock %s", root);
+	d = calloc(1, sizeof *d);
+	if (!d)
+		return err_sys(e, ENOMEM, "cannot keep the state of %s", id);
+	snprintf(d->path, sizeof d->path, "%s/%s", root, id);
+	for (int attempt = 0; mkdir(d->path, 0700) < 0; attempt++) {
+		r = errno == EEXIST && attempt == 0 ? remove_if_dead(d->path) : -errno;
+		if (r == 0)
+			r = err_set(e, ERR_CONFIG, EEXIST,
+				    "a container named %s is running; choose another --name or end it with: caisson "
+				    "kill %s",
+				    id, id);
+		else if (r < 0)
+			r = err_sys(e, -r, "cannot make %s", d->path);
+		if (r < 0) {
+			free(d);
+			return r;
+		}
+	}
+	d->lock_fd = try_lock(d->path, true);
+	if (d->lock_fd < 0) {
+		r = err_sys(e, -d->lock_fd, "cannot lock %s", d->path);
+		state_dir_remove(d);
+		return r;
+	}
+	*ret = d;
+	return 0;
+}
+
+const char *state_dir_path(const struct state_dir *d)
+{
+	return d->path;
+}
+
+static void add_string(json_object *o, const char *key, const char *value)
+{
+	json_object_object_add(o, key, json_object_new_string(value ? value : ""));
+}
+
+int state_dir_write(struct state_dir *d, const struct pod_state *s, struct err *e)
+{
+	json_object *o = json_object_new_object();
+	char path[PATH_MAX];
+	const char *text;
+	int r;
+
+	snprintf(path, sizeof path, "%s/state.json", d->path);
+	add_string(o, "id", s->id);
+	add_string(o, "status", s->status);
+	add_string(o, "hypervisor", s->hypervisor);
+	add_string(o, "agent_address", s->agent_address);
+	add_string(o, "command", s->command);
+	add_string(o, "rootfs", s->rootfs);
+	json_object_object_add(o, "pid", json_object_new_int(s->pid));
+	json_object_object_add(o, "created", json_object_new_int64(s->created));
+	json_object_object_add(o, "terminal", json_object_new_boolean(s->terminal));
+	text = json_object_to_json_string_ext(o, JSON_C_TO_STRING_PLAIN | JSON_C_TO_STRING_NOSLASHESCAPE);
+	r = text ? file_replace(path, text, strlen(text), 0600) : -ENOMEM;
+	json_object_put(o);
+	return r < 0 ? err_sys(e, -r, "cannot write %s", path) : 0;
+}
+
+void state_dir_remove(struct state_dir *d)
+{
+	int r;
+
+	if (!d)
+		return;
+	r = dir_remove(d->path);
+	if (r < 0)
+		log_warn("cannot remove %s: %s; caisson list --prune will try again", d->path, strerror(-r));
+	fd_close(&d->lock_fd);
+	free(d);
+}
+
+static char *get_string(json_object *o, const char *key)
+{
+	json_object *v;
+
+	if (!json_object_object_get_ex(o, key, &v) || !json_object_is_type(v, json_type_string))
+		return strdup("");
+	return strdup(json_object_get_string(v));
+}
+
+static int64_t get_int(json_object *o, const char *key)
+{
+	json_object *v;
+
+	return json_object_object_get_ex(o, key, &v) ? json_object_get_int64(v) : 0;
+}
+
+int state_read(const char *root, const char *id, struct pod_state *ret, bool *ret_alive, struct err *e)
+{
+	char dir[PATH_MAX], path[PATH_MAX + 16];
+	_cleanup_free_ char *text = NULL;
+	_cleanup_close_ int fd = -1;
+	json_object *o;
+	int r = state_check_id(id, e);
+
+	if (r < 0)
+		return r;
+	snprintf(dir, sizeof dir, "%s/%s", root, id);
+	snprintf(path, sizeof path, "%s/state.json", dir);
+	r = file_read(path, STATE_FILE_MAX, &text, NULL);
+	if (r == -ENOENT)
+		return err_set(e, ERR_CONFIG, ENOENT, "no container named %s; see: caisson list", id);
+	if (r < 0)
+		return err_sys(e, -r, "cannot read %s", path);
+	o = json_tokener_parse(text);
+	if (!o)
+		return err_set(e, ERR_SYSTEM, EIO, "%s is damaged; caisson list --prune removes what is left of %s",
+			       path, id);
+	*ret = (struct pod_state){
+		.id = strdup(id),
+		.status = get_string(o, "status"),
+		.hypervisor = get_string(o, "hypervisor"),
+		.agent_address = get_string(o, "agent_address"),
+		.command = get_string(o, "command"),
+		.rootfs = get_string(o, "rootfs"),
+		.pid = (pid_t)get_int(o, "pid"),
+		.created = get_int(o, "created"),
+		.terminal = get_int(o, "terminal") != 0,
+	};
+	json_object_put(o);
+	if (!ret->id || !ret->status || !ret->hypervisor || !ret->agent_address || !ret->command || !ret->rootfs) {
+		pod_state_fini(ret);
+		return err_sys(e, ENOMEM, "cannot read %s", path);
+	}
+	fd = try_lock(dir, false);
+	*ret_alive = fd == -EWOULDBLOCK;
+	return 0;
+}
+
+static int by_name(const void *a, const void *b)
+{
+	return strcmp(*(char *const *)a, *(char *const *)b);
+}
+
+int state_list(const char *root, struct strv *ret, struct err *e)
+{
+	_cleanup_closedir_ DIR *d = opendir(root);
+	struct dirent *entry;
+
+	if (!d)
+		return errno == ENOENT ? 0 : err_sys(e, errno, "cannot list %s", root);
+	while ((entry = readdir(d)))
+		if (isalnum((unsigned char)entry->d_name[0]) && strv_add(ret, entry->d_name) < 0)
+			return err_sys(e, ENOMEM, "cannot list %s", root);
+	if (ret->len)
+		qsort(ret->v, ret->len, sizeof *ret->v, by_name);
+	return 0;
+}
+
+int state_prune(const char *root, struct strv *ret_removed, struct err *e)
+{
+	_cleanup_strv_ struct strv ids = { 0 };
+	_cleanup_close_ int root_fd = lock_root(root);
+	int r;
+
+	if (root_fd < 0)
+		return root_fd == -ENOENT ? 0 : err_sys(e, -root_fd, "cannot lock %s", root);
+	r = state_list(root, &ids, e);
+	for (size_t i = 0; r == 0 && i < ids.len; i++) {
+		char dir[PATH_MAX];
+		int removed;
+
+		snprintf(dir, sizeof dir, "%s/%s", root, ids.v[i]);
+		removed = remove_if_dead(dir);
+		if (removed < 0)
+			r = err_sys(e, -removed, "cannot remove %s", dir);
+		else if (removed > 0 && strv_add(ret_removed, ids.v[i]) < 0)
+			r = err_sys(e, ENOMEM, "cannot prune %s", root);
+	}
+	return r;
+}

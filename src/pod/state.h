@@ -1,0 +1,57 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What is written down about a running container, so that other commands find it and a later one can clean up after a
+ * killed runtime: ROOT/ID/state.json beside the sockets and logs of the VM.
+ *
+ * The owner holds a lock (flock) on ROOT/ID/lock for as long as it lives; the kernel drops it when the owner dies in
+ * whatever way. So "is it alive" needs no pid that could have been reused.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "base/cleanup.h"
+#include "base/err.h"
+#include "base/strv.h"
+
+struct pod_state {
+	char *id;
+	char *status; /* "creating", "running", "stopped" */
+	char *hypervisor;
+	char *agent_address; /* "hvsock:PATH" or "vsock:CID" */
+	char *command;       /* for people */
+	char *rootfs;
+	pid_t pid; /* of the owner */
+	int64_t created; /* seconds since the epoch */
+	bool terminal;
+};
+
+void pod_state_fini(struct pod_state *s);
+#define _cleanup_pod_state_ __attribute__((cleanup(pod_state_fini)))
+
+/* /run/caisson, or $XDG_RUNTIME_DIR/caisson for users who are not root. Written to buf. */
+const char *state_default_root(char *buf, size_t size);
+
+/* A container id that can be part of paths, host names and agent messages: [a-zA-Z0-9][a-zA-Z0-9_.-]{0,63}. */
+int state_check_id(const char *id, struct err *e);
+
+struct state_dir;
+
+/*
+ * Make ROOT/ID and lock it. A directory left by an owner that is dead is removed first. -EEXIST when the id is in use.
+ */
+int state_dir_create(const char *root, const char *id, struct state_dir **ret, struct err *e);
+const char *state_dir_path(const struct state_dir *d);
+int state_dir_write(struct state_dir *d, const struct pod_state *s, struct err *e);
+/* Remove the directory with all it holds and release the lock. NULL does nothing. */
+void state_dir_remove(struct state_dir *d);
+DEFINE_CLEANUP(struct state_dir *, state_dir_remove)
+
+/* Read the state of one container. *ret_alive: its owner lives. -ENOENT when there is none of that id. */
+int state_read(const char *root, const char *id, struct pod_state *ret, bool *ret_alive, struct err *e);
+/* The ids under root, sorted; none when root does not exist. */
+int state_list(const char *root, struct strv *ret, struct err *e);
+/* Remove what a dead owner left. *ret_removed: ids. Live ones are not touched. */
+int state_prune(const char *root, struct strv *ret_removed, struct err *e);

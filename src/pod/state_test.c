@@ -1,0 +1,138 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "base/fd.h"
+#include "pod/state.h"
+
+static char root[] = "/tmp/caisson-state-XXXXXX";
+
+static int make_root(void **state)
+{
+	return mkdtemp(root) ? 0 : -1;
+}
+
+static int remove_root(void **state)
+{
+	return dir_remove(root);
+}
+
+static struct pod_state example(const char *id)
+{
+	return (struct pod_state){ .id = (char *)id,
+				   .status = (char *)"running",
+				   .hypervisor = (char *)"qemu",
+				   .agent_address = (char *)"hvsock:/x",
+				   .command = (char *)"sh -c \"a\tb\"",
+				   .rootfs = (char *)"/r",
+				   .pid = 7,
+				   .created = 1700000000 };
+}
+
+static void test_write_and_read(void **state)
+{
+	struct pod_state s = example("one"), got = { 0 };
+	struct state_dir *d;
+	struct err e = { 0 };
+	bool alive;
+
+	assert_int_equal(state_dir_create(root, "one", &d, &e), 0);
+	assert_int_equal(state_dir_write(d, &s, &e), 0);
+	assert_int_equal(state_read(root, "one", &got, &alive, &e), 0);
+	assert_true(alive);
+	assert_string_equal(got.command, s.command);
+	assert_string_equal(got.agent_address, "hvsock:/x");
+	assert_int_equal(got.pid, 7);
+	pod_state_fini(&got);
+	state_dir_remove(d);
+	assert_int_equal(state_read(root, "one", &got, &alive, &e), -ENOENT);
+	assert_non_null(strstr(e.text, "no container named one"));
+}
+
+static void test_id_in_use(void **state)
+{
+	struct state_dir *d, *again;
+	struct err e = { 0 };
+
+	assert_int_equal(state_dir_create(root, "two", &d, &e), 0);
+	assert_int_equal(state_dir_create(root, "two", &again, &e), -EEXIST);
+	state_dir_remove(d);
+	assert_int_equal(state_dir_create(root, "two", &d, &e), 0);
+	state_dir_remove(d);
+}
+
+/* An owner that is killed leaves its directory; others see it dead, prune it, or take its place. */
+static void leave_dead(const char *id)
+{
+	struct state_dir *d;
+	int status;
+	pid_t pid = fork();
+
+	if (pid == 0) {
+		struct pod_state s = example(id);
+
+		if (state_dir_create(root, id, &d, NULL) == 0 && state_dir_write(d, &s, NULL) == 0)
+			raise(SIGKILL);
+		_exit(1);
+	}
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_true(WIFSIGNALED(status));
+}
+
+static void test_dead_owner(void **state)
+{
+	_cleanup_strv_ struct strv removed = { 0 }, left = { 0 };
+	struct pod_state got = { 0 };
+	struct state_dir *d, *live;
+	bool alive;
+
+	leave_dead("three");
+	assert_int_equal(state_read(root, "three", &got, &alive, NULL), 0);
+	assert_false(alive);
+	pod_state_fini(&got);
+	assert_int_equal(state_dir_create(root, "three", &d, NULL), 0);
+	state_dir_remove(d);
+
+	leave_dead("four");
+	assert_int_equal(state_dir_create(root, "five", &live, NULL), 0);
+	assert_int_equal(state_prune(root, &removed, NULL), 0);
+	assert_int_equal(removed.len, 1);
+	assert_string_equal(removed.v[0], "four");
+	assert_int_equal(state_list(root, &left, NULL), 0);
+	assert_int_equal(left.len, 1);
+	assert_string_equal(left.v[0], "five");
+	state_dir_remove(live);
+}
+
+static void test_ids(void **state)
+{
+	static const char *const bad[] = { "", ".", "..", "-x", "a/b", "../x", "a b", "ä",
+					   "0123456789012345678901234567890123456789012345678901234567890123x" };
+
+	for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++)
+		assert_int_equal(state_check_id(bad[i], NULL), -EINVAL);
+	assert_int_equal(state_check_id("a.B_c-9", NULL), 0);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_write_and_read),
+		cmocka_unit_test(test_id_in_use),
+		cmocka_unit_test(test_dead_owner),
+		cmocka_unit_test(test_ids),
+	};
+
+	return cmocka_run_group_tests(tests, make_root, remove_root);
+}

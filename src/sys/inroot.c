@@ -1,0 +1,151 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* See inroot.h. */
+#include "sys/inroot.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <linux/openat2.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+#include "base/strv.h"
+
+#define LINKS_MAX 40 /* as the kernel's own limit, path_resolution(7) */
+
+int inroot_open(int root_fd, const char *path, int flags, mode_t mode)
+{
+	struct open_how how = {
+		.flags = (unsigned)flags | O_CLOEXEC,
+		.mode = flags & O_CREAT ? mode : 0,
+		.resolve = RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS,
+	};
+
+	/* -EAGAIN: a rename or mount raced with ".."; the kernel could not prove that we stayed inside. */
+	for (int i = 0; i < 128; i++) {
+		long fd = syscall(SYS_openat2, root_fd, *path ? path : "/", &how, sizeof(how));
+
+		if (fd >= 0)
+			return (int)fd;
+		if (errno != EAGAIN && errno != EINTR)
+			return -errno;
+	}
+	return -EAGAIN;
+}
+
+static int mkdir_depth(int root_fd, const char *path, mode_t mode, int *links);
+
+/* The directory at prefix could not be opened though something of that name is there: a dangling link, or a file. */
+static int follow_dangling(int root_fd, int parent_fd, const char *name, const char *parent, mode_t mode, int *links)
+{
+	char target[PATH_MAX];
+	_cleanup_free_ char *next = NULL;
+	ssize_t n = readlinkat(parent_fd, name, target, sizeof(target) - 1);
+
+	if (n < 0)
+		return errno == EINVAL ? -ENOTDIR : -errno;
+	target[n] = '\0';
+	if (++*links > LINKS_MAX)
+		return -ELOOP;
+	next = target[0] == '/' ? strdup(target) : str_printf("%s/%s", parent, target);
+	return next ? mkdir_depth(root_fd, next, mode, links) : -ENOMEM;
+}
+
+static int mkdir_depth(int root_fd, const char *path, mode_t mode, int *links)
+{
+	_cleanup_free_ char *prefix = calloc(1, strlen(path) + 2), *rest = strdup(path);
+	_cleanup_close_ int fd = inroot_open(root_fd, "/", O_PATH | O_DIRECTORY, 0);
+	char *next = rest, *name;
+
+	if (!prefix || !rest)
+		return -ENOMEM;
+	while (fd >= 0 && (name = strsep(&next, "/"))) {
+		size_t len = strlen(prefix);
+		int child;
+
+		if (!*name || str_eq(name, "."))
+			continue;
+		if (strlen(name) > NAME_MAX)
+			return -ENAMETOOLONG;
+		sprintf(prefix + len, "/%s", name);
+		child = inroot_open(root_fd, prefix, O_PATH | O_DIRECTORY, 0);
+		if (child == -ENOENT && !str_eq(name, "..")) {
+			if (mkdirat(fd, name, mode) == 0 || errno == EEXIST)
+				child = inroot_open(root_fd, prefix, O_PATH | O_DIRECTORY, 0);
+			else
+				return -errno;
+			if (child == -ENOENT) {
+				prefix[len] = '\0';
+				child = follow_dangling(root_fd, fd, name, prefix, mode, links);
+				prefix[len] = '/';
+			}
+		}
+		close(fd);
+		fd = child;
+	}
+	return fd < 0 ? fd : take_fd(&fd);
+}
+
+int inroot_mkdir(int root_fd, const char *path, mode_t mode)
+{
+	int links = 0;
+
+	return mkdir_depth(root_fd, path, mode, &links);
+}
+
+int inroot_parent(int root_fd, const char *path, const char **ret_name)
+{
+	_cleanup_free_ char *parent = strdup(path);
+	const char *name = strrchr(path, '/');
+	int fd;
+
+	if (!parent)
+		return -ENOMEM;
+	name = name ? name + 1 : path;
+	if (!*name || str_eq(name, ".") || str_eq(name, ".."))
+		return -EINVAL;
+	parent[name - path] = '\0';
+	fd = inroot_mkdir(root_fd, parent, 0755);
+	if (fd >= 0)
+		*ret_name = name;
+	return fd;
+}
+
+int inroot_mount_point(int root_fd, const char *path, bool directory)
+{
+	_cleanup_close_ int fd = inroot_open(root_fd, path, O_PATH, 0), parent = -1, made = -1;
+	const char *name;
+	struct stat st;
+
+	if (fd == -ENOENT && directory)
+		return inroot_mkdir(root_fd, path, 0755);
+	if (fd == -ENOENT) {
+		parent = inroot_parent(root_fd, path, &name);
+		if (parent < 0)
+			return parent;
+		/* O_CREAT through RESOLVE_IN_ROOT also makes the target of a dangling link, inside the root. */
+		made = inroot_open(root_fd, path, O_RDONLY | O_CREAT | O_NONBLOCK | O_NOCTTY, 0644);
+		if (made < 0)
+			return made;
+		return inroot_open(root_fd, path, O_PATH, 0);
+	}
+	if (fd < 0)
+		return fd;
+	if (fstat(fd, &st) < 0)
+		return -errno;
+	if (directory != S_ISDIR(st.st_mode))
+		return directory ? -ENOTDIR : -EISDIR;
+	return take_fd(&fd);
+}
+
+struct fd_path fd_path(int fd)
+{
+	struct fd_path p;
+
+	snprintf(p.text, sizeof(p.text), "/proc/self/fd/%d", fd);
+	return p;
+}

@@ -1,0 +1,139 @@
+# SPDX-License-Identifier: Apache-2.0
+# shellcheck shell=bash
+# What every end-to-end test has at hand. A VM start costs seconds under emulation, so a test asks one VM many things.
+#
+# $CAISSON the program, $ROOT a busybox root file system shared by all tests, $NAME a container name of this test's own,
+# $BATS_TEST_TMPDIR a folder of this test's own. After each test nothing may be left: see leak_snapshot.
+
+bats_require_minimum_version 1.5.0
+
+# Run caisson for at most $LIMIT seconds. Status 124 or 137 from here means: it hung.
+caisson() {
+	timeout -k 1 "${LIMIT:-60}" "$CAISSON" "$@"
+}
+
+# vm FLAGS… -- CMD…: run a container in a VM; $status, $output (stdout), $stderr as bats sets them.
+vm() {
+	run --separate-stderr caisson run --rootfs "$ROOT" "$@"
+}
+
+# vm_bg FLAGS… -- CMD…: the same in the background, named $NAME. $vm_pid; out and err in $BATS_TEST_TMPDIR.
+# Returns when the command has printed its first line on stdout.
+vm_bg() {
+	: >"$BATS_TEST_TMPDIR/out"
+	"$CAISSON" run --name "$NAME" --rootfs "$ROOT" "$@" \
+		>"$BATS_TEST_TMPDIR/out" 2>"$BATS_TEST_TMPDIR/err" </dev/null 3>&- &
+	vm_pid=$!
+	wait_for 40 begun
+	[ -s "$BATS_TEST_TMPDIR/out" ] || {
+		cat "$BATS_TEST_TMPDIR/err"
+		return 1
+	}
+}
+
+begun() {
+	[ -s "$BATS_TEST_TMPDIR/out" ] || not_running "$vm_pid"
+}
+
+# Wait for the background VM; its exit status in $vm_status. Kills it after 20 s.
+vm_wait() {
+	wait_for 20 not_running "$vm_pid" || kill -KILL "$vm_pid"
+	vm_status=0
+	wait "$vm_pid" || vm_status=$?
+}
+
+not_running() {
+	! [ -d "/proc/$1" ] || grep -q '^State:.Z' "/proc/$1/status"
+}
+
+# wait_for SECONDS CMD…: until CMD succeeds.
+wait_for() {
+	local end=$((SECONDS + $1))
+	shift
+	until "$@" 2>/dev/null; do
+		[ $SECONDS -lt $end ] || return 1
+		sleep 0.1
+	done
+}
+
+# expect_status N, expect_line LINE, expect_stderr PATTERN: with everything printed when they fail.
+show() {
+	printf '%s\n' "$@" "--- status $status" "--- stdout" "$output" "--- stderr" "${stderr:-}"
+	return 1
+}
+expect_status() {
+	[ "$status" = "$1" ] || show "exit status should be $1"
+}
+expect_output() {
+	[ "$output" = "$1" ] || show "stdout should be exactly: $1"
+}
+expect_line() {
+	grep -qxF -- "$1" <<<"$output" || show "stdout has no line: $1"
+}
+expect_match() {
+	grep -qE -- "$1" <<<"$output" || show "stdout does not match: $1"
+}
+refute_match() {
+	! grep -qE -- "$1" <<<"$output" || show "stdout should not match: $1"
+}
+expect_stderr() {
+	grep -qE -- "$1" <<<"$stderr" || show "stderr does not match: $1"
+}
+# A failure is reported once and readably: a line of caisson's own, no crash, no sanitizer.
+expect_clear_error() {
+	expect_stderr '^(caisson|error): ' || return
+	! grep -qiE 'assert|segmentation|sanitizer|core dumped' <<<"$stderr" || show "stderr looks like a crash"
+}
+
+# Everything that a container could leave behind, one thing a line.
+leak_snapshot() {
+	local pid
+	for pid in /proc/[0-9]*; do
+		[ -r "$pid/comm" ] || continue
+		# a zombie whose parent is about to reap it is no leak
+		case $(cat "$pid/comm" 2>/dev/null) in
+		qemu-system* | virtiofsd* | passt* | pasta* | caisson* | CPU\ *)
+			grep -q '^State:.Z' "$pid/status" 2>/dev/null || tr '\0' ' ' <"$pid/cmdline" 2>/dev/null | cut -c1-200
+			;;
+		esac
+	done | sed 's/^/process: /'
+	sed 's/^/mount: /' /proc/self/mounts
+	find /run/caisson /run/kata-containers /run/vc -mindepth 1 2>/dev/null | sed 's/^/file: /'
+	find /dev/shm /tmp /var/tmp -maxdepth 1 \( -name '*caisson*' -o -name 'qemu*' -o -name 'passt*' -o -name '*.pid' \) \
+		! -path "${TMPDIR:-/tmp}/bats-run*" 2>/dev/null | sed 's/^/file: /'
+	for pid in /sys/class/net/*; do
+		echo "interface: ${pid##*/}"
+	done
+	find /sys/fs/cgroup -maxdepth 4 -type d \( -iname '*caisson*' -o -iname '*kata*' \) 2>/dev/null | sed 's/^/cgroup: /'
+}
+
+# Ended processes may take a moment to go. What is there after five seconds stays.
+leak_check() {
+	local end=$((SECONDS + 5)) now
+	while :; do
+		now=$(leak_snapshot | sort)
+		[ "$now" != "$leak_before" ] || return 0
+		[ $SECONDS -lt $end ] || break
+		sleep 0.2
+	done
+	echo "something was left behind (>) or went away (<):"
+	diff <(echo "$leak_before") <(echo "$now")
+	return 1
+}
+
+setup() {
+	NAME=t$BATS_TEST_NUMBER-$$
+	# the root of the container is the guest's user's business too: bats makes its folders private
+	chmod 755 "$BATS_TEST_TMPDIR"
+	vm_pid=
+	leak_before=$(leak_snapshot | sort)
+}
+
+teardown() {
+	local job
+	for job in $(jobs -p); do
+		kill -KILL "$job" 2>/dev/null || :
+	done
+	wait 2>/dev/null || :
+	leak_check
+}

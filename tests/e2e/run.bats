@@ -1,0 +1,350 @@
+#!/usr/bin/env bats
+# SPDX-License-Identifier: Apache-2.0
+# `caisson run`: every flag, stdio, signals, exit status.
+
+load helper
+
+@test "exit status, stdout and stderr apart, byte for byte" {
+	vm -- /bin/sh -c 'printf "out\n"; printf "err\n" >&2; exit 3'
+	expect_status 3
+	expect_output out
+	expect_stderr '^err$'
+	caisson run --rootfs "$ROOT" -- /bin/sh -c 'printf "\000\001\377\r\n\n"; printf "\377\000e" >&2' \
+		>"$BATS_TEST_TMPDIR/o" 2>"$BATS_TEST_TMPDIR/e"
+	printf '\000\001\377\r\n\n' | cmp - "$BATS_TEST_TMPDIR/o"
+	# the tail: caisson may say in a line of its own before it which hypervisor it chose
+	tail -c 3 "$BATS_TEST_TMPDIR/e" | cmp - <(printf '\377\000e')
+}
+
+@test "the command's own status: 0, 255, 128 + signal; 126 and 127 as docker has them" {
+	vm -- /bin/true
+	expect_status 0
+	expect_output ''
+	vm -- /bin/sh -c 'exit 255'
+	expect_status 255
+	# the first process of a PID namespace ignores its own signals; a trap makes it end with the right status
+	vm -- /bin/sh -c 'sh -c "kill -SEGV \$\$"; exit $?'
+	expect_status 139
+	vm -- /no/such/program
+	expect_status 127
+	expect_clear_error
+	expect_stderr '/no/such/program'
+	vm -- /etc/passwd
+	expect_status 126
+	expect_clear_error
+	expect_stderr '/etc/passwd'
+}
+
+@test "a command is found by PATH, and arguments arrive as they are" {
+	vm -e PATH=/opt:/bin -- printf '%s|' 'a b' '' '*' '$HOME' "it's"
+	expect_status 0
+	expect_output 'a b||*|$HOME|it'"'"'s|'
+}
+
+@test "stdin: piped, empty, closed, not consumed without -i" {
+	run --separate-stderr bash -c "printf 'one\ntwo' | timeout -k 1 60 '$CAISSON' run -i --rootfs '$ROOT' -- /bin/sh -c 'cat; echo .'"
+	expect_status 0
+	expect_output $'one\ntwo.'
+	run --separate-stderr bash -c "timeout -k 1 60 '$CAISSON' run -i --rootfs '$ROOT' -- /bin/sh -c 'wc -c' </dev/null"
+	expect_status 0
+	expect_output 0
+	run --separate-stderr bash -c "timeout -k 1 60 '$CAISSON' run -i --rootfs '$ROOT' -- /bin/sh -c 'wc -c' <&-"
+	expect_status 0
+	run --separate-stderr bash -c "{ timeout -k 1 60 '$CAISSON' run --rootfs '$ROOT' -- /bin/sh -c 'wc -c' && cat; } < <(echo kept)"
+	expect_status 0
+	expect_output $'0\nkept'
+}
+
+@test "environment, files of it, working directory, user, host name" {
+	printf '# comment\nFILE=from file\n\nBOTH=file\n' >"$BATS_TEST_TMPDIR/env"
+	FROM_HOST=host run --separate-stderr caisson run --rootfs "$ROOT" -e A='x y' -e FROM_HOST -e NOT_SET_ANYWHERE \
+		--env-file "$BATS_TEST_TMPDIR/env" -e BOTH=flag -w /var/tmp -u 1000:50 --hostname boxy -- \
+		/bin/sh -c 'env; echo "pwd=$(pwd)"; echo "id=$(id -u):$(id -g)"; echo "hostname=$(hostname)"; echo "uname=$(uname -n)"'
+	expect_status 0
+	for line in 'A=x y' FROM_HOST=host 'FILE=from file' BOTH=flag pwd=/var/tmp id=1000:50 hostname=boxy uname=boxy; do
+		expect_line "$line"
+	done
+	refute_match '^NOT_SET_ANYWHERE'
+	expect_match '^PATH='
+}
+
+@test "users by name, HOME, supplementary groups, a working directory that is made" {
+	vm -u user -w /srv/new/dir -- /bin/sh -c 'id; echo "$HOME"; pwd'
+	expect_status 0
+	expect_match '^uid=1000\(user\) gid=1000\(user\)'
+	expect_match '50\(staff\)'
+	expect_line /home/user
+	expect_line /srv/new/dir
+	vm -u nobody-by-that-name -- /bin/true
+	expect_status 125
+	expect_clear_error
+	expect_stderr 'nobody-by-that-name'
+}
+
+@test "it is a VM of its own with the usual file systems" {
+	vm -- /bin/sh -c '
+		echo "kernel=$(uname -r)"; echo "init=$(cat /proc/1/comm)"; echo "me=$$"
+		for d in /proc /sys /dev /dev/pts /dev/shm /dev/mqueue; do grep -q " $d " /proc/mounts && echo "mount $d"; done
+		for n in null zero full random urandom tty ptmx; do [ -c /dev/$n ] && echo "dev $n"; done
+		echo x >/dev/null && head -c 4 /dev/zero | wc -c
+		[ -w /proc/sysrq-trigger ] && echo x 2>/dev/null >/proc/sysrq-trigger && echo "sysrq open"
+		ls /dev/vda /dev/mem /dev/kmsg 2>/dev/null; grep -c . /proc/1/cgroup
+		readlink /proc/self/fd/0 /proc/self/fd/1 /proc/self/fd/2; ls /proc/self/fd | wc -l'
+	expect_status 0
+	refute_match "^kernel=$(uname -r)$"
+	expect_line me=1
+	for d in /proc /sys /dev /dev/pts /dev/shm /dev/mqueue; do expect_line "mount $d"; done
+	for n in null zero full random urandom tty ptmx; do expect_line "dev $n"; done
+	refute_match 'sysrq open|/dev/mem|/dev/kmsg|/dev/vda'
+}
+
+@test "writes are thrown away, unless --rw; --read-only forbids them" {
+	cp -a "$ROOT" "$BATS_TEST_TMPDIR/root"
+	run --separate-stderr caisson run --rootfs "$BATS_TEST_TMPDIR/root" -- /bin/sh -c \
+		'echo changed >/etc/hostname && rm /bin/ls && mkdir /new && cat /etc/hostname && [ ! -e /bin/ls ]'
+	expect_status 0
+	expect_output changed
+	[ "$(cat "$BATS_TEST_TMPDIR/root/etc/hostname")" = busybox ]
+	[ -e "$BATS_TEST_TMPDIR/root/bin/ls" ] && [ ! -e "$BATS_TEST_TMPDIR/root/new" ]
+	diff -r --no-dereference "$ROOT" "$BATS_TEST_TMPDIR/root"
+	run --separate-stderr caisson run --rw --rootfs "$BATS_TEST_TMPDIR/root" -- /bin/sh -c \
+		'echo through >/etc/through && chown 1000:50 /etc/through && chmod 640 /etc/through'
+	expect_status 0
+	[ "$(cat "$BATS_TEST_TMPDIR/root/etc/through")" = through ]
+	[ "$(stat -c '%u:%g %a' "$BATS_TEST_TMPDIR/root/etc/through")" = '1000:50 640' ]
+	run --separate-stderr caisson run --read-only --tmpfs /scratch:size=1m,mode=1777 --rootfs "$BATS_TEST_TMPDIR/root" -- /bin/sh -c '
+		echo x 2>/dev/null >/etc/x || echo "read-only"
+		echo y >/scratch/y && echo "tmpfs is writable"
+		head -c 2000000 /dev/zero 2>/dev/null >/scratch/big || echo "tmpfs is limited"
+		stat -c %a /scratch'
+	expect_status 0
+	expect_output $'read-only\ntmpfs is writable\ntmpfs is limited\n1777'
+}
+
+@test "volumes: -v and --mount, read-only and writable, files and folders" {
+	mkdir -p "$BATS_TEST_TMPDIR/rw/sub" "$BATS_TEST_TMPDIR/ro"
+	echo from-host >"$BATS_TEST_TMPDIR/ro/file"
+	echo single >"$BATS_TEST_TMPDIR/single"
+	vm -v "$BATS_TEST_TMPDIR/rw:/data" -v "$BATS_TEST_TMPDIR/ro:/deep/er/ro:ro" -v "$BATS_TEST_TMPDIR/single:/etc/single:ro" \
+		--mount "type=bind,source=$BATS_TEST_TMPDIR/ro,target=/m,readonly" --mount type=tmpfs,target=/t,tmpfs-size=1048576 -- /bin/sh -c '
+		cat /deep/er/ro/file /etc/single /m/file
+		echo to-host >/data/sub/new && mv /data/sub/new /data/moved
+		for f in /deep/er/ro/x /m/x; do echo x 2>/dev/null >$f || echo "$f refused"; done
+		echo x 2>/dev/null >/etc/single || echo "single refused"
+		grep -q "^tmpfs /t " /proc/mounts && echo "tmpfs"'
+	expect_status 0
+	expect_output $'from-host\nsingle\nfrom-host\n/deep/er/ro/x refused\n/m/x refused\nsingle refused\ntmpfs'
+	[ "$(cat "$BATS_TEST_TMPDIR/rw/moved")" = to-host ]
+	[ ! -e "$BATS_TEST_TMPDIR/rw/sub/new" ] && [ ! -e "$BATS_TEST_TMPDIR/ro/x" ]
+	vm -v "$BATS_TEST_TMPDIR/absent:/data" -- /bin/true
+	expect_status 125
+	expect_clear_error
+	expect_stderr "$BATS_TEST_TMPDIR/absent"
+}
+
+@test "capabilities, no-new-privileges, resource limits" {
+	vm --cap-drop ALL --cap-add NET_RAW --cap-add CAP_CHOWN --security-opt no-new-privileges \
+		--ulimit nofile=100:200 --ulimit core=0 -- /bin/sh -c '
+		grep -E "^(Cap(Inh|Prm|Eff|Bnd|Amb)|NoNewPrivs)" /proc/self/status | tr "\t" " "
+		ulimit -Sn; ulimit -Hn; ulimit -c'
+	expect_status 0
+	# CAP_CHOWN is bit 0, CAP_NET_RAW bit 13
+	for set in Prm Eff Bnd; do expect_line "Cap$set: 0000000000002001"; done
+	expect_line 'NoNewPrivs: 1'
+	[ "$(tail -n 3 <<<"$output")" = $'100\n200\n0' ]
+	vm -- /bin/sh -c 'grep -E "^(CapEff|NoNewPrivs)" /proc/self/status | tr "\t" " "'
+	# docker's default set
+	expect_line 'CapEff: 00000000a80425fb'
+	vm --cap-add NO_SUCH_CAP -- /bin/true
+	expect_status 125
+	expect_stderr 'NO_SUCH_CAP'
+}
+
+@test "a seccomp profile" {
+	cat >"$BATS_TEST_TMPDIR/profile.json" <<-END
+		{"defaultAction": "SCMP_ACT_ALLOW", "architectures": ["SCMP_ARCH_X86_64"],
+		 "syscalls": [{"names": ["mkdir", "mkdirat"], "action": "SCMP_ACT_ERRNO", "errnoRet": 1}]}
+	END
+	vm --security-opt "seccomp=$BATS_TEST_TMPDIR/profile.json" -- /bin/sh -c 'mkdir /tmp/x; echo $?; grep "^Seccomp:" /proc/self/status | tr "\t" " "'
+	expect_status 0
+	expect_output $'1\nSeccomp: 2'
+	expect_stderr 'Operation not permitted'
+}
+
+@test "memory, processors, number of processes" {
+	vm --memory 128m --cpus 2 --pids-limit 20 -- /bin/sh -c '
+		grep -c ^processor /proc/cpuinfo
+		cat /sys/fs/cgroup/memory.max /sys/fs/cgroup/pids.max
+		i=0; while [ $i -lt 30 ]; do sleep 5 & i=$((i + 1)); done 2>/dev/null; true'
+	expect_line 2
+	expect_line 134217728
+	expect_line 20
+	# more memory than it may have: the kernel in the guest ends it, and only it
+	vm --memory 32m -- /bin/sh -c 'head -c 200m /dev/zero | tail | wc -c; echo "after: $?"'
+	refute_match '^209715200$'
+	vm --cpus 0.5 -- /bin/sh -c 'cat /sys/fs/cgroup/cpu.max'
+	expect_line '50000 100000'
+}
+
+@test "no network, or user-mode network" {
+	vm --net none -- /bin/sh -c 'ls /sys/class/net; ip route; ping -c 1 -W 1 127.0.0.1 >/dev/null && echo "lo works"'
+	expect_status 0
+	expect_output $'lo\nlo works'
+	vm --net user -- /bin/sh -c 'ls /sys/class/net; ip route | grep -c ^default; ip -4 address show dev eth0 | grep -c "inet "; grep -c ^nameserver /etc/resolv.conf'
+	expect_status 0
+	expect_match '^eth0$'
+	[ "$(tail -n 3 <<<"$output" | head -n 2)" = $'1\n1' ]
+}
+
+@test "a published port is reached from the host" {
+	local port=$((20000 + RANDOM % 10000))
+	vm_bg --net user --publish "127.0.0.1:$port:80" -- /bin/sh -c \
+		'mkdir -p /www && echo served >/www/index.html && httpd -p 80 -h /www && echo ready && sleep 30'
+	wait_for 10 bash -c "[ \"\$(timeout -k 1 3 socat -t 2 - TCP:127.0.0.1:$port <<<\$'GET / HTTP/1.0\r\n\r' | tail -n 1)\" = served ]"
+	caisson kill "$NAME" KILL
+	vm_wait
+	[ "$vm_status" = 137 ]
+}
+
+@test "a tap that exists on the host" {
+	[ "${CAISSON_E2E_ISOLATED:-}" = 1 ] || skip "needs tests/e2e/in-namespaces"
+	ip tuntap add dev tapx mode tap 2>/dev/null || skip "this kernel has no tap devices"
+	ip address add 198.51.100.1/24 dev tapx
+	ip link set tapx up
+	vm --net tap:tapx -- /bin/sh -c 'ls /sys/class/net; cat /sys/class/net/eth0/address'
+	local s=$status
+	ip link del tapx
+	[ "$s" = 0 ] || show "run failed"
+	expect_line eth0
+}
+
+@test "signals go to the command, and its status comes back" {
+	vm_bg -- /bin/sh -c 'trap "echo got TERM; exit 7" TERM; trap "echo got HUP" HUP; trap "echo got USR1" USR1; echo ready; while :; do sleep 0.1; done'
+	kill -HUP $vm_pid
+	wait_for 5 grep -q 'got HUP' "$BATS_TEST_TMPDIR/out"
+	kill -USR1 $vm_pid
+	wait_for 5 grep -q 'got USR1' "$BATS_TEST_TMPDIR/out"
+	kill -TERM $vm_pid
+	vm_wait
+	[ "$vm_status" = 7 ]
+	grep -q 'got TERM' "$BATS_TEST_TMPDIR/out"
+}
+
+@test "list, exec, logs, kill" {
+	vm_bg -e FROM_RUN=1 -- /bin/sh -c 'echo ready; exec sleep 60'
+	run --separate-stderr caisson list
+	expect_match "$NAME"
+	run --separate-stderr caisson list --json
+	jq -e --arg n "$NAME" 'map(select((.name // .id) == $n)) | length == 1' <<<"$output"
+	run --separate-stderr caisson exec "$NAME" /bin/sh -c 'echo "exec out"; echo "exec err" >&2; cat /proc/1/comm; exit 9'
+	expect_status 9
+	expect_line 'exec out'
+	expect_line sleep
+	expect_stderr '^exec err$'
+	run --separate-stderr caisson exec -e X=y -w /tmp -u 1000 "$NAME" /bin/sh -c 'echo "$X $(pwd) $(id -u)"'
+	expect_output 'y /tmp 1000'
+	run --separate-stderr bash -c "echo piped | timeout -k 1 20 '$CAISSON' exec -i '$NAME' /bin/cat"
+	expect_output piped
+	run --separate-stderr caisson exec "$NAME" /no/such
+	expect_status 127
+	run --separate-stderr caisson logs "$NAME"
+	expect_status 0
+	caisson kill "$NAME" KILL
+	vm_wait
+	[ "$vm_status" = 137 ]
+	run --separate-stderr caisson exec "$NAME" /bin/true
+	expect_status 125
+	expect_clear_error
+	run --separate-stderr caisson list
+	refute_match "$NAME"
+}
+
+@test "a name that is taken is refused" {
+	vm_bg -- /bin/sh -c 'echo ready; exec sleep 60'
+	run --separate-stderr caisson run --name "$NAME" --rootfs "$ROOT" -- /bin/true
+	expect_status 125
+	expect_clear_error
+	expect_stderr "$NAME"
+	caisson kill "$NAME" KILL
+	vm_wait
+}
+
+@test "a time limit" {
+	local start=$SECONDS
+	vm --timeout 3 -- /bin/sh -c 'echo begun; sleep 60'
+	expect_status 124
+	expect_line begun
+	expect_stderr '[Tt]ime'
+	[ $((SECONDS - start)) -lt 20 ]
+}
+
+@test "the plan: printed with --dry-run, nothing done" {
+	local before
+	before=$(leak_snapshot | sort)
+	vm --dry-run --memory 300m --name planned -- /bin/false
+	expect_status 0
+	expect_match 'qemu-system'
+	expect_match "$ROOT"
+	expect_match '/bin/false'
+	[ "$(leak_snapshot | sort)" = "$before" ]
+}
+
+@test "the time line with --verbose" {
+	vm --verbose -- /bin/echo hello
+	expect_status 0
+	expect_output hello
+	for what in 'VM' 'kernel' 'agent' 'container' 'first byte' 'exit'; do
+		expect_stderr "$what"
+	done
+}
+
+@test "other hypervisor machines, annotations, a configuration file" {
+	printf '[hypervisor.qemu]\npath = "/usr/bin/qemu-system-x86_64"\nmachine_type = "microvm"\nenable_annotations = ["default_memory"]\n' \
+		>"$BATS_TEST_TMPDIR/c.toml"
+	vm --config "$BATS_TEST_TMPDIR/c.toml" --annotation io.katacontainers.config.hypervisor.default_memory=300 \
+		--hypervisor qemu -- /bin/sh -c 'sed -n "s/MemTotal: *\([0-9]*\) kB/\1/p" /proc/meminfo; ls /sys/bus/pci/devices 2>/dev/null | wc -l'
+	expect_status 0
+	[ "$(head -n 1 <<<"$output")" -gt 200000 ]
+	[ "$(head -n 1 <<<"$output")" -lt 307200 ]
+}
+
+@test "usage: no arguments, unknown flags, help, version" {
+	run --separate-stderr caisson
+	[ "$status" -ne 0 ]
+	run --separate-stderr caisson run --no-such-flag --rootfs "$ROOT" -- /bin/true
+	expect_status 125
+	expect_stderr 'no-such-flag'
+	run --separate-stderr caisson run --rootfs "$ROOT"
+	expect_status 125
+	run --separate-stderr caisson --help
+	expect_status 0
+	expect_match 'run'
+	run --separate-stderr caisson version
+	expect_status 0
+	expect_match '[0-9]+\.[0-9]+'
+}
+
+@test "check, hypervisors, config" {
+	run --separate-stderr caisson check
+	expect_match '[Kk]ernel'
+	run --separate-stderr caisson check --json
+	jq -e . <<<"$output"
+	run --separate-stderr caisson hypervisors
+	expect_status 0
+	expect_match '^qemu'
+	run --separate-stderr caisson hypervisors --json
+	jq -e 'map(select(.name == "qemu")) | length == 1' <<<"$output"
+	printf '[hypervisor.qemu]\ndefault_memory = 777\n' >"$BATS_TEST_TMPDIR/c.toml"
+	run --separate-stderr caisson config --config "$BATS_TEST_TMPDIR/c.toml"
+	expect_status 0
+	expect_match "default_memory.*777.*$BATS_TEST_TMPDIR/c.toml:2"
+	run --separate-stderr caisson config --json --config "$BATS_TEST_TMPDIR/c.toml"
+	expect_status 0
+	jq -e . <<<"$output"
+	printf '[hypervisor.qemu]\ndefault_memroy = 1\n' >"$BATS_TEST_TMPDIR/c.toml"
+	run --separate-stderr caisson config --config "$BATS_TEST_TMPDIR/c.toml"
+	expect_status 0
+	expect_stderr "c.toml:2.*default_memroy.*default_memory"
+	run --separate-stderr caisson config --strict --config "$BATS_TEST_TMPDIR/c.toml"
+	[ "$status" -ne 0 ]
+}
