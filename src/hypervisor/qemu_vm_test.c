@@ -3,7 +3,8 @@
  * The driver with the real QEMU and a real guest: hot-plug, pause, and every way to die.
  *
  * Needs CAISSON_TEST_KERNEL (a Debian cloud kernel) and CAISSON_TEST_INITRD (tests/qemu/make-initrd); skipped without.
- * The guest tells what it sees on its console, which is all that is looked at.
+ * CAISSON_TEST_ONLY=test_life (wildcards allowed) and CAISSON_TEST_VERBOSE=1 are for people. The guest tells what it
+ * sees on its console, which is all that is looked at.
  */
 #include <dirent.h>
 #include <errno.h>
@@ -133,13 +134,24 @@ static char *make_image(const char *name)
 	return path;
 }
 
+/* Nobody in this guest listens, which its driver says itself: the device works. And the deadline holds. */
+static void expect_vsock_refused(struct vm *vm)
+{
+	uint64_t started = clock_ms();
+	struct err e = { 0 };
+	int fd;
+
+	assert_int_equal(vm_connect(vm, 1024, started + 1000, &fd, &e), -ETIMEDOUT);
+	assert_true(clock_ms() - started < 10000);
+	if (!strstr(e.text, "Connection refused"))
+		fail_msg("%s", e.text);
+}
+
 static void test_life(void **state)
 {
 	struct vm_process_info info = { 0 };
 	struct err e = { 0 };
-	uint64_t started;
 	struct vm *vm;
-	int conn;
 
 	needs_guest();
 	vm = boot();
@@ -149,10 +161,7 @@ static void test_life(void **state)
 	ok(driver->pause(vm, &e));
 	ok(driver->resume(vm, &e));
 	assert_int_equal(driver->save(vm, dir, &e), -ENOTSUP);
-	/* Nobody in this guest listens: an error by the deadline, not later. */
-	started = clock_ms();
-	assert_int_equal(vm_connect(vm, 1024, started + 300, &conn, &e), -ETIMEDOUT);
-	assert_true(clock_ms() - started < 5000);
+	expect_vsock_refused(vm);
 	ok(driver->stop(vm, 0, &e));
 	ok(driver->stop(vm, 0, &e));
 	driver->free(vm);
@@ -406,6 +415,7 @@ static void test_microvm(void **state)
 	ok(driver->add_device(vm, &blk2, &e));
 	ok(driver->start(vm, &e));
 	expect_console(vm, "disks=vda vdb nics= cpus=1");
+	expect_vsock_refused(vm);
 	driver->free(vm);
 	free(blk.u.block.path);
 	free(blk2.u.block.path);
@@ -430,6 +440,8 @@ int main(void)
 
 	if (getenv("CAISSON_TEST_VERBOSE"))
 		log_set_level(LOG_LEVEL_DEBUG);
+	if (getenv("CAISSON_TEST_ONLY"))
+		cmocka_set_test_filter(getenv("CAISSON_TEST_ONLY"));
 	if (!mkdtemp(dir))
 		return 1;
 	r = cmocka_run_group_tests(tests, NULL, NULL);
