@@ -250,6 +250,86 @@ static void test_hotplug_cpu_and_memory(void **state)
 	driver->free(vm);
 }
 
+/* Does this QEMU take the command line? The guest need not come far. */
+static void expect_start(const char *what, struct vm_device *device)
+{
+	struct err e = { 0 };
+	struct vm *vm = NULL;
+	int r = driver->prepare(loop, &config, &vm, &e);
+
+	if (r == 0 && device)
+		r = driver->add_device(vm, device, &e);
+	if (r == 0)
+		r = driver->start(vm, &e);
+	if (r < 0)
+		fail_msg("%s: %s", what, e.text);
+	driver->free(vm);
+	hv = (struct config_hypervisor){ .default_bridges = 1 };
+}
+
+static void test_command_lines(void **state)
+{
+	struct vm_device blk = { .kind = VM_DEVICE_BLOCK, .id = STR("root") };
+	struct vm_device user = { .kind = VM_DEVICE_NET, .id = STR("eth0"), .u.net = { .mode = STR("user") } };
+	struct vm_device p9 = { .kind = VM_DEVICE_9P, .id = STR("p9"), .u.fs = { .tag = STR("t"), .path = dir } };
+	char *publish[] = { STR("tcp:127.0.0.1:0:80"), NULL };
+
+	needs_guest();
+	blk.u.block.path = make_image("a,b.img");
+	hv.reclaim_guest_freed_memory = hv.enable_iothreads = true;
+	hv.block_device_driver = STR("virtio-scsi");
+	expect_start("balloon, iothread, scsi", &blk);
+	hv.block_device_aio = STR("native");
+	hv.block_device_cache_set = hv.block_device_cache_noflush = true;
+	hv.block_device_logical_sector_size = 512;
+	hv.block_device_physical_sector_size = 4096;
+	hv.num_queues = 4;
+	hv.queue_size = 256;
+	hv.indep_iothreads = 2;
+	expect_start("disk options", &blk);
+	hv.block_device_aio = STR("io_uring");
+	expect_start("io_uring", &blk);
+	hv.enable_iommu = hv.enable_iommu_platform = true;
+	hv.pcie_root_port = 3;
+	hv.default_bridges = 5;
+	hv.cpu_features = STR("pmu=off");
+	hv.machine_accelerators = STR("mem-merge=off");
+	user.u.net.publish = (struct strv){ .v = publish, .len = 1 };
+	expect_start("iommu, ports, bridges, user network", &user);
+	hv.enable_debug = true;
+	hv.extra_monitor_socket = STR("qmp-pretty");
+	expect_start("debug, virtconsole", &p9);
+	hv.enable_mem_prealloc = hv.enable_virtio_mem = true;
+	config.max_memory_mib = 1024;
+	expect_start("virtio-mem, prealloc", NULL);
+	config.max_memory_mib = 256;
+	config.image = blk.u.block.path;
+	config.initrd = STR("");
+	expect_start("image on nvdimm", NULL);
+	hv.disable_image_nvdimm = true;
+	expect_start("image on virtio-blk", NULL);
+	free(blk.u.block.path);
+}
+
+static void test_virtio_mem(void **state)
+{
+	struct err e = { 0 };
+	uint64_t mib = 0;
+	struct vm *vm;
+
+	needs_guest();
+	hv.enable_virtio_mem = true;
+	config.max_memory_mib = 1024;
+	vm = boot();
+	expect_console(vm, "cpus=1 memory=2.");
+	ok(driver->resize_memory(vm, 512, &mib, &e));
+	assert_int_equal(mib, 512);
+	expect_console(vm, "cpus=1 memory=6.");
+	ok(driver->resize_memory(vm, 256, &mib, &e));
+	expect_console(vm, "cpus=1 memory=2.");
+	driver->free(vm);
+}
+
 static void expect_death(const char *param, enum err_domain domain, const char *reason, const char *reason2)
 {
 	struct err e = { 0 };
@@ -339,6 +419,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_hotplug_pci, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_hotplug_scsi, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_hotplug_cpu_and_memory, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_command_lines, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_virtio_mem, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_guest_ends, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_corrupt_initrd, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_killed, set_up, tear_down),

@@ -35,7 +35,7 @@ static int start_passt(struct sandbox *s, struct err *e)
 	if (!argv.len)
 		return 0;
 	spawn = (struct spawn){ .path = argv.v[0], .argv = argv.v, .stdin_fd = -1, .stdout_fd = -1,
-				.stderr_fd = log_get_level() >= LOG_LEVEL_INFO ? STDERR_FILENO : -1,
+				.stderr_fd = log_get_level() >= LOG_LEVEL_DEBUG ? STDERR_FILENO : -1,
 				.die_with_parent = true, .own_session = true };
 	r = spawn_start(&spawn, &s->passt_pid, &s->passt_pidfd, e);
 	if (r < 0)
@@ -45,7 +45,7 @@ static int start_passt(struct sandbox *s, struct err *e)
 		usleep(1000);
 	return access(s->plan->passt_socket, F_OK) < 0 ?
 		       err_set(e, ERR_SYSTEM, ETIMEDOUT, "passt did not start; try --net user with passt removed, or "
-							 "--log-level info to see what it says") :
+							 "--log-level debug to see what it says") :
 		       0;
 }
 
