@@ -2,6 +2,8 @@
 /*
  * For tests: the real agent program as a service on a Unix socket, in namespaces of its own (mount, network, UTS, IPC,
  * PID), so that what it does to "the guest" stays there. Needs root.
+ *
+ * With AGENT_HYBRID=SOCKET the agent is one in a virtual machine, behind a hybrid vsock socket ("CONNECT 1024").
  */
 #pragma once
 
@@ -17,6 +19,7 @@
 
 struct harness {
 	char dir[64]; /* scratch, at the same path inside */
+	bool remote;  /* an agent in a virtual machine: its files cannot be looked at */
 	pid_t pid;
 	struct loop *loop;
 	struct ttrpc_client *client;

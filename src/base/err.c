@@ -11,6 +11,17 @@ static int err_code(int code)
 	return code > 0 ? code : EIO;
 }
 
+/*
+ * Messages quote what strangers wrote (names in an image, the guest's console), and end on terminals: no control
+ * characters but tab and newline.
+ */
+static void tame(struct err *e)
+{
+	for (char *p = e->text; *p; p++)
+		if (((unsigned char)*p < ' ' && *p != '\n' && *p != '\t') || *p == 0x7f)
+			*p = ' ';
+}
+
 int err_set(struct err *e, enum err_domain domain, int code, const char *fmt, ...)
 {
 	va_list ap;
@@ -23,6 +34,7 @@ int err_set(struct err *e, enum err_domain domain, int code, const char *fmt, ..
 	va_start(ap, fmt);
 	vsnprintf(e->text, sizeof e->text, fmt, ap);
 	va_end(ap);
+	tame(e);
 	return -code;
 }
 
@@ -39,6 +51,7 @@ int err_sys(struct err *e, int code, const char *fmt, ...)
 	va_start(ap, fmt);
 	vsnprintf(e->text, sizeof e->text, fmt, ap);
 	va_end(ap);
+	tame(e);
 	n = strlen(e->text);
 	snprintf(e->text + n, sizeof e->text - n, ": %s", strerror(code));
 	return -code;
@@ -59,6 +72,7 @@ int err_wrap(struct err *e, const char *fmt, ...)
 	n = strlen(context);
 	memcpy(e->text, context, n + 1);
 	snprintf(e->text + n, sizeof e->text - n, ": %s", old);
+	tame(e);
 	return -err_code(e->code);
 }
 
@@ -73,6 +87,7 @@ int err_append(struct err *e, const char *fmt, ...)
 	va_start(ap, fmt);
 	vsnprintf(e->text + n, sizeof e->text - n, fmt, ap);
 	va_end(ap);
+	tame(e);
 	return -err_code(e->code);
 }
 

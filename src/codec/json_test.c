@@ -21,7 +21,7 @@ static void test_values(void **state)
 	double d;
 	bool b = false;
 
-	assert_int_equal(parse(" {\"s\":\"x\",\"n\":18446744073709551615,\"neg\":-4,\"b\":true,\"d\":1.5,"
+	assert_int_equal(parse(" {\"nan\":NaN,\"s\":\"x\",\"n\":18446744073709551615,\"neg\":-4,\"b\":true,\"d\":1.5,"
 			       "\"a\":[1,\"two\"],\"z\":\"a\\u0000b\"} ",
 			       &o),
 			 0);

@@ -15,7 +15,7 @@
 struct qmp {
 	int fd;
 	int broken; /* negative errno once nothing more can come */
-	bool greeted;
+	struct json_object *greeting;
 	uint64_t next_id, wait_id; /* wait_id: the request in flight; 0: none */
 	struct json_object *answer;
 	struct buf in;
@@ -45,6 +45,7 @@ void qmp_free(struct qmp *q)
 		return;
 	fd_close(&q->fd);
 	json_free(q->answer);
+	json_free(q->greeting);
 	buf_fini(&q->in);
 	free(q);
 }
@@ -52,6 +53,11 @@ void qmp_free(struct qmp *q)
 int qmp_fd(const struct qmp *q)
 {
 	return q->fd;
+}
+
+struct json_object *qmp_greeting(const struct qmp *q)
+{
+	return q->greeting;
 }
 
 static int handle_line(struct qmp *q, const char *line, size_t len)
@@ -71,7 +77,8 @@ static int handle_line(struct qmp *q, const char *line, size_t len)
 	if (!json_is_object(o))
 		return -EPROTO;
 	if (json_get_object(o, "QMP")) {
-		q->greeted = true;
+		json_free(q->greeting);
+		q->greeting = json_ref(json_get_object(o, "QMP"));
 		return 0;
 	}
 	event = json_get_str(o, "event");
@@ -242,7 +249,7 @@ static bool was_greeted(void *userdata)
 {
 	struct qmp *q = userdata;
 
-	return q->greeted;
+	return q->greeting != NULL;
 }
 
 int qmp_execute(struct qmp *q, const char *command, struct json_object *args, int fd, uint64_t deadline_ms,

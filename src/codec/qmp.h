@@ -34,6 +34,9 @@ int qmp_fd(const struct qmp *q);
 /* Wait for the greeting and leave the negotiation mode. deadline_ms: clock_ms() value. */
 int qmp_handshake(struct qmp *q, uint64_t deadline_ms, struct err *e);
 
+/* What the greeting said ({"version":…, "capabilities":…}), borrowed; NULL before. */
+struct json_object *qmp_greeting(const struct qmp *q);
+
 /*
  * Run a command. args: taken over, also on failure; NULL: none. ret: the "return" value, may be NULL.
  * fd: sent along (add-fd, getfd) when >= 0; stays the caller's.

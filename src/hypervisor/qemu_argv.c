@@ -85,7 +85,7 @@ static int plan_builtin(struct qemu_plan *p, struct err *e)
 	struct qemu_layout *l = &p->layout;
 	bool pci = l->machine != QEMU_MICROVM;
 	const char *kind = pci ? "pci" : "device";
-	const char *iommu = hv->enable_iommu_platform ? ",iommu_platform=on" : "";
+	const char *iommu = qemu_iommu_option(p);
 	const char *entropy = str_empty(hv->entropy_source) ? "/dev/urandom" : hv->entropy_source;
 	_cleanup_free_ char *entropy_path = qemu_escape(entropy);
 	int r = entropy_path ? 0 : -ENOMEM, slot;

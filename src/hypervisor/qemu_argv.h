@@ -90,6 +90,8 @@ void qemu_block_options(const struct config_hypervisor *hv, const char *path, st
 size_t qemu_net_queues(const struct config_hypervisor *hv, const struct vm_net *net);
 /* Choose a MAC from the ids when it is "". */
 void qemu_net_choose_mac(const struct vm_config *c, const char *id, struct vm_net *net);
+/* The tail of a virtio device's options that enable_iommu_platform asks for, or "". */
+const char *qemu_iommu_option(const struct qemu_plan *plan);
 /* Take the lowest free slot >= first of a map of 32; -ENOSPC. */
 int qemu_slot_take(uint32_t *map, unsigned first);
 int qemu_scsi_take(struct qemu_layout *l);

@@ -34,6 +34,14 @@ void qemu_opt(struct strv *args, int *r, const char *option, const char *fmt, ..
 		*r = strv_add_take(args, buf_take(&b));
 }
 
+const char *qemu_iommu_option(const struct qemu_plan *plan)
+{
+	if (!plan->config->hv->enable_iommu_platform)
+		return "";
+	/* Only modern virtio-pci has the feature, and QEMU insists on being told so. */
+	return plan->layout.machine == QEMU_MICROVM ? ",iommu_platform=on" : ",disable-legacy=on,iommu_platform=on";
+}
+
 int qemu_slot_take(uint32_t *map, unsigned first)
 {
 	for (unsigned slot = first; slot < QEMU_SLOTS_MAX - 1; slot++)
@@ -202,7 +210,7 @@ static int add_virtio_disk(struct qemu_plan *plan, struct vm_device *d, const ch
 	qemu_opt(&plan->devices, &r, "-device",
 		 "virtio-blk-%s,id=dev-%s,drive=%s,%s%s%s,config-wce=off,share-rw=on%s%s%s%s", transport(&plan->layout),
 		 d->id, node, bus, str_empty(serial) ? "" : ",serial=", str_empty(serial) ? "" : serial, queues,
-		 sectors, iothread, hv->enable_iommu_platform ? ",iommu_platform=on" : "");
+		 sectors, iothread, qemu_iommu_option(plan));
 	if (plan->layout.machine == QEMU_MICROVM) {
 		d->address_kind = VM_ADDRESS_DEVICE;
 		snprintf(d->address, sizeof d->address, "/dev/vd%c", 'a' + (int)plan->layout.n_blk);
@@ -344,8 +352,7 @@ static int plan_net(struct qemu_plan *plan, struct vm_device *d, struct err *e)
 	/* romfile=: no network boot, and the ROM file belongs to a package that may be absent. */
 	qemu_opt(&plan->devices, &r, "-device", "virtio-net-%s,id=dev-%s,netdev=net-%s,mac=%s,%s%s%s%s%s",
 		 transport(&plan->layout), d->id, d->id, net->mac, bus, mq, mtu,
-		 plan->layout.machine == QEMU_MICROVM ? "" : ",romfile=",
-		 plan->config->hv->enable_iommu_platform ? ",iommu_platform=on" : "");
+		 plan->layout.machine == QEMU_MICROVM ? "" : ",romfile=", qemu_iommu_option(plan));
 	if (plan->layout.machine != QEMU_MICROVM) {
 		d->address_kind = VM_ADDRESS_PCI;
 		snprintf(d->address, sizeof d->address, "%02x", slot);

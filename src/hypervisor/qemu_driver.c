@@ -201,7 +201,7 @@ static int prepare(struct loop *loop, const struct vm_config *c, struct vm **ret
 	q->loop = loop;
 	q->vsock_fd = -1;
 	list_init(&q->hotplugged);
-	r = qemu_probe(c->hv, &q->facts, e);
+	r = qemu_probe(c->hv, false, &q->facts, e);
 	if (r == 0)
 		r = check_inputs(q, c, e);
 	if (r == 0)
@@ -212,10 +212,6 @@ static int prepare(struct loop *loop, const struct vm_config *c, struct vm **ret
 		vm_free(&q->vm);
 		return r;
 	}
-	if (q->facts.kvm)
-		log_info("QEMU %u.%u with KVM", q->facts.major, q->facts.minor);
-	else
-		log_info("QEMU %u.%u emulates the CPU: %s", q->facts.major, q->facts.minor, q->facts.kvm_why);
 	*ret = &q->vm;
 	return 0;
 }
@@ -227,7 +223,7 @@ static int describe(const struct vm_config *c, struct vm_device *const *devices,
 	struct qemu_plan plan = { 0 };
 	struct qemu_facts facts;
 	struct stat st;
-	int r = qemu_probe(c->hv, &facts, e);
+	int r = qemu_probe(c->hv, false, &facts, e);
 
 	if (r < 0)
 		return r;
@@ -369,6 +365,22 @@ static int open_console(struct qemu_vm *q, int *ret_write_end, struct err *e)
 	return 0;
 }
 
+static int take_version(struct qemu_vm *q, struct err *e)
+{
+	struct json_object *v = json_get_object(json_get_object(qmp_greeting(q->qmp), "version"), "qemu");
+	uint64_t major = 0, minor = 0;
+
+	json_get_u64(v, "major", &major);
+	json_get_u64(v, "minor", &minor);
+	q->facts.major = (unsigned)major;
+	q->facts.minor = (unsigned)minor;
+	if (q->facts.kvm)
+		log_info("QEMU %u.%u with KVM", q->facts.major, q->facts.minor);
+	else
+		log_info("QEMU %u.%u emulates the CPU: %s", q->facts.major, q->facts.minor, q->facts.kvm_why);
+	return qemu_check_version(&q->facts, e);
+}
+
 static int start(struct vm *vm, struct err *e)
 {
 	struct qemu_vm *q = qemu_vm_of(vm);
@@ -410,6 +422,8 @@ static int start(struct vm *vm, struct err *e)
 	}
 	vm->exit_fd = process_exit_fd(q->process);
 	r = qmp_handshake(q->qmp, deadline, e);
+	if (r == 0)
+		r = take_version(q, e);
 	if (r < 0)
 		return start_failed(q, r, e);
 	r = loop_add_io(q->loop, qmp_fd(q->qmp), EPOLLIN, on_qmp, q, &q->qmp_source);

@@ -173,27 +173,29 @@ static void expect_prepare_failure(int code, const char *part)
 
 static void test_inputs(void **state)
 {
-	char elf[0x300] = "\177ELF\2";
+	_cleanup_free_ char *elf = calloc(1, 0x300);
 
 	fake_qemu("exit 0");
+	memcpy(elf, "\177ELF\2", 5);
+	elf[18] = (char)183; /* EM_AARCH64 */
 	config.kernel = STR("/nonexistent/vmlinuz");
 	expect_prepare_failure(-ENOENT, "cannot read the guest kernel /nonexistent/vmlinuz");
 	config.kernel = initrd_path;
 	expect_prepare_failure(-ENOEXEC, "is not a Linux kernel");
 	config.kernel = dir;
 	expect_prepare_failure(-EINVAL, "is not a file");
-	elf[18] = (char)183; /* EM_AARCH64 */
-	write_file(kernel_path, elf, sizeof elf, 0600);
 #ifdef __x86_64__
+	write_file(kernel_path, elf, 0x300, 0600);
 	expect_prepare_failure(-ENOEXEC, "another architecture");
 #endif
-	set_up(NULL);
 	config.initrd = STR("/nonexistent/initrd");
 	expect_prepare_failure(-ENOENT, "cannot read the initrd /nonexistent/initrd");
 	write_file(initrd_path, "", 0, 0600);
 	expect_prepare_failure(-EINVAL, "is empty");
 	hv.path = STR("/nonexistent/qemu");
 	expect_prepare_failure(-ENOENT, "there is no QEMU at /nonexistent/qemu");
+	hv.path = STR("qemu-system-of-nobody");
+	expect_prepare_failure(-ENOENT, "no qemu-system-of-nobody in PATH");
 	hv.confidential_guest = true;
 	expect_prepare_failure(-ENOTSUP, "confidential_guest");
 }

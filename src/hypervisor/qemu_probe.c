@@ -44,6 +44,12 @@ static int find_in_path(const char *name, char *ret, size_t size)
 
 static int find_binary(const struct config_hypervisor *hv, char *ret, size_t size, struct err *e)
 {
+	if (!str_empty(hv->path) && !strchr(hv->path, '/')) {
+		if (find_in_path(hv->path, ret, size) == 0)
+			return 0;
+		ret[0] = 0;
+		return err_set(e, ERR_CONFIG, ENOENT, "there is no %s in PATH (key path)", hv->path);
+	}
 	if (!str_empty(hv->path)) {
 		if (snprintf(ret, size, "%s", hv->path) >= (int)size)
 			return err_set(e, ERR_CONFIG, ENAMETOOLONG, "QEMU's path %s is too long", hv->path);
@@ -120,27 +126,39 @@ static uint32_t measure_tsc_khz(void)
 #endif
 }
 
-int qemu_probe(const struct config_hypervisor *hv, struct qemu_facts *ret, struct err *e)
+int qemu_check_version(const struct qemu_facts *f, struct err *e)
+{
+	if (f->major < QEMU_MAJOR_MIN)
+		return err_set(e, ERR_HYPERVISOR, ENOTSUP,
+			       "%s is QEMU %u.%u, which is too old: %d.0 or newer is needed", f->path, f->major,
+			       f->minor, QEMU_MAJOR_MIN);
+	return 0;
+}
+
+static int ask_binary(struct qemu_facts *f, struct err *e)
 {
 	char text[512];
 	const char *v;
+	int r = read_version(f->path, text, sizeof text, e);
+
+	if (r < 0)
+		return r;
+	v = strstr(text, "QEMU emulator version ");
+	if (!v || sscanf(v, "QEMU emulator version %u.%u", &f->major, &f->minor) != 2)
+		return err_set(e, ERR_HYPERVISOR, EPROTO, "%s is not QEMU: --version printed \"%.40s\"", f->path, text);
+	return qemu_check_version(f, e);
+}
+
+int qemu_probe(const struct config_hypervisor *hv, bool ask_version, struct qemu_facts *ret, struct err *e)
+{
 	int r;
 
 	*ret = (struct qemu_facts){ .arch = HOST_ARCH };
 	r = find_binary(hv, ret->path, sizeof ret->path, e);
+	if (r == 0 && ask_version)
+		r = ask_binary(ret, e);
 	if (r < 0)
 		return r;
-	r = read_version(ret->path, text, sizeof text, e);
-	if (r < 0)
-		return r;
-	v = strstr(text, "QEMU emulator version ");
-	if (!v || sscanf(v, "QEMU emulator version %u.%u", &ret->major, &ret->minor) != 2)
-		return err_set(e, ERR_HYPERVISOR, EPROTO, "%s is not QEMU: --version printed \"%.40s\"", ret->path,
-			       text);
-	if (ret->major < QEMU_MAJOR_MIN)
-		return err_set(e, ERR_HYPERVISOR, ENOTSUP,
-			       "%s is QEMU %u.%u, which is too old: %d.0 or newer is needed", ret->path, ret->major,
-			       ret->minor, QEMU_MAJOR_MIN);
 	ret->kvm = hypervisor_kvm_usable(ret->kvm_why, sizeof ret->kvm_why);
 	if (!ret->kvm && str_eq(hv->machine_type, "microvm"))
 		ret->tsc_khz = measure_tsc_khz();
@@ -184,7 +202,7 @@ int qemu_check(const struct config_hypervisor *hv, struct vm_host_report *ret, s
 	bool micro = str_eq(hv->machine_type, "microvm");
 
 	*ret = (struct vm_host_report){ .architectures = HOST_ARCH };
-	if (qemu_probe(hv, &f, &why) < 0) {
+	if (qemu_probe(hv, true, &f, &why) < 0) {
 		snprintf(ret->path, sizeof ret->path, "%s", f.path);
 		snprintf(ret->reason, sizeof ret->reason, "%s", why.text);
 		snprintf(ret->why_not, sizeof ret->why_not, "QEMU itself is not usable");

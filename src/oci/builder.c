@@ -86,6 +86,12 @@ static int put_strings(const struct builder *b, struct json_object *o, const cha
 	return put(b, o, key, list);
 }
 
+static void to_upper(char *s)
+{
+	for (; *s; s++)
+		*s = *s >= 'a' && *s <= 'z' ? (char)(*s - 'a' + 'A') : *s;
+}
+
 /* ---- process ---- */
 
 static int put_user(struct builder *b)
@@ -132,53 +138,61 @@ static int put_env(struct builder *b)
 	return r < 0 ? no_memory(b) : put_strings(b, b->process, "env", &env);
 }
 
+static bool parse_limit(const char *s, uint64_t *ret)
+{
+	*ret = UINT64_MAX;
+	return str_eq(s, "-1") || str_eq(s, "unlimited") || str_to_u64(s, 10, ret) == 0;
+}
+
+/* NAME=SOFT[:HARD]; type: RLIMIT_NAME, freed by the caller also on failure. */
+static int parse_ulimit(const char *text, char **ret_type, uint64_t *ret_soft, uint64_t *ret_hard)
+{
+	const char *eq = strchr(text, '=');
+	_cleanup_free_ char *values = eq ? strdup(eq + 1) : NULL;
+	char *hard;
+
+	if (!eq)
+		return -EINVAL;
+	*ret_type = str_printf("RLIMIT_%.*s", (int)(eq - text), text);
+	if (!values || !*ret_type)
+		return -ENOMEM;
+	to_upper(*ret_type);
+	hard = strchr(values, ':');
+	if (hard)
+		*hard++ = '\0';
+	return parse_limit(values, ret_soft) && parse_limit(hard ? hard : values, ret_hard) ? 0 : -EINVAL;
+}
+
+static int put_ulimit(struct builder *b, struct json_object *list, const char *text)
+{
+	struct json_object *limit;
+	_cleanup_free_ char *type = NULL;
+	uint64_t soft, hard;
+	int r = parse_ulimit(text, &type, &soft, &hard);
+
+	if (r == -EINVAL)
+		return err_set(b->err, ERR_CONFIG, EINVAL,
+			       "ulimit \"%.100s\": expected NAME=SOFT[:HARD], e.g. nofile=1024:2048", text);
+	limit = r == 0 ? json_object_new_object() : NULL;
+	if (!limit || json_object_array_add(list, limit) < 0) {
+		json_object_put(limit);
+		return no_memory(b);
+	}
+	r = put(b, limit, "type", json_object_new_string(type));
+	if (r == 0)
+		r = put(b, limit, "soft", json_object_new_uint64(soft));
+	if (r == 0)
+		r = put(b, limit, "hard", json_object_new_uint64(hard));
+	return r;
+}
+
 static int put_ulimits(struct builder *b)
 {
 	struct json_object *list = json_object_new_array();
 	int r = put(b, b->process, "rlimits", list);
 
-	for (size_t i = 0; r == 0 && b->o->ulimits && i < b->o->ulimits->len; i++) {
-		const char *text = b->o->ulimits->v[i], *eq = strchr(text, '=');
-		_cleanup_free_ char *type = NULL, *values = NULL;
-		struct json_object *limit;
-		uint64_t soft, hard;
-		char *colon;
-
-		if (!eq)
-			goto bad;
-		type = str_printf("RLIMIT_%.*s", (int)(eq - text), text);
-		values = strdup(eq + 1);
-		if (!type || !values)
-			return no_memory(b);
-		for (char *p = type; *p; p++)
-			*p = *p >= 'a' && *p <= 'z' ? (char)(*p - 'a' + 'A') : *p;
-		colon = strchr(values, ':');
-		if (colon)
-			*colon++ = '\0';
-		if (str_eq(values, "-1") || str_eq(values, "unlimited"))
-			soft = UINT64_MAX;
-		else if (str_to_u64(values, 10, &soft) < 0)
-			goto bad;
-		hard = soft;
-		if (colon && (str_eq(colon, "-1") || str_eq(colon, "unlimited")))
-			hard = UINT64_MAX;
-		else if (colon && str_to_u64(colon, 10, &hard) < 0)
-			goto bad;
-		limit = json_object_new_object();
-		if (!limit || json_object_array_add(list, limit) < 0) {
-			json_object_put(limit);
-			return no_memory(b);
-		}
-		r = put(b, limit, "type", json_object_new_string(type));
-		if (r == 0)
-			r = put(b, limit, "soft", json_object_new_uint64(soft));
-		if (r == 0)
-			r = put(b, limit, "hard", json_object_new_uint64(hard));
-		continue;
-	bad:
-		return err_set(b->err, ERR_CONFIG, EINVAL,
-			       "ulimit \"%.100s\": expected NAME=SOFT[:HARD], e.g. nofile=1024:2048", text);
-	}
+	for (size_t i = 0; r == 0 && b->o->ulimits && i < b->o->ulimits->len; i++)
+		r = put_ulimit(b, list, b->o->ulimits->v[i]);
 	return r;
 }
 
@@ -189,8 +203,7 @@ static int cap_name(const struct builder *b, const char *s, char name[static 64]
 	const char *plain = strncasecmp(s, "CAP_", 4) ? s : s + 4;
 
 	snprintf(name, 64, "CAP_%s", plain);
-	for (char *p = name; *p; p++)
-		*p = *p >= 'a' && *p <= 'z' ? (char)(*p - 'a' + 'A') : *p;
+	to_upper(name);
 	if (str_eq(name, "CAP_ALL"))
 		return 0;
 	for (unsigned i = 0; oci_capability_name(i); i++)

@@ -188,6 +188,13 @@ static int store_once(const struct oci_image_options *o, int store_fd, const str
 	return is_stored(o->store, s->config_digest) ? 0 : store_image(o->store, u, s, image, e);
 }
 
+int oci_image_clean_store(const char *store, struct err *e)
+{
+	_cleanup_close_ int fd = -1;
+
+	return access(store, F_OK) < 0 ? 0 : store_open(store, &fd, e);
+}
+
 /* ---- sources ---- */
 
 struct opening {

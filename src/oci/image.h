@@ -50,6 +50,9 @@ void oci_image_free(struct oci_image *image);
 DEFINE_CLEANUP(struct oci_image *, oci_image_free)
 #define _cleanup_image_ _cleanup_(oci_image_free_p)
 
+/* Remove what killed processes left in a store. No store: nothing to do. 0 or -errno. */
+int oci_image_clean_store(const char *store, struct err *e);
+
 /*
  * The command line of a container as docker composes it: entrypoint (replaced by the one given, when not NULL) and
  * args, or, when there are none and the entrypoint is the image's own, the image's cmd. May come out empty.

@@ -12,9 +12,11 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/file.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
+#include <sys/xattr.h>
 #include <sched.h>
 #include <unistd.h>
 
@@ -268,14 +270,38 @@ static void test_hostile(void **state)
 	}
 }
 
+/* The image's own attributes are kept; those that speak to the host's overlayfs are not. */
+static void test_attributes(void **state)
+{
+	_cleanup_image_ struct oci_image *image = get("oci", "attributes");
+	char path[512], value[8];
+
+	path_of(image, "evil", path);
+	if (setxattr(path, "user.probe", "", 0, 0) < 0)
+		skip();
+	assert_int_equal(getxattr(path, "user.k", value, sizeof value), 1);
+	assert_int_equal(value[0], 'v');
+	assert_int_equal(getxattr(path, "trusted.overlay.opaque", value, sizeof value), -1);
+}
+
 /* What a killed process left is removed by the next; what a living one holds is not. */
 static void test_leftovers(void **state)
 {
 	_cleanup_free_ char *stale = str_printf("%s/tmp-stale/rootfs", store);
 	_cleanup_image_ struct oci_image *image = NULL;
+	int held;
 
 	assert_int_equal(dir_make(stale, 0700), 0);
 	image = get("oci", "plain");
+	assert_int_equal(store_count(true), 0);
+	assert_int_equal(dir_make(stale, 0700), 0);
+	*strrchr(stale, '/') = '\0';
+	held = open(stale, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	assert_int_equal(flock(held, LOCK_EX), 0);
+	assert_int_equal(oci_image_clean_store(store, NULL), 0);
+	assert_int_equal(store_count(true), 1);
+	close(held);
+	assert_int_equal(oci_image_clean_store(store, NULL), 0);
 	assert_int_equal(store_count(true), 0);
 }
 
@@ -395,6 +421,7 @@ int main(void)
 		cmocka_unit_test(test_fresh_docker_archive),
 		cmocka_unit_test(test_refused),
 		cmocka_unit_test(test_hostile),
+		cmocka_unit_test(test_attributes),
 		cmocka_unit_test(test_leftovers),
 		cmocka_unit_test(test_full_disk),
 		cmocka_unit_test(test_concurrent),

@@ -30,7 +30,9 @@ static Grpc__Spec *golden(const char *name, struct strv *warnings)
 /* Writing and reading again gives the same message, byte for byte, for every client's file. */
 static void test_round_trip(void **state)
 {
-	static const char *const names[] = { "docker", "podman", "containerd-cri", "umoci", "everything" };
+	static const char *const names[] = {
+		"docker", "podman", "containerd-cri", "containerd", "umoci", "everything"
+	};
 
 	for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
 		_cleanup_spec_ Grpc__Spec *spec = golden(names[i], NULL), *again = NULL;
@@ -109,11 +111,16 @@ static void test_clients_give_no_warning(void **state)
 {
 	_cleanup_strv_ struct strv w = { 0 };
 	_cleanup_spec_ Grpc__Spec *docker = golden("docker", &w), *podman = golden("podman", &w),
-				  *cri = golden("containerd-cri", &w);
+				  *cri = golden("containerd-cri", &w), *ctr = golden("containerd", &w);
 
 	assert_int_equal(w.len, 0);
 	assert_string_equal(docker->hooks->prestart[0]->args[0], "libnetwork-setkey");
 	assert_string_equal(podman->linux->cgroupspath, "/libpod_parent/libpod-7f");
+	assert_int_equal(podman->linux->resources->memory->limit, 64 << 20);
+	assert_int_equal(podman->linux->resources->cpu->quota, 150000);
+	assert_int_equal(podman->linux->seccomp->defaulterrnoret, 38);
+	assert_string_equal(podman->linux->devices[0]->path, "/dev/xx");
+	assert_int_equal(ctr->linux->n_maskedpaths, 10);
 	assert_int_equal(cri->process->oomscoreadj, 1000);
 }
 

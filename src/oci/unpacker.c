@@ -53,7 +53,7 @@ static int collect(int fd, struct buf *out)
 		if (n <= 0)
 			return n < 0 ? -errno : 0;
 		for (ssize_t i = 0; i < n; i++)
-			if ((unsigned char)chunk[i] < ' ' && chunk[i] != '\n')
+			if (((unsigned char)chunk[i] < ' ' && chunk[i] != '\n') || chunk[i] == 0x7f)
 				chunk[i] = '?';
 		if (out->len < OUTPUT_MAX && buf_append(out, chunk, (size_t)n) < 0)
 			return -ENOMEM;

@@ -276,7 +276,11 @@ static int plan_throwaway_layer(struct plan *p, const char *lower, struct err *e
 	overlay = add_storage(&p->container_storages, &p->n_container_storages, "overlayfs", "overlay", "overlay", root);
 	if (!overlay)
 		return out_of_memory(e);
-	r |= strv_addf(&overlay->options, "lowerdir=%s", lower);
+	/*
+	 * The item is a mount of its own below the share, which virtio-fs announces as an automount point. overlayfs refuses
+	 * such a folder, and "/." makes the path walk cross it.
+	 */
+	r |= strv_addf(&overlay->options, "lowerdir=%s/.", lower);
 	r |= strv_addf(&overlay->options, "upperdir=%s/upper", layer);
 	r |= strv_addf(&overlay->options, "workdir=%s/work", layer);
 	r |= strv_addf(&overlay->driver_options, "io.katacontainers.volume.overlayfs.create_directory=%s/upper", layer);

@@ -124,7 +124,7 @@ static int virtio_fs_start(struct share *s, struct err *e)
 	if (server_argv(s, program, fd, &argv) < 0)
 		return err_sys(e, ENOMEM, "cannot start %s", program);
 	spawn = (struct spawn){ .path = program, .argv = argv.v, .stdin_fd = -1, .stdout_fd = -1,
-				.stderr_fd = log_get_level() >= LOG_LEVEL_INFO ? STDERR_FILENO : -1,
+				.stderr_fd = log_get_level() >= LOG_LEVEL_DEBUG ? STDERR_FILENO : -1,
 				.keep_fds = &fd, .n_keep_fds = 1, .die_with_parent = true, .own_session = true };
 	return spawn_start(&spawn, &s->daemon_pid, &s->daemon_pidfd, e);
 }

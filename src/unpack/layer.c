@@ -36,6 +36,7 @@ struct layer {
 	struct stream stream;
 	struct archive *disk;
 	struct seen seen;
+	struct seen hidden; /* directories out of which earlier layers are gone */
 	uint64_t entries;
 	struct err *err;
 };
@@ -91,31 +92,40 @@ static int remove_any(const char *path)
 
 static int hide(struct layer *l, const char *path);
 
-/* Remove the children that earlier layers left in a directory. The list is read first: the directory changes. */
-static int hide_children(struct layer *l, const char *path)
+/* Read at once, because the directory changes afterwards. No directory: no children. */
+static int list_children(struct layer *l, const char *path, struct strv *names)
 {
-	_cleanup_strv_ struct strv names = { 0 };
+	int fd = open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC), r = 0;
+	_cleanup_closedir_ DIR *dir = fd >= 0 ? fdopendir(fd) : NULL;
 	const struct dirent *d;
-	int fd = open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-	DIR *dir;
-	int r = 0;
 
-	if (fd < 0)
-		return errno == ENOENT || errno == ENOTDIR || errno == ELOOP
-			       ? 0
-			       : err_sys(l->err, errno, "cannot open \"%.300s\"", path);
-	dir = fdopendir(fd);
+	if (fd < 0 && (errno == ENOENT || errno == ENOTDIR || errno == ELOOP))
+		return 0;
 	if (!dir) {
-		close(fd);
-		return err_set(l->err, ERR_SYSTEM, ENOMEM, "out of memory");
+		r = errno;
+		fd_close(&fd);
+		return err_sys(l->err, r, "cannot open \"%.300s\"", path);
 	}
 	while (r == 0 && (d = readdir(dir)))
 		if (!str_eq(d->d_name, ".") && !str_eq(d->d_name, ".."))
-			r = str_eq(path, ".") ? strv_add(&names, d->d_name)
-					      : strv_addf(&names, "%s/%s", path, d->d_name);
-	closedir(dir);
+			r = str_eq(path, ".") ? strv_add(names, d->d_name) : strv_addf(names, "%s/%s", path, d->d_name);
+	return r < 0 ? err_set(l->err, ERR_SYSTEM, ENOMEM, "out of memory") : 0;
+}
+
+/*
+ * Remove the children that earlier layers left in a directory. Once is enough: what comes later is this layer's own;
+ * so an archive of nothing but whiteouts cannot have large directories read again and again.
+ */
+static int hide_children(struct layer *l, const char *path)
+{
+	_cleanup_strv_ struct strv names = { 0 };
+	int r = seen_add_alone(&l->hidden, path);
+
+	if (r == 0)
+		return 0;
 	if (r < 0)
 		return err_set(l->err, ERR_SYSTEM, ENOMEM, "out of memory");
+	r = list_children(l, path, &names);
 	for (size_t i = 0; r == 0 && i < names.len; i++)
 		r = hide(l, names.v[i]);
 	return r;
@@ -353,5 +363,6 @@ int layer_apply(const struct layer_params *p, struct err *e)
 	archive_write_free(l.disk);
 	stream_close(&l.stream);
 	seen_fini(&l.seen);
+	seen_fini(&l.hidden);
 	return r;
 }

@@ -53,6 +53,9 @@ static void test_seen(void **state)
 	assert_true(seen_has(&s, "a/b/d"));
 	assert_false(seen_has(&s, "a/b/e"));
 	assert_false(seen_has(&s, "b"));
+	assert_int_equal(seen_add_alone(&s, "x/y"), 1);
+	assert_int_equal(seen_add_alone(&s, "x/y"), 0);
+	assert_false(seen_has(&s, "x"));
 	seen_fini(&s);
 }
 

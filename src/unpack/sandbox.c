@@ -41,6 +41,7 @@ const char *__asan_default_options(void)
 }
 #endif
 
+#define CPU_SECONDS_MAX   3600
 #define ADDRESS_SPACE_MAX (2ul << 30)
 
 static int write_map(const char *path, const char *text)
@@ -117,6 +118,8 @@ static int set_limits(uint64_t max_bytes)
 		r = set_limit(RLIMIT_NOFILE, 256);
 	if (r == 0)
 		r = set_limit(RLIMIT_NPROC, 0);
+	if (r == 0)
+		r = set_limit(RLIMIT_CPU, CPU_SECONDS_MAX);
 	/* The sanitizers reserve terabytes. */
 	if (r == 0 && !SANITIZED)
 		r = set_limit(RLIMIT_AS, ADDRESS_SPACE_MAX);

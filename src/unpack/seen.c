@@ -11,27 +11,27 @@ static int compare(const void *a, const void *b)
 	return strcmp(a, b);
 }
 
+int seen_add_alone(struct seen *s, const char *path)
+{
+	char *copy = strdup(path), **found = copy ? tsearch(copy, &s->tree, compare) : NULL;
+
+	if (!found || *found != copy)
+		free(copy);
+	return !found ? -ENOMEM : *found == copy;
+}
+
 int seen_add(struct seen *s, const char *path)
 {
-	char *copy = strdup(path);
+	char *copy = strdup(path), *slash;
+	int r = copy ? seen_add_alone(s, copy) : -ENOMEM;
 
-	while (copy) {
-		char **found = tsearch(copy, &s->tree, compare), *slash;
-
-		if (!found) {
-			free(copy);
-			return -ENOMEM;
-		}
-		if (*found != copy) { /* it was there, and so are its parents */
-			free(copy);
-			return 0;
-		}
-		slash = strrchr(*found, '/');
-		if (!slash)
-			return 0;
-		copy = strndup(*found, (size_t)(slash - *found));
+	/* The parents of one that was there are there. */
+	while (r > 0 && (slash = strrchr(copy, '/'))) {
+		*slash = '\0';
+		r = seen_add_alone(s, copy);
 	}
-	return -ENOMEM;
+	free(copy);
+	return r < 0 ? r : 0;
 }
 
 bool seen_has(const struct seen *s, const char *path)

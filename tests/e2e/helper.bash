@@ -24,10 +24,15 @@ vm_bg() {
 	"$CAISSON" run --name "$NAME" --rootfs "$ROOT" "$@" \
 		>"$BATS_TEST_TMPDIR/out" 2>"$BATS_TEST_TMPDIR/err" </dev/null 3>&- &
 	vm_pid=$!
-	wait_for 40 test -s "$BATS_TEST_TMPDIR/out" || {
+	wait_for 40 begun
+	[ -s "$BATS_TEST_TMPDIR/out" ] || {
 		cat "$BATS_TEST_TMPDIR/err"
 		return 1
 	}
+}
+
+begun() {
+	[ -s "$BATS_TEST_TMPDIR/out" ] || not_running "$vm_pid"
 }
 
 # Wait for the background VM; its exit status in $vm_status. Kills it after 20 s.

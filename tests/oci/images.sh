@@ -106,6 +106,9 @@ touch .wh...
 tar -cf nothing.tar .wh...
 layout nothing "$arch" nothing.tar
 
+tar --format=pax --pax-option='SCHILY.xattr.user.k:=v,SCHILY.xattr.trusted.overlay.opaque:=y' -cf attributes.tar evil
+layout attributes "$arch" attributes.tar
+
 # A digest that is not the blob's; a truncated gzip whose digest is right; a missing blob; a lying diff_id.
 cp -r good digest
 for f in digest/blobs/sha256/*; do

@@ -1,0 +1,562 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * Containers through the protocol, made of a static busybox: create, start, talk to, signal, wait for, remove. In
+ * namespaces of this machine, or in a virtual machine (tests/agent/vm).
+ */
+#include <errno.h>
+#include <setjmp.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+#include <cmocka.h>
+
+#include "agent/agent_harness.h"
+#include "base/fd.h"
+#include "base/strv.h"
+
+#define CHUNK (1u << 20)
+
+static struct harness h;
+static bool usable;
+static char root[128];
+
+#define NEED_AGENT()                                                                                                   \
+	do {                                                                                                           \
+		if (!usable)                                                                                           \
+			skip();                                                                                        \
+	} while (0)
+
+/* ---- requests ---- */
+
+static int create(const char *id, const char *script, bool terminal)
+{
+	Grpc__CreateContainerRequest req = GRPC__CREATE_CONTAINER_REQUEST__INIT;
+	Grpc__Spec spec = GRPC__SPEC__INIT;
+	Grpc__Process process = GRPC__PROCESS__INIT;
+	Grpc__User user = GRPC__USER__INIT;
+	Grpc__Root r = GRPC__ROOT__INIT;
+	Grpc__Linux l = GRPC__LINUX__INIT;
+	Grpc__LinuxNamespace ns[4], *ns_list[4];
+	Grpc__Mount proc = GRPC__MOUNT__INIT, dev = GRPC__MOUNT__INIT, pts = GRPC__MOUNT__INIT;
+	Grpc__Mount *mounts[] = { &proc, &dev, &pts };
+	char *pts_options[] = { (char *)"newinstance", (char *)"ptmxmode=0666" };
+	const char *const types[] = { "pid", "ipc", "uts", "mount" };
+	char *args[] = { (char *)"/bin/sh", (char *)"-c", (char *)script };
+	char *env[] = { (char *)"PATH=/bin" };
+
+	for (int i = 0; i < 4; i++) {
+		grpc__linux_namespace__init(&ns[i]);
+		ns[i].type = (char *)types[i];
+		ns_list[i] = &ns[i];
+	}
+	l.namespaces = ns_list;
+	l.n_namespaces = 4;
+	proc.destination = (char *)"/proc";
+	proc.type = proc.source = (char *)"proc";
+	dev.destination = (char *)"/dev";
+	dev.type = dev.source = (char *)"tmpfs";
+	pts.destination = (char *)"/dev/pts";
+	pts.type = pts.source = (char *)"devpts";
+	pts.options = pts_options;
+	pts.n_options = 2;
+	spec.mounts = mounts;
+	spec.n_mounts = 3;
+	process.terminal = terminal;
+	process.user = &user;
+	process.args = args;
+	process.n_args = 3;
+	process.env = env;
+	process.n_env = 1;
+	process.cwd = (char *)"/";
+	r.path = root;
+	spec.version = (char *)"1.1.0";
+	spec.process = &process;
+	spec.root = &r;
+	spec.linux = &l;
+	req.container_id = (char *)id;
+	req.oci = &spec;
+	return harness_do(&h, "CreateContainer", &req.base);
+}
+
+static int start(const char *id)
+{
+	Grpc__StartContainerRequest req = GRPC__START_CONTAINER_REQUEST__INIT;
+
+	req.container_id = (char *)id;
+	return harness_do(&h, "StartContainer", &req.base);
+}
+
+static int delete (const char *id)
+{
+	Grpc__RemoveContainerRequest req = GRPC__REMOVE_CONTAINER_REQUEST__INIT;
+
+	req.container_id = (char *)id;
+	return harness_do(&h, "RemoveContainer", &req.base);
+}
+
+static int wait_for(const char *id, const char *exec_id)
+{
+	Grpc__WaitProcessRequest req = GRPC__WAIT_PROCESS_REQUEST__INIT;
+	ProtobufCMessage *m = NULL;
+	int r;
+
+	req.container_id = (char *)id;
+	req.exec_id = (char *)exec_id;
+	r = harness_call(&h, "WaitProcess", &req.base, &grpc__wait_process_response__descriptor, &m);
+	if (r == 0) {
+		r = ((Grpc__WaitProcessResponse *)m)->status;
+		protobuf_c_message_free_unpacked(m, NULL);
+	}
+	return r;
+}
+
+static int send_signal(const char *id, const char *exec_id, int signo)
+{
+	Grpc__SignalProcessRequest req = GRPC__SIGNAL_PROCESS_REQUEST__INIT;
+
+	req.container_id = (char *)id;
+	req.exec_id = (char *)exec_id;
+	req.signal = (uint32_t)signo;
+	return harness_do(&h, "SignalProcess", &req.base);
+}
+
+/* One read; 0 at the end, else the number of bytes appended. */
+static size_t read_once(const char *id, const char *exec_id, const char *method, struct buf *out)
+{
+	Grpc__ReadStreamRequest req = GRPC__READ_STREAM_REQUEST__INIT;
+	ProtobufCMessage *m = NULL;
+	size_t n;
+
+	req.container_id = (char *)id;
+	req.exec_id = (char *)exec_id;
+	req.len = 65536;
+	assert_int_equal(harness_call(&h, method, &req.base, &grpc__read_stream_response__descriptor, &m), 0);
+	n = ((Grpc__ReadStreamResponse *)m)->data.len;
+	assert_true(n <= 65536);
+	assert_int_equal(buf_append(out, ((Grpc__ReadStreamResponse *)m)->data.data, n), 0);
+	protobuf_c_message_free_unpacked(m, NULL);
+	return n;
+}
+
+static void assert_output(const char *id, const char *exec_id, const char *method, const char *text)
+{
+	_cleanup_buf_ struct buf out = { 0 };
+
+	while (read_once(id, exec_id, method, &out) > 0)
+		;
+	assert_string_equal(out.data ? out.data : "", text);
+}
+
+static void assert_nothing_left(const char *id)
+{
+	char path[128];
+	struct stat st;
+
+	snprintf(path, sizeof path, "/run/kata-containers/%s", id);
+	if (!h.remote)
+		assert_int_equal(stat(harness_path(&h, path), &st), -1);
+	assert_int_equal(start(id), -ENOENT);
+}
+
+/* ---- tests ---- */
+
+static void test_output_and_status(void **state)
+{
+	(void)state;
+	NEED_AGENT();
+	assert_int_equal(create("c1", "echo out; echo err >&2; echo $$; exit 7", false), 0);
+	assert_int_equal(create("c1", "true", false), -EREMOTEIO);
+	assert_non_null(strstr(h.e.text, "exists already"));
+	assert_int_equal(start("c1"), 0);
+	assert_output("c1", "", "ReadStdout", "out\n1\n"); /* PID 1 of its namespace */
+	assert_output("c1", "", "ReadStderr", "err\n");
+	assert_int_equal(wait_for("c1", ""), 7);
+	assert_int_equal(wait_for("c1", "c1"), 7); /* its own id is init too; and again */
+	assert_output("c1", "", "ReadStdout", "");
+	assert_int_equal(delete ("c1"), 0);
+	assert_nothing_left("c1");
+}
+
+static void test_missing_command(void **state)
+{
+	char saved[sizeof root];
+
+	(void)state;
+	NEED_AGENT();
+	strcpy(saved, root);
+	strcat(root, "/no-such-root");
+	assert_int_equal(create("c1", "true", false), -ENOENT);
+	strcpy(root, saved);
+	assert_nothing_left("c1");
+	assert_int_equal(create("../c1", "true", false), -EINVAL);
+	assert_int_equal(create(".c1", "true", false), -EINVAL);
+	assert_int_equal(create("", "true", false), -EINVAL);
+	assert_int_not_equal(create("shared", "true", false), 0); /* a folder of the protocol */
+}
+
+struct pending {
+	int result;
+	uint32_t len;
+	bool done;
+};
+
+static void on_written(int result, const ProtobufCMessage *response, const struct err *e, void *userdata)
+{
+	struct pending *p = userdata;
+
+	(void)e;
+	p->result = result;
+	p->len = response ? ((const Grpc__WriteStreamResponse *)response)->len : 0;
+	p->done = true;
+}
+
+static void write_async(const char *id, const uint8_t *data, size_t n, struct pending *p)
+{
+	Grpc__WriteStreamRequest req = GRPC__WRITE_STREAM_REQUEST__INIT;
+
+	*p = (struct pending){ 0 };
+	req.container_id = (char *)id;
+	req.data.data = (uint8_t *)data;
+	req.data.len = n;
+	assert_int_equal(ttrpc_call_async(h.client, "grpc.AgentService", "WriteStdin", &req.base,
+					  &grpc__write_stream_response__descriptor, -1, on_written, p, NULL, NULL),
+			 0);
+}
+
+static void await(struct pending *p)
+{
+	while (!p->done)
+		assert_int_equal(loop_run_once(h.loop, 10000), 0);
+}
+
+/* 10 MiB through cat: every write is larger than the pipes on its way, so it must wait for the reader. */
+static void test_stdin_comes_back(void **state)
+{
+	Grpc__CloseStdinRequest end = GRPC__CLOSE_STDIN_REQUEST__INIT;
+	uint8_t *data = malloc(CHUNK);
+	uint32_t x = 12345;
+
+	(void)state;
+	NEED_AGENT();
+	assert_int_equal(create("cat", "cat", false), 0);
+	assert_int_equal(start("cat"), 0);
+	for (int i = 0; i < 10; i++) {
+		_cleanup_buf_ struct buf out = { 0 };
+		struct pending p;
+
+		for (size_t k = 0; k < CHUNK; k++) {
+			x = x * 1664525 + 1013904223;
+			data[k] = (uint8_t)(x >> 24);
+		}
+		write_async("cat", data, CHUNK, &p);
+		while (out.len < CHUNK)
+			assert_true(read_once("cat", "", "ReadStdout", &out) > 0);
+		await(&p);
+		assert_int_equal(p.result, 0);
+		assert_int_equal(p.len, CHUNK);
+		assert_int_equal(out.len, CHUNK);
+		assert_memory_equal(out.data, data, CHUNK);
+	}
+	free(data);
+	end.container_id = (char *)"cat";
+	assert_int_equal(harness_do(&h, "CloseStdin", &end.base), 0);
+	assert_output("cat", "", "ReadStdout", "");
+	assert_int_equal(wait_for("cat", ""), 0);
+	assert_int_equal(delete ("cat"), 0);
+}
+
+/* A close goes behind the writes that wait; a write behind it fails. */
+static void test_close_in_turn(void **state)
+{
+	Grpc__CloseStdinRequest end = GRPC__CLOSE_STDIN_REQUEST__INIT;
+	uint8_t *data = calloc(1, CHUNK);
+	struct pending first, second;
+
+	(void)state;
+	NEED_AGENT();
+	assert_int_equal(create("wc", "sleep 0.2; wc -c", false), 0);
+	assert_int_equal(start("wc"), 0);
+	write_async("wc", data, CHUNK, &first);
+	end.container_id = (char *)"wc";
+	assert_int_equal(harness_do(&h, "CloseStdin", &end.base), 0);
+	write_async("wc", data, 1, &second);
+	assert_output("wc", "", "ReadStdout", "1048576\n");
+	await(&first);
+	await(&second);
+	assert_int_equal(first.result, 0);
+	assert_int_not_equal(second.result, 0);
+	free(data);
+	assert_int_equal(delete ("wc"), 0);
+}
+
+static int exec_in(const char *id, const char *exec_id, const char *script)
+{
+	Grpc__ExecProcessRequest req = GRPC__EXEC_PROCESS_REQUEST__INIT;
+	Grpc__Process process = GRPC__PROCESS__INIT;
+	Grpc__User user = GRPC__USER__INIT;
+	char *args[] = { (char *)"/bin/sh", (char *)"-c", (char *)script };
+	char *env[] = { (char *)"PATH=/bin" };
+
+	process.user = &user;
+	process.args = args;
+	process.n_args = 3;
+	process.env = env;
+	process.n_env = 1;
+	process.cwd = (char *)"/";
+	req.container_id = (char *)id;
+	req.exec_id = (char *)exec_id;
+	req.process = &process;
+	return harness_do(&h, "ExecProcess", &req.base);
+}
+
+static void test_exec_and_signals(void **state)
+{
+	(void)state;
+	NEED_AGENT();
+	assert_int_equal(create("long", "trap 'exit 3' USR1; while :; do sleep 0.05; done", false), 0);
+	assert_int_equal(start("long"), 0);
+	assert_int_equal(exec_in("long", "e1", "hostname; exit 5"), 0);
+	assert_output("long", "e1", "ReadStdout", "pod-9\n"); /* the sandbox's UTS namespace */
+	assert_int_equal(wait_for("long", "e1"), 5);
+	assert_int_equal(exec_in("long", "e1", "exit 6"), 0); /* the name is free again */
+	assert_int_equal(wait_for("long", "e1"), 6);
+	assert_int_equal(exec_in("long", "bad/id", "true"), -EINVAL);
+	assert_int_equal(exec_in("none", "e1", "true"), -ENOENT);
+
+	assert_int_equal(exec_in("long", "e2", "sleep 100"), 0);
+	assert_int_equal(exec_in("long", "e2", "true"), -EREMOTEIO);
+	assert_int_equal(send_signal("long", "e2", SIGKILL), 0);
+	assert_int_equal(wait_for("long", "e2"), 128 + SIGKILL);
+	assert_int_equal(send_signal("long", "e9", SIGKILL), -ENOENT);
+	assert_int_equal(send_signal("long", "", 0), -EINVAL);
+	assert_int_equal(send_signal("long", "", 999), -EINVAL);
+
+	assert_int_equal(send_signal("long", "long", SIGUSR1), 0);
+	assert_int_equal(wait_for("long", ""), 3);
+	assert_int_equal(send_signal("long", "long", SIGTERM), 0); /* too late is no error */
+	assert_int_equal(delete ("long"), 0);
+}
+
+/* PID 1 of a namespace ignores a SIGTERM that it does not handle: the agent makes it a SIGKILL. */
+static void test_term_ends_init(void **state)
+{
+	(void)state;
+	NEED_AGENT();
+	assert_int_equal(create("term", "exec sleep 100", false), 0);
+	assert_int_equal(start("term"), 0);
+	assert_int_equal(send_signal("term", "", SIGTERM), 0);
+	assert_int_equal(wait_for("term", ""), 128 + SIGKILL);
+	assert_int_equal(delete ("term"), 0);
+}
+
+static void on_read_end(int result, const ProtobufCMessage *response, const struct err *e, void *userdata)
+{
+	struct pending *p = userdata;
+
+	(void)e;
+	p->result = result;
+	p->len = response ? (uint32_t)((const Grpc__ReadStreamResponse *)response)->data.len : 1;
+	p->done = true;
+}
+
+static void test_remove_ends_reads(void **state)
+{
+	Grpc__ReadStreamRequest req = GRPC__READ_STREAM_REQUEST__INIT;
+	struct pending p = { 0 };
+
+	(void)state;
+	NEED_AGENT();
+	assert_int_equal(create("quiet", "sleep 100", false), 0);
+	assert_int_equal(start("quiet"), 0);
+	req.container_id = (char *)"quiet";
+	req.len = 10;
+	assert_int_equal(ttrpc_call_async(h.client, "grpc.AgentService", "ReadStdout", &req.base,
+					  &grpc__read_stream_response__descriptor, -1, on_read_end, &p, NULL, NULL),
+			 0);
+	assert_int_equal(delete ("quiet"), 0);
+	await(&p);
+	assert_int_equal(p.result, 0);
+	assert_int_equal(p.len, 0);
+	assert_nothing_left("quiet");
+}
+
+/* The init has gone, but a process that it left in another session holds its output: the stream ends all the same. */
+static void test_drain(void **state)
+{
+	(void)state;
+	NEED_AGENT();
+	assert_int_equal(create("host", "while :; do sleep 0.05; done", false), 0);
+	assert_int_equal(start("host"), 0);
+	assert_int_equal(exec_in("host", "bg", "sleep 60 & echo started"), 0);
+	assert_output("host", "bg", "ReadStdout", "started\n");
+	assert_int_equal(wait_for("host", "bg"), 0);
+	assert_int_equal(delete ("host"), 0);
+}
+
+static void test_terminal(void **state)
+{
+	Grpc__TtyWinResizeRequest size = GRPC__TTY_WIN_RESIZE_REQUEST__INIT;
+	_cleanup_buf_ struct buf out = { 0 };
+	struct pending p;
+
+	(void)state;
+	NEED_AGENT();
+	assert_int_equal(create("tty", "read x; stty size; echo got $x; exit 4", true), 0);
+	size.container_id = (char *)"tty";
+	size.row = 33;
+	size.column = 99;
+	assert_int_equal(start("tty"), 0);
+	assert_int_equal(harness_do(&h, "TtyWinResize", &size.base), 0);
+	write_async("tty", (const uint8_t *)"hello\n", 6, &p);
+	await(&p);
+	assert_int_equal(p.result, 0);
+	while (read_once("tty", "", "ReadStdout", &out) > 0)
+		;
+	assert_non_null(strstr(out.data, "33 99\r\n"));
+	assert_non_null(strstr(out.data, "got hello\r\n"));
+	assert_output("tty", "", "ReadStderr", "");
+	assert_int_equal(wait_for("tty", ""), 4);
+	size.row = 70000;
+	assert_int_equal(harness_do(&h, "TtyWinResize", &size.base), -EINVAL);
+	assert_int_equal(delete ("tty"), 0);
+}
+
+/* What is left after all of the above is what the agent costs. */
+static void test_memory(void **state)
+{
+	static const char name[] = "\nkata_agent_process_resident_memory_bytes ";
+	Grpc__GetMetricsRequest req = GRPC__GET_METRICS_REQUEST__INIT;
+	ProtobufCMessage *m = NULL;
+	const char *value;
+	double rss;
+
+	(void)state;
+	NEED_AGENT();
+	assert_int_equal(harness_call(&h, "GetMetrics", &req.base, &grpc__metrics__descriptor, &m), 0);
+	value = strstr(((Grpc__Metrics *)m)->metrics, name);
+	assert_non_null(value);
+	rss = strtod(value + sizeof name - 1, NULL);
+	protobuf_c_message_free_unpacked(m, NULL);
+	print_message("resident memory of the agent: %.0f KiB\n", rss / 1024);
+	if (h.remote)
+		assert_true(rss < 1.5 * 1024 * 1024);
+}
+
+static void test_destroy_ends_all(void **state)
+{
+	Grpc__DestroySandboxRequest destroy = GRPC__DESTROY_SANDBOX_REQUEST__INIT;
+
+	(void)state;
+	NEED_AGENT();
+	assert_int_equal(create("a", "sleep 100", false), 0);
+	assert_int_equal(create("b", "sleep 100", false), 0); /* never started */
+	assert_int_equal(start("a"), 0);
+	assert_int_equal(harness_do(&h, "DestroySandbox", &destroy.base), 0);
+	assert_nothing_left("a");
+	assert_nothing_left("b");
+}
+
+/* ---- a root file system ---- */
+
+static const char *const tools[] = { "sh", "cat", "echo", "sleep", "hostname", "stty", "wc", "true" };
+
+static int make_root(void)
+{
+	char path[256];
+
+	snprintf(root, sizeof root, "%s/root", h.dir);
+	snprintf(path, sizeof path, "mkdir -p %s/bin %s/proc %s/dev && cp /bin/busybox %s/bin/busybox", root, root,
+		 root, root);
+	if (system(path) != 0)
+		return -1;
+	for (size_t i = 0; i < sizeof tools / sizeof tools[0]; i++) {
+		snprintf(path, sizeof path, "%s/bin/%s", root, tools[i]);
+		if (symlink("busybox", path) < 0)
+			return -1;
+	}
+	return 0;
+}
+
+static int copy(const char *name, uint32_t mode, const void *data, size_t n)
+{
+	Grpc__CopyFileRequest req = GRPC__COPY_FILE_REQUEST__INIT;
+	char path[256];
+
+	snprintf(path, sizeof path, "%s/%s", root, name);
+	req.path = path;
+	req.file_mode = mode;
+	req.dir_mode = 0755;
+	req.file_size = S_ISREG(mode) ? (int64_t)n : 0;
+	for (size_t at = 0; at == 0 || at < n; at += req.data.len) {
+		req.offset = (int64_t)at;
+		req.data.data = (uint8_t *)data + at;
+		req.data.len = n - at < CHUNK ? n - at : CHUNK;
+		if (harness_do(&h, "CopyFile", &req.base) < 0)
+			return -1;
+		if (req.data.len == 0)
+			break;
+	}
+	return 0;
+}
+
+/* The same where only the protocol reaches. */
+static int copy_root(void)
+{
+	_cleanup_free_ char *busybox = NULL;
+	char path[64];
+	size_t n;
+
+	strcpy(root, "/run/kata-containers/shared/containers/root");
+	if (file_read("/bin/busybox", 16 << 20, &busybox, &n) < 0 ||
+	    copy("bin/busybox", S_IFREG | 0755, busybox, n) < 0 || copy("proc", S_IFDIR | 0755, NULL, 0) < 0 ||
+	    copy("dev", S_IFDIR | 0755, NULL, 0) < 0)
+		return -1;
+	for (size_t i = 0; i < sizeof tools / sizeof tools[0]; i++) {
+		snprintf(path, sizeof path, "bin/%s", tools[i]);
+		if (copy(path, S_IFLNK | 0777, "busybox", 7) < 0)
+			return -1;
+	}
+	return 0;
+}
+
+static int setup(void **state)
+{
+	Grpc__CreateSandboxRequest req = GRPC__CREATE_SANDBOX_REQUEST__INIT;
+
+	(void)state;
+	if (access("/bin/busybox", X_OK) < 0 || !harness_start(&h, false))
+		return 0;
+	usable = true;
+	req.hostname = (char *)"pod-9";
+	return (h.remote ? copy_root() : make_root()) < 0 || harness_do(&h, "CreateSandbox", &req.base) < 0 ? -1 : 0;
+}
+
+static int teardown(void **state)
+{
+	(void)state;
+	return usable && harness_stop(&h) != 0 ? -1 : 0;
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_output_and_status),
+		cmocka_unit_test(test_missing_command),
+		cmocka_unit_test(test_stdin_comes_back),
+		cmocka_unit_test(test_close_in_turn),
+		cmocka_unit_test(test_exec_and_signals),
+		cmocka_unit_test(test_term_ends_init),
+		cmocka_unit_test(test_remove_ends_reads),
+		cmocka_unit_test(test_drain),
+		cmocka_unit_test(test_terminal),
+		cmocka_unit_test(test_destroy_ends_all),
+		cmocka_unit_test(test_memory),
+	};
+
+	return cmocka_run_group_tests(tests, setup, teardown);
+}
