@@ -415,7 +415,7 @@ static void set_up(void)
 	mount("sysfs", "/sys", "sysfs", 0, NULL);
 	mount("devtmpfs", "/dev", "devtmpfs", 0, NULL);
 	mount("tmpfs", "/run", "tmpfs", 0, NULL);
-	mount("cgroup2", "/sys/fs/cgroup", "cgroup2", 0, NULL);
+	mount("cgroup2", "/sys/fs/cgroup", "cgroup2", 0, "nsdelegate");
 	mkdir("/run/secret", 0700);
 	dir_make(ROOT "/bin", 0755);
 	dir_make(ROOT "/tmp", 01777);
