@@ -103,8 +103,8 @@ static int plan_user(struct plan *p, const char *mac, struct vm_device *d, bool 
 	    (p->dns.len == 0 && strv_add(&p->dns, USER_DNS) < 0))
 		return out_of_memory(e);
 	if (passt) {
-		p->passt_socket = str_printf("%s/passt.sock", p->vm.run_dir);
-		d->u.net.socket = str_printf("%s/passt.sock", p->vm.run_dir);
+		p->passt_socket = str_printf("%s/passt/socket", p->vm.run_dir);
+		d->u.net.socket = str_printf("%s/passt/socket", p->vm.run_dir);
 		return p->passt_socket && d->u.net.socket ? 0 : out_of_memory(e);
 	}
 	if (strv_copy(&d->u.net.publish, p->publish.v, p->publish.len) < 0 ||

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <sys/epoll.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -24,6 +25,21 @@ static int watch(int epoll_fd, int fd, struct err *e)
 	return 0;
 }
 
+/* passt gives up root for this user before it makes its socket, so it needs a folder of its own. */
+#define NOBODY 65534
+
+static int make_passt_folder(const char *socket, struct err *e)
+{
+	_cleanup_free_ char *folder = strdup(socket);
+
+	if (!folder)
+		return err_sys(e, ENOMEM, "cannot start passt");
+	*strrchr(folder, '/') = '\0';
+	if (mkdir(folder, 0700) < 0 || (geteuid() == 0 && chown(folder, NOBODY, NOBODY) < 0))
+		return err_sys(e, errno, "cannot make %s", folder);
+	return 0;
+}
+
 static int start_passt(struct sandbox *s, struct err *e)
 {
 	_cleanup_strv_ struct strv argv = { 0 };
@@ -34,6 +50,9 @@ static int start_passt(struct sandbox *s, struct err *e)
 		return err_sys(e, ENOMEM, "cannot start passt");
 	if (!argv.len)
 		return 0;
+	r = make_passt_folder(s->plan->passt_socket, e);
+	if (r < 0)
+		return r;
 	spawn = (struct spawn){ .path = argv.v[0], .argv = argv.v, .stdin_fd = -1, .stdout_fd = -1,
 				.stderr_fd = log_get_level() >= LOG_LEVEL_DEBUG ? STDERR_FILENO : -1,
 				.die_with_parent = true, .own_session = true };
@@ -259,8 +278,13 @@ int sandbox_start_container(struct sandbox *s, struct err *e)
 {
 	int r = agent_start_container(s->agent, s->plan->id, e);
 
+	if (r < 0)
+		return explain(s, r, e);
 	s->times.container_started = clock_us();
-	return r < 0 ? explain(s, r, e) : 0;
+	/* From here on signals are the container's. */
+	if (s->interrupt_fd >= 0 && epoll_ctl(s->abort_fd, EPOLL_CTL_DEL, s->interrupt_fd, NULL) < 0)
+		return err_sys(e, errno, "cannot pass signals on");
+	return 0;
 }
 
 int sandbox_vm_exit_fd(const struct sandbox *s)

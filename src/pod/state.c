@@ -123,7 +123,7 @@ int state_dir_create(const char *root, const char *id, struct state_dir **ret, s
 	if (!d)
 		return err_sys(e, ENOMEM, "cannot keep the state of %s", id);
 	snprintf(d->path, sizeof d->path, "%s/%s", root, id);
-	for (int attempt = 0; mkdir(d->path, 0700) < 0; attempt++) {
+	for (int attempt = 0; mkdir(d->path, 0711) < 0; attempt++) {
 		r = errno == EEXIST && attempt == 0 ? remove_if_dead(d->path) : -errno;
 		if (r == 0)
 			r = err_set(e, ERR_CONFIG, EEXIST,
