@@ -100,9 +100,7 @@ leak_snapshot() {
 	sed 's/^/mount: /' /proc/self/mounts
 	find /run/caisson /run/kata-containers /run/vc -mindepth 1 2>/dev/null | sed 's/^/file: /'
 	find "${TMPDIR:-/tmp}" -maxdepth 1 -mindepth 1 ! -name 'bats-run*' 2>/dev/null | sed 's/^/file: /'
-	for pid in /sys/class/net/*; do
-		echo "interface: ${pid##*/}"
-	done
+	ip -o link | sed 's/^[0-9]*: \([^:@]*\).*/interface: \1/'
 	find /sys/fs/cgroup -maxdepth 4 -type d \( -name '*caisson*' -o -name "*$NAME*" \) 2>/dev/null | sed 's/^/cgroup: /'
 }
 
