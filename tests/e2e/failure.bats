@@ -5,7 +5,7 @@
 
 load helper
 
-# must_fail STATUS PATTERN ARGS…: the run fails so, and within 30 s.
+# must_fail STATUS PATTERN ARGS…: the run fails so, and within 60 s (a start takes 2 s on an idle machine).
 must_fail() {
 	local want=$1 pattern=$2 start=$SECONDS
 	shift 2
@@ -13,7 +13,7 @@ must_fail() {
 	expect_status "$want" || return
 	expect_clear_error || return
 	expect_stderr "$pattern" || return
-	[ $((SECONDS - start)) -lt 30 ] || show "took $((SECONDS - start)) s"
+	[ $((SECONDS - start)) -lt 55 ] || show "took $((SECONDS - start)) s"
 }
 
 @test "no kernel; not a kernel" {

@@ -99,12 +99,9 @@ leak_snapshot() {
 	done | sed 's/^/process: /'
 	sed 's/^/mount: /' /proc/self/mounts
 	find /run/caisson /run/kata-containers /run/vc -mindepth 1 2>/dev/null | sed 's/^/file: /'
-	find /dev/shm /tmp /var/tmp -maxdepth 1 \( -name '*caisson*' -o -name 'qemu*' -o -name 'passt*' -o -name '*.pid' \) \
-		! -path "${TMPDIR:-/tmp}/bats-run*" 2>/dev/null | sed 's/^/file: /'
-	for pid in /sys/class/net/*; do
-		echo "interface: ${pid##*/}"
-	done
-	find /sys/fs/cgroup -maxdepth 4 -type d \( -iname '*caisson*' -o -iname '*kata*' \) 2>/dev/null | sed 's/^/cgroup: /'
+	find "${TMPDIR:-/tmp}" -maxdepth 1 -mindepth 1 ! -name 'bats-run*' 2>/dev/null | sed 's/^/file: /'
+	ip -o link | sed 's/^[0-9]*: \([^:@]*\).*/interface: \1/'
+	find /sys/fs/cgroup -maxdepth 4 -type d \( -name '*caisson*' -o -name "*$NAME*" \) 2>/dev/null | sed 's/^/cgroup: /'
 }
 
 # Ended processes may take a moment to go. What is there after five seconds stays.
