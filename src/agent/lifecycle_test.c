@@ -196,6 +196,7 @@ static void test_missing_command(void **state)
 	assert_int_equal(create("../c1", "true", false), -EINVAL);
 	assert_int_equal(create(".c1", "true", false), -EINVAL);
 	assert_int_equal(create("", "true", false), -EINVAL);
+	assert_int_not_equal(create("shared", "true", false), 0); /* a folder of the protocol */
 }
 
 struct pending {
@@ -425,6 +426,27 @@ static void test_terminal(void **state)
 	assert_int_equal(delete ("tty"), 0);
 }
 
+/* What is left after all of the above is what the agent costs. */
+static void test_memory(void **state)
+{
+	static const char name[] = "\nkata_agent_process_resident_memory_bytes ";
+	Grpc__GetMetricsRequest req = GRPC__GET_METRICS_REQUEST__INIT;
+	ProtobufCMessage *m = NULL;
+	const char *value;
+	double rss;
+
+	(void)state;
+	NEED_AGENT();
+	assert_int_equal(harness_call(&h, "GetMetrics", &req.base, &grpc__metrics__descriptor, &m), 0);
+	value = strstr(((Grpc__Metrics *)m)->metrics, name);
+	assert_non_null(value);
+	rss = strtod(value + sizeof name - 1, NULL);
+	protobuf_c_message_free_unpacked(m, NULL);
+	print_message("resident memory of the agent: %.0f KiB\n", rss / 1024);
+	if (h.remote)
+		assert_true(rss < 1.5 * 1024 * 1024);
+}
+
 static void test_destroy_ends_all(void **state)
 {
 	Grpc__DestroySandboxRequest destroy = GRPC__DESTROY_SANDBOX_REQUEST__INIT;
@@ -523,11 +545,17 @@ static int teardown(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_output_and_status), cmocka_unit_test(test_missing_command),
-		cmocka_unit_test(test_stdin_comes_back),  cmocka_unit_test(test_close_in_turn),
-		cmocka_unit_test(test_exec_and_signals),  cmocka_unit_test(test_term_ends_init),
-		cmocka_unit_test(test_remove_ends_reads), cmocka_unit_test(test_drain),
-		cmocka_unit_test(test_terminal),          cmocka_unit_test(test_destroy_ends_all),
+		cmocka_unit_test(test_output_and_status),
+		cmocka_unit_test(test_missing_command),
+		cmocka_unit_test(test_stdin_comes_back),
+		cmocka_unit_test(test_close_in_turn),
+		cmocka_unit_test(test_exec_and_signals),
+		cmocka_unit_test(test_term_ends_init),
+		cmocka_unit_test(test_remove_ends_reads),
+		cmocka_unit_test(test_drain),
+		cmocka_unit_test(test_terminal),
+		cmocka_unit_test(test_destroy_ends_all),
+		cmocka_unit_test(test_memory),
 	};
 
 	return cmocka_run_group_tests(tests, setup, teardown);

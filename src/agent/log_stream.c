@@ -28,6 +28,7 @@ struct reader {
 	struct log_stream *stream;
 	int fd; /* -1: free */
 	uint64_t at;
+	bool lost; /* it fell behind and was not told yet */
 	struct loop_source *source;
 };
 
@@ -65,6 +66,18 @@ static uint64_t oldest_line(const struct log_stream *s)
 	return at < s->end ? at + 1 : at;
 }
 
+/* After a failed send. True: try again now. */
+static bool wait_for_space(struct reader *r)
+{
+	if (errno == EINTR)
+		return true;
+	if (errno == EAGAIN)
+		loop_io_set_events(r->source, EPOLLIN | EPOLLOUT);
+	else
+		drop_reader(r);
+	return false;
+}
+
 static void feed(struct reader *r)
 {
 	struct log_stream *s = r->stream;
@@ -74,11 +87,21 @@ static void feed(struct reader *r)
 		ssize_t sent;
 
 		if (s->end - r->at > RING_SIZE) {
-			static const char lost[] =
+			r->at = oldest_line(s);
+			r->lost = true;
+		}
+		if (r->lost) {
+			/* The line that was being sent is cut: end it. */
+			static const char text[] =
 				"\n{\"msg\":\"log lines were lost\",\"level\":\"WARN\",\"source\":\"agent\"}\n";
 
-			send(r->fd, lost, sizeof lost - 1, MSG_DONTWAIT | MSG_NOSIGNAL);
-			r->at = oldest_line(s);
+			sent = send(r->fd, text, sizeof text - 1, MSG_DONTWAIT | MSG_NOSIGNAL);
+			if (sent > 0) {
+				r->lost = false;
+				continue;
+			}
+			if (!wait_for_space(r))
+				return;
 			continue;
 		}
 		from = r->at % RING_SIZE;
@@ -87,12 +110,9 @@ static void feed(struct reader *r)
 			n = RING_SIZE - from;
 		sent = send(r->fd, s->ring + from, n, MSG_DONTWAIT | MSG_NOSIGNAL);
 		if (sent < 0) {
-			if (errno != EAGAIN && errno != EINTR) {
-				drop_reader(r);
+			if (!wait_for_space(r))
 				return;
-			}
-			loop_io_set_events(r->source, EPOLLIN | EPOLLOUT);
-			return;
+			continue;
 		}
 		r->at += (uint64_t)sent;
 	}
@@ -131,6 +151,7 @@ static void on_connection(struct loop_source *source, int fd, uint32_t revents, 
 		if (loop_add_io(s->loop, conn, EPOLLIN, on_reader, r, &r->source) < 0)
 			return;
 		r->fd = take_fd(&conn);
+		r->lost = false;
 		r->at = s->end > RING_SIZE ? oldest_line(s) : 0;
 		feed(r);
 		return;

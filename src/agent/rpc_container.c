@@ -97,6 +97,23 @@ static int set_root(struct agent_container *c, Grpc__Spec *spec, struct err *e)
 	return 0;
 }
 
+/*
+ * The folder must be new: it is removed with the container, and "shared" and "sandbox", whose names are valid ids, are
+ * not ours to remove. One that a container left behind is empty at best.
+ */
+static int make_bundle(struct agent_container *c, struct err *e)
+{
+	_cleanup_free_ char *path = str_printf(AGENT_RUN_DIR "/%s", c->id);
+	int r = path ? dir_make(AGENT_RUN_DIR, 0755) : -ENOMEM;
+
+	if (r == 0 && mkdir(path, 0711) < 0 && (errno != EEXIST || rmdir(path) < 0 || mkdir(path, 0711) < 0))
+		r = errno == ENOTEMPTY || errno == EBUSY ? -EEXIST : -errno;
+	if (r < 0)
+		return err_sys(e, -r, "cannot make the folder of container %s", c->id);
+	c->bundle = take_ptr(path);
+	return 0;
+}
+
 /* Everything is there: mount, create. */
 static int create(struct agent *a, const Grpc__CreateContainerRequest *m, const struct device_node *nodes,
 		  struct err *e)
@@ -116,11 +133,10 @@ static int create(struct agent *a, const Grpc__CreateContainerRequest *m, const 
 	list_init(&c->node);
 	list_init(&c->processes);
 	c->id = strdup(m->container_id);
-	c->bundle = str_printf(AGENT_RUN_DIR "/%s", m->container_id);
-	if (!c->id || !c->bundle)
+	if (!c->id)
 		r = err_sys(e, ENOMEM, "container %s", m->container_id);
-	if (r == 0 && (r = dir_make(c->bundle, 0711)) < 0)
-		err_sys(e, -r, "cannot make %s", c->bundle);
+	if (r == 0)
+		r = make_bundle(c, e);
 	if (r == 0)
 		r = storages_add(a, m->storages, m->n_storages, &c->storages, e);
 	if (r == 0)

@@ -77,12 +77,13 @@ static int copy_dir(int dir, const char *name, const Grpc__CopyFileRequest *m)
 
 static int copy_link(int dir, const char *name, const Grpc__CopyFileRequest *m)
 {
-	_cleanup_free_ char *target = strndup((const char *)m->data.data, m->data.len);
+	_cleanup_free_ char *target = NULL;
 
+	if (m->data.len == 0 || memchr(m->data.data, '\0', m->data.len))
+		return -EINVAL;
+	target = strndup((const char *)m->data.data, m->data.len);
 	if (!target)
 		return -ENOMEM;
-	if (!*target || strlen(target) != m->data.len)
-		return -EINVAL;
 	if (unlinkat(dir, name, 0) < 0 && errno != ENOENT)
 		return -errno;
 	if (symlinkat(target, dir, name) < 0)

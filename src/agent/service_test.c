@@ -272,6 +272,50 @@ static void test_device_wait_blocks_nobody(void **state)
 	assert_int_equal(harness_do(&h, "CreateSandbox", &req.base), -EINVAL);
 }
 
+/* A real block device with a file system on it, as mmioblk names them. */
+static void test_block_storage(void **state)
+{
+	Grpc__CreateSandboxRequest req = GRPC__CREATE_SANDBOX_REQUEST__INIT;
+	Grpc__DestroySandboxRequest destroy = GRPC__DESTROY_SANDBOX_REQUEST__INIT;
+	Grpc__Storage disk = GRPC__STORAGE__INIT, *list[] = { &disk };
+	Grpc__FSGroup group = GRPC__FSGROUP__INIT;
+	char command[256], device[64] = "", *options[] = { (char *)"noatime,nodev" };
+	struct stat st;
+	FILE *f;
+
+	(void)state;
+	NEED_AGENT();
+	snprintf(command, sizeof command,
+		 "truncate -s 8M %s/img && mkfs.ext4 -q %s/img && losetup -f --show %s/img 2>/dev/null", h.dir, h.dir,
+		 h.dir);
+	f = popen(command, "re");
+	assert_non_null(f);
+	if (!fgets(device, sizeof device, f))
+		device[0] = '\0';
+	if (pclose(f) != 0 || strncmp(device, "/dev/loop", 9))
+		skip(); /* no loop devices here */
+	device[strcspn(device, "\n")] = '\0';
+	disk.driver = (char *)"mmioblk";
+	disk.source = device;
+	disk.fstype = (char *)"ext4";
+	disk.options = options;
+	disk.n_options = 1;
+	disk.mount_point = (char *)"/run/kata-containers/disk";
+	group.group_id = 4242;
+	disk.fs_group = &group;
+	req.storages = list;
+	req.n_storages = 1;
+	assert_int_equal(harness_do(&h, "CreateSandbox", &req.base), 0);
+	assert_true(is_type(disk.mount_point, EXT4_SUPER_MAGIC));
+	assert_int_equal(stat(harness_path(&h, "/run/kata-containers/disk/lost+found"), &st), 0);
+	assert_int_equal(st.st_gid, 4242);
+	assert_int_equal(st.st_mode & 02070, 02070);
+	assert_int_equal(harness_do(&h, "DestroySandbox", &destroy.base), 0);
+	assert_false(exists(disk.mount_point));
+	snprintf(command, sizeof command, "losetup -d %s", device);
+	assert_int_equal(system(command), 0);
+}
+
 /* ---- files ---- */
 
 static int copy(const char *path, uint32_t mode, int64_t size, int64_t offset, const char *data)
@@ -520,6 +564,7 @@ int main(void)
 		cmocka_unit_test(test_sandbox_undone),
 		cmocka_unit_test(test_overlay_and_bind),
 		cmocka_unit_test(test_device_wait_blocks_nobody),
+		cmocka_unit_test(test_block_storage),
 		cmocka_unit_test(test_copy_file),
 		cmocka_unit_test(test_copy_file_stays_inside),
 		cmocka_unit_test(test_network),

@@ -19,7 +19,7 @@ static void tame(struct err *e)
 {
 	for (char *p = e->text; *p; p++)
 		if (((unsigned char)*p < ' ' && *p != '\n' && *p != '\t') || *p == 0x7f)
-			*p = '?';
+			*p = ' ';
 }
 
 int err_set(struct err *e, enum err_domain domain, int code, const char *fmt, ...)

@@ -7,7 +7,7 @@
  * (which file, which device, which container) adds it in front with err_wrap(). The owner of the object that failed
  * prints it, once. A message says what was tried, what happened and what to do about it.
  *
- * Control characters in a message become "?", so that quoted strangers' words can do nothing to a terminal.
+ * Control characters in a message become spaces, so that quoted strangers' words can do nothing to a terminal.
  *
  * `struct err *` may be NULL everywhere: the message is then dropped, the return value stays.
  */

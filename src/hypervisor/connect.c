@@ -9,12 +9,12 @@
  * Early attempts fail for as long as the guest boots, so they are repeated: soon at first, then every 20 ms.
  */
 #include <errno.h>
-#include <linux/vm_sockets.h>
 #include <poll.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/un.h>
+#include <linux/vm_sockets.h> /* wants struct sockaddr */
 #include <unistd.h>
 
 #include "base/fd.h"
@@ -28,7 +28,8 @@ bool vm_wait_exit(const struct vm *vm, int timeout_ms)
 	return vm->exit_fd >= 0 && poll(&p, 1, timeout_ms) > 0;
 }
 
-/* Wait for fd, or for the end of the VM. 0, -ETIMEDOUT, -EOWNERDEAD (the VM ended), -ECANCELED (the owner is asked to). */
+/* Wait for fd, or for the end of the VM. 0, -ETIMEDOUT, -EOWNERDEAD (the VM ended), -ECANCELED (the owner is asked to).
+ */
 static int wait_for(struct vm *vm, int fd, short events, uint64_t deadline_ms)
 {
 	for (;;) {

@@ -169,7 +169,7 @@ struct vm {
 	char agent_address[128];
 	/* Readable once the VM has ended; valid after start(), owned by the driver; -1 before. */
 	int exit_fd;
-	/* Set by the owner after prepare(): when it becomes readable, vm_connect() gives up with -ECANCELED; -1: none. */
+	/* Set by the owner after prepare(): once readable, vm_connect() gives up with -ECANCELED; -1: none. */
 	int interrupt_fd;
 	/* The guest's console, owned by the driver; NULL before start(). */
 	struct console *console;

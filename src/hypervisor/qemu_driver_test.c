@@ -194,6 +194,8 @@ static void test_inputs(void **state)
 	expect_prepare_failure(-EINVAL, "is empty");
 	hv.path = STR("/nonexistent/qemu");
 	expect_prepare_failure(-ENOENT, "there is no QEMU at /nonexistent/qemu");
+	hv.path = STR("qemu-system-of-nobody");
+	expect_prepare_failure(-ENOENT, "no qemu-system-of-nobody in PATH");
 	hv.confidential_guest = true;
 	expect_prepare_failure(-ENOTSUP, "confidential_guest");
 }

@@ -44,6 +44,12 @@ static int find_in_path(const char *name, char *ret, size_t size)
 
 static int find_binary(const struct config_hypervisor *hv, char *ret, size_t size, struct err *e)
 {
+	if (!str_empty(hv->path) && !strchr(hv->path, '/')) {
+		if (find_in_path(hv->path, ret, size) == 0)
+			return 0;
+		ret[0] = 0;
+		return err_set(e, ERR_CONFIG, ENOENT, "there is no %s in PATH (key path)", hv->path);
+	}
 	if (!str_empty(hv->path)) {
 		if (snprintf(ret, size, "%s", hv->path) >= (int)size)
 			return err_set(e, ERR_CONFIG, ENAMETOOLONG, "QEMU's path %s is too long", hv->path);

@@ -39,6 +39,7 @@ int sandbox_start(struct loop *loop, struct plan *plan, int interrupt_fd, struct
 
 /* Create and start the plan's container. -ENOENT, -EACCES, -ENOEXEC when its command cannot be executed. */
 int sandbox_create_container(struct sandbox *s, struct err *e);
+/* interrupt_fd is not watched any more once the container runs. */
 int sandbox_start_container(struct sandbox *s, struct err *e);
 
 /* Readable when the VM has ended. */

@@ -15,7 +15,8 @@
 
 enum { VSOCK_QUEUE_RX, VSOCK_QUEUE_TX, VSOCK_QUEUE_EVENT, VSOCK_QUEUES };
 
-#define VSOCK_QUEUE_SIZE 256
+/* What virtio-mmio in QEMU offers to every device, and Linux then takes, whatever we would prefer. */
+#define VSOCK_QUEUE_SIZE 1024
 
 #define VSOCK_BUF_SIZE           (256U * 1024) /* per connection, guest to host: our buf_alloc */
 #define VSOCK_BUFFERS_MAX        128           /* connections that may hold one at once: 32 MiB in all */

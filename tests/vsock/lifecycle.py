@@ -103,6 +103,10 @@ s.close()
 s = connect(5000, 60)
 s.sendall(b"again")
 check("and new ones work after it", s.recv(10) == b"again")
+for _ in range(30):
+    if len(open_fds()) <= len(fds):
+        break
+    time.sleep(0.1)
 check("no descriptor leaked", len(open_fds()) <= len(fds), f"before {fds} after {open_fds()}")
 command("quit")
 try:

@@ -1,0 +1,136 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Paths below a root that is full of traps. */
+#include "sys/inroot.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "base/fd.h"
+
+struct fixture {
+	char top[64];
+	int root_fd;
+};
+
+static int set_up(void **state)
+{
+	struct fixture *f = calloc(1, sizeof(*f));
+	char path[128];
+
+	strcpy(f->top, "/tmp/caisson-inroot-XXXXXX");
+	assert_non_null(mkdtemp(f->top));
+	snprintf(path, sizeof(path), "%s/root", f->top);
+	assert_int_equal(mkdir(path, 0755), 0);
+	f->root_fd = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	assert_true(f->root_fd >= 0);
+	*state = f;
+	return 0;
+}
+
+static int tear_down(void **state)
+{
+	struct fixture *f = *state;
+
+	close(f->root_fd);
+	dir_remove(f->top);
+	free(f);
+	return 0;
+}
+
+static bool exists(int root_fd, const char *path)
+{
+	return faccessat(root_fd, path, F_OK, AT_SYMLINK_NOFOLLOW) == 0;
+}
+
+static void makes_directories(void **state)
+{
+	struct fixture *f = *state;
+	int fd = inroot_mkdir(f->root_fd, "/a//b/./c/", 0755);
+
+	assert_true(fd >= 0);
+	close(fd);
+	assert_true(exists(f->root_fd, "a/b/c"));
+	fd = inroot_mkdir(f->root_fd, "../../up", 0755);
+	assert_true(fd >= 0);
+	close(fd);
+	assert_true(exists(f->root_fd, "up"));
+	assert_false(exists(f->root_fd, "../up"));
+}
+
+static void follows_links_inside(void **state)
+{
+	struct fixture *f = *state;
+	int fd;
+
+	assert_int_equal(symlinkat("/run", f->root_fd, "varrun"), 0); /* dangling: the target is made */
+	assert_int_equal(symlinkat("../../../outside", f->root_fd, "up"), 0);
+	assert_int_equal(symlinkat("self", f->root_fd, "self"), 0);
+	fd = inroot_mkdir(f->root_fd, "varrun/x", 0755);
+	assert_true(fd >= 0);
+	close(fd);
+	assert_true(exists(f->root_fd, "run/x"));
+	fd = inroot_mkdir(f->root_fd, "up/y", 0755);
+	assert_true(fd >= 0);
+	close(fd);
+	assert_true(exists(f->root_fd, "outside/y"));
+	assert_false(exists(f->root_fd, "../outside"));
+	assert_int_equal(inroot_mkdir(f->root_fd, "self/z", 0755), -ELOOP);
+}
+
+static void makes_mount_points(void **state)
+{
+	struct fixture *f = *state;
+	struct stat st;
+	int fd = inroot_mount_point(f->root_fd, "/etc/conf/file", false);
+
+	assert_true(fd >= 0);
+	assert_int_equal(fstat(fd, &st), 0);
+	assert_true(S_ISREG(st.st_mode));
+	close(fd);
+	assert_int_equal(inroot_mount_point(f->root_fd, "/etc/conf/file", true), -ENOTDIR);
+	assert_int_equal(inroot_mount_point(f->root_fd, "/etc/conf", false), -EISDIR);
+	assert_int_equal(inroot_mount_point(f->root_fd, "/etc/conf/file/x", true), -ENOTDIR);
+	assert_int_equal(inroot_mount_point(f->root_fd, "/", false), -EISDIR);
+	/* A dangling link: the file appears where it points to, inside. */
+	assert_int_equal(symlinkat("/etc/target", f->root_fd, "link"), 0);
+	fd = inroot_mount_point(f->root_fd, "/link", false);
+	assert_true(fd >= 0);
+	close(fd);
+	assert_true(exists(f->root_fd, "etc/target"));
+}
+
+static void parents(void **state)
+{
+	struct fixture *f = *state;
+	const char *name;
+	int fd = inroot_parent(f->root_fd, "/p/q/r", &name);
+
+	assert_true(fd >= 0);
+	close(fd);
+	assert_string_equal(name, "r");
+	assert_true(exists(f->root_fd, "p/q"));
+	assert_false(exists(f->root_fd, "p/q/r"));
+	assert_int_equal(inroot_parent(f->root_fd, "/p/..", &name), -EINVAL);
+	assert_int_equal(inroot_parent(f->root_fd, "/", &name), -EINVAL);
+	assert_int_equal(inroot_parent(f->root_fd, "", &name), -EINVAL);
+}
+
+int main(void)
+{
+#define T(fn) cmocka_unit_test_setup_teardown(fn, set_up, tear_down)
+	const struct CMUnitTest tests[] = { T(makes_directories), T(follows_links_inside), T(makes_mount_points),
+					    T(parents) };
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
