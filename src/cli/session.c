@@ -27,6 +27,7 @@ static const int ending[] = { SIGHUP, SIGINT, SIGQUIT, SIGTERM };
 struct session {
 	struct session_options o;
 	struct stdio *stdio;
+	struct agent_call *wait; /* NULL once it is answered */
 	struct loop_source *signals[N_FORWARDED], *end, *timer;
 	bool exited, output_done, timed_out, killed;
 	int status, failure;
@@ -127,6 +128,7 @@ static void on_exit_status(int result, int status, const struct err *e, void *us
 {
 	struct session *s = userdata;
 
+	s->wait = NULL;
 	if (result < 0) {
 		fail(s, result, e);
 		return;
@@ -210,7 +212,7 @@ int session_start(const struct session_options *o, struct session **ret, struct 
 	    (r = loop_add_timer(o->loop, (uint64_t)o->timeout_s * 1000, on_timeout, s, &s->timer)) < 0)
 		r = err_sys(e, -r, "cannot set the timeout");
 	if (r == 0)
-		r = agent_wait_async(o->agent, o->container_id, o->exec_id, on_exit_status, s, NULL, e);
+		r = agent_wait_async(o->agent, o->container_id, o->exec_id, on_exit_status, s, &s->wait, e);
 	if (r == 0)
 		r = start_stdio(s, e);
 	if (r < 0) {
@@ -245,6 +247,7 @@ void session_free(struct session *s)
 		return;
 	terminal_restore();
 	stdio_free(s->stdio);
+	agent_call_cancel(s->wait);
 	for (size_t i = 0; i < N_FORWARDED; i++)
 		loop_source_free(s->signals[i]);
 	loop_source_free(s->end);
