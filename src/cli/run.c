@@ -231,7 +231,8 @@ static int make_plan(struct run *run, struct err *e)
 	run->state_root = f->root ? f->root : state_default_root(run->state_root_buf, sizeof run->state_root_buf);
 	snprintf(run->run_dir, sizeof run->run_dir, "%s/%s", run->state_root, run->id);
 	p = (struct plan_request){ .id = run->id, .run_dir = run->run_dir, .config = run->config, .driver = run->driver,
-				   .spec = take_ptr(run->spec), .rootfs = run->rootfs,
+				   
+				   .spec = take_ptr(run->spec), .bundle = f->bundle, .rootfs = run->rootfs,
 				   .rootfs_writable = run->rootfs_writable, .volumes = f->volumes,
 				   .n_volumes = f->n_volumes, .net = f->net, .publish = &f->publish,
 				   .hostname = f->hostname, .dns = f->dns };
