@@ -7,6 +7,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdio.h>
@@ -251,11 +252,17 @@ static int until_ready(struct container *c, struct process *p, int sync_fd, pid_
 	}
 }
 
+/* It was killed or is about to end. One that does not (a hung mount) is left to the reaper. */
 static void wait_gone(pid_t pid)
 {
-	if (pid > 0)
-		while (waitpid(pid, NULL, 0) < 0 && errno == EINTR)
-			;
+	struct pollfd p = { .fd = pid > 0 ? pidfd_of(pid) : -1, .events = POLLIN };
+
+	if (p.fd < 0)
+		return;
+	while (poll(&p, 1, KILL_TIMEOUT_MS) < 0 && errno == EINTR)
+		;
+	close(p.fd);
+	waitpid(pid, NULL, WNOHANG);
 }
 
 /*
@@ -526,12 +533,36 @@ struct process *container_find_process(struct container *c, const char *exec_id)
 	return NULL;
 }
 
+/*
+ * Where execs are born. A container that manages cgroups of its own (systemd, docker) has moved its processes further
+ * down, and nothing can be born into the group above them: then the group where its init is. -1: none.
+ */
+static int exec_cgroup(struct container *c, int *ret_opened)
+{
+	_cleanup_free_ char *text = NULL;
+	const char *path, *below;
+	char name[64];
+
+	*ret_opened = -1;
+	snprintf(name, sizeof(name), "/proc/%d/cgroup", c->init->pid);
+	if (cgroup_dir_fd(c->cgroup) < 0 || file_read(name, 1 << 16, &text, NULL) < 0)
+		return cgroup_dir_fd(c->cgroup);
+	/* "0::/path" is the v2 line (cgroups(7)). */
+	path = strstr(text, "0::");
+	below = path ? str_after(path + 3, cgroup_path(c->cgroup)) : NULL;
+	if (!below || *below != '/')
+		return cgroup_dir_fd(c->cgroup);
+	((char *)below)[strcspn(below, "\n")] = '\0';
+	*ret_opened = openat(cgroup_dir_fd(c->cgroup), below + 1, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
+	return *ret_opened >= 0 ? *ret_opened : cgroup_dir_fd(c->cgroup);
+}
+
 int container_exec(struct container *c, const char *exec_id, const Grpc__Process *process, struct process **ret,
 		   struct err *e)
 {
 	_cleanup_(prepared_fini) struct prepared prep;
 	_cleanup_(process_free_p) struct process *p = NULL;
-	_cleanup_close_ int sync = -1;
+	_cleanup_close_ int sync = -1, group = -1;
 	Grpc__Process *copy;
 	struct err local = { 0 };
 	int r;
@@ -553,6 +584,7 @@ int container_exec(struct container *c, const char *exec_id, const Grpc__Process
 	}
 	p->owned = copy;
 	prep.plan.exec = true;
+	prep.plan.cgroup_fd = exec_cgroup(c, &group);
 	prep.plan.init_pidfd = c->init_pidfd;
 	prep.plan.init_flags = c->joined;
 	prep.plan.late_cgroup_ns_fd = c->cgroup_ns_fd;

@@ -465,6 +465,49 @@ static void mounts_and_readonly(void **state)
 	assert_int_equal(access(ROOT "/etc/new", F_OK), -1);
 }
 
+/* Mounts travel as the options say: into the container by default, out of it with rshared. */
+static void propagation(void **state)
+{
+	struct fixture *f = *state;
+	char *all[] = { (char *)"CAP_SYS_ADMIN" };
+	struct container *c;
+	char *info;
+
+	assert_int_equal(mkdir(TOP "/vol", 0755), 0);
+	assert_int_equal(mount("tmpfs", TOP "/vol", "tmpfs", 0, NULL), 0);
+	assert_int_equal(mount(NULL, TOP "/vol", NULL, MS_SHARED, NULL), 0);
+	assert_int_equal(mkdir(TOP "/vol/in", 0755), 0);
+	assert_int_equal(mkdir(TOP "/vol/out", 0755), 0);
+	f->caps.bounding = f->caps.effective = f->caps.permitted = all;
+	f->caps.n_bounding = f->caps.n_effective = f->caps.n_permitted = 1;
+	add_mount(f, "/slave", "bind", TOP "/vol", "rbind", NULL);
+	sh(f, "mount -t tmpfs x /slave/out; read line; grep -c /slave/in /proc/mounts; grep -c ' / .*shared' "
+	      "/proc/self/mountinfo");
+	c = create(f);
+	assert_non_null(c);
+	assert_int_equal(container_start(c, &f->e), 0);
+	assert_int_equal(mount("tmpfs", TOP "/vol/in", "tmpfs", 0, NULL), 0);
+	assert_int_equal(write(process_stdin_fd(container_find_process(c, "")), "\n", 1), 1);
+	drain(f, container_find_process(c, ""));
+	assert_string_equal(f->out, "1\n0\n");
+	container_free(c);
+	assert_int_equal(umount(TOP "/vol/in"), 0);
+	assert_int_equal(umount(TOP "/vol/out"), -1);
+
+	f->linux_.rootfspropagation = (char *)"rshared";
+	f->options[f->spec.n_mounts - 1][1] = (char *)"rshared";
+	f->mount[f->spec.n_mounts - 1].n_options = 2;
+	sh(f, "mount -t tmpfs x /slave/out");
+	run(f);
+	assert_int_equal(f->status, 0);
+	assert_int_equal(file_read("/proc/self/mountinfo", 1 << 20, &info, NULL), 0);
+	assert_non_null(strstr(info, TOP "/vol/out "));
+	assert_null(strstr(info, ROOT)); /* of the container itself nothing came out */
+	free(info);
+	assert_int_equal(umount(TOP "/vol/out"), 0);
+	assert_int_equal(umount(TOP "/vol"), 0);
+}
+
 static void devices(void **state)
 {
 	struct fixture *f = *state;
@@ -715,12 +758,14 @@ static void user_namespace(void **state)
 	f->linux_.uidmappings = f->linux_.gidmappings = maps;
 	f->linux_.n_uidmappings = f->linux_.n_gidmappings = 1;
 	add_ns(f, "user");
+	add_mount(f, "/sys", "sysfs", "sysfs", "ro", NULL); /* not ours to make: bound */
 	/* Whoever uses a user namespace gives the image to its root. */
 	assert_int_equal(system("chown -hR 100000:100000 " ROOT), 0);
-	sh(f, "id -u; cat /proc/self/uid_map | sed 's/  */ /g'; echo x >/dev/null && echo null; stat -c %u /bin "
+	sh(f, "id -u; cat /proc/self/uid_map | sed 's/  */ /g'; echo x >/dev/null && echo null; [ -d /sys/kernel ] && "
+	      "echo sys; stat -c %u /bin "
 	      "/dev/null");
 	run(f);
-	assert_output(f, "0\n 0 100000 65536\nnull\n0\n65534\n");
+	assert_output(f, "0\n 0 100000 65536\nnull\nsys\n0\n65534\n");
 }
 
 static void sandbox_namespaces(void **state)
@@ -819,6 +864,7 @@ int main(void)
 		T(exec_errors),
 		T(mounts_and_readonly),
 		T(devices),
+		T(propagation),
 		T(hostile_rootfs),
 		T(the_agents_files_are_gone),
 		T(exec_joins),

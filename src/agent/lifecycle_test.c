@@ -465,6 +465,34 @@ static void test_destroy_ends_all(void **state)
 
 static const char *const tools[] = { "sh", "cat", "echo", "sleep", "hostname", "stty", "wc", "true" };
 
+/* A hook of the guest image: leaves a file named after each container's start. */
+static void make_hook(void)
+{
+	char path[256], text[512];
+
+	snprintf(path, sizeof path, "%s/hooks/prestart", h.dir);
+	assert_int_equal(dir_make(path, 0755), 0);
+	snprintf(path, sizeof path, "%s/hooks/prestart/10-mark", h.dir);
+	snprintf(text, sizeof text, "#!/bin/sh\ncat >%s/hook-state\n", h.dir);
+	assert_int_equal(file_replace(path, text, strlen(text), 0755), 0);
+}
+
+static void test_guest_hook(void **state)
+{
+	_cleanup_free_ char *text = NULL;
+	char path[256];
+
+	(void)state;
+	NEED_AGENT();
+	if (h.remote)
+		skip();
+	assert_int_equal(create("hooked", "true", false), 0);
+	snprintf(path, sizeof path, "%s/hook-state", h.dir);
+	assert_int_equal(file_read(path, 65536, &text, NULL), 0);
+	assert_non_null(strstr(text, "hooked")); /* the state of the container on standard input */
+	assert_int_equal(delete ("hooked"), 0);
+}
+
 static int make_root(void)
 {
 	char path[256];
@@ -527,12 +555,18 @@ static int copy_root(void)
 static int setup(void **state)
 {
 	Grpc__CreateSandboxRequest req = GRPC__CREATE_SANDBOX_REQUEST__INIT;
+	char hooks[128];
 
 	(void)state;
 	if (access("/bin/busybox", X_OK) < 0 || !harness_start(&h, false))
 		return 0;
 	usable = true;
 	req.hostname = (char *)"pod-9";
+	if (!h.remote) {
+		make_hook();
+		snprintf(hooks, sizeof hooks, "%s/hooks", h.dir);
+		req.guest_hook_path = hooks;
+	}
 	return (h.remote ? copy_root() : make_root()) < 0 || harness_do(&h, "CreateSandbox", &req.base) < 0 ? -1 : 0;
 }
 
@@ -545,17 +579,12 @@ static int teardown(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_output_and_status),
-		cmocka_unit_test(test_missing_command),
-		cmocka_unit_test(test_stdin_comes_back),
-		cmocka_unit_test(test_close_in_turn),
-		cmocka_unit_test(test_exec_and_signals),
-		cmocka_unit_test(test_term_ends_init),
-		cmocka_unit_test(test_remove_ends_reads),
-		cmocka_unit_test(test_drain),
-		cmocka_unit_test(test_terminal),
-		cmocka_unit_test(test_destroy_ends_all),
-		cmocka_unit_test(test_memory),
+		cmocka_unit_test(test_output_and_status), cmocka_unit_test(test_missing_command),
+		cmocka_unit_test(test_stdin_comes_back),  cmocka_unit_test(test_close_in_turn),
+		cmocka_unit_test(test_exec_and_signals),  cmocka_unit_test(test_term_ends_init),
+		cmocka_unit_test(test_remove_ends_reads), cmocka_unit_test(test_drain),
+		cmocka_unit_test(test_terminal),          cmocka_unit_test(test_guest_hook),
+		cmocka_unit_test(test_destroy_ends_all),  cmocka_unit_test(test_memory),
 	};
 
 	return cmocka_run_group_tests(tests, setup, teardown);

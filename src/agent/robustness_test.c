@@ -294,7 +294,7 @@ static void reconnect(void)
 static void test_random_requests(void **state)
 {
 	const char *rounds = getenv("ROBUSTNESS_ROUNDS");
-	int n = rounds ? atoi(rounds) : 30, pending = 0;
+	int n = rounds ? atoi(rounds) : 100, pending = 0;
 	const struct ttrpc_service *service = &agent_services[0];
 
 	(void)state;

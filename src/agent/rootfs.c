@@ -62,6 +62,7 @@ int rootfs_open_sources(struct rootfs *r, struct err *e)
 {
 	const Grpc__Spec *spec = r->spec;
 	struct mount_options whole = { .bind = true, .recursive = true };
+	struct mount_attr private = { .propagation = MS_PRIVATE };
 	Grpc__Mount root = { .destination = (char *)"/" };
 
 	r->source_fds = calloc(spec->n_mounts + 1, sizeof(int));
@@ -72,6 +73,9 @@ int rootfs_open_sources(struct rootfs *r, struct err *e)
 	r->root_fd = open_source(r, &root, spec->root->path, &whole, e);
 	if (r->root_fd < 0)
 		return err_wrap(e, "root file system");
+	/* The mount itself, whatever rootfsPropagation says: see rootfs_enter(). */
+	if (mount_setattr(r->root_fd, "", AT_EMPTY_PATH, &private, sizeof(private)) < 0)
+		return err_sys(e, errno, "root file system %s", spec->root->path);
 	for (size_t i = 0; i < spec->n_mounts; i++) {
 		_cleanup_mount_options_ struct mount_options o = { 0 };
 		const Grpc__Mount *m = spec->mounts[i];
@@ -357,7 +361,7 @@ int rootfs_finish(struct rootfs *r, struct err *e)
 		rc = make_readonly(r, l->readonlypaths[i], e);
 	for (size_t i = 0; l && i < l->n_maskedpaths && rc == 0; i++)
 		rc = mask(r, l->maskedpaths[i], e);
-	return rc < 0 ? rc : set_root_propagation(r, e);
+	return rc;
 }
 
 /*
@@ -393,16 +397,27 @@ static int leave_initial_rootfs(struct rootfs *r, struct err *e)
 	return 0;
 }
 
-int rootfs_enter(struct rootfs *r, struct err *e)
+static int pivot(struct rootfs *r, struct err *e)
 {
-	if (on_initial_rootfs())
-		return leave_initial_rootfs(r, e);
-	if (fchdir(r->root_fd) < 0)
+	_cleanup_close_ int old = open("/", O_PATH | O_DIRECTORY | O_CLOEXEC);
+
+	if (old < 0 || fchdir(r->root_fd) < 0)
 		return err_sys(e, errno, "enter the root file system");
 	/* The old root lands on top of the new one, from where it is taken away. pivot_root(2), NOTES. */
 	if (syscall(SYS_pivot_root, ".", ".") < 0)
 		return err_sys(e, errno, "pivot_root");
-	if (mount(NULL, ".", NULL, MS_SLAVE | MS_REC, NULL) < 0 || umount2(".", MNT_DETACH) < 0 || chdir("/") < 0)
+	/* It stops sharing first, so that the agent keeps its mounts. "." must be the old root: the new one may share.
+	 */
+	if (fchdir(old) < 0 || mount(NULL, ".", NULL, MS_SLAVE | MS_REC, NULL) < 0 || umount2(".", MNT_DETACH) < 0 ||
+	    chdir("/") < 0)
 		return err_sys(e, errno, "leave the agent's root file system");
 	return 0;
+}
+
+int rootfs_enter(struct rootfs *r, struct err *e)
+{
+	int rc = on_initial_rootfs() ? leave_initial_rootfs(r, e) : pivot(r, e);
+
+	/* Last: pivot_root(2) refuses a shared root. */
+	return rc < 0 ? rc : set_root_propagation(r, e);
 }

@@ -8,6 +8,7 @@
 #include <sys/stat.h>
 
 #include "agent/device.h"
+#include "agent/guest_hooks.h"
 #include "agent/rpc.h"
 #include "agent/storage.h"
 #include "base/fd.h"
@@ -143,6 +144,8 @@ static int create(struct agent *a, const Grpc__CreateContainerRequest *m, const 
 		r = device_rewrite_spec(m->oci, m->devices, nodes, m->n_devices, e);
 	if (r == 0)
 		r = set_root(c, m->oci, e);
+	if (r == 0 && a->sandbox.guest_hooks)
+		r = guest_hooks_add(m->oci, a->sandbox.guest_hooks, e);
 	params.id = c->id;
 	params.bundle = c->bundle;
 	params.spec = m->oci;

@@ -197,6 +197,8 @@ static int create(struct agent *a, const Grpc__CreateSandboxRequest *m, struct e
 		r = dir_make(AGENT_SANDBOX_DIR, 0755);
 	if (r < 0)
 		return err_sys(e, -r, "cannot make the folders in " AGENT_RUN_DIR);
+	if (*m->guest_hook_path && !(a->sandbox.guest_hooks = strdup(m->guest_hook_path)))
+		return err_sys(e, ENOMEM, "cannot create the sandbox");
 	r = load_modules(m->kernel_modules, m->n_kernel_modules, e);
 	if (r == 0)
 		r = make_namespaces(a, m, e);
@@ -217,6 +219,9 @@ static bool try_create(struct agent *a, struct ttrpc_request *req, bool last)
 		r = err_set(&e, ERR_PROTOCOL, EEXIST, "the sandbox exists already");
 	else if (*m->sandbox_id && !agent_id_valid(m->sandbox_id))
 		r = err_set(&e, ERR_PROTOCOL, EINVAL, "\"%.128s\" is not a valid sandbox id", m->sandbox_id);
+	else if (*m->guest_hook_path && !storage_path_valid(m->guest_hook_path))
+		r = err_set(&e, ERR_PROTOCOL, EINVAL, "guest hook path \"%.128s\" is not an absolute path",
+			    m->guest_hook_path);
 	else if (m->n_dns > 256 || m->n_kernel_modules > 256)
 		r = err_set(&e, ERR_LIMIT, E2BIG, "too many name server lines or kernel modules");
 	if (r == 0)
@@ -234,8 +239,6 @@ static bool try_create(struct agent *a, struct ttrpc_request *req, bool last)
 		else
 			a->sandbox.created = true;
 	}
-	if (r == 0 && *m->guest_hook_path)
-		log_warn("guest hooks in %s are not run by this agent", m->guest_hook_path);
 	rpc_result(req, r, &e);
 	return true;
 }
@@ -265,6 +268,7 @@ void sandbox_destroy(struct agent *a)
 		kill(a->sandbox.pause_pid, SIGKILL); /* and the reaper takes it */
 	}
 	a->sandbox.pause_pid = 0;
+	free(take_ptr(a->sandbox.guest_hooks));
 	a->sandbox.created = false;
 }
 

@@ -23,7 +23,8 @@ int attach(struct attachment *a, const char *root, const char *id, struct err *e
 	if (r < 0)
 		return r;
 	if (!alive)
-		return err_set(e, ERR_CONFIG, ESRCH, "container %s is dead; caisson list --prune removes what it left", id);
+		return err_set(e, ERR_CONFIG, ESRCH, "container %s is dead; caisson list --prune removes what it left",
+			       id);
 	if (!str_eq(a->state.status, "running"))
 		return err_set(e, ERR_CONFIG, EAGAIN, "container %s is not running yet (%s)", id, a->state.status);
 	r = loop_new(&a->loop, e);

@@ -58,7 +58,8 @@ static void check_kvm(struct report *r)
 		tell(r, "hardware virtualisation", STATE_OK, "KVM runs ordinary guests", "");
 	else
 		tell(r, "hardware virtualisation", STATE_OPTIONAL, why,
-		     "guests run under software emulation, 10 to 50 times slower; enable VT-x or AMD-V in the firmware, or "
+		     "guests run under software emulation, 10 to 50 times slower; enable VT-x or AMD-V in the "
+		     "firmware, or "
 		     "nested virtualisation on the host");
 }
 
@@ -140,8 +141,10 @@ static void check_state_dir(struct report *r)
 int command_check(int argc, char **argv)
 {
 	static const struct option options[] = {
-		{ "json", no_argument, NULL, 'j' },	        { "config", required_argument, NULL, 'c' },
-		{ "hypervisor", required_argument, NULL, 'H' }, { "help", no_argument, NULL, 'h' },
+		{ "json", no_argument, NULL, 'j' },
+		{ "config", required_argument, NULL, 'c' },
+		{ "hypervisor", required_argument, NULL, 'H' },
+		{ "help", no_argument, NULL, 'h' },
 		{ 0 },
 	};
 	struct report r = { .list = json_object_new_array(), .table = { .columns = 3 } };
@@ -179,7 +182,7 @@ int command_check(int argc, char **argv)
 	check_state_dir(&r);
 	if (json)
 		printf("%s\n", json_object_to_json_string_ext(r.list, JSON_C_TO_STRING_PRETTY |
-									   JSON_C_TO_STRING_NOSLASHESCAPE));
+									      JSON_C_TO_STRING_NOSLASHESCAPE));
 	else
 		table_print(&r.table, stdout);
 	table_fini(&r.table);

@@ -3,10 +3,10 @@
 #pragma once
 
 /* Exit statuses of docker run, which scripts know. */
-#define EXIT_TIMEOUT 124
-#define EXIT_CAISSON 125
+#define EXIT_TIMEOUT        124
+#define EXIT_CAISSON        125
 #define EXIT_CANNOT_EXECUTE 126
-#define EXIT_NOT_FOUND 127
+#define EXIT_NOT_FOUND      127
 
 int command_run(int argc, char **argv);
 int command_exec(int argc, char **argv);

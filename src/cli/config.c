@@ -11,9 +11,12 @@
 int command_config(int argc, char **argv)
 {
 	static const struct option options[] = {
-		{ "config", required_argument, NULL, 'c' },	{ "annotation", required_argument, NULL, 'a' },
-		{ "hypervisor", required_argument, NULL, 'H' }, { "json", no_argument, NULL, 'j' },
-		{ "strict", no_argument, NULL, 's' },		{ "help", no_argument, NULL, 'h' },
+		{ "config", required_argument, NULL, 'c' },
+		{ "annotation", required_argument, NULL, 'a' },
+		{ "hypervisor", required_argument, NULL, 'H' },
+		{ "json", no_argument, NULL, 'j' },
+		{ "strict", no_argument, NULL, 's' },
+		{ "help", no_argument, NULL, 'h' },
 		{ 0 },
 	};
 	_cleanup_strv_ struct strv annotations = { 0 }, warnings = { 0 };
@@ -35,9 +38,9 @@ int command_config(int argc, char **argv)
 		else if (flag == 's')
 			o.strict = true;
 		else {
-			fprintf(flag == 'h' ? stdout : stderr,
-				"usage: caisson config [--config FILE] [--annotation KEY=VALUE] [--hypervisor NAME] [--json] "
-				"[--strict]\n");
+			fprintf(flag == 'h' ? stdout : stderr, "usage: caisson config [--config FILE] [--annotation "
+							       "KEY=VALUE] [--hypervisor NAME] [--json] "
+							       "[--strict]\n");
 			return flag == 'h' ? 0 : EXIT_CAISSON;
 		}
 	}

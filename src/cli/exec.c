@@ -31,10 +31,10 @@ static const char usage[] =
 static int parse(struct exec_flags *f, int argc, char **argv)
 {
 	static const struct option options[] = {
-		{ "interactive", no_argument, NULL, 'i' },  { "tty", no_argument, NULL, 't' },
-		{ "env", required_argument, NULL, 'e' },    { "workdir", required_argument, NULL, 'w' },
-		{ "user", required_argument, NULL, 'u' },   { "root", required_argument, NULL, 'r' },
-		{ "help", no_argument, NULL, 'h' },	    { 0 },
+		{ "interactive", no_argument, NULL, 'i' }, { "tty", no_argument, NULL, 't' },
+		{ "env", required_argument, NULL, 'e' },   { "workdir", required_argument, NULL, 'w' },
+		{ "user", required_argument, NULL, 'u' },  { "root", required_argument, NULL, 'r' },
+		{ "help", no_argument, NULL, 'h' },        { 0 },
 	};
 	int flag;
 
@@ -68,10 +68,10 @@ static int parse(struct exec_flags *f, int argc, char **argv)
 
 /* The capabilities that docker gives a command, for one that an administrator starts in a running container. */
 static char *default_capabilities[] = {
-	(char *)"CAP_CHOWN",  (char *)"CAP_DAC_OVERRIDE", (char *)"CAP_FSETID",	  (char *)"CAP_FOWNER",
-	(char *)"CAP_MKNOD",  (char *)"CAP_NET_RAW",	  (char *)"CAP_SETGID",	  (char *)"CAP_SETUID",
-	(char *)"CAP_SETFCAP", (char *)"CAP_SETPCAP",	  (char *)"CAP_NET_BIND_SERVICE", (char *)"CAP_SYS_CHROOT",
-	(char *)"CAP_KILL",   (char *)"CAP_AUDIT_WRITE",
+	(char *)"CAP_CHOWN",   (char *)"CAP_DAC_OVERRIDE", (char *)"CAP_FSETID",           (char *)"CAP_FOWNER",
+	(char *)"CAP_MKNOD",   (char *)"CAP_NET_RAW",      (char *)"CAP_SETGID",           (char *)"CAP_SETUID",
+	(char *)"CAP_SETFCAP", (char *)"CAP_SETPCAP",      (char *)"CAP_NET_BIND_SERVICE", (char *)"CAP_SYS_CHROOT",
+	(char *)"CAP_KILL",    (char *)"CAP_AUDIT_WRITE",
 };
 
 static int exec_process(struct attachment *a, const struct exec_flags *f, const char *exec_id, struct err *e)

@@ -69,7 +69,8 @@ static void add_object(json_object *list, const char *name, const struct vm_host
 
 static void print_heading(struct table *t)
 {
-	for (const char *const *h = (const char *const[]){ "NAME", "USABLE", "VERSION", "ACCELERATION", "ARCHITECTURES", NULL };
+	for (const char *const *h =
+		     (const char *const[]){ "NAME", "USABLE", "VERSION", "ACCELERATION", "ARCHITECTURES", NULL };
 	     *h; h++)
 		table_cell(t, "%s", *h);
 	for (size_t i = 0; i < N_CAPABILITIES; i++)
@@ -102,8 +103,8 @@ static void print_all(bool json)
 			(void)buf_printf(&reasons, "%s: %s\n", (*d)->name, r.why_not);
 	}
 	if (json) {
-		printf("%s\n", json_object_to_json_string_ext(list, JSON_C_TO_STRING_PRETTY |
-									 JSON_C_TO_STRING_NOSLASHESCAPE));
+		printf("%s\n",
+		       json_object_to_json_string_ext(list, JSON_C_TO_STRING_PRETTY | JSON_C_TO_STRING_NOSLASHESCAPE));
 	} else {
 		table_print(&t, stdout);
 		if (reasons.len)

@@ -68,7 +68,8 @@ static int list(const char *root, bool quiet, bool json)
 		json_object_put(all);
 		return EXIT_CAISSON;
 	}
-	for (const char *const *h = (const char *const[]){ "ID", "PID", "STATUS", "HYPERVISOR", "CREATED", "COMMAND", NULL };
+	for (const char *const *h =
+		     (const char *const[]){ "ID", "PID", "STATUS", "HYPERVISOR", "CREATED", "COMMAND", NULL };
 	     *h; h++)
 		table_cell(&t, "%s", *h);
 	for (size_t i = 0; i < ids.len; i++) {
@@ -91,8 +92,8 @@ static int list(const char *root, bool quiet, bool json)
 			print_row(&s, status, &t);
 	}
 	if (json)
-		printf("%s\n", json_object_to_json_string_ext(all, JSON_C_TO_STRING_PRETTY |
-									JSON_C_TO_STRING_NOSLASHESCAPE));
+		printf("%s\n",
+		       json_object_to_json_string_ext(all, JSON_C_TO_STRING_PRETTY | JSON_C_TO_STRING_NOSLASHESCAPE));
 	else if (!quiet)
 		table_print(&t, stdout);
 	json_object_put(all);

@@ -63,8 +63,10 @@ static int show(const char *dir, const char *file, bool follow, const char *root
 int command_logs(int argc, char **argv)
 {
 	static const struct option options[] = {
-		{ "follow", no_argument, NULL, 'f' },	  { "console", no_argument, NULL, 'c' },
-		{ "root", required_argument, NULL, 'r' }, { "help", no_argument, NULL, 'h' },
+		{ "follow", no_argument, NULL, 'f' },
+		{ "console", no_argument, NULL, 'c' },
+		{ "root", required_argument, NULL, 'r' },
+		{ "help", no_argument, NULL, 'h' },
 		{ 0 },
 	};
 	_cleanup_pod_state_ struct pod_state s = { 0 };

@@ -46,10 +46,14 @@ static int global_flags(int argc, char **argv)
 	int i;
 
 	for (i = 1; i < argc && argv[i][0] == '-'; i++) {
-		const char *flag = argv[i], *eq = strchr(flag, '='), *value = eq ? eq + 1 : i + 1 < argc ? argv[i + 1] : "";
+		const char *flag = argv[i], *eq = strchr(flag, '='),
+			   *value = eq             ? eq + 1
+				    : i + 1 < argc ? argv[i + 1]
+						   : "";
 		size_t n = eq ? (size_t)(eq - flag) : strlen(flag);
 
-		if (!strncmp(flag, "--log-level", n) && n == strlen("--log-level") && log_level_parse(value, &level) == 0)
+		if (!strncmp(flag, "--log-level", n) && n == strlen("--log-level") &&
+		    log_level_parse(value, &level) == 0)
 			log_set_level(level);
 		else if (!strncmp(flag, "--log-format", n) && n == strlen("--log-format") &&
 			 (str_eq(value, "json") || str_eq(value, "text")))

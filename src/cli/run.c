@@ -36,6 +36,7 @@ struct run {
 	const struct hypervisor_driver *driver;
 	struct oci_image *image; /* NULL: not from an image */
 	char *rootfs;            /* a directory or image file */
+	char *bundle;            /* absolute; NULL: not from a bundle */
 	bool rootfs_writable;
 	Grpc__Spec *spec;
 	char id[65];
@@ -67,6 +68,7 @@ static void run_fini(struct run *run)
 	loop_free(run->loop);
 	fd_close(&run->interrupt_fd);
 	free(run->rootfs);
+	free(run->bundle);
 	run_flags_fini(&run->flags);
 }
 
@@ -101,8 +103,9 @@ static int find_rootfs(struct run *run, struct err *e)
 		return run->rootfs ? 0 : err_sys(e, errno, "cannot use the root file system %s", place);
 	}
 	if (run->flags.rw)
-		return err_set(e, ERR_CONFIG, EINVAL, "--rw would change the unpacked image for every later run: drop it, "
-						      "or copy the image's root file system to a folder");
+		return err_set(e, ERR_CONFIG, EINVAL,
+			       "--rw would change the unpacked image for every later run: drop it, "
+			       "or copy the image's root file system to a folder");
 	if (isatty(STDERR_FILENO))
 		progress_show("unpacking the image ...");
 	r = oci_image_open(place, &o, &run->image, e);
@@ -126,7 +129,8 @@ static int combine_args(const struct run *run, struct strv *args, struct err *e)
 	if (!str_empty(given))
 		r = strv_add(&entrypoint, given);
 	if (r == 0)
-		r = oci_image_command(run->image ? run->image : &none, given ? &entrypoint : NULL, &run->flags.args, args);
+		r = oci_image_command(run->image ? run->image : &none, given ? &entrypoint : NULL, &run->flags.args,
+				      args);
 	if (r < 0)
 		return err_sys(e, -r, "cannot read the command");
 	if (!args->len)
@@ -154,8 +158,12 @@ static int build_spec(struct run *run, struct err *e)
 	struct oci_run_options o = {
 		.args = &args,
 		.env = &env,
-		.cwd = f->workdir ? f->workdir : run->image ? run->image->workdir : NULL,
-		.user = f->user ? f->user : run->image ? run->image->user : NULL,
+		.cwd = f->workdir   ? f->workdir
+		       : run->image ? run->image->workdir
+				    : NULL,
+		.user = f->user      ? f->user
+			: run->image ? run->image->user
+				     : NULL,
 		.rootfs_fd = rootfs_fd,
 		.tty = f->terminal,
 		.read_only = f->read_only,
@@ -196,6 +204,9 @@ static int load_bundle(struct run *run, struct err *e)
 	root = run->spec->root ? run->spec->root->path : "";
 	if (str_empty(root))
 		return err_set(e, ERR_CONFIG, EINVAL, "%s/config.json: root.path is missing", bundle);
+	run->bundle = strdup(bundle);
+	if (!run->bundle)
+		return err_sys(e, ENOMEM, "cannot use the bundle %s", bundle);
 	joined = root[0] == '/' ? strdup(root) : str_printf("%s/%s", bundle, root);
 	run->rootfs = joined ? realpath(joined, NULL) : NULL;
 	if (!run->rootfs)
@@ -211,8 +222,12 @@ static int load_bundle(struct run *run, struct err *e)
 static int make_plan(struct run *run, struct err *e)
 {
 	const struct run_flags *f = &run->flags;
-	struct settings_request q = { .config = f->config, .hypervisor = f->hypervisor, .kernel = f->kernel,
-				      .initrd = f->initrd, .image = f->image, .annotations = &f->annotation,
+	struct settings_request q = { .config = f->config,
+				      .hypervisor = f->hypervisor,
+				      .kernel = f->kernel,
+				      .initrd = f->initrd,
+				      .image = f->image,
+				      .annotations = &f->annotation,
 				      .strict = f->strict };
 	struct plan_request p;
 	int r;
@@ -230,12 +245,20 @@ static int make_plan(struct run *run, struct err *e)
 		run->stop_signal = SIGTERM;
 	run->state_root = f->root ? f->root : state_default_root(run->state_root_buf, sizeof run->state_root_buf);
 	snprintf(run->run_dir, sizeof run->run_dir, "%s/%s", run->state_root, run->id);
-	p = (struct plan_request){ .id = run->id, .run_dir = run->run_dir, .config = run->config, .driver = run->driver,
-				   
-				   .spec = take_ptr(run->spec), .bundle = f->bundle, .rootfs = run->rootfs,
-				   .rootfs_writable = run->rootfs_writable, .volumes = f->volumes,
-				   .n_volumes = f->n_volumes, .net = f->net, .publish = &f->publish,
-				   .hostname = f->hostname, .dns = f->dns };
+	p = (struct plan_request){ .id = run->id,
+				   .run_dir = run->run_dir,
+				   .config = run->config,
+				   .driver = run->driver,
+				   .spec = take_ptr(run->spec),
+				   .bundle = run->bundle,
+				   .rootfs = run->rootfs,
+				   .rootfs_writable = run->rootfs_writable,
+				   .volumes = f->volumes,
+				   .n_volumes = f->n_volumes,
+				   .net = f->net,
+				   .publish = &f->publish,
+				   .hostname = f->hostname,
+				   .dns = f->dns };
 	return plan_build(&p, &run->plan, e);
 }
 
@@ -274,7 +297,6 @@ static int write_state(struct run *run, const char *status, struct err *e)
 	s->agent_address = strdup(run->sandbox ? run->sandbox->vm->agent_address : "");
 	return state_dir_write(run->state, s, e);
 }
-
 
 static int start_sandbox(struct run *run, struct err *e)
 {

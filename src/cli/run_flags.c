@@ -11,7 +11,7 @@
 #include "base/fd.h"
 
 /* docker's lower bound: below it nothing useful runs. */
-#define MEMORY_MIN (6 << 20)
+#define MEMORY_MIN   (6 << 20)
 #define ENV_FILE_MAX (1 << 20)
 
 const char run_flags_help[] =
@@ -156,8 +156,8 @@ static int parse_size(const char *text, int64_t *ret, struct err *e)
 	*ret = (int64_t)(v << shift);
 	return 0;
 bad:
-	return err_set(e, ERR_CONFIG, EINVAL, "--memory %s: expected a number of bytes, or one with b, k, m or g behind it",
-		       text);
+	return err_set(e, ERR_CONFIG, EINVAL,
+		       "--memory %s: expected a number of bytes, or one with b, k, m or g behind it", text);
 }
 
 static int parse_number(const char *flag, const char *text, uint64_t max, uint64_t *ret, struct err *e)
@@ -177,8 +177,8 @@ static int add_volume(struct run_flags *f, const char *source, const char *targe
 		return out_of_memory(e);
 	f->volumes = grown;
 	if (target[0] != '/')
-		return err_set(e, ERR_CONFIG, EINVAL, "volume %s: the path in the container must be absolute, not \"%s\"",
-			       source, target);
+		return err_set(e, ERR_CONFIG, EINVAL,
+			       "volume %s: the path in the container must be absolute, not \"%s\"", source, target);
 	path = realpath(source, NULL);
 	if (!path)
 		return err_sys(e, errno, "volume %s: cannot find it on this host", source);
@@ -206,7 +206,8 @@ static int parse_volume(struct run_flags *f, const char *text, struct err *e)
 		readonly = str_eq(mode, "ro");
 		/* SELinux relabelling (z, Z) means nothing across the VM boundary. */
 		if (!readonly && !str_eq(mode, "rw") && !str_eq(mode, "z") && !str_eq(mode, "Z"))
-			return err_set(e, ERR_CONFIG, EINVAL, "--volume %s: unknown mode \"%s\": use ro or rw", text, mode);
+			return err_set(e, ERR_CONFIG, EINVAL, "--volume %s: unknown mode \"%s\": use ro or rw", text,
+				       mode);
 	}
 	return add_volume(f, copy, target, readonly, e);
 }
@@ -226,7 +227,8 @@ static int parse_mount(struct run_flags *f, const char *text, struct err *e)
 			type = v;
 		else if ((v = str_after(o, "src=")) || (v = str_after(o, "source=")))
 			src = v;
-		else if ((v = str_after(o, "dst=")) || (v = str_after(o, "target=")) || (v = str_after(o, "destination=")))
+		else if ((v = str_after(o, "dst=")) || (v = str_after(o, "target=")) ||
+			 (v = str_after(o, "destination=")))
 			dst = v;
 		else if ((v = str_after(o, "tmpfs-size=")))
 			size = v;
@@ -239,9 +241,11 @@ static int parse_mount(struct run_flags *f, const char *text, struct err *e)
 		return err_set(e, ERR_CONFIG, EINVAL, "--mount %s: dst=PATH is missing", text);
 	if (str_eq(type, "tmpfs"))
 		return strv_addf(&f->tmpfs, "%s%s%s%s", dst, size || readonly ? ":" : "", size ? "size=" : "",
-				 size ? size : readonly ? "ro" : "") < 0 ?
-			       out_of_memory(e) :
-			       0;
+				 size       ? size
+				 : readonly ? "ro"
+					    : "") < 0
+			       ? out_of_memory(e)
+			       : 0;
 	if (!str_eq(type, "bind"))
 		return err_set(e, ERR_CONFIG, EINVAL, "--mount %s: type must be bind or tmpfs", text);
 	if (!src)
@@ -358,18 +362,30 @@ static bool parse_simple(struct run_flags *f, int flag, const char *value)
 		const char **string;
 		bool *toggle;
 	} simple[] = {
-		{ FLAG_ROOTFS, &f->rootfs, NULL },         { FLAG_BUNDLE, &f->bundle, NULL },
-		{ FLAG_NAME, &f->name, NULL },             { FLAG_HOSTNAME, &f->hostname, NULL },
-		{ FLAG_ENTRYPOINT, &f->entrypoint, NULL }, { FLAG_NET, &f->net, NULL },
-		{ FLAG_DNS, &f->dns, NULL },               { FLAG_HYPERVISOR, &f->hypervisor, NULL },
-		{ FLAG_CONFIG, &f->config, NULL },         { FLAG_KERNEL, &f->kernel, NULL },
-		{ FLAG_INITRD, &f->initrd, NULL },         { FLAG_IMAGE, &f->image, NULL },
-		{ FLAG_ROOT, &f->root, NULL },             { FLAG_STORE, &f->store, NULL },
-		{ 'w', &f->workdir, NULL },                { 'u', &f->user, NULL },
-		{ FLAG_RW, NULL, &f->rw },                 { FLAG_READ_ONLY, NULL, &f->read_only },
-		{ FLAG_DRY_RUN, NULL, &f->dry_run },       { FLAG_VERBOSE, NULL, &f->verbose },
-		{ FLAG_STRICT, NULL, &f->strict },         { 'i', NULL, &f->interactive },
-		{ 't', NULL, &f->terminal },               { 'h', NULL, &f->help },
+		{ FLAG_ROOTFS, &f->rootfs, NULL },
+		{ FLAG_BUNDLE, &f->bundle, NULL },
+		{ FLAG_NAME, &f->name, NULL },
+		{ FLAG_HOSTNAME, &f->hostname, NULL },
+		{ FLAG_ENTRYPOINT, &f->entrypoint, NULL },
+		{ FLAG_NET, &f->net, NULL },
+		{ FLAG_DNS, &f->dns, NULL },
+		{ FLAG_HYPERVISOR, &f->hypervisor, NULL },
+		{ FLAG_CONFIG, &f->config, NULL },
+		{ FLAG_KERNEL, &f->kernel, NULL },
+		{ FLAG_INITRD, &f->initrd, NULL },
+		{ FLAG_IMAGE, &f->image, NULL },
+		{ FLAG_ROOT, &f->root, NULL },
+		{ FLAG_STORE, &f->store, NULL },
+		{ 'w', &f->workdir, NULL },
+		{ 'u', &f->user, NULL },
+		{ FLAG_RW, NULL, &f->rw },
+		{ FLAG_READ_ONLY, NULL, &f->read_only },
+		{ FLAG_DRY_RUN, NULL, &f->dry_run },
+		{ FLAG_VERBOSE, NULL, &f->verbose },
+		{ FLAG_STRICT, NULL, &f->strict },
+		{ 'i', NULL, &f->interactive },
+		{ 't', NULL, &f->terminal },
+		{ 'h', NULL, &f->help },
 	};
 
 	for (size_t i = 0; i < sizeof simple / sizeof simple[0]; i++) {
@@ -437,9 +453,8 @@ int run_flags_parse(struct run_flags *f, int argc, char **argv, struct err *e)
 
 void run_flags_fini(struct run_flags *f)
 {
-	struct strv *lists[] = { &f->args,     &f->env,          &f->tmpfs,  &f->cap_add,
-				 &f->cap_drop, &f->security_opt, &f->ulimit, &f->publish,
-				 &f->annotation };
+	struct strv *lists[] = { &f->args,         &f->env,    &f->tmpfs,   &f->cap_add,   &f->cap_drop,
+				 &f->security_opt, &f->ulimit, &f->publish, &f->annotation };
 
 	for (size_t i = 0; i < sizeof lists / sizeof lists[0]; i++)
 		strv_fini(lists[i]);

@@ -16,8 +16,8 @@ struct run_flags {
 	struct strv args, env, tmpfs, cap_add, cap_drop, security_opt, ulimit, publish, annotation;
 	struct plan_volume *volumes;
 	size_t n_volumes;
-	int64_t memory;    /* bytes; 0: no limit */
-	double cpus;       /* 0: no limit */
+	int64_t memory;     /* bytes; 0: no limit */
+	double cpus;        /* 0: no limit */
 	int64_t pids_limit; /* 0: no limit */
 	uint32_t timeout_s; /* 0: none */
 	bool help;

@@ -96,7 +96,8 @@ static void on_signal(struct loop_source *source, int signo, void *userdata)
 		resize(s);
 		return;
 	}
-	if (!s->exited && agent_signal_async(s->o.agent, s->o.container_id, process_id(s), signo, NULL, NULL, NULL, &e) < 0)
+	if (!s->exited &&
+	    agent_signal_async(s->o.agent, s->o.container_id, process_id(s), signo, NULL, NULL, NULL, &e) < 0)
 		log_debug("signal %d was not delivered: %s", signo, e.text);
 }
 

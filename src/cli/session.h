@@ -20,11 +20,11 @@ struct session_options {
 	struct agent *agent;
 	const char *container_id, *exec_id; /* exec_id "": init */
 	bool interactive, terminal;
-	int vm_exit_fd;                     /* -1: not ours to watch */
-	uint32_t timeout_s;                 /* 0: none */
-	int stop_signal;                    /* sent at the timeout */
-	struct output_log *log;             /* NULL: none */
-	uint64_t *first_byte_us;            /* set when the first output arrives; NULL: not wanted */
+	int vm_exit_fd;          /* -1: not ours to watch */
+	uint32_t timeout_s;      /* 0: none */
+	int stop_signal;         /* sent at the timeout */
+	struct output_log *log;  /* NULL: none */
+	uint64_t *first_byte_us; /* set when the first output arrives; NULL: not wanted */
 };
 
 /* The process is created but need not run yet: reading starts, so that nothing is lost. */

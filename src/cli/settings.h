@@ -8,8 +8,8 @@
 #include "hypervisor/driver.h"
 
 struct settings_request {
-	const char *config;       /* --config; NULL: the search order */
-	const char *hypervisor;   /* --hypervisor; NULL: as configured */
+	const char *config;     /* --config; NULL: the search order */
+	const char *hypervisor; /* --hypervisor; NULL: as configured */
 	const char *kernel, *initrd, *image;
 	const struct strv *annotations; /* KEY=VALUE */
 	bool strict, quiet;

@@ -159,11 +159,9 @@ bool guestmem_valid(struct guestmem *mem, gpa_t gpa, uint64_t len)
 
 		if (!piece(mem, gpa, len, &n))
 			return false;
-		/* Regions end below 2^64, so a wrap to 0 is the end of memory. */
+		/* Does not wrap: regions end below 2^64 (check_new). */
 		gpa += n;
 		len -= n;
-		if (len && !gpa)
-			return false;
 	}
 	return true;
 }

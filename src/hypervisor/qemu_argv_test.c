@@ -21,7 +21,7 @@ static struct config_hypervisor hv;
 static struct vm_config config;
 static struct qemu_facts facts;
 
-static char *params[] = { STR("caisson.test=1"), STR("panic=5"), NULL };
+static char *params[] = { STR("reboot=k"), STR("caisson.test=1"), STR("panic=5"), NULL };
 
 static int reset(void **state)
 {
@@ -31,7 +31,7 @@ static int reset(void **state)
 				     .kernel = STR("/k/vmlinuz"),
 				     .initrd = STR("/k/initrd"),
 				     .image = STR(""),
-				     .kernel_params = { .v = params, .len = 2 },
+				     .kernel_params = { .v = params, .len = 3 },
 				     .vcpus = 1,
 				     .max_vcpus = 1,
 				     .memory_mib = 256,

@@ -19,7 +19,7 @@
 #include "base/strv.h"
 #include "hypervisor/qemu_vm.h"
 
-/* The netdev type "stream" (passt) came with 7.2, i8042=off with 7.0; older ones are not tested. */
+/* The netdev type "stream" (passt) came with 7.2; what is older than 7.0 is not tested. */
 #define QEMU_MAJOR_MIN 7
 
 #ifdef __aarch64__

@@ -12,7 +12,8 @@
 #include "base/cleanup.h"
 #include "base/strv.h"
 
-static const char *const kernels[] = { "vmlinux-tuned", "Image-tuned", "vmlinuz" };
+/* The tuned kernels first (they need no modules), then the distribution's: the ELF starts without unpacking itself. */
+static const char *const kernels[] = { "vmlinux-tuned", "Image-tuned", "vmlinux", "vmlinuz" };
 
 static bool find_in(const char *dir, char **ret_kernel, char **ret_initrd)
 {

@@ -29,18 +29,46 @@
 #define GUEST_KERNEL_MIB 96
 
 const char *const plan_hypervisor_keys[] = {
-	"kernel",	 "initrd",	   "image",		"kernel_params",	"default_vcpus",
-	"default_maxvcpus", "default_memory", "default_maxmemory", "overhead_memory",	"shared_fs",
-	"virtio_fs_daemon", "virtio_fs_extra_args", "virtio_fs_cache", "virtio_fs_queue_size", "msize_9p",
-	"guest_hook_path", "enable_debug", "enable_annotations", "valid_hypervisor_paths",
-	"valid_virtio_fs_daemon_paths", "valid_entropy_sources", "valid_vhost_user_store_paths", NULL,
+	"kernel",
+	"initrd",
+	"image",
+	"kernel_params",
+	"default_vcpus",
+	"default_maxvcpus",
+	"default_memory",
+	"default_maxmemory",
+	"overhead_memory",
+	"shared_fs",
+	"virtio_fs_daemon",
+	"virtio_fs_extra_args",
+	"virtio_fs_cache",
+	"virtio_fs_queue_size",
+	"msize_9p",
+	"guest_hook_path",
+	"enable_debug",
+	"enable_annotations",
+	"valid_hypervisor_paths",
+	"valid_virtio_fs_daemon_paths",
+	"valid_entropy_sources",
+	"valid_vhost_user_store_paths",
+	NULL,
 };
 
 const char *const plan_other_keys[] = {
-	"agent.enable_debug", "agent.log_port", "agent.server_port", "agent.enable_tracing",
-	"agent.container_pipe_size", "agent.debug_console_enabled", "agent.dial_timeout",
-	"agent.reconnect_timeout_ms", "agent.create_container_timeout", "runtime.name", "runtime.hypervisor_name",
-	"runtime.agent_name", "runtime.disable_guest_seccomp", NULL,
+	"agent.enable_debug",
+	"agent.log_port",
+	"agent.server_port",
+	"agent.enable_tracing",
+	"agent.container_pipe_size",
+	"agent.debug_console_enabled",
+	"agent.dial_timeout",
+	"agent.reconnect_timeout_ms",
+	"agent.create_container_timeout",
+	"runtime.name",
+	"runtime.hypervisor_name",
+	"runtime.agent_name",
+	"runtime.disable_guest_seccomp",
+	NULL,
 };
 
 static int out_of_memory(struct err *e)
@@ -87,9 +115,9 @@ static int plan_kernel(struct plan *p, struct err *e)
 			return r;
 		p->vm.kernel = str_empty(hv->kernel) ? take_ptr(kernel) : strdup(hv->kernel);
 		p->vm.image = strdup(hv->image);
-		p->vm.initrd = !str_empty(hv->image)  ? strdup("") :
-			       str_empty(hv->initrd) ? take_ptr(initrd) :
-						       strdup(hv->initrd);
+		p->vm.initrd = !str_empty(hv->image)   ? strdup("")
+			       : str_empty(hv->initrd) ? take_ptr(initrd)
+						       : strdup(hv->initrd);
 	}
 	if (!p->vm.kernel || !p->vm.initrd || !p->vm.image)
 		return out_of_memory(e);
@@ -206,12 +234,12 @@ static int plan_share(struct plan *p, struct err *e)
 	if (share_is_virtio_fs(&p->share)) {
 		p->vm.shared_memory = true;
 		d->u.fs.socket = strdup(p->share.socket);
-		s = plan_add_storage(&p->sandbox_storages, &p->n_sandbox_storages, "virtio-fs", GUEST_SHARE_TAG, "virtiofs",
-				GUEST_SHARE_DIR);
+		s = plan_add_storage(&p->sandbox_storages, &p->n_sandbox_storages, "virtio-fs", GUEST_SHARE_TAG,
+				     "virtiofs", GUEST_SHARE_DIR);
 	} else {
 		d->u.fs.path = strdup(p->share.staging);
 		s = plan_add_storage(&p->sandbox_storages, &p->n_sandbox_storages, "9p", GUEST_SHARE_TAG, "9p",
-				GUEST_SHARE_DIR);
+				     GUEST_SHARE_DIR);
 		if (s && strv_addf(&s->options, "trans=virtio,version=9p2000.L,cache=mmap,msize=%u",
 				   hv->msize_9p ? hv->msize_9p : 8192) < 0)
 			s = NULL;
@@ -233,7 +261,7 @@ static int plan_block_rootfs(struct plan *p, const struct plan_request *q, const
 	*ret_mount = str_printf(GUEST_RUN_DIR "/sandbox/image-%s", p->id);
 	if (!d || !*ret_mount)
 		return out_of_memory(e);
-	d->u.block.path = strdup(q->rootfs);
+	d->u.block.path = strdup(p->pack ? "" : q->rootfs); /* a packed one has its path when it is made */
 	d->u.block.readonly = !q->rootfs_writable;
 	d->u.block.serial = strdup("rootfs");
 	s = plan_add_storage(&p->container_storages, &p->n_container_storages, "blk", "", fstype, *ret_mount);
@@ -255,18 +283,20 @@ static int plan_throwaway_layer(struct plan *p, const char *lower, struct err *e
 
 	if (!layer || !root)
 		return out_of_memory(e);
-	tmpfs = plan_add_storage(&p->container_storages, &p->n_container_storages, "ephemeral", "tmpfs", "tmpfs", layer);
+	tmpfs = plan_add_storage(&p->container_storages, &p->n_container_storages, "ephemeral", "tmpfs", "tmpfs",
+				 layer);
 	if (!tmpfs)
 		return out_of_memory(e);
 	r |= strv_add(&tmpfs->options, "mode=0755");
 	/* What the container writes counts as its memory, so the guest's memory is the bound. */
 	r |= strv_add(&tmpfs->options, "size=90%");
-	overlay = plan_add_storage(&p->container_storages, &p->n_container_storages, "overlayfs", "overlay", "overlay", root);
+	overlay = plan_add_storage(&p->container_storages, &p->n_container_storages, "overlayfs", "overlay", "overlay",
+				   root);
 	if (!overlay)
 		return out_of_memory(e);
 	/*
-	 * The item is a mount of its own below the share, which virtio-fs announces as an automount point. overlayfs refuses
-	 * such a folder, and "/." makes the path walk cross it.
+	 * The item is a mount of its own below the share, which virtio-fs announces as an automount point. overlayfs
+	 * refuses such a folder, and "/." makes the path walk cross it.
 	 */
 	r |= strv_addf(&overlay->options, "lowerdir=%s/.", lower);
 	r |= strv_addf(&overlay->options, "upperdir=%s/upper", layer);
@@ -276,6 +306,15 @@ static int plan_throwaway_layer(struct plan *p, const char *lower, struct err *e
 	if (r)
 		return out_of_memory(e);
 	return oci_spec_set_root(p->spec, root, p->spec->root && p->spec->root->readonly) < 0 ? out_of_memory(e) : 0;
+}
+
+/* A directory that cannot be shared: as an image it is quicker and larger than copied file by file. */
+static bool can_pack(const struct plan *p)
+{
+	struct vm_capabilities can = { 0 };
+
+	p->driver->capabilities(&p->config->hypervisor, &can);
+	return can.block && rootfs_image_can_pack();
 }
 
 static int plan_rootfs(struct plan *p, const struct plan_request *q, struct err *e)
@@ -294,9 +333,14 @@ static int plan_rootfs(struct plan *p, const struct plan_request *q, struct err 
 			return err_set(e, ERR_CONFIG, ENOTSUP,
 				       "--rw needs a shared directory, and shared_fs is \"none\": use a root file "
 				       "system image, or shared_fs = \"virtio-fs\"");
+		if (share_copies(&p->share) && can_pack(p)) {
+			p->pack = strdup(q->rootfs);
+			r = p->pack ? plan_block_rootfs(p, q, "erofs", &where, e) : out_of_memory(e);
+			return r < 0 ? r : plan_throwaway_layer(p, where, e);
+		}
 		where = str_printf(GUEST_SHARE_DIR "/%s", name);
-		r = !name || !where ? out_of_memory(e) :
-				      share_add(&p->share, name, q->rootfs, NULL, !q->rootfs_writable, e);
+		r = !name || !where ? out_of_memory(e)
+				    : share_add(&p->share, name, q->rootfs, NULL, !q->rootfs_writable, e);
 	} else {
 		r = rootfs_image_type(q->rootfs, &fstype, e);
 		if (r == 0 && q->rootfs_writable && str_eq(fstype, "erofs"))
@@ -341,10 +385,10 @@ int plan_build(const struct plan_request *q, struct plan **ret, struct err *e)
 	p->hostname = strdup(str_empty(q->hostname) ? q->id : q->hostname);
 	if (!p->id || !p->hostname)
 		r = out_of_memory(e);
-	if (r < 0 || (r = plan_vm(p, q, e)) < 0 || (r = plan_kernel(p, e)) < 0 ||
-	    (r = plan_kernel_params(p, e)) < 0 || (r = plan_size(p, e)) < 0 || (r = plan_share(p, e)) < 0 ||
-	    (r = plan_network(p, q, e)) < 0 || (r = plan_spec(p, q, e)) < 0 || (r = plan_rootfs(p, q, e)) < 0 ||
-	    (r = plan_mounts(p, q, e)) < 0 || (r = plan_volumes(p, q, e)) < 0 || (r = plan_etc(p, e)) < 0) {
+	if (r < 0 || (r = plan_vm(p, q, e)) < 0 || (r = plan_kernel(p, e)) < 0 || (r = plan_kernel_params(p, e)) < 0 ||
+	    (r = plan_size(p, e)) < 0 || (r = plan_share(p, e)) < 0 || (r = plan_network(p, q, e)) < 0 ||
+	    (r = plan_spec(p, q, e)) < 0 || (r = plan_rootfs(p, q, e)) < 0 || (r = plan_mounts(p, q, e)) < 0 ||
+	    (r = plan_volumes(p, q, e)) < 0 || (r = plan_etc(p, e)) < 0) {
 		plan_free(p);
 		return r;
 	}
@@ -391,6 +435,7 @@ void plan_free(struct plan *p)
 	strv_fini(&p->dns);
 	strv_fini(&p->publish);
 	strv_fini(&p->notes);
+	free(p->pack);
 	free(p->passt_socket);
 	free(p->id);
 	free(p->hostname);

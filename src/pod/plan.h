@@ -18,10 +18,10 @@
 #include "proto/agent.pb-c.h"
 
 /* Paths in the guest, as Kata's agent protocol has them. */
-#define GUEST_RUN_DIR "/run/kata-containers"
+#define GUEST_RUN_DIR   "/run/kata-containers"
 #define GUEST_SHARE_DIR GUEST_RUN_DIR "/shared/containers"
 #define GUEST_SHARE_TAG "kataShared"
-#define GUEST_SHM_DIR GUEST_RUN_DIR "/sandbox/shm"
+#define GUEST_SHM_DIR   GUEST_RUN_DIR "/sandbox/shm"
 
 /* One file system that the agent mounts (Storage of the agent protocol). */
 struct plan_storage {
@@ -49,16 +49,16 @@ struct plan_request {
 	const char *run_dir;
 	const struct config *config;
 	const struct hypervisor_driver *driver;
-	Grpc__Spec *spec;    /* process, namespaces, mounts; its root is set here */
-	const char *bundle;  /* the folder whose config.json spec is; NULL: it was made for this machine */
-	const char *rootfs;  /* a directory, or an ext4, xfs or erofs image file */
+	Grpc__Spec *spec;     /* process, namespaces, mounts; its root is set here */
+	const char *bundle;   /* the folder whose config.json spec is; NULL: it was made for this machine */
+	const char *rootfs;   /* a directory, or an ext4, xfs or erofs image file */
 	bool rootfs_writable; /* writes go to the host's rootfs instead of a layer that is thrown away */
 	const struct plan_volume *volumes;
 	size_t n_volumes;
-	const char *net;    /* "none", "user", "passt", "tap:NAME" */
+	const char *net;            /* "none", "user", "passt", "tap:NAME" */
 	const struct strv *publish; /* "[HOSTIP:]HOSTPORT:PORT[/tcp|udp]" */
-	const char *hostname; /* NULL: the id */
-	const char *dns;    /* NULL: the network's own */
+	const char *hostname;       /* NULL: the id */
+	const char *dns;            /* NULL: the network's own */
 };
 
 struct plan {
@@ -75,10 +75,11 @@ struct plan {
 	struct plan_interface *interfaces;
 	size_t n_interfaces;
 	Grpc__Spec *spec;
+	char *pack;         /* directory that becomes the erofs image of the device "rootfs"; NULL: none */
 	char *passt_socket; /* NULL: no passt */
 	struct strv publish;
-	bool sync_guest;    /* the guest must write back before the VM is killed */
-	struct strv notes;  /* sentences for the user: what differs from what was asked for */
+	bool sync_guest;   /* the guest must write back before the VM is killed */
+	struct strv notes; /* sentences for the user: what differs from what was asked for */
 };
 
 /*

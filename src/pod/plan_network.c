@@ -17,8 +17,8 @@
 
 #define USER_ADDRESS "10.0.2.15"
 #define USER_GATEWAY "10.0.2.2"
-#define USER_DNS "10.0.2.3"
-#define USER_PREFIX 24
+#define USER_DNS     "10.0.2.3"
+#define USER_PREFIX  24
 
 static int out_of_memory(struct err *e)
 {
@@ -71,8 +71,9 @@ static struct plan_interface *add_interface(struct plan *p, const char *name, co
 		return NULL;
 	p->interfaces = grown;
 	i = &grown[p->n_interfaces++];
-	*i = (struct plan_interface){ .name = strdup(name), .mac = strdup(mac), .address = strdup(""),
-				      .gateway = strdup("") };
+	*i = (struct plan_interface){
+		.name = strdup(name), .mac = strdup(mac), .address = strdup(""), .gateway = strdup("")
+	};
 	return i->name && i->mac && i->address && i->gateway ? i : NULL;
 }
 
@@ -99,8 +100,7 @@ static int plan_user(struct plan *p, const char *mac, struct vm_device *d, bool 
 	i->gateway = strdup(USER_GATEWAY);
 	i->prefix = USER_PREFIX;
 	d->u.net.mode = strdup(passt ? "passt" : "user");
-	if (!i->address || !i->gateway || !d->u.net.mode ||
-	    (p->dns.len == 0 && strv_add(&p->dns, USER_DNS) < 0))
+	if (!i->address || !i->gateway || !d->u.net.mode || (p->dns.len == 0 && strv_add(&p->dns, USER_DNS) < 0))
 		return out_of_memory(e);
 	if (passt) {
 		p->passt_socket = str_printf("%s/passt/socket", p->vm.run_dir);
@@ -108,8 +108,8 @@ static int plan_user(struct plan *p, const char *mac, struct vm_device *d, bool 
 		return p->passt_socket && d->u.net.socket ? 0 : out_of_memory(e);
 	}
 	if (strv_copy(&d->u.net.publish, p->publish.v, p->publish.len) < 0 ||
-	    strv_add(&p->notes, "passt is not used: the guest can reach services on the host's loopback at " USER_GATEWAY) <
-		    0)
+	    strv_add(&p->notes,
+		     "passt is not used: the guest can reach services on the host's loopback at " USER_GATEWAY) < 0)
 		return out_of_memory(e);
 	return 0;
 }
@@ -161,14 +161,15 @@ int plan_network(struct plan *p, const struct plan_request *q, struct err *e)
 		return plan_tap(p, tap, d->u.net.mac, d, e);
 	if (str_eq(net, "passt") && !(can.net_passt && passt_installed()))
 		return err_set(e, ERR_CONFIG, ENOENT, "--net passt: %s",
-			       can.net_passt ? "passt is not installed; apt-get install passt" :
-					       "this hypervisor cannot use passt");
+			       can.net_passt ? "passt is not installed; apt-get install passt"
+					     : "this hypervisor cannot use passt");
 	if (str_eq(net, "passt") || (str_eq(net, "user") && can.net_passt && passt_installed()))
 		return plan_user(p, d->u.net.mac, d, true, e);
 	if (str_eq(net, "user") && can.net_user)
 		return plan_user(p, d->u.net.mac, d, false, e);
 	if (str_eq(net, "user"))
-		return err_set(e, ERR_CONFIG, ENOTSUP, "--net user: this hypervisor needs passt; apt-get install passt");
+		return err_set(e, ERR_CONFIG, ENOTSUP,
+			       "--net user: this hypervisor needs passt; apt-get install passt");
 	return err_set(e, ERR_CONFIG, EINVAL, "--net %s: expected none, user, passt or tap:NAME", net);
 }
 

@@ -30,12 +30,15 @@ static int print_host_side(const struct plan *p, struct buf *out, struct err *e)
 	r |= buf_puts(out, "On the host (undo in brackets):\n");
 	r |= buf_printf(out, "  make %s  [remove it]\n", p->vm.run_dir);
 	if (!share_copies(&p->share)) {
-		r |= buf_printf(out, "  private mount namespace, tmpfs on %s  [ends with the processes]\n", p->share.staging);
+		r |= buf_printf(out, "  private mount namespace, tmpfs on %s  [ends with the processes]\n",
+				p->share.staging);
 		for (size_t i = 0; i < p->share.n_items; i++)
 			r |= buf_printf(out, "    bind %s -> %s (%s)\n",
 					p->share.items[i].source ? p->share.items[i].source : "(made here)",
 					p->share.items[i].name, p->share.items[i].readonly ? "read-only" : "writable");
 	}
+	if (p->pack)
+		r |= buf_printf(out, "  pack %s into an erofs image without a name  [close it]\n", p->pack);
 	if (server.len) {
 		r |= buf_puts(out, "  start the file server  [kill it]\n    ");
 		r |= put_argv(out, &server);
@@ -72,9 +75,9 @@ static int print_guest_side(const struct plan *p, struct buf *out, struct err *e
 
 	r |= print_storages(out, p->sandbox_storages, p->n_sandbox_storages);
 	for (size_t i = 0; i < p->n_interfaces; i++)
-		r |= buf_printf(out, "  interface %s %s %s/%u gateway %s\n", p->interfaces[i].name, p->interfaces[i].mac,
-				*p->interfaces[i].address ? p->interfaces[i].address : "-", p->interfaces[i].prefix,
-				*p->interfaces[i].gateway ? p->interfaces[i].gateway : "-");
+		r |= buf_printf(out, "  interface %s %s %s/%u gateway %s\n", p->interfaces[i].name,
+				p->interfaces[i].mac, *p->interfaces[i].address ? p->interfaces[i].address : "-",
+				p->interfaces[i].prefix, *p->interfaces[i].gateway ? p->interfaces[i].gateway : "-");
 	if (share_copies(&p->share))
 		for (size_t i = 0; i < p->share.n_items; i++)
 			r |= buf_printf(out, "  copy %s to %s/%s\n",

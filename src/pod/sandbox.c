@@ -11,6 +11,7 @@
 #include "base/fd.h"
 #include "base/log.h"
 #include "pod/plan_network.h"
+#include "pod/rootfs_image.h"
 #include "sys/spawn.h"
 
 /* How long a guest may take until its agent answers, unless the configuration says otherwise. */
@@ -53,19 +54,45 @@ static int start_passt(struct sandbox *s, struct err *e)
 	r = make_passt_folder(s->plan->passt_socket, e);
 	if (r < 0)
 		return r;
-	spawn = (struct spawn){ .path = argv.v[0], .argv = argv.v, .stdin_fd = -1, .stdout_fd = -1,
+	spawn = (struct spawn){ .path = argv.v[0],
+				.argv = argv.v,
+				.stdin_fd = -1,
+				.stdout_fd = -1,
 				.stderr_fd = log_get_level() >= LOG_LEVEL_DEBUG ? STDERR_FILENO : -1,
-				.die_with_parent = true, .own_session = true };
+				.die_with_parent = true,
+				.own_session = true };
 	r = spawn_start(&spawn, &s->passt_pid, &s->passt_pidfd, e);
 	if (r < 0)
 		return r;
 	/* The VMM connects once, at its start: the socket must be there. */
 	for (int i = 0; i < 2000 && access(s->plan->passt_socket, F_OK) < 0; i++)
 		usleep(1000);
-	return access(s->plan->passt_socket, F_OK) < 0 ?
-		       err_set(e, ERR_SYSTEM, ETIMEDOUT, "passt did not start; try --net user with passt removed, or "
-							 "--log-level debug to see what it says") :
-		       0;
+	return access(s->plan->passt_socket, F_OK) < 0
+		       ? err_set(e, ERR_SYSTEM, ETIMEDOUT,
+				 "passt did not start; try --net user with passt removed, or "
+				 "--log-level debug to see what it says")
+		       : 0;
+}
+
+/* The image is known to the VMM by our own descriptor of it. */
+static int pack_rootfs(struct sandbox *s, struct plan *plan, struct err *e)
+{
+	int r;
+
+	if (!plan->pack)
+		return 0;
+	r = rootfs_image_pack(plan->pack, s->interrupt_fd, &s->image_fd, e);
+	for (size_t i = 0; r == 0 && i < plan->n_devices; i++) {
+		struct vm_device *d = plan->devices[i];
+
+		if (d->kind != VM_DEVICE_BLOCK || !str_eq(d->id, "rootfs"))
+			continue;
+		free(d->u.block.path);
+		d->u.block.path = str_printf("/proc/%d/fd/%d", (int)getpid(), s->image_fd);
+		if (!d->u.block.path)
+			r = err_sys(e, ENOMEM, "cannot name the packed root file system");
+	}
+	return r;
 }
 
 static int start_vm(struct sandbox *s, struct plan *plan, struct err *e)
@@ -109,7 +136,8 @@ static int explain(struct sandbox *s, int r, struct err *e)
 static int connect_agent(struct sandbox *s, struct err *e)
 {
 	const struct config_agent *cfg = &s->plan->config->agent;
-	uint64_t timeout = cfg->reconnect_timeout_ms > CONNECT_TIMEOUT_MS ? cfg->reconnect_timeout_ms : CONNECT_TIMEOUT_MS;
+	uint64_t timeout =
+		cfg->reconnect_timeout_ms > CONNECT_TIMEOUT_MS ? cfg->reconnect_timeout_ms : CONNECT_TIMEOUT_MS;
 	int fd, r;
 
 	if ((uint64_t)cfg->dial_timeout * 1000 > timeout)
@@ -155,10 +183,10 @@ static int storages_init(struct storages *out, const struct plan *p, const struc
 		m->source = s->source;
 		if (d) {
 			m->source = (char *)d->address;
-			m->driver = (char *)(d->address_kind == VM_ADDRESS_SCSI	  ? "scsi" :
-					     d->address_kind == VM_ADDRESS_DEVICE ? "mmioblk" :
-					     d->address_kind == VM_ADDRESS_PMEM	  ? "nvdimm" :
-										    "blk");
+			m->driver = (char *)(d->address_kind == VM_ADDRESS_SCSI     ? "scsi"
+					     : d->address_kind == VM_ADDRESS_DEVICE ? "mmioblk"
+					     : d->address_kind == VM_ADDRESS_PMEM   ? "nvdimm"
+										    : "blk");
 		}
 		m->fstype = s->fstype;
 		m->mount_point = s->mount_point;
@@ -227,7 +255,7 @@ int sandbox_start(struct loop *loop, struct plan *plan, int interrupt_fd, struct
 	s->loop = loop;
 	s->plan = plan;
 	s->interrupt_fd = interrupt_fd;
-	s->passt_pidfd = -1;
+	s->passt_pidfd = s->image_fd = -1;
 	s->times.begin = clock_us();
 	s->abort_fd = epoll_create1(EPOLL_CLOEXEC);
 	if (s->abort_fd < 0)
@@ -235,7 +263,7 @@ int sandbox_start(struct loop *loop, struct plan *plan, int interrupt_fd, struct
 	else
 		r = watch(s->abort_fd, interrupt_fd, e);
 	if (r < 0 || (r = share_start(&plan->share, e)) < 0 || (r = start_passt(s, e)) < 0 ||
-	    (r = start_vm(s, plan, e)) < 0 || (r = connect_agent(s, e)) < 0)
+	    (r = pack_rootfs(s, plan, e)) < 0 || (r = start_vm(s, plan, e)) < 0 || (r = connect_agent(s, e)) < 0)
 		goto fail;
 	clock_gettime(CLOCK_REALTIME, &now);
 	r = agent_set_guest_date_time(s->agent, now.tv_sec, now.tv_nsec / 1000, e);
@@ -313,6 +341,7 @@ void sandbox_free(struct sandbox *s)
 	if (s->passt_pid > 0)
 		spawn_stop(s->passt_pid, s->passt_pidfd, 0);
 	fd_close(&s->passt_pidfd);
+	fd_close(&s->image_fd);
 	fd_close(&s->abort_fd);
 	share_stop(&s->plan->share);
 	free(s);

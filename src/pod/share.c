@@ -102,7 +102,8 @@ static int listen_unix(const char *path, struct err *e)
 	_cleanup_close_ int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
 
 	if (strlen(path) >= sizeof a.sun_path)
-		return err_set(e, ERR_LIMIT, ENAMETOOLONG, "%s is too long for a Unix socket (107 bytes at most)", path);
+		return err_set(e, ERR_LIMIT, ENAMETOOLONG, "%s is too long for a Unix socket (107 bytes at most)",
+			       path);
 	strcpy(a.sun_path, path);
 	if (fd < 0 || bind(fd, (struct sockaddr *)&a, sizeof a) < 0 || listen(fd, 1) < 0)
 		return err_sys(e, errno, "cannot listen on %s", path);
@@ -123,9 +124,15 @@ static int virtio_fs_start(struct share *s, struct err *e)
 		return fd;
 	if (server_argv(s, program, fd, &argv) < 0)
 		return err_sys(e, ENOMEM, "cannot start %s", program);
-	spawn = (struct spawn){ .path = program, .argv = argv.v, .stdin_fd = -1, .stdout_fd = -1,
+	spawn = (struct spawn){ .path = program,
+				.argv = argv.v,
+				.stdin_fd = -1,
+				.stdout_fd = -1,
 				.stderr_fd = log_get_level() >= LOG_LEVEL_DEBUG ? STDERR_FILENO : -1,
-				.keep_fds = &fd, .n_keep_fds = 1, .die_with_parent = true, .own_session = true };
+				.keep_fds = &fd,
+				.n_keep_fds = 1,
+				.die_with_parent = true,
+				.own_session = true };
 	return spawn_start(&spawn, &s->daemon_pid, &s->daemon_pidfd, e);
 }
 
@@ -149,8 +156,8 @@ int share_init(struct share *s, const struct config_hypervisor *hv, const struct
 			if (str_eq(hv->shared_fs, *n))
 				s->method = &methods[i];
 	if (!s->method)
-		return err_set(e, ERR_CONFIG, ENOTSUP, "shared_fs = \"%s\" is not supported; use virtio-fs, virtio-9p or none",
-			       hv->shared_fs);
+		return err_set(e, ERR_CONFIG, ENOTSUP,
+			       "shared_fs = \"%s\" is not supported; use virtio-fs, virtio-9p or none", hv->shared_fs);
 	if ((share_is_virtio_fs(s) && !can->fs_sharing) || (share_is_9p(s) && !can->fs_sharing_9p))
 		return err_set(e, ERR_CONFIG, ENOTSUP,
 			       "this hypervisor cannot share files by %s; set shared_fs = \"none\"", s->method->name);
@@ -193,8 +200,7 @@ bool share_copies(const struct share *s)
 	return !s->method->staged;
 }
 
-int share_add(struct share *s, const char *name, const char *source, const char *content, bool readonly,
-	      struct err *e)
+int share_add(struct share *s, const char *name, const char *source, const char *content, bool readonly, struct err *e)
 {
 	struct share_item *items = realloc(s->items, (s->n_items + 1) * sizeof *items), *item;
 
@@ -202,8 +208,10 @@ int share_add(struct share *s, const char *name, const char *source, const char 
 		return err_sys(e, ENOMEM, "cannot plan the file share");
 	s->items = items;
 	item = &items[s->n_items++];
-	*item = (struct share_item){ .name = strdup(name), .source = source ? strdup(source) : NULL,
-				     .content = content ? strdup(content) : NULL, .readonly = readonly };
+	*item = (struct share_item){ .name = strdup(name),
+				     .source = source ? strdup(source) : NULL,
+				     .content = content ? strdup(content) : NULL,
+				     .readonly = readonly };
 	return item->name && (item->source || item->content) ? 0 : err_sys(e, ENOMEM, "cannot plan the file share");
 }
 
@@ -224,7 +232,8 @@ int share_describe(const struct share *s, struct strv *ret, struct err *e)
 static int bind_item(const char *source, const char *target, bool readonly, struct err *e)
 {
 	/* Device files and set-uid programs of a shared tree mean something in the guest only. */
-	struct mount_attr attr = { .attr_set = MOUNT_ATTR_NODEV | MOUNT_ATTR_NOSUID | (readonly ? MOUNT_ATTR_RDONLY : 0),
+	struct mount_attr attr = { .attr_set =
+					   MOUNT_ATTR_NODEV | MOUNT_ATTR_NOSUID | (readonly ? MOUNT_ATTR_RDONLY : 0),
 				   .propagation = MS_PRIVATE };
 	struct stat st;
 	int fd;

@@ -56,8 +56,7 @@ bool share_is_9p(const struct share *s);
 bool share_copies(const struct share *s);
 
 /* Plan an item. source or content is copied. */
-int share_add(struct share *s, const char *name, const char *source, const char *content, bool readonly,
-	      struct err *e);
+int share_add(struct share *s, const char *name, const char *source, const char *content, bool readonly, struct err *e);
 
 /* The command line of the file server, for plans; empty when there is none. -ENOENT when it is not installed. */
 int share_describe(const struct share *s, struct strv *ret, struct err *e);

@@ -17,7 +17,7 @@
 #include "base/log.h"
 
 #define STATE_FILE_MAX (64 << 10)
-#define ID_MAX 64
+#define ID_MAX         64
 
 struct state_dir {
 	char path[PATH_MAX];
@@ -79,8 +79,8 @@ static int try_lock(const char *dir, bool create)
 }
 
 /*
- * Making and removing container directories is serialised by a lock on the root folder: between mkdir and its own lock a
- * new directory looks like one that was left behind.
+ * Making and removing container directories is serialised by a lock on the root folder: between mkdir and its own lock
+ * a new directory looks like one that was left behind.
  */
 static int lock_root(const char *root)
 {
@@ -91,7 +91,8 @@ static int lock_root(const char *root)
 	return take_fd(&fd);
 }
 
-/* Under lock_root(). 1: removed what a dead owner left; 0: alive; negative errno. A directory without lock was never finished. */
+/* Under lock_root(). 1: removed what a dead owner left; 0: alive; negative errno. A directory without lock was never
+ * finished. */
 static int remove_if_dead(const char *dir)
 {
 	_cleanup_close_ int fd = try_lock(dir, false);

@@ -23,7 +23,7 @@ struct pod_state {
 	char *agent_address; /* "hvsock:PATH" or "vsock:CID" */
 	char *command;       /* for people */
 	char *rootfs;
-	pid_t pid; /* of the owner */
+	pid_t pid;       /* of the owner */
 	int64_t created; /* seconds since the epoch */
 	bool terminal;
 };

@@ -117,8 +117,11 @@ static void test_dead_owner(void **state)
 
 static void test_ids(void **state)
 {
-	static const char *const bad[] = { "", ".", "..", "-x", "a/b", "../x", "a b", "ä",
-					   "0123456789012345678901234567890123456789012345678901234567890123x" };
+	static const char *const bad[] = {
+		"",    ".",   "..",
+		"-x",  "a/b", "../x",
+		"a b", "ä",   "0123456789012345678901234567890123456789012345678901234567890123x"
+	};
 
 	for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++)
 		assert_int_equal(state_check_id(bad[i], NULL), -EINVAL);

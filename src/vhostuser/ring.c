@@ -69,8 +69,9 @@ static void on_kick(struct loop_source *source, int fd, uint32_t revents, void *
 {
 	struct vhost_user_ring *r = userdata;
 	uint64_t n;
+	ssize_t got = read(fd, &n, sizeof n);
 
-	if (read(fd, &n, sizeof n) <= 0 && errno != EAGAIN && errno != EINTR) {
+	if (got == 0 || (got < 0 && errno != EAGAIN && errno != EINTR)) {
 		/* Not an eventfd, or its end: it would be readable for ever. */
 		loop_source_free(take_ptr(r->kick));
 		return;

@@ -14,12 +14,13 @@
 #include "vhostuser/session.h"
 
 #define STACK_SIZE (128U * 1024)
+#define RETRY_MS   500
 
 struct vhost_user_server {
 	struct loop *loop;
 	struct virtio_device *dev;
 	struct vhost_user_session *session;
-	struct loop_source *listener;
+	struct loop_source *listener, *retry;
 	int fd;
 	char *path; /* to unlink */
 	pthread_t thread;
@@ -35,6 +36,14 @@ static void on_ended(struct vhost_user_session *session, void *userdata)
 	loop_io_set_events(s->listener, EPOLLIN);
 }
 
+static void on_retry(struct loop_source *source, void *userdata)
+{
+	struct vhost_user_server *s = userdata;
+
+	if (!s->session)
+		loop_io_set_events(s->listener, EPOLLIN);
+}
+
 static void on_accept(struct loop_source *source, int fd, uint32_t revents, void *userdata)
 {
 	struct vhost_user_server *s = userdata;
@@ -43,9 +52,10 @@ static void on_accept(struct loop_source *source, int fd, uint32_t revents, void
 	if (client < 0) {
 		if (errno == EAGAIN || errno == EINTR || errno == ECONNABORTED)
 			return;
-		/* Out of descriptors, most likely. Trying for ever would cost a CPU. */
-		log_error("vhost-user: cannot accept the VMM's connection: %s", strerror(errno));
+		/* Out of descriptors, most likely. Asking again at once would spin. */
+		log_error("vhost-user: cannot accept the VMM's connection: %s; trying again", strerror(errno));
 		loop_io_set_events(source, 0);
+		loop_timer_set(s->retry, RETRY_MS);
 		return;
 	}
 	r = vhost_user_session_new(s->loop, client, s->dev, on_ended, s, &s->session);
@@ -105,6 +115,8 @@ static int start(struct vhost_user_server *s, const struct vhost_user_server_con
 	if (r == 0)
 		r = loop_add_io(s->loop, s->fd, EPOLLIN, on_accept, s, &s->listener);
 	if (r == 0)
+		r = loop_add_timer(s->loop, UINT64_MAX, on_retry, s, &s->retry);
+	if (r == 0)
 		r = thread_start(s, c->thread_name);
 	return r < 0 ? err_sys(e, -r, "cannot start the vhost-user server at %s", c->path ? c->path : "its socket") : 0;
 }
@@ -140,6 +152,7 @@ void vhost_user_server_stop(struct vhost_user_server *s)
 	vhost_user_session_free(s->session);
 	virtio_device_free(s->dev);
 	loop_source_free(s->listener);
+	loop_source_free(s->retry);
 	fd_close(&s->fd);
 	if (s->path)
 		unlink(s->path);

@@ -596,6 +596,20 @@ static void test_host_closes_while_guest_gives_no_credit(void **state)
 	assert_int_equal(le16_get(f->hdr.op), VSOCK_OP_SHUTDOWN);
 }
 
+static void test_host_closes_with_data_on_the_way(void **state)
+{
+	struct fixture *f = *state;
+
+	established(f);
+	fill_host(f);
+	fd_close(&f->host);
+	expect(f, VSOCK_OP_SHUTDOWN);
+	assert_int_equal(le32_get(f->hdr.flags), VSOCK_SHUTDOWN_BOTH);
+	/* What was dropped counts as taken. */
+	assert_int_equal(le32_get(f->hdr.fwd_cnt), f->sent);
+	expect_nothing(f);
+}
+
 static void test_host_stops_reading(void **state)
 {
 	struct fixture *f = *state;
@@ -881,6 +895,7 @@ int main(void)
 		T(test_host_half_close),
 		T(test_host_closes),
 		T(test_host_closes_while_guest_gives_no_credit),
+		T(test_host_closes_with_data_on_the_way),
 		T(test_host_stops_reading),
 		T(test_guest_half_close),
 		T(test_guest_half_close_waits_for_buffered_data),

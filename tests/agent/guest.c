@@ -358,6 +358,40 @@ static void no_pid_namespace(void)
 	container_free(c);
 }
 
+/* A container that divides its cgroup, as systemd does, can still be entered. */
+static void own_cgroups(void)
+{
+	struct spec s;
+	struct container *c;
+	struct process *p;
+	struct err e = { 0 };
+	Grpc__Process request;
+	char *args[3] = { (char *)"sh", (char *)"-c", (char *)"cat /proc/self/cgroup" };
+	_cleanup_free_ char *control = NULL;
+
+	spec_init(&s,
+		  "cd /sys/fs/cgroup && mkdir sub && echo 1 >sub/cgroup.procs && echo +memory >cgroup.subtree_control;"
+		  "exec sleep 1000");
+	s.mount[4].n_options = 0;
+	c = start(&s);
+	for (int i = 0; c && i < 500 && !(control && *control); i++) {
+		free(control);
+		control = NULL;
+		loop_run_once(loop, 10);
+		file_read("/sys/fs/cgroup/kata/c/cgroup.subtree_control", 4096, &control, NULL);
+	}
+	CHECK("a container divides its cgroup", c && control && strstr(control, "memory"));
+	request = s.process;
+	request.args = args;
+	if (!c || container_exec(c, "e", &request, &p, &e) < 0)
+		snprintf(output, sizeof(output), "%s", e.text);
+	else
+		finish(p);
+	CHECK("exec goes where its init is", str_eq(output, "0::/sub\n"));
+	container_free(c);
+	CHECK("its groups are removed", access("/sys/fs/cgroup/kata", F_OK) < 0);
+}
+
 static void cycles(void)
 {
 	struct spec s;
@@ -381,7 +415,7 @@ static void set_up(void)
 	mount("sysfs", "/sys", "sysfs", 0, NULL);
 	mount("devtmpfs", "/dev", "devtmpfs", 0, NULL);
 	mount("tmpfs", "/run", "tmpfs", 0, NULL);
-	mount("cgroup2", "/sys/fs/cgroup", "cgroup2", 0, NULL);
+	mount("cgroup2", "/sys/fs/cgroup", "cgroup2", 0, "nsdelegate");
 	mkdir("/run/secret", 0700);
 	dir_make(ROOT "/bin", 0755);
 	dir_make(ROOT "/tmp", 01777);
@@ -406,6 +440,7 @@ int main(void)
 	device_rules();
 	pause_exec_update();
 	no_pid_namespace();
+	own_cgroups();
 	cycles();
 	printf(failures ? "RESULT: %d FAILED\n" : "RESULT: PASSED\n", failures);
 	sync();

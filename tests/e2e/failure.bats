@@ -5,7 +5,7 @@
 
 load helper
 
-# must_fail STATUS PATTERN ARGS…: the run fails so, and within 30 s.
+# must_fail STATUS PATTERN ARGS…: the run fails so, and within 60 s (a start takes 2 s on an idle machine).
 must_fail() {
 	local want=$1 pattern=$2 start=$SECONDS
 	shift 2
@@ -13,7 +13,7 @@ must_fail() {
 	expect_status "$want" || return
 	expect_clear_error || return
 	expect_stderr "$pattern" || return
-	[ $((SECONDS - start)) -lt 30 ] || show "took $((SECONDS - start)) s"
+	[ $((SECONDS - start)) -lt 55 ] || show "took $((SECONDS - start)) s"
 }
 
 @test "no kernel; not a kernel" {
@@ -95,7 +95,6 @@ child() {
 	mount -t tmpfs -o size=16k,nr_inodes=4 full /run/caisson
 	run --separate-stderr caisson run --rootfs "$ROOT" -- /bin/true
 	umount /run/caisson
-	rmdir /run/caisson
 	expect_status 125
 	expect_clear_error
 	expect_stderr 'space|/run/caisson'
@@ -104,7 +103,8 @@ child() {
 @test "a full writable layer in the guest is the command's own failure" {
 	vm --tmpfs /t:size=64k -- /bin/sh -c 'head -c 1000000 /dev/zero >/t/x || exit 42'
 	expect_status 42
-	expect_stderr 'No space left'
+	# busybox's words for it
+	expect_stderr 'No space left|I/O error'
 }
 
 @test "root file systems: absent, a file, unreadable, empty, for another architecture" {
@@ -158,7 +158,7 @@ child() {
 	must_fail 125 'net' --net pigeon --rootfs "$ROOT" -- /bin/true
 	must_fail 125 'no-such-tap' --net tap:no-such-tap --rootfs "$ROOT" -- /bin/true
 	must_fail 125 'ulimit' --ulimit nofile --rootfs "$ROOT" -- /bin/true
-	must_fail 125 'name' --name 'a/../b' --rootfs "$ROOT" -- /bin/true
+	must_fail 125 'container id' --name 'a/../b' --rootfs "$ROOT" -- /bin/true
 }
 
 @test "kill -9 of caisson at any moment leaves no VM" {

@@ -99,12 +99,9 @@ leak_snapshot() {
 	done | sed 's/^/process: /'
 	sed 's/^/mount: /' /proc/self/mounts
 	find /run/caisson /run/kata-containers /run/vc -mindepth 1 2>/dev/null | sed 's/^/file: /'
-	find /dev/shm /tmp /var/tmp -maxdepth 1 \( -name '*caisson*' -o -name 'qemu*' -o -name 'passt*' -o -name '*.pid' \) \
-		! -path "${TMPDIR:-/tmp}/bats-run*" 2>/dev/null | sed 's/^/file: /'
-	for pid in /sys/class/net/*; do
-		echo "interface: ${pid##*/}"
-	done
-	find /sys/fs/cgroup -maxdepth 4 -type d \( -iname '*caisson*' -o -iname '*kata*' \) 2>/dev/null | sed 's/^/cgroup: /'
+	find "${TMPDIR:-/tmp}" -maxdepth 1 -mindepth 1 ! -name 'bats-run*' 2>/dev/null | sed 's/^/file: /'
+	ip -o link | sed 's/^[0-9]*: \([^:@]*\).*/interface: \1/'
+	find /sys/fs/cgroup -maxdepth 4 -type d \( -name '*caisson*' -o -name "*$NAME*" \) 2>/dev/null | sed 's/^/cgroup: /'
 }
 
 # Ended processes may take a moment to go. What is there after five seconds stays.
@@ -126,6 +123,8 @@ setup() {
 	# the root of the container is the guest's user's business too: bats makes its folders private
 	chmod 755 "$BATS_TEST_TMPDIR"
 	vm_pid=
+	# what an earlier test's crash left is that test's failure only
+	"$CAISSON" list --prune >/dev/null 2>&1 || :
 	leak_before=$(leak_snapshot | sort)
 }
 
