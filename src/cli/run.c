@@ -189,7 +189,8 @@ static int build_spec(struct run *run, struct err *e)
 
 static int load_bundle(struct run *run, struct err *e)
 {
-	_cleanup_free_ char *bundle = realpath(run->flags.bundle, NULL), *joined = NULL;
+	char *bundle = run->bundle = realpath(run->flags.bundle, NULL);
+	_cleanup_free_ char *joined = NULL;
 	_cleanup_strv_ struct strv warnings = { 0 };
 	const char *root;
 	int r;
@@ -204,13 +205,10 @@ static int load_bundle(struct run *run, struct err *e)
 	root = run->spec->root ? run->spec->root->path : "";
 	if (str_empty(root))
 		return err_set(e, ERR_CONFIG, EINVAL, "%s/config.json: root.path is missing", bundle);
-	run->bundle = strdup(bundle);
-	if (!run->bundle)
-		return err_sys(e, ENOMEM, "cannot use the bundle %s", bundle);
 	joined = root[0] == '/' ? strdup(root) : str_printf("%s/%s", bundle, root);
 	run->rootfs = joined ? realpath(joined, NULL) : NULL;
 	if (!run->rootfs)
-		return err_sys(e, errno, "cannot use the root file system %s of the bundle", joined);
+		return err_sys(e, errno, "cannot use the root file system %s of the bundle", joined ? joined : root);
 	/* A bundle's root is the caller's to throw away: writes go through, as with every OCI runtime. */
 	run->rootfs_writable = !run->spec->root->readonly;
 	run->flags.terminal = run->spec->process && run->spec->process->terminal;

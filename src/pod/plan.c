@@ -96,7 +96,11 @@ static struct vm_device *add_device(struct plan *p, enum vm_device_kind kind, co
 
 static int check_readable(const char *what, const char *path, struct err *e)
 {
-	return access(path, R_OK) < 0 ? err_sys(e, errno, "cannot read the %s %s", what, path) : 0;
+	struct stat st;
+
+	if (access(path, R_OK) < 0 || stat(path, &st) < 0)
+		return err_sys(e, errno, "cannot read the %s %s", what, path);
+	return S_ISDIR(st.st_mode) ? err_sys(e, EISDIR, "cannot read the %s %s", what, path) : 0;
 }
 
 static int plan_kernel(struct plan *p, struct err *e)
@@ -187,7 +191,7 @@ static int plan_size(struct plan *p, struct err *e)
 
 	if (res && res->cpu && res->cpu->quota > 0 && res->cpu->period > 0)
 		cpus = (double)res->cpu->quota / (double)res->cpu->period;
-	p->vm.vcpus = cpus < 0 ? host_cpus() : cpus < 1 ? 1 : (uint32_t)ceil(cpus);
+	p->vm.vcpus = cpus < 0 ? host_cpus() : cpus < 1 ? 1 : cpus >= UINT32_MAX ? UINT32_MAX : (uint32_t)ceil(cpus);
 	if (p->vm.vcpus > host_cpus()) {
 		if (strv_addf(&p->notes, "%u CPUs were asked for, this host has %u: the guest gets %u", p->vm.vcpus,
 			      host_cpus(), host_cpus()) < 0)
@@ -308,50 +312,72 @@ static int plan_throwaway_layer(struct plan *p, const char *lower, struct err *e
 	return oci_spec_set_root(p->spec, root, p->spec->root && p->spec->root->readonly) < 0 ? out_of_memory(e) : 0;
 }
 
-/* A directory that cannot be shared: as an image it is quicker and larger than copied file by file. */
-static bool can_pack(const struct plan *p)
+static bool has_block(const struct plan *p)
 {
 	struct vm_capabilities can = { 0 };
 
 	p->driver->capabilities(&p->config->hypervisor, &can);
-	return can.block && rootfs_image_can_pack();
+	return can.block;
+}
+
+static int plan_image_rootfs(struct plan *p, const struct plan_request *q, char **ret_mount, struct err *e)
+{
+	const char *fstype;
+	int r = rootfs_image_type(q->rootfs, &fstype, e);
+
+	if (r < 0)
+		return r;
+	if (!has_block(p))
+		return err_set(e, ERR_CONFIG, ENOTSUP,
+			       "%s is a file system image, and this hypervisor has no block devices: use a folder",
+			       q->rootfs);
+	if (q->rootfs_writable && str_eq(fstype, "erofs"))
+		return err_set(e, ERR_CONFIG, EROFS, "%s is an erofs image, which cannot be written: drop --rw",
+			       q->rootfs);
+	return plan_block_rootfs(p, q, fstype, ret_mount, e);
+}
+
+static int plan_directory_rootfs(struct plan *p, const struct plan_request *q, char **ret_mount, struct err *e)
+{
+	_cleanup_free_ char *name = str_printf("%s-rootfs", p->id);
+
+	if (access(q->rootfs, R_OK | X_OK) < 0)
+		return err_sys(e, errno, "cannot read the root file system %s", q->rootfs);
+	if (share_copies(&p->share) && q->rootfs_writable)
+		return err_set(
+			e, ERR_CONFIG, ENOTSUP,
+			"--rw needs a shared directory, and shared_fs is \"none\": use a root file system image, "
+			"or shared_fs = \"virtio-fs\"");
+	/* A directory that cannot be shared: as an image it is quicker and larger than copied file by file. */
+	if (share_copies(&p->share) && has_block(p) && rootfs_image_can_pack()) {
+		p->pack = strdup(q->rootfs);
+		return p->pack ? plan_block_rootfs(p, q, "erofs", ret_mount, e) : out_of_memory(e);
+	}
+	*ret_mount = str_printf(GUEST_SHARE_DIR "/%s", name);
+	return !name || !*ret_mount ? out_of_memory(e)
+				    : share_add(&p->share, name, q->rootfs, NULL, !q->rootfs_writable, e);
 }
 
 static int plan_rootfs(struct plan *p, const struct plan_request *q, struct err *e)
 {
-	_cleanup_free_ char *name = str_printf("%s-rootfs", p->id), *where = NULL;
-	const char *fstype = NULL;
+	struct plan_request own = *q;
+	_cleanup_free_ char *where = NULL;
 	struct stat st;
 	int r;
 
 	if (stat(q->rootfs, &st) < 0)
 		return err_sys(e, errno, "cannot use the root file system %s", q->rootfs);
-	if (S_ISDIR(st.st_mode)) {
-		if (access(q->rootfs, R_OK | X_OK) < 0)
-			return err_sys(e, errno, "cannot read the root file system %s", q->rootfs);
-		if (share_copies(&p->share) && q->rootfs_writable)
-			return err_set(e, ERR_CONFIG, ENOTSUP,
-				       "--rw needs a shared directory, and shared_fs is \"none\": use a root file "
-				       "system image, or shared_fs = \"virtio-fs\"");
-		if (share_copies(&p->share) && can_pack(p)) {
-			p->pack = strdup(q->rootfs);
-			r = p->pack ? plan_block_rootfs(p, q, "erofs", &where, e) : out_of_memory(e);
-			return r < 0 ? r : plan_throwaway_layer(p, where, e);
-		}
-		where = str_printf(GUEST_SHARE_DIR "/%s", name);
-		r = !name || !where ? out_of_memory(e)
-				    : share_add(&p->share, name, q->rootfs, NULL, !q->rootfs_writable, e);
-	} else {
-		r = rootfs_image_type(q->rootfs, &fstype, e);
-		if (r == 0 && q->rootfs_writable && str_eq(fstype, "erofs"))
-			r = err_set(e, ERR_CONFIG, EROFS, "%s is an erofs image, which cannot be written: drop --rw",
-				    q->rootfs);
-		if (r == 0)
-			r = plan_block_rootfs(p, q, fstype, &where, e);
+	/* Nobody asked for a bundle's root to be written back: that is only what a writable root means elsewhere. */
+	if (q->bundle && q->rootfs_writable && S_ISDIR(st.st_mode) && share_copies(&p->share)) {
+		own.rootfs_writable = false;
+		if (strv_addf(&p->notes, "%s is copied into the guest (shared_fs is \"none\"): writes stay there",
+			      q->rootfs) < 0)
+			return out_of_memory(e);
 	}
+	r = S_ISDIR(st.st_mode) ? plan_directory_rootfs(p, &own, &where, e) : plan_image_rootfs(p, &own, &where, e);
 	if (r < 0)
 		return r;
-	if (!q->rootfs_writable)
+	if (!own.rootfs_writable)
 		return plan_throwaway_layer(p, where, e);
 	return oci_spec_set_root(p->spec, where, p->spec->root && p->spec->root->readonly) < 0 ? out_of_memory(e) : 0;
 }
@@ -382,13 +408,15 @@ int plan_build(const struct plan_request *q, struct plan **ret, struct err *e)
 	p->driver = q->driver;
 	p->share.daemon_pidfd = -1;
 	p->id = strdup(q->id);
-	p->hostname = strdup(str_empty(q->hostname) ? q->id : q->hostname);
+	p->hostname = strdup(!str_empty(q->hostname)         ? q->hostname
+			     : !str_empty(p->spec->hostname) ? p->spec->hostname
+							     : q->id);
 	if (!p->id || !p->hostname)
 		r = out_of_memory(e);
 	if (r < 0 || (r = plan_vm(p, q, e)) < 0 || (r = plan_kernel(p, e)) < 0 || (r = plan_kernel_params(p, e)) < 0 ||
 	    (r = plan_size(p, e)) < 0 || (r = plan_share(p, e)) < 0 || (r = plan_network(p, q, e)) < 0 ||
 	    (r = plan_spec(p, q, e)) < 0 || (r = plan_rootfs(p, q, e)) < 0 || (r = plan_mounts(p, q, e)) < 0 ||
-	    (r = plan_volumes(p, q, e)) < 0 || (r = plan_etc(p, e)) < 0) {
+	    (r = plan_volumes(p, q, e)) < 0 || (r = plan_etc(p, q, e)) < 0) {
 		plan_free(p);
 		return r;
 	}

@@ -205,7 +205,7 @@ static int plan_etc_file(struct plan *p, const char *name, const char *target, c
 	return item ? plan_bind(p, item, NULL, content, target, false, e) : out_of_memory(e);
 }
 
-int plan_etc(struct plan *p, struct err *e)
+int plan_etc(struct plan *p, const struct plan_request *q, struct err *e)
 {
 	_cleanup_buf_ struct buf hosts = { 0 }, hostname = { 0 }, resolv = { 0 };
 	int r = 0;
@@ -219,8 +219,8 @@ int plan_etc(struct plan *p, struct err *e)
 		r |= buf_printf(&resolv, "nameserver %s\n", p->dns.v[i]);
 	if (r)
 		return out_of_memory(e);
-	if ((r = plan_etc_file(p, "hosts", "/etc/hosts", hosts.data, e)) < 0 ||
-	    (r = plan_etc_file(p, "hostname", "/etc/hostname", hostname.data, e)) < 0)
+	if (!q->bundle && ((r = plan_etc_file(p, "hosts", "/etc/hosts", hosts.data, e)) < 0 ||
+			   (r = plan_etc_file(p, "hostname", "/etc/hostname", hostname.data, e)) < 0))
 		return r;
 	return p->dns.len ? plan_etc_file(p, "resolv.conf", "/etc/resolv.conf", resolv.data, e) : 0;
 }

@@ -14,5 +14,8 @@ struct plan_storage *plan_add_storage(struct plan_storage **list, size_t *n, con
 /* The spec's own bind mounts. Before plan_volumes(), whose mounts name guest paths already. */
 int plan_mounts(struct plan *p, const struct plan_request *q, struct err *e);
 int plan_volumes(struct plan *p, const struct plan_request *q, struct err *e);
-/* /etc/hosts, hostname and resolv.conf, unless something is mounted there. After the network is decided. */
-int plan_etc(struct plan *p, struct err *e);
+/*
+ * /etc/hosts, hostname and resolv.conf, unless something is mounted there. After the network is decided. A bundle's
+ * mounts are complete, but for the name servers of a network that is ours.
+ */
+int plan_etc(struct plan *p, const struct plan_request *q, struct err *e);
