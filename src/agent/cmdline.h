@@ -16,7 +16,8 @@ struct agent_config {
 	bool debug_console;
 	uint32_t debug_console_port; /* 0: on the kernel's console only, which we do not serve */
 	uint32_t hotplug_timeout_ms;
-	uint32_t pipe_size; /* 0: the kernel's default */
+	uint32_t pipe_size;  /* 0: the kernel's default */
+	uint64_t started_us; /* clock_us() at our start */
 };
 
 void agent_config_defaults(struct agent_config *c);

@@ -22,6 +22,7 @@
 #include "agent/hooks.h"
 #include "agent/resources.h"
 #include "agent/rootfs.h"
+#include "agent/spec_check.h"
 #include "base/fd.h"
 #include "base/log.h"
 #include "base/strv.h"
@@ -43,43 +44,6 @@ static void *copy_message(const ProtobufCMessage *m)
 		return NULL;
 	protobuf_c_message_pack(m, data);
 	return protobuf_c_message_unpack(m->descriptor, NULL, size, data);
-}
-
-static int check_process(const Grpc__Process *p, struct err *e)
-{
-	if (!p || !p->n_args || str_empty(p->args[0]))
-		return err_set(e, ERR_CONFIG, EINVAL, "process.args is empty");
-	if (!str_empty(p->cwd) && p->cwd[0] != '/')
-		return err_set(e, ERR_CONFIG, EINVAL, "process.cwd \"%s\" is not an absolute path", p->cwd);
-	for (size_t i = 0; i < p->n_env; i++)
-		if (!strchr(p->env[i], '='))
-			return err_set(e, ERR_CONFIG, EINVAL, "process.env: \"%s\" is not NAME=value", p->env[i]);
-	return 0;
-}
-
-static int check_spec(const Grpc__Spec *spec, struct err *e)
-{
-	int seen = 0, r = check_process(spec->process, e);
-
-	if (r < 0)
-		return r;
-	if (!spec->root || spec->root->path[0] != '/')
-		return err_set(e, ERR_CONFIG, EINVAL, "root.path is not an absolute path");
-	if (!spec->linux)
-		return err_set(e, ERR_CONFIG, EINVAL, "the spec has no linux section");
-	for (size_t i = 0; i < spec->linux->n_namespaces; i++) {
-		int flag = namespace_flag(spec->linux->namespaces[i]->type);
-
-		if (!flag || (seen & flag))
-			return err_set(e, ERR_CONFIG, EINVAL, "namespace \"%s\" is %s",
-				       spec->linux->namespaces[i]->type, flag ? "named twice" : "not known");
-		seen |= flag;
-	}
-	if (!(seen & CLONE_NEWNS))
-		return err_set(e, ERR_CONFIG, EINVAL, "the spec names no mount namespace, which a container must have");
-	if ((spec->linux->n_uidmappings || spec->linux->n_gidmappings) && !(seen & CLONE_NEWUSER))
-		return err_set(e, ERR_CONFIG, EINVAL, "the spec has ID mappings but no user namespace");
-	return 0;
 }
 
 /* ---- what the new process needs ---- */
@@ -417,7 +381,7 @@ static int create(struct container *c, const struct container_params *params, st
 {
 	_cleanup_(prepared_fini) struct prepared prep = PREPARED_NONE;
 	const char *root = params->cgroup_root ? params->cgroup_root : CGROUP_ROOT;
-	int r = check_spec(c->spec, e);
+	int r = spec_check(c->spec, e);
 
 	if (r == 0)
 		r = set_up_cgroup(c, root, e);
@@ -569,7 +533,7 @@ int container_exec(struct container *c, const char *exec_id, const Grpc__Process
 
 	e = e ? e : &local;
 	prepared_init(&prep, c);
-	r = check_process(process, e);
+	r = spec_check_process(process, e);
 	if (r < 0)
 		return r;
 	if (c->init->exited || !c->started)

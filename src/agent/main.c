@@ -131,6 +131,7 @@ static int run(const struct agent_config *config, bool is_init, struct err *e)
 int main(int argc, char **argv)
 {
 	_cleanup_free_ char *cmdline = NULL;
+	uint64_t started_us = clock_us();
 	struct agent_config config;
 	/* PID 1 of a namespace, in a test, is no init. */
 	bool is_init = getpid() == 1 && !(argc > 1 && !strcmp(argv[1], "--no-init"));
@@ -141,6 +142,7 @@ int main(int argc, char **argv)
 		return modprobe_main(argc, argv);
 	log_set_sink(log_fd, LOG_FORMAT_TEXT, "caisson-agent");
 	agent_config_defaults(&config);
+	config.started_us = started_us;
 	/* Large requests go back to the kernel at once, so that what we hold is what we use. */
 	mallopt(M_MMAP_THRESHOLD, 65536);
 	mallopt(M_TRIM_THRESHOLD, 65536);

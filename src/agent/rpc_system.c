@@ -86,7 +86,6 @@ RPC(rpc_online_cpu_mem)
 
 RPC(rpc_get_guest_details)
 {
-	static char *no_features[] = { NULL };
 	static char *device_handlers[] = { (char *)"blk", (char *)"mmioblk", (char *)"scsi", (char *)"nvdimm",
 					   (char *)"vfio-pci-gk" };
 	const Grpc__GuestDetailsRequest *m = (const Grpc__GuestDetailsRequest *)message;
@@ -94,7 +93,10 @@ RPC(rpc_get_guest_details)
 	Grpc__AgentDetails details = GRPC__AGENT_DETAILS__INIT;
 	_cleanup_free_ char *text = NULL;
 	const struct agent *a = userdata;
+	/* Tells a host of ours when the kernel was done: how long this process has run. */
+	char up[48], *features[] = { up };
 
+	snprintf(up, sizeof up, "caisson.up-us=%llu", (unsigned long long)(clock_us() - a->config.started_us));
 	/* Hexadecimal without 0x. */
 	if (m->mem_block_size && file_read(MEMORY_DIR "/block_size_bytes", 64, &text, NULL) == 0)
 		resp.mem_block_size_bytes = strtoull(text, NULL, 16);
@@ -108,7 +110,8 @@ RPC(rpc_get_guest_details)
 	details.storage_handlers = (char **)storage_driver_names;
 	while (storage_driver_names[details.n_storage_handlers])
 		details.n_storage_handlers++;
-	details.extra_features = no_features;
+	details.extra_features = features;
+	details.n_extra_features = 1;
 	resp.agent_details = &details;
 	ttrpc_reply(req, &resp.base);
 }

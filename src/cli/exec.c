@@ -123,7 +123,7 @@ static int serve(struct attachment *a, const struct exec_flags *f, struct err *e
 		.exec_id = exec_id,
 		.interactive = f->interactive,
 		.terminal = f->terminal,
-		.vm_exit_fd = -1,
+		.end_fd = -1,
 	};
 	struct session *session = NULL;
 	int r, status = EXIT_CAISSON;

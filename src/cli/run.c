@@ -324,7 +324,7 @@ static int run_container(struct run *run, struct err *e)
 		.exec_id = "",
 		.interactive = run->flags.interactive,
 		.terminal = run->flags.terminal,
-		.vm_exit_fd = sandbox_vm_exit_fd(run->sandbox),
+		.end_fd = sandbox_end_fd(run->sandbox),
 		.timeout_s = run->flags.timeout_s,
 		.stop_signal = run->stop_signal,
 		.log = run->log,
@@ -351,8 +351,10 @@ static int run_container(struct run *run, struct err *e)
 		r = session_run(session, &status, e);
 	session_free(session);
 	run->exited_us = clock_us();
-	if (r < 0 && vm_wait_exit(run->sandbox->vm, 500))
-		vm_explain_exit(run->sandbox->vm, e);
+	if (r < 0)
+		sandbox_explain_end(run->sandbox, r, e);
+	else if (run->flags.verbose)
+		sandbox_ask_kernel_up(run->sandbox);
 	return r < 0 ? EXIT_CAISSON : status;
 }
 

@@ -27,7 +27,7 @@ static const int ending[] = { SIGHUP, SIGINT, SIGQUIT, SIGTERM };
 struct session {
 	struct session_options o;
 	struct stdio *stdio;
-	struct loop_source *signals[N_FORWARDED], *vm_exit, *timer;
+	struct loop_source *signals[N_FORWARDED], *end, *timer;
 	bool exited, output_done, timed_out, killed;
 	int status, failure;
 	struct err err;
@@ -114,6 +114,10 @@ static void on_timeout(struct loop_source *source, void *userdata)
 	struct session *s = userdata;
 	int signo = s->timed_out ? SIGKILL : s->o.stop_signal;
 
+	if (!s->timed_out) {
+		progress_show(NULL);
+		log_error("the time limit of %u s is over: ending the container", s->o.timeout_s);
+	}
 	s->timed_out = true;
 	agent_signal_async(s->o.agent, s->o.container_id, process_id(s), signo, NULL, NULL, NULL, NULL);
 	loop_timer_set(source, STOP_GRACE_MS);
@@ -156,13 +160,13 @@ static void on_output(int stream, const void *data, size_t n, void *userdata)
 	output_log_write(s->o.log, data, n);
 }
 
-static void on_vm_exit(struct loop_source *source, int fd, uint32_t revents, void *userdata)
+static void on_end(struct loop_source *source, int fd, uint32_t revents, void *userdata)
 {
 	struct session *s = userdata;
 
 	loop_io_set_events(source, 0);
-	loop_source_free(s->vm_exit);
-	s->vm_exit = NULL;
+	loop_source_free(s->end);
+	s->end = NULL;
 	fail(s, -ENOTCONN, NULL);
 }
 
@@ -200,8 +204,7 @@ int session_start(const struct session_options *o, struct session **ret, struct 
 		if (r < 0)
 			r = err_sys(e, -r, "cannot pass signals on");
 	}
-	if (r == 0 && o->vm_exit_fd >= 0 &&
-	    (r = loop_add_io(o->loop, o->vm_exit_fd, EPOLLIN, on_vm_exit, s, &s->vm_exit)) < 0)
+	if (r == 0 && o->end_fd >= 0 && (r = loop_add_io(o->loop, o->end_fd, EPOLLIN, on_end, s, &s->end)) < 0)
 		r = err_sys(e, -r, "cannot watch the VM");
 	if (r == 0 && o->timeout_s &&
 	    (r = loop_add_timer(o->loop, (uint64_t)o->timeout_s * 1000, on_timeout, s, &s->timer)) < 0)
@@ -244,7 +247,7 @@ void session_free(struct session *s)
 	stdio_free(s->stdio);
 	for (size_t i = 0; i < N_FORWARDED; i++)
 		loop_source_free(s->signals[i]);
-	loop_source_free(s->vm_exit);
+	loop_source_free(s->end);
 	loop_source_free(s->timer);
 	free(s);
 }

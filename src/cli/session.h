@@ -20,9 +20,9 @@ struct session_options {
 	struct agent *agent;
 	const char *container_id, *exec_id; /* exec_id "": init */
 	bool interactive, terminal;
-	int vm_exit_fd;          /* -1: not ours to watch */
-	uint32_t timeout_s;      /* 0: none */
-	int stop_signal;         /* sent at the timeout */
+	int end_fd;         /* readable when the session cannot go on (see sandbox_end_fd()); -1: not ours to watch */
+	uint32_t timeout_s; /* 0: none */
+	int stop_signal;    /* sent at the timeout */
 	struct output_log *log;  /* NULL: none */
 	uint64_t *first_byte_us; /* set when the first output arrives; NULL: not wanted */
 };
@@ -31,7 +31,7 @@ struct session_options {
 int session_start(const struct session_options *o, struct session **ret, struct err *e);
 /*
  * Serve until the process has ended and its output is out. *ret_status: exit code, or 128 + signal; EXIT_TIMEOUT.
- * -ENOTCONN when the VM ended first, -ECONNRESET when the agent's connection broke.
+ * -ENOTCONN when end_fd told of an end first, -ECONNRESET when the agent's connection broke.
  */
 int session_run(struct session *s, int *ret_status, struct err *e);
 /* NULL does nothing. Gives the terminal back. */

@@ -15,7 +15,7 @@
 #include "pod/rootfs_image.h"
 #include "sys/spawn.h"
 
-/* How long a guest may take until its agent answers, unless the configuration says otherwise. */
+/* How long a guest may take until its agent answers, unless someone configured it: emulated guests are slow. */
 #define CONNECT_TIMEOUT_MS 60000
 
 static int watch(int epoll_fd, int fd, struct err *e)
@@ -129,6 +129,8 @@ static int start_vm(struct sandbox *s, struct plan *plan, struct err *e)
 		r = plan->driver->start(s->vm, e);
 	if (r == 0)
 		r = watch(s->abort_fd, s->vm->exit_fd, e);
+	if (r == 0)
+		r = watch(s->abort_fd, plan->share.daemon_pidfd, e);
 	s->times.vm_created = clock_us();
 	return r;
 }
@@ -148,6 +150,10 @@ static int explain(struct sandbox *s, int r, struct err *e)
 {
 	if (r != -ECANCELED && r != -ECONNRESET && r != -EPIPE)
 		return r;
+	/* The file server ends by itself when the VM does, but not before. */
+	if (r == -ECANCELED && share_server_ended(&s->plan->share) && !vm_wait_exit(s->vm, 100))
+		return err_set(e, ERR_SYSTEM, EPIPE, "the file server of the container (%s) has ended",
+			       share_name(&s->plan->share));
 	if (s->vm && vm_wait_exit(s->vm, r == -ECANCELED ? 0 : 500))
 		return vm_explain_exit(s->vm, e);
 	/* What the connection calls the end of its peer is our own doing then. */
@@ -159,12 +165,11 @@ static int explain(struct sandbox *s, int r, struct err *e)
 static int connect_agent(struct sandbox *s, struct err *e)
 {
 	const struct config_agent *cfg = &s->plan->config->agent;
-	uint64_t timeout =
-		cfg->reconnect_timeout_ms > CONNECT_TIMEOUT_MS ? cfg->reconnect_timeout_ms : CONNECT_TIMEOUT_MS;
+	bool configured = config_is_set(s->plan->config, CONFIG_AGENT, "reconnect_timeout_ms") ||
+			  config_is_set(s->plan->config, CONFIG_AGENT, "dial_timeout");
+	uint64_t timeout = configured && cfg->reconnect_timeout_ms ? cfg->reconnect_timeout_ms : CONNECT_TIMEOUT_MS;
 	int fd, r;
 
-	if ((uint64_t)cfg->dial_timeout * 1000 > timeout)
-		timeout = (uint64_t)cfg->dial_timeout * 1000;
 	r = vm_connect(s->vm, cfg->server_port ? cfg->server_port : 1024, clock_ms() + timeout, &fd, e);
 	if (r == 0)
 		r = agent_new(s->loop, fd, s->abort_fd, cfg, &s->agent, e);
@@ -338,9 +343,33 @@ int sandbox_start_container(struct sandbox *s, struct err *e)
 	return 0;
 }
 
-int sandbox_vm_exit_fd(const struct sandbox *s)
+void sandbox_ask_kernel_up(struct sandbox *s)
 {
-	return s->vm->exit_fd;
+	Grpc__GuestDetailsResponse *details = NULL;
+	const Grpc__AgentDetails *agent;
+	uint64_t up_us;
+
+	if (agent_get_guest_details(s->agent, false, false, &details, NULL) < 0)
+		return;
+	agent = details->agent_details;
+	for (size_t i = 0; agent && i < agent->n_extra_features; i++) {
+		const char *up = str_after(agent->extra_features[i], "caisson.up-us=");
+		uint64_t now = clock_us();
+
+		if (up && str_to_u64(up, 10, &up_us) == 0 && up_us < now - s->times.begin)
+			s->times.kernel_up = now - up_us;
+	}
+	protobuf_c_message_free_unpacked(&details->base, NULL);
+}
+
+int sandbox_end_fd(const struct sandbox *s)
+{
+	return s->abort_fd;
+}
+
+int sandbox_explain_end(struct sandbox *s, int r, struct err *e)
+{
+	return explain(s, r == -ENOTCONN ? -ECANCELED : r, e);
 }
 
 static void sync_guest(struct sandbox *s)

@@ -42,8 +42,13 @@ int sandbox_create_container(struct sandbox *s, struct err *e);
 /* interrupt_fd is not watched any more once the container runs. */
 int sandbox_start_container(struct sandbox *s, struct err *e);
 
-/* Readable when the VM has ended. */
-int sandbox_vm_exit_fd(const struct sandbox *s);
+/* Fill times.kernel_up, if the agent is ours and tells. */
+void sandbox_ask_kernel_up(struct sandbox *s);
+
+/* Readable when the VM or what it cannot be without (the file server) has ended, once the container runs. */
+int sandbox_end_fd(const struct sandbox *s);
+/* A call or the session failed with r: when that is because of such an end, e says which and why. Returns -e->code. */
+int sandbox_explain_end(struct sandbox *s, int r, struct err *e);
 
 /* Write back what the guest holds (when the plan says so), end the VM and its helpers, free. NULL does nothing. */
 void sandbox_free(struct sandbox *s);

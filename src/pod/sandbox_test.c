@@ -4,7 +4,7 @@
  * Every step is made to fail in every way that a guest and a user have, and each memory allocation in turn: there is
  * always one error, and nothing is left: no descriptor, process, mount or file.
  *
- * Linked with --wrap for the allocators, vm_connect() and ttrpc_call(): see the meson.build.
+ * Linked with --wrap for the allocators and ttrpc_call(): see the meson.build.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -13,6 +13,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
@@ -91,21 +92,12 @@ int __wrap_vasprintf(char **ret, const char *fmt, va_list ap)
 static bool hurry;
 #define HURRY_MS 200
 
-int __real_vm_connect(struct vm *vm, uint32_t port, uint64_t deadline_ms, int *ret_fd, struct err *e);
-int __wrap_vm_connect(struct vm *vm, uint32_t port, uint64_t deadline_ms, int *ret_fd, struct err *e);
 int __real_ttrpc_call(struct ttrpc_client *client, const char *service, const char *method,
 		      const ProtobufCMessage *request, const ProtobufCMessageDescriptor *response, int timeout_ms,
 		      ProtobufCMessage **ret_response, struct err *e);
 int __wrap_ttrpc_call(struct ttrpc_client *client, const char *service, const char *method,
 		      const ProtobufCMessage *request, const ProtobufCMessageDescriptor *response, int timeout_ms,
 		      ProtobufCMessage **ret_response, struct err *e);
-
-int __wrap_vm_connect(struct vm *vm, uint32_t port, uint64_t deadline_ms, int *ret_fd, struct err *e)
-{
-	/* Whatever is configured, a guest has a minute: software emulation is slow. */
-	assert_true(deadline_ms >= clock_ms() + 59000);
-	return __real_vm_connect(vm, port, hurry ? clock_ms() + HURRY_MS : deadline_ms, ret_fd, e);
-}
 
 int __wrap_ttrpc_call(struct ttrpc_client *client, const char *service, const char *method,
 		      const ProtobufCMessage *request, const ProtobufCMessageDescriptor *response, int timeout_ms,
@@ -537,8 +529,9 @@ static void load_config(const char *shared_fs)
 {
 	_cleanup_free_ char *body =
 		str_printf("[hypervisor.qemu]\nvirtio_fs_daemon = \"%s\"\ndefault_memory = 128\n"
-			   "default_vcpus = 1\nkernel = \"%s\"\ninitrd = \"%s\"\nshared_fs = \"%s\"\n",
-			   tmp("virtiofsd"), tmp("kernel"), tmp("kernel"), shared_fs);
+			   "default_vcpus = 1\nkernel = \"%s\"\ninitrd = \"%s\"\nshared_fs = \"%s\"\n%s",
+			   tmp("virtiofsd"), tmp("kernel"), tmp("kernel"), shared_fs,
+			   hurry ? "[agent.kata]\nreconnect_timeout_ms = 200\n" : "");
 	struct config_load_options o = { .body = body };
 	struct err e = { 0 };
 
@@ -608,6 +601,13 @@ static void seen_is(const char *const *expected)
 	assert_int_equal(t.seen.len, n);
 }
 
+static int readable(int fd)
+{
+	struct pollfd p = { .fd = fd, .events = POLLIN };
+
+	return poll(&p, 1, 0);
+}
+
 /* ---- the good way ---- */
 
 #define SHARE "/run/kata-containers/shared/containers"
@@ -634,6 +634,7 @@ static void test_all_steps_copied(void **state)
 	struct sandbox *s = NULL;
 	struct err e = { 0 };
 	unsigned fds = count_fds();
+	uint64_t one = 1;
 
 	make_plan("none", "image", "user", false);
 	/* passt needs its program: the VMM's own stack will do. */
@@ -642,7 +643,13 @@ static void test_all_steps_copied(void **state)
 	if (sandbox_start(t.loop, t.plan, t.interrupt_fd, &s, &e) < 0 || sandbox_create_container(s, &e) < 0 ||
 	    sandbox_start_container(s, &e) < 0)
 		fail_msg("%s", e.text);
-	assert_int_equal(sandbox_vm_exit_fd(s), t.exit_fd);
+	/* A signal is the container's now; the VM's end is not. */
+	assert_int_equal(write(t.interrupt_fd, &one, sizeof one), 8);
+	assert_int_equal(readable(sandbox_end_fd(s)), 0);
+	assert_int_equal(write(t.exit_fd, &one, sizeof one), 8);
+	assert_int_equal(readable(sandbox_end_fd(s)), 1);
+	assert_int_equal(sandbox_explain_end(s, -ENOTCONN, &e), -ENOTCONN);
+	assert_string_equal(e.text, "the fake guest panicked");
 	assert_true(s->times.begin <= s->times.vm_created && s->times.vm_created <= s->times.agent_up &&
 		    s->times.agent_up <= s->times.container_started);
 	sandbox_free(s);
@@ -717,6 +724,24 @@ static void test_staged_share(void **state)
 	sandbox_free(s);
 	agent_stop();
 	assert_string_equal(t.seen.v[3], "  storage virtio-fs kataShared virtiofs " SHARE " nodev");
+	nothing_left(fds);
+}
+
+static void test_file_server_ends(void **state)
+{
+	struct err e = { 0 };
+	unsigned fds = count_fds();
+
+	if (geteuid() != 0)
+		skip();
+	make_plan("virtio-fs", "root", "none", false);
+	assert_int_equal(file_replace(tmp("virtiofsd"), "#!/bin/sh\nexit 3\n", 17, 0755), 0);
+	t.at = "Check";
+	t.act = NEVER;
+	agent_start();
+	assert_int_equal(start_all(&e), -EPIPE);
+	agent_stop();
+	assert_string_equal(e.text, "the file server of the container (virtio-fs) has ended");
 	nothing_left(fds);
 }
 
@@ -860,8 +885,8 @@ static void test_no_answer(void **state)
 	struct err e = { 0 };
 	unsigned fds = count_fds();
 
-	plan_for_phases();
 	hurry = true;
+	plan_for_phases();
 	fails_in("connect", REFUSE, ETIMEDOUT, "nothing in the guest answers on vsock port 1024 (Connection refused)");
 	fails_in("connect", NEVER, ETIMEDOUT, "nothing in the guest answers on vsock port 1024 (no reply in time)");
 	for (size_t i = 0; i < N_PHASES; i++)
@@ -985,6 +1010,7 @@ int main(void)
 		T(test_block_addresses),
 		T(test_writable_image_is_synced),
 		T(test_staged_share),
+		T(test_file_server_ends),
 		T(test_staging_fails),
 		T(test_passt),
 		T(test_refusals),

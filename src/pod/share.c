@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -316,6 +317,13 @@ int share_publish(struct share *s, struct agent *agent, struct err *e)
 			return r;
 	}
 	return 0;
+}
+
+bool share_server_ended(const struct share *s)
+{
+	struct pollfd p = { .fd = s->daemon_pidfd, .events = POLLIN };
+
+	return s->daemon_pidfd >= 0 && poll(&p, 1, 0) > 0;
 }
 
 void share_stop(struct share *s)

@@ -65,5 +65,7 @@ int share_describe(const struct share *s, struct strv *ret, struct err *e);
 int share_start(struct share *s, struct err *e);
 /* When the agent answers: copy what is not shared. timeout_ms bounds the whole copy. */
 int share_publish(struct share *s, struct agent *agent, struct err *e);
+/* Whether the server is gone although share_stop() was not called. */
+bool share_server_ended(const struct share *s);
 /* End the server and the staging. Idempotent. */
 void share_stop(struct share *s);

@@ -38,7 +38,7 @@ END
 }
 # layout NAME ARCH TAR...: an OCI layout of gzip'ed layers, tag "one"
 layout() {
-	name=$1 a=$2 ids= blobs=
+	name=$1 a=$2 ids="" blobs=""
 	shift 2
 	mkdir "$name"
 	echo '{"imageLayoutVersion":"1.0.0"}' >"$name/oci-layout"
