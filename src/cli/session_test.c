@@ -59,8 +59,7 @@ static struct {
 	struct loop *loop;
 	struct ttrpc_server *server;
 	struct agent *agent;
-	struct ttrpc_request *waiting, *reading[3], *unanswered[8];
-	unsigned n_unanswered;
+	struct ttrpc_request *waiting;
 	enum on_signal on_signal;
 	const char *output[3]; /* by stream; NULL: the stream ends at once */
 	bool keep_open[3];     /* the stream does not end */
@@ -113,7 +112,6 @@ static void read_output(struct ttrpc_request *req, int stream)
 
 	if (t.hang_up) {
 		ttrpc_request_on_close(req, fake_gone, NULL);
-		t.reading[stream] = req;
 		return;
 	}
 	if (t.raise_signal)
@@ -148,6 +146,7 @@ static void fake_signal(struct ttrpc_request *req, const ProtobufCMessage *m, vo
 {
 	const Grpc__SignalProcessRequest *q = (const Grpc__SignalProcessRequest *)m;
 	Google__Protobuf__Empty empty = GOOGLE__PROTOBUF__EMPTY__INIT;
+	const int signo = (int)q->signal;
 
 	strv_addf(&t.seen, "signal %u %s %s", q->signal, q->container_id, q->exec_id);
 	if (t.on_signal == NO_ANSWER) {
@@ -155,8 +154,8 @@ static void fake_signal(struct ttrpc_request *req, const ProtobufCMessage *m, vo
 		return;
 	}
 	ttrpc_reply(req, &empty.base);
-	if (t.on_signal == EXIT || (t.on_signal == LAST_EXIT && q->signal == SIGKILL))
-		end_process(128 + (int)q->signal);
+	if (t.on_signal == EXIT || (t.on_signal == LAST_EXIT && signo == SIGKILL))
+		end_process(128 + signo);
 }
 
 static void fake_close(struct ttrpc_request *req, const ProtobufCMessage *m, void *userdata)
