@@ -27,7 +27,7 @@ static const int ending[] = { SIGHUP, SIGINT, SIGQUIT, SIGTERM };
 struct session {
 	struct session_options o;
 	struct stdio *stdio;
-	struct agent_call *wait;
+	struct agent_call *wait; /* NULL once it is answered */
 	struct loop_source *signals[N_FORWARDED], *end, *timer;
 	bool exited, output_done, timed_out, killed;
 	int status, failure, write_failure; /* write_failure: of our own stdout or stderr; told when all is over */

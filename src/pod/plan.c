@@ -143,10 +143,7 @@ static int plan_kernel_params(struct plan *p, struct err *e)
 	bool debug = agent->enable_debug || hv->enable_debug;
 	int r = 0;
 
-	r |= strv_add(k, "reboot=k");
-	r |= strv_add(k, "panic=-1");
 	r |= strv_add(k, "cgroup_no_v1=all");
-	r |= strv_add(k, debug ? "loglevel=7" : "quiet");
 	if (*p->vm.image) {
 		r |= strv_add(k, "systemd.unit=kata-containers.target");
 		r |= strv_add(k, "systemd.mask=systemd-networkd.service");

@@ -312,6 +312,23 @@ fail:
 	return r;
 }
 
+/*
+ * Why a command could not be executed. Our agent's status tells most of it; ENOEXEC has no status of its own, and
+ * Kata's agent puts everything into the text.
+ */
+static int exec_failure(int r, struct err *e)
+{
+	if (r != -EREMOTEIO || !e)
+		return r;
+	if (strcasestr(e->text, "exec format error")) {
+		e->code = ENOEXEC;
+		return err_append(e, "; is it a program for another architecture, or a script without #!?");
+	}
+	if (strstr(e->text, "ENOENT") || strstr(e->text, "not found in $PATH"))
+		return -ENOENT;
+	return strstr(e->text, "EACCES") ? -EACCES : r;
+}
+
 int sandbox_create_container(struct sandbox *s, struct err *e)
 {
 	const struct plan *p = s->plan;
@@ -327,7 +344,7 @@ int sandbox_create_container(struct sandbox *s, struct err *e)
 	q.n_storages = storages.n;
 	q.oci = p->spec;
 	r = agent_create_container(s->agent, &q, e);
-	return r < 0 ? explain(s, r, e) : 0;
+	return r < 0 ? exec_failure(explain(s, r, e), e) : 0;
 }
 
 int sandbox_start_container(struct sandbox *s, struct err *e)
@@ -335,7 +352,7 @@ int sandbox_start_container(struct sandbox *s, struct err *e)
 	int r = agent_start_container(s->agent, s->plan->id, e);
 
 	if (r < 0)
-		return explain(s, r, e);
+		return exec_failure(explain(s, r, e), e);
 	s->times.container_started = clock_us();
 	/* From here on signals are the container's. */
 	if (s->interrupt_fd >= 0 && epoll_ctl(s->abort_fd, EPOLL_CTL_DEL, s->interrupt_fd, NULL) < 0)
