@@ -11,7 +11,7 @@
 #include "base/cleanup.h"
 #include "base/strv.h"
 
-int inroot_open(int root_fd, const char *path)
+int inroot_open_file(int root_fd, const char *path)
 {
 	/* O_NONBLOCK: a FIFO in its place must not make us wait for a writer. */
 	struct open_how how = {
@@ -34,7 +34,7 @@ int inroot_open(int root_fd, const char *path)
 int inroot_read(int root_fd, const char *path, size_t max, char **ret_data, size_t *ret_len)
 {
 	_cleanup_buf_ struct buf b = { 0 };
-	_cleanup_close_ int fd = inroot_open(root_fd, path);
+	_cleanup_close_ int fd = inroot_open_file(root_fd, path);
 
 	if (fd < 0)
 		return fd;
