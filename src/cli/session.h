@@ -31,6 +31,7 @@ struct session_options {
 int session_start(const struct session_options *o, struct session **ret, struct err *e);
 /*
  * Serve until the process has ended and its output is out. *ret_status: exit code, or 128 + signal; EXIT_TIMEOUT.
+ * A failure to write our own output, which the process does not notice, is returned once it has ended.
  * -ENOTCONN when end_fd told of an end first, -ECONNRESET when the agent's connection broke.
  */
 int session_run(struct session *s, int *ret_status, struct err *e);
