@@ -64,6 +64,7 @@ const char *const plan_other_keys[] = {
 	"agent.dial_timeout",
 	"agent.reconnect_timeout_ms",
 	"agent.create_container_timeout",
+	"runtime.create_container_timeout",
 	"runtime.name",
 	"runtime.hypervisor_name",
 	"runtime.agent_name",

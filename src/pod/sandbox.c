@@ -168,11 +168,17 @@ static int connect_agent(struct sandbox *s, struct err *e)
 	bool configured = config_is_set(s->plan->config, CONFIG_AGENT, "reconnect_timeout_ms") ||
 			  config_is_set(s->plan->config, CONFIG_AGENT, "dial_timeout");
 	uint64_t timeout = configured && cfg->reconnect_timeout_ms ? cfg->reconnect_timeout_ms : CONNECT_TIMEOUT_MS;
+	uint64_t limit = s->plan->config->runtime.create_container_timeout;
 	int fd, r;
 
 	r = vm_connect(s->vm, cfg->server_port ? cfg->server_port : 1024, clock_ms() + timeout, &fd, e);
+	if (r == -ETIMEDOUT)
+		err_wrap(e, "the guest's agent did not answer within %llu s",
+			 (unsigned long long)((timeout + 999) / 1000));
 	if (r == 0)
 		r = agent_new(s->loop, fd, s->abort_fd, cfg, &s->agent, e);
+	if (r == 0 && config_is_set(s->plan->config, CONFIG_RUNTIME, "create_container_timeout"))
+		agent_set_create_container_timeout(s->agent, (unsigned)(limit < INT32_MAX ? limit : INT32_MAX));
 	if (r == 0)
 		r = agent_check(s->agent, e);
 	s->times.agent_up = clock_us();
