@@ -754,6 +754,7 @@ static void test_staging_fails(void **state)
 {
 	struct err e = { 0 };
 	unsigned fds = count_fds();
+	_cleanup_free_ char *expected = NULL;
 	char *item;
 
 	if (geteuid() != 0)
@@ -768,6 +769,22 @@ static void test_staging_fails(void **state)
 	nothing_left(fds);
 	free(t.plan->share.items[0].source);
 	t.plan->share.items[0].source = strdup(tmp("root"));
+	/* A run directory deep down. */
+	item = t.plan->share.socket;
+	t.plan->share.socket = str_printf("%s/%0120d", t.run_dir, 0);
+	expected = str_printf("cannot listen at %s: a socket path may have at most 107 bytes; use a shorter directory",
+			      t.plan->share.socket);
+	assert_int_equal(start_all(&e), -ENAMETOOLONG);
+	assert_string_equal(e.text, expected);
+	nothing_left(fds);
+	free(t.plan->share.socket);
+	t.plan->share.socket = item;
+	/* Something is where the staging folder goes. */
+	assert_int_equal(mkdir(tmp("run/shared"), 0755), 0);
+	assert_int_equal(start_all(&e), -EEXIST);
+	assert_non_null(strstr(e.text, "cannot make "));
+	assert_int_equal(rmdir(tmp("run/shared")), 0);
+	nothing_left(fds);
 	unlink(tmp("virtiofsd"));
 	assert_int_equal(start_all(&e), -ENOENT);
 	assert_non_null(strstr(e.text, "is not an executable file"));

@@ -252,8 +252,12 @@ static int stage(struct share *s, struct err *e)
 		return err_sys(e, errno, "cannot make the mount namespace private");
 	if (mkdir(s->staging, 0755) < 0)
 		return err_sys(e, errno, "cannot make %s", s->staging);
-	if (mount("caisson", s->staging, "tmpfs", MS_NODEV | MS_NOSUID, "mode=0755,size=4m") < 0)
-		return err_sys(e, errno, "cannot mount the staging folder %s", s->staging);
+	if (mount("caisson", s->staging, "tmpfs", MS_NODEV | MS_NOSUID, "mode=0755,size=4m") < 0) {
+		int code = errno;
+
+		rmdir(s->staging);
+		return err_sys(e, code, "cannot mount the staging folder %s", s->staging);
+	}
 	s->staged = true;
 	for (size_t i = 0; i < s->n_items; i++) {
 		const struct share_item *item = &s->items[i];
