@@ -175,7 +175,9 @@ load helper
 	vm --memory 128m --cpus 2 --pids-limit 20 -- /bin/sh -c '
 		grep -c ^processor /proc/cpuinfo
 		cat /sys/fs/cgroup/memory.max /sys/fs/cgroup/pids.max
-		i=0; while [ $i -lt 30 ]; do sleep 5 & i=$((i + 1)); done 2>/dev/null; true'
+		i=0; while [ $i -lt 30 ]; do sleep 5 & i=$((i + 1)); done 2>/dev/null'
+	# the shell's own end when it cannot fork any more
+	expect_status 2
 	expect_line 2
 	expect_line 134217728
 	expect_line 20
