@@ -29,7 +29,7 @@ struct session {
 	struct stdio *stdio;
 	struct agent_call *wait; /* NULL once it is answered */
 	struct loop_source *signals[N_FORWARDED], *end, *timer;
-	bool exited, output_done, timed_out, killed;
+	bool exited, output_done, timed_out, killed, reader_gone;
 	int status, failure, write_failure; /* write_failure: of our own stdout or stderr; told when all is over */
 	struct err err;
 };
@@ -176,6 +176,18 @@ static void on_output(int stream, const void *data, size_t n, void *userdata)
 	output_log_write(s->o.log, data, n);
 }
 
+/*
+ * A command of the host whose reader goes away dies of SIGPIPE when it writes. We stand for the command: so do we. The
+ * process in the guest could not be told otherwise, since its pipe has a reader, the agent.
+ */
+static void on_reader_gone(int stream, void *userdata)
+{
+	struct session *s = userdata;
+
+	s->reader_gone = true;
+	loop_quit(s->o.loop, 0);
+}
+
 static void on_end(struct loop_source *source, int fd, uint32_t revents, void *userdata)
 {
 	struct session *s = userdata;
@@ -198,6 +210,7 @@ static int start_stdio(struct session *s, struct err *e)
 		.err_fd = s->o.terminal ? -1 : STDERR_FILENO,
 		.terminal = s->o.terminal,
 		.tee = on_output,
+		.gone = on_reader_gone,
 		.done = on_output_done,
 		.userdata = s,
 	};
@@ -250,6 +263,13 @@ int session_run(struct session *s, int *ret_status, struct err *e)
 		if (e)
 			*e = s->err;
 		return s->write_failure;
+	}
+	if (s->reader_gone && !s->exited) {
+		/* The first process ends with the VM. */
+		if (*s->o.exec_id)
+			agent_signal(s->o.agent, s->o.container_id, s->o.exec_id, SIGKILL, NULL);
+		*ret_status = 128 + SIGPIPE;
+		return 0;
 	}
 	*ret_status = s->timed_out ? EXIT_TIMEOUT : s->status;
 	return 0;
