@@ -517,7 +517,7 @@ static void devices(void **state)
 	d.type = (char *)"c";
 	d.major = 1;
 	d.minor = 5;
-	d.filemode = 0644;
+	d.filemode = S_IFCHR | 0644; /* podman sends the type along */
 	d.uid = 3;
 	d.gid = 4;
 	f->linux_.devices = list;

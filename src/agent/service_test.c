@@ -191,7 +191,8 @@ static void test_overlay_and_bind(void **state)
 	Grpc__Storage *list[] = { &tmp, &over, &bind };
 	char *create[] = { (char *)"io.katacontainers.volume.overlayfs.create_directory=/run/kata-containers/o/upper",
 			   (char *)"io.katacontainers.volume.overlayfs.create_directory=/run/kata-containers/o/work" };
-	char *options[] = { (char *)"lowerdir=/etc", (char *)"upperdir=/run/kata-containers/o/upper",
+	char *options[] = { (char *)"lowerdir=/run/kata-containers/no\\:lower:/etc",
+			    (char *)"upperdir=/run/kata-containers/o/upper",
 			    (char *)"workdir=/run/kata-containers/o/work" };
 	char *ro[] = { (char *)"ro" };
 	int fd;
@@ -215,6 +216,8 @@ static void test_overlay_and_bind(void **state)
 	bind.n_options = 1;
 	req.storages = list;
 	req.n_storages = 3;
+	assert_int_equal(harness_do(&h, "CreateSandbox", &req.base), -ENOENT);
+	assert_int_equal(dir_make(harness_path(&h, "/run/kata-containers/no:lower"), 0755), 0);
 	assert_int_equal(harness_do(&h, "CreateSandbox", &req.base), 0);
 	assert_true(is_type(over.mount_point, OVERLAYFS_SUPER_MAGIC));
 	assert_true(exists("/run/kata-containers/merged/passwd"));

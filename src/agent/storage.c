@@ -147,6 +147,36 @@ static int make_block(struct storage *s, const Grpc__Storage *spec, struct err *
 	return r;
 }
 
+/*
+ * A lower directory may be the root of a file system that the host mounted in the shared folder: virtio-fs shows that
+ * as a mount which is made when a path leads through it, and overlayfs does not do so. "lowerdir=A:B\:C:D", as the
+ * kernel reads it.
+ */
+static void enter_lower_dirs(const char *list)
+{
+	char path[PATH_MAX];
+	size_t n = 0;
+
+	for (const char *p = list;; p++) {
+		if (*p && *p != ':') {
+			if (*p == '\\' && p[1])
+				p++;
+			if (n < sizeof path)
+				path[n++] = *p;
+			continue;
+		}
+		if (n > 0 && n + sizeof "/." <= sizeof path) {
+			_cleanup_close_ int fd = -1;
+
+			strcpy(path + n, "/.");
+			fd = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC); /* the mount says it better when it fails */
+		}
+		n = 0;
+		if (!*p)
+			return;
+	}
+}
+
 static int make_overlay(struct storage *s, const Grpc__Storage *spec, struct err *e)
 {
 	for (size_t i = 0; i < spec->n_driver_options; i++) {
@@ -161,6 +191,12 @@ static int make_overlay(struct storage *s, const Grpc__Storage *spec, struct err
 		r = dir_make(dir, 0755);
 		if (r < 0)
 			return err_sys(e, -r, "cannot make overlay directory %s", dir);
+	}
+	for (size_t i = 0; i < spec->n_options; i++) {
+		const char *dirs = str_after(spec->options[i], "lowerdir=");
+
+		if (dirs)
+			enter_lower_dirs(dirs);
 	}
 	return mount_spec(s, *spec->source ? spec->source : "overlay", *spec->fstype ? spec->fstype : "overlay",
 			  spec->options, spec->n_options, e);
