@@ -8,6 +8,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "agent/coldplug.h"
 #include "agent/debug_console.h"
 #include "agent/log_stream.h"
 #include "agent/storage.h"
@@ -88,6 +89,7 @@ static void on_uevent(const struct uevent *ev, void *userdata)
 {
 	struct agent *a = userdata;
 
+	coldplug_event(a->coldplug, ev);
 	if (!list_empty(&a->waiting) && strcmp(ev->action, "remove"))
 		look_again(a);
 }
@@ -312,6 +314,12 @@ int agent_new(const struct agent_config *config, bool is_init, struct loop *loop
 		agent_free(a);
 		return err_is_set(e) ? r : err_sys(e, -r, "cannot start the agent");
 	}
+	log_debug("listening after %llu ms", (unsigned long long)((clock_us() - config->started_us) / 1000));
+	/* From here on the host is heard, and waits: drivers come after that. */
+	if (is_init && coldplug_new(loop, &a->coldplug, e) < 0) {
+		log_warn("%s", e->text);
+		*e = (struct err){ 0 };
+	}
 	start_streams(a);
 	*ret = a;
 	return 0;
@@ -332,6 +340,7 @@ void agent_free(struct agent *a)
 	ttrpc_server_free(a->server);
 	debug_console_free(a->console);
 	uevent_monitor_free(a->uevents);
+	coldplug_free(a->coldplug);
 	loop_source_free(a->waiting_timer);
 	reaper_free(a->reaper);
 	log_stream_free(a->log_stream);

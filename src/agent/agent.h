@@ -57,6 +57,7 @@ struct agent {
 	bool is_init; /* PID 1 of the guest */
 	struct ttrpc_server *server;
 	struct uevent_monitor *uevents;
+	struct coldplug *coldplug; /* PID 1 only */
 	struct log_stream *log_stream;
 	struct debug_console *console;
 

@@ -151,13 +151,15 @@ static void test_rewrite(void **state)
 
 static void test_uevent(void **state)
 {
-	static const char good[] = "add@/devices/x\0ACTION=add\0DEVPATH=/devices/x\0SUBSYSTEM=block\0DEVNAME=vda";
+	static const char good[] = "add@/devices/x\0ACTION=add\0DEVPATH=/devices/x\0SUBSYSTEM=block\0DEVNAME=vda\0"
+				   "MODALIAS=scsi:t-0x00";
 	struct uevent ev;
 
 	(void)state;
 	assert_int_equal(uevent_parse(good, sizeof good, &ev), 0);
 	assert_string_equal(ev.action, "add");
 	assert_string_equal(ev.devname, "vda");
+	assert_string_equal(ev.modalias, "scsi:t-0x00");
 	assert_int_equal(uevent_parse(good, sizeof good - 1, &ev), -EBADMSG); /* not terminated */
 	assert_int_equal(uevent_parse("libudev", 8, &ev), -EBADMSG);
 	assert_int_equal(uevent_parse("add@/x", 7, &ev), -EBADMSG);

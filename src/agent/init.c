@@ -28,16 +28,17 @@
 static const struct {
 	const char *source, *target, *type, *data;
 	unsigned long flags;
-	bool needed;
+	bool needed, early;
 } mounts[] = {
-	{ "proc", "/proc", "proc", NULL, MS_NOSUID | MS_NODEV | MS_NOEXEC, true },
-	{ "sysfs", "/sys", "sysfs", NULL, MS_NOSUID | MS_NODEV | MS_NOEXEC, true },
-	{ "devtmpfs", "/dev", "devtmpfs", "mode=0755", MS_NOSUID, true },
-	{ "devpts", "/dev/pts", "devpts", "newinstance,ptmxmode=0666,mode=0620,gid=5", MS_NOSUID | MS_NOEXEC, false },
-	{ "shm", "/dev/shm", "tmpfs", "mode=1777", MS_NOSUID | MS_NODEV, false },
-	{ "mqueue", "/dev/mqueue", "mqueue", NULL, MS_NOSUID | MS_NODEV | MS_NOEXEC, false },
-	{ "tmpfs", "/run", "tmpfs", "mode=0755", MS_NOSUID | MS_NODEV, true },
-	{ "cgroup2", CGROUP_DIR, "cgroup2", "nsdelegate", MS_NOSUID | MS_NODEV | MS_NOEXEC, false },
+	{ "proc", "/proc", "proc", NULL, MS_NOSUID | MS_NODEV | MS_NOEXEC, true, true },
+	{ "sysfs", "/sys", "sysfs", NULL, MS_NOSUID | MS_NODEV | MS_NOEXEC, true, true },
+	{ "devtmpfs", "/dev", "devtmpfs", "mode=0755", MS_NOSUID, true, true },
+	{ "devpts", "/dev/pts", "devpts", "newinstance,ptmxmode=0666,mode=0620,gid=5", MS_NOSUID | MS_NOEXEC, false,
+	  false },
+	{ "shm", "/dev/shm", "tmpfs", "mode=1777", MS_NOSUID | MS_NODEV, false, false },
+	{ "mqueue", "/dev/mqueue", "mqueue", NULL, MS_NOSUID | MS_NODEV | MS_NOEXEC, false, false },
+	{ "tmpfs", "/run", "tmpfs", "mode=0755", MS_NOSUID | MS_NODEV, true, false },
+	{ "cgroup2", CGROUP_DIR, "cgroup2", "nsdelegate", MS_NOSUID | MS_NODEV | MS_NOEXEC, false, false },
 };
 
 /*
@@ -55,10 +56,14 @@ static void leave_initial_root(void)
 		log_error("cannot leave the initial root file system: %s", strerror(errno));
 }
 
-static int mount_all(struct err *e)
+static int mount_those(bool early, struct err *e)
 {
 	for (size_t i = 0; i < sizeof mounts / sizeof mounts[0]; i++) {
-		int r = mkdir(mounts[i].target, 0755) < 0 && errno != EEXIST ? -errno : 0;
+		int r;
+
+		if (mounts[i].early != early)
+			continue;
+		r = mkdir(mounts[i].target, 0755) < 0 && errno != EEXIST ? -errno : 0;
 
 		/* EBUSY: the kernel or an initramfs script was there first. */
 		if (r == 0 &&
@@ -145,21 +150,30 @@ static void open_stdio(void)
 	}
 }
 
-int init_guest(struct err *e)
+int init_begin(struct err *e)
 {
 	int r;
 
 	umask(022);
 	signal(SIGPIPE, SIG_IGN);
-	reboot(RB_DISABLE_CAD);
 	leave_initial_root();
-	r = mount_all(e);
+	r = mount_those(true, e);
 	if (r < 0)
 		return r;
 	open_stdio();
+	modules_load_list(MODULES_LIST);
+	return 0;
+}
+
+int init_finish(struct err *e)
+{
+	int r = mount_those(false, e);
+
+	if (r < 0)
+		return r;
+	reboot(RB_DISABLE_CAD);
 	make_dev_links();
 	enable_controllers();
-	modules_load_list(MODULES_LIST);
 	loopback_up();
 	raise_limits();
 	if (sethostname("localhost", strlen("localhost")) < 0)

@@ -116,8 +116,11 @@ static int run(const struct agent_config *config, bool is_init, struct err *e)
 		loop_add_signal(loop, SIGINT, on_terminate, NULL, &interrupt);
 	}
 	r = start(config, is_init, loop, &agent, e);
+	if (r == 0 && is_init)
+		r = init_finish(e);
 	if (r == 0) {
-		log_debug("caisson-agent " CAISSON_VERSION " is ready");
+		log_debug("caisson-agent " CAISSON_VERSION " is ready after %llu ms",
+			  (unsigned long long)((clock_us() - config->started_us) / 1000));
 		r = loop_run(loop);
 		if (r < 0)
 			err_sys(e, -r, "the event loop failed");
@@ -148,7 +151,7 @@ int main(int argc, char **argv)
 	mallopt(M_TRIM_THRESHOLD, 65536);
 	/* PID 1 is given the kernel parameters that nobody knew as its arguments: not for us. */
 	if (is_init)
-		r = init_guest(&e);
+		r = init_begin(&e);
 	if (r == 0 && file_read("/proc/cmdline", 65536, &cmdline, NULL) == 0)
 		agent_config_parse(&config, cmdline);
 	if (!is_init) {

@@ -148,8 +148,15 @@ int modprobe_resolve(const char *dir, const char *name, struct strv *ret)
 static int load(const char *dir, const char *file, const char *parameters)
 {
 	_cleanup_free_ char *path = str_printf("%s/%s", dir, file);
-	_cleanup_close_ int fd = path ? open(path, O_RDONLY | O_CLOEXEC) : -1;
+	_cleanup_close_ int fd = -1;
+	char name[128], loaded[160];
 
+	/* The kernel would find out as well, but only once it has read and checked all of the file. */
+	module_name(file, name, sizeof name);
+	snprintf(loaded, sizeof loaded, "/sys/module/%s/initstate", name);
+	if (access(loaded, F_OK) == 0)
+		return 0;
+	fd = path ? open(path, O_RDONLY | O_CLOEXEC) : -1;
 	if (fd < 0)
 		return path ? -errno : -ENOMEM;
 	return syscall(SYS_finit_module, fd, parameters, 0) < 0 && errno != EEXIST ? -errno : 0;
@@ -171,14 +178,29 @@ static int load_all(const char *dir, const struct strv *files, const char *param
 	return first;
 }
 
-int modprobe_main(int argc, char **argv)
+int modprobe_load(const char *name, const char *parameters, bool quiet)
 {
 	_cleanup_strv_ struct strv files = { 0 };
 	_cleanup_free_ char *dir = NULL;
-	char parameters[1024] = "";
 	struct utsname host;
+	int r;
+
+	uname(&host);
+	dir = str_printf("/lib/modules/%s", host.release);
+	r = dir ? modprobe_resolve(dir, name, &files) : -ENOMEM;
+	if (r < 0) {
+		if (!quiet)
+			fprintf(stderr, "modprobe: no module %s in %s: %s\n", name, dir ? dir : "memory", strerror(-r));
+		return r;
+	}
+	return load_all(dir, &files, parameters, quiet);
+}
+
+int modprobe_main(int argc, char **argv)
+{
+	char parameters[1024] = "";
 	bool quiet = false;
-	int i, r;
+	int i;
 
 	for (i = 1; i < argc && argv[i][0] == '-'; i++) {
 		quiet |= str_eq(argv[i], "-q") || str_eq(argv[i], "-qb") || str_eq(argv[i], "--quiet");
@@ -191,15 +213,6 @@ int modprobe_main(int argc, char **argv)
 		fprintf(stderr, "usage: modprobe [-q] [--] NAME [PARAMETER...]\n");
 		return 2;
 	}
-	uname(&host);
-	dir = str_printf("/lib/modules/%s", host.release);
-	r = dir ? modprobe_resolve(dir, argv[i], &files) : -ENOMEM;
-	if (r < 0) {
-		if (!quiet)
-			fprintf(stderr, "modprobe: no module %s in %s: %s\n", argv[i], dir ? dir : "memory",
-				strerror(-r));
-		return 1;
-	}
 	for (int p = i + 1; p < argc; p++) {
 		size_t n = strlen(parameters);
 
@@ -209,5 +222,5 @@ int modprobe_main(int argc, char **argv)
 			return 1;
 		}
 	}
-	return load_all(dir, &files, parameters, quiet) < 0;
+	return modprobe_load(argv[i], parameters, quiet) < 0;
 }

@@ -22,5 +22,11 @@ bool modprobe_called(const char *argv0);
  */
 int modprobe_resolve(const char *dir, const char *name, struct strv *ret);
 
+/*
+ * Load a module or what stands behind an alias, with its dependencies, into this kernel, from /lib/modules/VERSION.
+ * parameters: of the module itself, "" for none. -ENOENT: there is no such module.
+ */
+int modprobe_load(const char *name, const char *parameters, bool quiet);
+
 /* "modprobe [-q] [-b] [-a] [--] NAME [PARAMETER…]"; returns the exit status. */
 int modprobe_main(int argc, char **argv);

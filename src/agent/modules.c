@@ -12,6 +12,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "agent/modprobe.h"
 #include "base/cleanup.h"
 #include "base/fd.h"
 #include "base/log.h"
@@ -112,9 +113,77 @@ static int run_modprobe(const char *program, const char *name, char *const *para
 	return err_set(e, ERR_GUEST, ETIMEDOUT, "modprobe of kernel module %s took more than 10 s", name);
 }
 
+static const char *const programs[] = { "/sbin/modprobe", "/usr/sbin/modprobe" };
+
+/* Is the image's modprobe this program? Then there is no need to start it. */
+static bool is_modprobe(void)
+{
+	struct stat self, other;
+
+	return stat(programs[0], &other) == 0 && stat("/proc/self/exe", &self) == 0 && self.st_ino == other.st_ino &&
+	       self.st_dev == other.st_dev;
+}
+
+void module_load_for_device(const char *modalias)
+{
+	char *argv[] = { (char *)"modprobe", (char *)"-q", (char *)"-b", (char *)"--", (char *)modalias, NULL };
+	struct spawn s = { .argv = argv, .stdin_fd = -1, .stdout_fd = -1, .stderr_fd = -1 };
+	struct err e = { 0 };
+	pid_t pid;
+	int r;
+
+	if (is_modprobe()) {
+		r = modprobe_load(modalias, "", true);
+		if (r < 0 && r != -ENOENT && r != -ENODEV)
+			log_warn("cannot load the driver of device %s: %s", modalias, strerror(-r));
+		return;
+	}
+	for (size_t i = 0; i < sizeof programs / sizeof programs[0]; i++)
+		if (access(programs[i], X_OK) == 0) {
+			s.path = programs[i];
+			if (spawn_start(&s, &pid, NULL, &e) < 0) /* reaped with the guest's orphans */
+				log_warn("cannot load the driver of device %s: %s", modalias, e.text);
+			return;
+		}
+}
+
+/* /proc/filesystems: "nodev" or nothing, a tab, the name. */
+static bool has_filesystem(const char *fstype)
+{
+	_cleanup_free_ char *text = NULL;
+	size_t n = strlen(fstype);
+
+	if (file_read("/proc/filesystems", 65536, &text, NULL) < 0)
+		return true;
+	for (const char *p = text; (p = strchr(p, '\t')); p++)
+		if (!strncmp(p + 1, fstype, n) && p[1 + n] == '\n')
+			return true;
+	return false;
+}
+
+void module_load_for_filesystem(const char *fstype)
+{
+	char alias[64];
+
+	if (snprintf(alias, sizeof alias, "fs-%s", fstype) < (int)sizeof alias && !has_filesystem(fstype) &&
+	    is_modprobe())
+		modprobe_load(alias, "", true);
+}
+
+static int load_here(const char *name, char *const *parameters, size_t n, struct err *e)
+{
+	_cleanup_buf_ struct buf all = { 0 };
+	int r = 0;
+
+	for (size_t i = 0; i < n && r == 0; i++)
+		r = buf_printf(&all, "%s%s", i ? " " : "", parameters[i]);
+	if (r == 0)
+		r = modprobe_load(name, all.data ? all.data : "", true);
+	return r < 0 ? err_sys(e, -r, "cannot load kernel module %s", name) : 0;
+}
+
 int module_load(const char *name, char *const *parameters, size_t n, struct err *e)
 {
-	static const char *const programs[] = { "/sbin/modprobe", "/usr/sbin/modprobe" };
 
 	if (!name_valid(name))
 		return err_set(e, ERR_PROTOCOL, EINVAL, "\"%.64s\" is not the name of a kernel module", name);
@@ -123,6 +192,8 @@ int module_load(const char *name, char *const *parameters, size_t n, struct err 
 			return err_set(e, ERR_PROTOCOL, EINVAL, "\"%.64s\" is not a module parameter", parameters[i]);
 	if (is_loaded(name))
 		return 0;
+	if (is_modprobe())
+		return load_here(name, parameters, n, e);
 	for (size_t i = 0; i < sizeof programs / sizeof programs[0]; i++)
 		if (access(programs[i], X_OK) == 0)
 			return run_modprobe(programs[i], name, parameters, n, e);

@@ -15,5 +15,14 @@
  */
 int modules_load_list(const char *list);
 
+/* The driver of a device with this MODALIAS, if the image has one; failures are logged. Does not wait for a modprobe.
+ */
+void module_load_for_device(const char *modalias);
+/*
+ * A file system that mount(2) would have the kernel start modprobe for. Only saves that start: does nothing where the
+ * image's modprobe is not we.
+ */
+void module_load_for_filesystem(const char *fstype);
+
 /* Load one by name, with its dependencies: through the guest's modprobe where there is one. At most 10 s. */
 int module_load(const char *name, char *const *parameters, size_t n, struct err *e);

@@ -19,6 +19,7 @@
 #include <unistd.h>
 
 #include "agent/device.h"
+#include "agent/modules.h"
 #include "base/fd.h"
 #include "base/log.h"
 #include "sys/mounts.h"
@@ -92,6 +93,8 @@ static int mount_spec(struct storage *s, const char *source, const char *fstype,
 
 	if (r == 0)
 		r = make_mount_point(s, o.bind && stat(source, &st) == 0 && !S_ISDIR(st.st_mode), e);
+	if (r == 0 && !o.bind)
+		module_load_for_filesystem(fstype);
 	if (r == 0)
 		r = mount_at_path(source, s->mount_point, fstype, &o, e);
 	if (r < 0)

@@ -23,7 +23,7 @@ struct uevent_monitor {
 
 int uevent_parse(const char *datagram, size_t n, struct uevent *ret)
 {
-	struct uevent ev = { "", "", "", "" };
+	struct uevent ev = { "", "", "", "", "" };
 	const char *end = datagram + n;
 
 	if (n == 0 || end[-1] != '\0' || !strchr(datagram, '@'))
@@ -39,6 +39,8 @@ int uevent_parse(const char *datagram, size_t n, struct uevent *ret)
 			ev.subsystem = v;
 		else if ((v = str_after(p, "DEVNAME=")))
 			ev.devname = v;
+		else if ((v = str_after(p, "MODALIAS=")))
+			ev.modalias = v;
 	}
 	if (!*ev.action || *ev.devpath != '/')
 		return -EBADMSG;
@@ -62,7 +64,7 @@ static void on_readable(struct loop_source *s, int fd, uint32_t revents, void *u
 
 		if (n < 0) {
 			if (errno == ENOBUFS) /* some were lost: tell that something happened */
-				m->fn(&(struct uevent){ "change", "/", "", "" }, m->userdata);
+				m->fn(&(struct uevent){ "change", "/", "", "", "" }, m->userdata);
 			else if (errno != EAGAIN && errno != EINTR)
 				log_warn("cannot read device events: %s", strerror(errno));
 			return;

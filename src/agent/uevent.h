@@ -11,7 +11,7 @@
 #include "loop/loop.h"
 
 struct uevent {
-	const char *action, *devpath, *subsystem, *devname; /* inside the datagram; "" where missing */
+	const char *action, *devpath, *subsystem, *devname, *modalias; /* inside the datagram; "" where missing */
 };
 
 /* Read one datagram ("add@/devices/…" NUL "KEY=value" NUL …). It must end with a NUL byte. 0 or -EBADMSG. */

@@ -18,8 +18,8 @@
 #include "oci/document.h"
 #include "oci/image_source.h"
 #include "oci/image_store.h"
-#include "oci/inroot.h"
 #include "oci/unpacker.h"
+#include "sys/inroot.h"
 
 #define BYTES_MAX   (64ull << 30)
 #define ENTRIES_MAX 2000000

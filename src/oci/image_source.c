@@ -10,7 +10,7 @@
 
 #include "oci/document.h"
 #include "oci/image.h"
-#include "oci/inroot.h"
+#include "sys/inroot.h"
 
 #define INDEX_DEPTH_MAX 4
 

@@ -84,7 +84,8 @@ static const struct hypervisor_driver fake_driver = {
 
 /* ---- what is asked for: defaults that a test changes ---- */
 
-#define SPEC_HEAD "{\"ociVersion\":\"1.1.0\",\"process\":{\"cwd\":\"/\",\"args\":[\"/bin/true\",\"a b\"]},"
+#define SPEC_HEAD                                                                                                      \
+	"{\"ociVersion\":\"1.1.0\",\"process\":{\"cwd\":\"/\",\"args\":[\"/bin/true\",\"a b\",\"it's\",\"\"]},"
 #define SPEC_PLAIN                                                                                                     \
 	SPEC_HEAD "\"root\":{\"path\":\"rootfs\"},\"mounts\":[{\"destination\":\"/proc\",\"type\":\"proc\","           \
 		  "\"source\":\"proc\"}],\"linux\":{}}"

@@ -331,8 +331,10 @@ static int exec_failure(int r, struct err *e)
 		return err_append(e, "; is it a program for another architecture, or a script without #!?");
 	}
 	if (strstr(e->text, "ENOENT") || strstr(e->text, "not found in $PATH"))
-		return -ENOENT;
-	return strstr(e->text, "EACCES") ? -EACCES : r;
+		e->code = ENOENT;
+	else if (strstr(e->text, "EACCES"))
+		e->code = EACCES;
+	return -e->code;
 }
 
 int sandbox_create_container(struct sandbox *s, struct err *e)

@@ -127,6 +127,7 @@ static struct {
 	struct strv seen;          /* what it was asked, one line each */
 	const char *at;            /* the method at which it acts */
 	enum act act;
+	const char *words; /* REFUSE with these; NULL: with its own */
 	/* the fake driver */
 	const char *fail_at;
 	enum vm_address_kind address_kind;
@@ -171,7 +172,10 @@ static bool fake_asked(struct ttrpc_request *req, const char *method, const char
 	if (t.act == ANSWER || !str_eq(t.at, method))
 		return true;
 	if (t.act == REFUSE) {
-		ttrpc_reply_error(req, TTRPC_INVALID_ARGUMENT, "%s: not today\x1b[2J", method);
+		if (t.words)
+			ttrpc_reply_error(req, TTRPC_INTERNAL, "%s", t.words);
+		else
+			ttrpc_reply_error(req, TTRPC_INVALID_ARGUMENT, "%s: not today\x1b[2J", method);
 		return false;
 	}
 	ttrpc_request_on_close(req, abandon, NULL);
@@ -487,6 +491,7 @@ static int set_up(void **state)
 	t.address_kind = VM_ADDRESS_PCI;
 	t.fail_at = t.at = NULL;
 	t.act = ANSWER;
+	t.words = NULL;
 	t.exit_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	t.interrupt_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	hurry = false;
@@ -749,6 +754,7 @@ static void test_staging_fails(void **state)
 {
 	struct err e = { 0 };
 	unsigned fds = count_fds();
+	_cleanup_free_ char *expected = NULL;
 	char *item;
 
 	if (geteuid() != 0)
@@ -763,6 +769,22 @@ static void test_staging_fails(void **state)
 	nothing_left(fds);
 	free(t.plan->share.items[0].source);
 	t.plan->share.items[0].source = strdup(tmp("root"));
+	/* A run directory deep down. */
+	item = t.plan->share.socket;
+	t.plan->share.socket = str_printf("%s/%0120d", t.run_dir, 0);
+	expected = str_printf("cannot listen at %s: a socket path may have at most 107 bytes; use a shorter directory",
+			      t.plan->share.socket);
+	assert_int_equal(start_all(&e), -ENAMETOOLONG);
+	assert_string_equal(e.text, expected);
+	nothing_left(fds);
+	free(t.plan->share.socket);
+	t.plan->share.socket = item;
+	/* Something is where the staging folder goes. */
+	assert_int_equal(mkdir(tmp("run/shared"), 0755), 0);
+	assert_int_equal(start_all(&e), -EEXIST);
+	assert_non_null(strstr(e.text, "cannot make "));
+	assert_int_equal(rmdir(tmp("run/shared")), 0);
+	nothing_left(fds);
 	unlink(tmp("virtiofsd"));
 	assert_int_equal(start_all(&e), -ENOENT);
 	assert_non_null(strstr(e.text, "is not an executable file"));
@@ -845,6 +867,23 @@ static void test_refusals(void **state)
 
 		fails_in(phases[i], REFUSE, EINVAL, text);
 	}
+}
+
+/* Why a command could not be executed: 126 and 127 depend on it. */
+static void test_exec_failures(void **state)
+{
+	plan_for_phases();
+	t.words = "rpc status: ENOENT: No such file or directory";
+	fails_in("CreateContainer", REFUSE, ENOENT, "No such file");
+	t.words = "exec: \"nothing\": not found in $PATH";
+	fails_in("StartContainer", REFUSE, ENOENT, "not found in $PATH");
+	t.words = "EACCES: Permission denied";
+	fails_in("CreateContainer", REFUSE, EACCES, "Permission denied");
+	t.words = "/bin/true: Exec format error (os error 8)";
+	fails_in("StartContainer", REFUSE, ENOEXEC,
+		 "; is it a program for another architecture, or a script without #!?");
+	t.words = "something else";
+	fails_in("StartContainer", REFUSE, EREMOTEIO, "guest agent: StartContainer c1: something else");
 }
 
 static void test_vm_death(void **state)
@@ -1014,6 +1053,7 @@ int main(void)
 		T(test_staging_fails),
 		T(test_passt),
 		T(test_refusals),
+		T(test_exec_failures),
 		T(test_vm_death),
 		T(test_interrupts),
 		T(test_garbage),
