@@ -20,7 +20,7 @@
 #include "codec/ttrpc.h"
 #include "loop/loop.h"
 
-/* Where Kata's hosts expect things in the guest (kata.md §8.2): part of the protocol. */
+/* Where Kata's hosts expect things in the guest: part of the protocol. */
 #define AGENT_RUN_DIR     "/run/kata-containers"
 #define AGENT_SHARE_DIR   AGENT_RUN_DIR "/shared/containers"
 #define AGENT_SANDBOX_DIR AGENT_RUN_DIR "/sandbox"

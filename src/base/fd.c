@@ -79,14 +79,11 @@ int fd_set_cloexec(int fd, bool on)
 	return set_flag(fd, F_GETFD, F_SETFD, FD_CLOEXEC, on);
 }
 
-int file_read_at(int dirfd, const char *path, size_t max, char **ret_data, size_t *ret_len)
+int fd_read_all(int fd, size_t max, char **ret_data, size_t *ret_len)
 {
-	_cleanup_close_ int fd = openat(dirfd, path, O_RDONLY | O_CLOEXEC);
 	_cleanup_buf_ struct buf b = { 0 };
 	size_t len;
 
-	if (fd < 0)
-		return -errno;
 	for (;;) {
 		ssize_t n;
 		int r = buf_reserve(&b, 4096);
@@ -113,6 +110,13 @@ int file_read_at(int dirfd, const char *path, size_t max, char **ret_data, size_
 	if (ret_len)
 		*ret_len = len;
 	return 0;
+}
+
+int file_read_at(int dirfd, const char *path, size_t max, char **ret_data, size_t *ret_len)
+{
+	_cleanup_close_ int fd = openat(dirfd, path, O_RDONLY | O_CLOEXEC);
+
+	return fd < 0 ? -errno : fd_read_all(fd, max, ret_data, ret_len);
 }
 
 int file_read(const char *path, size_t max, char **ret_data, size_t *ret_len)

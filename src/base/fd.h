@@ -13,6 +13,9 @@
 int fd_read_full(int fd, void *data, size_t n);
 int fd_write_full(int fd, const void *data, size_t n);
 
+/* What is left in fd, as file_read(). */
+int fd_read_all(int fd, size_t max, char **ret_data, size_t *ret_len);
+
 int fd_set_nonblock(int fd, bool on);
 int fd_set_cloexec(int fd, bool on);
 

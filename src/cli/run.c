@@ -36,6 +36,7 @@ struct run {
 	const struct hypervisor_driver *driver;
 	struct oci_image *image; /* NULL: not from an image */
 	char *rootfs;            /* a directory or image file */
+	char *bundle;            /* absolute; NULL: not from a bundle */
 	bool rootfs_writable;
 	Grpc__Spec *spec;
 	char id[65];
@@ -67,6 +68,7 @@ static void run_fini(struct run *run)
 	loop_free(run->loop);
 	fd_close(&run->interrupt_fd);
 	free(run->rootfs);
+	free(run->bundle);
 	run_flags_fini(&run->flags);
 }
 
@@ -187,7 +189,8 @@ static int build_spec(struct run *run, struct err *e)
 
 static int load_bundle(struct run *run, struct err *e)
 {
-	_cleanup_free_ char *bundle = realpath(run->flags.bundle, NULL), *joined = NULL;
+	char *bundle = run->bundle = realpath(run->flags.bundle, NULL);
+	_cleanup_free_ char *joined = NULL;
 	_cleanup_strv_ struct strv warnings = { 0 };
 	const char *root;
 	int r;
@@ -205,7 +208,7 @@ static int load_bundle(struct run *run, struct err *e)
 	joined = root[0] == '/' ? strdup(root) : str_printf("%s/%s", bundle, root);
 	run->rootfs = joined ? realpath(joined, NULL) : NULL;
 	if (!run->rootfs)
-		return err_sys(e, errno, "cannot use the root file system %s of the bundle", joined);
+		return err_sys(e, errno, "cannot use the root file system %s of the bundle", joined ? joined : root);
 	/* A bundle's root is the caller's to throw away: writes go through, as with every OCI runtime. */
 	run->rootfs_writable = !run->spec->root->readonly;
 	run->flags.terminal = run->spec->process && run->spec->process->terminal;
@@ -245,6 +248,7 @@ static int make_plan(struct run *run, struct err *e)
 				   .config = run->config,
 				   .driver = run->driver,
 				   .spec = take_ptr(run->spec),
+				   .bundle = run->bundle,
 				   .rootfs = run->rootfs,
 				   .rootfs_writable = run->rootfs_writable,
 				   .volumes = f->volumes,

@@ -240,10 +240,8 @@ static int parse_mount(struct run_flags *f, const char *text, struct err *e)
 	if (!dst)
 		return err_set(e, ERR_CONFIG, EINVAL, "--mount %s: dst=PATH is missing", text);
 	if (str_eq(type, "tmpfs"))
-		return strv_addf(&f->tmpfs, "%s%s%s%s", dst, size || readonly ? ":" : "", size ? "size=" : "",
-				 size       ? size
-				 : readonly ? "ro"
-					    : "") < 0
+		return strv_addf(&f->tmpfs, "%s%s%s%s%s", dst, size || readonly ? ":" : "", readonly ? "ro" : "",
+				 size ? readonly ? ",size=" : "size=" : "", size ? size : "") < 0
 			       ? out_of_memory(e)
 			       : 0;
 	if (!str_eq(type, "bind"))
@@ -423,16 +421,63 @@ static int parse_one(struct run_flags *f, int flag, const char *value, struct er
 	}
 }
 
+/* What getopt_long() did not like. at: the argument that it looked at, but within a group of letters (-iz). */
+static int bad_flag(int flag, const char *at, struct err *e)
+{
+	const char letter[] = { '-', (char)optopt, '\0' };
+
+	if (flag == ':')
+		return err_set(e, ERR_CONFIG, EINVAL, "%s: a value is missing; see: caisson run --help", at);
+	if (str_after(at, "--") && strchr(at, '='))
+		return err_set(e, ERR_CONFIG, EINVAL,
+			       "%s: unknown flag, or one that takes no value; see: caisson run --help", at);
+	return err_set(e, ERR_CONFIG, EINVAL, "%s: unknown flag; see: caisson run --help",
+		       optopt > 0 && optopt < FLAG_ROOTFS ? letter : at);
+}
+
+/* What a bundle's config.json says itself cannot be said by flags. */
+static int check_bundle(const struct run_flags *f, struct err *e)
+{
+	const struct {
+		const char *flag;
+		bool given;
+	} flags[] = {
+		{ "--rw", f->rw },
+		{ "--tty", f->terminal },
+		{ "--env", f->env.len > 0 },
+		{ "--workdir", f->workdir },
+		{ "--user", f->user },
+		{ "--entrypoint", f->entrypoint },
+		{ "--tmpfs", f->tmpfs.len > 0 },
+		{ "--read-only", f->read_only },
+		{ "--cap-add", f->cap_add.len > 0 },
+		{ "--cap-drop", f->cap_drop.len > 0 },
+		{ "--security-opt", f->security_opt.len > 0 },
+		{ "--ulimit", f->ulimit.len > 0 },
+		{ "--memory", f->memory > 0 },
+		{ "--cpus", f->cpus > 0 },
+		{ "--pids-limit", f->pids_limit > 0 },
+	};
+
+	for (size_t i = 0; i < sizeof flags / sizeof flags[0]; i++)
+		if (flags[i].given)
+			return err_set(e, ERR_CONFIG, EINVAL, "%s has no effect with --bundle: change its config.json",
+				       flags[i].flag);
+	if (f->args.len)
+		return err_set(e, ERR_CONFIG, EINVAL, "--bundle has its command in config.json: \"%s\" is too much",
+			       f->args.v[0]);
+	return 0;
+}
+
 int run_flags_parse(struct run_flags *f, int argc, char **argv, struct err *e)
 {
 	int flag, r;
 
-	optind = 1;
+	optind = 0; /* GNU: forget whatever another list was left in the middle of */
 	opterr = 0;
 	while ((flag = getopt_long(argc, argv, "+:ite:w:u:v:p:h", options, NULL)) != -1) {
 		if (flag == '?' || flag == ':')
-			return err_set(e, ERR_CONFIG, EINVAL, "%s: %s; see: caisson run --help", argv[optind - 1],
-				       flag == ':' ? "a value is missing" : "unknown flag");
+			return bad_flag(flag, argv[optind - 1], e);
 		r = parse_one(f, flag, optarg, e);
 		if (r < 0)
 			return r;
@@ -445,10 +490,7 @@ int run_flags_parse(struct run_flags *f, int argc, char **argv, struct err *e)
 	if (!f->rootfs == !f->bundle)
 		return err_set(e, ERR_CONFIG, EINVAL,
 			       "name what to run with either --rootfs or --bundle; see: caisson run --help");
-	if (f->bundle && f->args.len)
-		return err_set(e, ERR_CONFIG, EINVAL, "--bundle has its command in config.json: \"%s\" is too much",
-			       f->args.v[0]);
-	return 0;
+	return f->bundle ? check_bundle(f, e) : 0;
 }
 
 void run_flags_fini(struct run_flags *f)

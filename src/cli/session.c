@@ -29,8 +29,8 @@ struct session {
 	struct stdio *stdio;
 	struct agent_call *wait; /* NULL once it is answered */
 	struct loop_source *signals[N_FORWARDED], *end, *timer;
-	bool exited, output_done, timed_out, killed;
-	int status, failure;
+	bool exited, output_done, timed_out, killed, reader_gone;
+	int status, failure, write_failure; /* write_failure: of our own stdout or stderr; told when all is over */
 	struct err err;
 };
 
@@ -73,7 +73,7 @@ static void fail(struct session *s, int r, const struct err *e)
 {
 	if (s->failure)
 		return;
-	s->failure = r;
+	s->failure = s->write_failure = r;
 	if (e)
 		s->err = *e;
 	check_done(s);
@@ -115,6 +115,15 @@ static void on_timeout(struct loop_source *source, void *userdata)
 	struct session *s = userdata;
 	int signo = s->timed_out ? SIGKILL : s->o.stop_signal;
 
+	if (s->killed) {
+		/* The guest does not even kill. The caller ends it. */
+		log_warn("the container did not end by SIGKILL");
+		s->exited = s->output_done = true;
+		check_done(s);
+		return;
+	}
+	s->killed = s->timed_out;
+
 	if (!s->timed_out) {
 		progress_show(NULL);
 		log_error("the time limit of %u s is over: ending the container", s->o.timeout_s);
@@ -137,8 +146,8 @@ static void on_exit_status(int result, int status, const struct err *e, void *us
 	s->status = status;
 	loop_source_free(s->timer);
 	s->timer = NULL;
-	if (!s->output_done)
-		(void)loop_add_timer(s->o.loop, DRAIN_MS, on_drain_timeout, s, &s->timer);
+	if (!s->output_done && loop_add_timer(s->o.loop, DRAIN_MS, on_drain_timeout, s, &s->timer) < 0)
+		s->output_done = true;
 	check_done(s);
 }
 
@@ -147,8 +156,13 @@ static void on_output_done(int result, const struct err *e, void *userdata)
 	struct session *s = userdata;
 
 	s->output_done = true;
-	if (result < 0 && !s->exited)
+	if (result < 0 && e->domain == ERR_SYSTEM && !s->failure) {
+		/* Our own disk or terminal: the process goes on, whether or not it has ended already. */
+		s->write_failure = result;
+		s->err = *e;
+	} else if (result < 0 && !s->exited) {
 		fail(s, result, e);
+	}
 	check_done(s);
 }
 
@@ -160,6 +174,18 @@ static void on_output(int stream, const void *data, size_t n, void *userdata)
 	if (s->o.first_byte_us && !*s->o.first_byte_us)
 		*s->o.first_byte_us = clock_us();
 	output_log_write(s->o.log, data, n);
+}
+
+/*
+ * A command of the host whose reader goes away dies of SIGPIPE when it writes. We stand for the command: so do we. The
+ * process in the guest could not be told otherwise, since its pipe has a reader, the agent.
+ */
+static void on_reader_gone(int stream, void *userdata)
+{
+	struct session *s = userdata;
+
+	s->reader_gone = true;
+	loop_quit(s->o.loop, 0);
 }
 
 static void on_end(struct loop_source *source, int fd, uint32_t revents, void *userdata)
@@ -184,6 +210,7 @@ static int start_stdio(struct session *s, struct err *e)
 		.err_fd = s->o.terminal ? -1 : STDERR_FILENO,
 		.terminal = s->o.terminal,
 		.tee = on_output,
+		.gone = on_reader_gone,
 		.done = on_output_done,
 		.userdata = s,
 	};
@@ -232,10 +259,17 @@ int session_run(struct session *s, int *ret_status, struct err *e)
 	r = loop_run(s->o.loop);
 	if (r < 0)
 		return err_sys(e, -r, "the event loop failed");
-	if (s->failure) {
+	if (s->write_failure) {
 		if (e)
 			*e = s->err;
-		return s->failure;
+		return s->write_failure;
+	}
+	if (s->reader_gone && !s->exited) {
+		/* The first process ends with the VM. */
+		if (*s->o.exec_id)
+			agent_signal(s->o.agent, s->o.container_id, s->o.exec_id, SIGKILL, NULL);
+		*ret_status = 128 + SIGPIPE;
+		return 0;
 	}
 	*ret_status = s->timed_out ? EXIT_TIMEOUT : s->status;
 	return 0;

@@ -30,7 +30,9 @@ struct session_options {
 /* The process is created but need not run yet: reading starts, so that nothing is lost. */
 int session_start(const struct session_options *o, struct session **ret, struct err *e);
 /*
- * Serve until the process has ended and its output is out. *ret_status: exit code, or 128 + signal; EXIT_TIMEOUT.
+ * Serve until the process has ended and its output is out. *ret_status: exit code, or 128 + signal; EXIT_TIMEOUT;
+ * 128 + SIGPIPE when nobody reads our output any more (a process that is not the first one is killed then).
+ * A failure to write our own output, which the process does not notice, is returned once it has ended.
  * -ENOTCONN when end_fd told of an end first, -ECONNRESET when the agent's connection broke.
  */
 int session_run(struct session *s, int *ret_status, struct err *e);

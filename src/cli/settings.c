@@ -2,6 +2,7 @@
 #include "cli/settings.h"
 
 #include <errno.h>
+#include <stdlib.h>
 
 #include "base/log.h"
 #include "pod/plan.h"
@@ -16,9 +17,17 @@ static int no_such_driver(const char *name, struct err *e)
 		       known.data);
 }
 
-static int override(struct config *c, const char *key, const char *value, const char *origin, struct err *e)
+/* The VMM does not run in our working directory: it gets absolute paths. */
+static int override_path(struct config *c, const char *key, const char *path, const char *origin, struct err *e)
 {
-	return value ? config_override(c, "hypervisor", key, value, origin, e) : 0;
+	_cleanup_free_ char *real = NULL;
+
+	if (str_empty(path))
+		return path ? config_override(c, "hypervisor", key, path, origin, e) : 0;
+	real = realpath(path, NULL);
+	if (!real)
+		return err_sys(e, errno, "cannot use the %s %s", key, path);
+	return config_override(c, "hypervisor", key, real, origin, e);
 }
 
 /* What the driver honours and what pod/ reads for all drivers, as one list. */
@@ -58,9 +67,9 @@ int settings_load(const struct settings_request *q, struct config **ret, const s
 	driver = hypervisor_find(c->hypervisor_name);
 	if (!driver)
 		return no_such_driver(c->hypervisor_name, e);
-	if ((r = override(c, "kernel", q->kernel, "--kernel", e)) < 0 ||
-	    (r = override(c, "initrd", q->initrd, "--initrd", e)) < 0 ||
-	    (r = override(c, "image", q->image, "--image", e)) < 0)
+	if ((r = override_path(c, "kernel", q->kernel, "--kernel", e)) < 0 ||
+	    (r = override_path(c, "initrd", q->initrd, "--initrd", e)) < 0 ||
+	    (r = override_path(c, "image", q->image, "--image", e)) < 0)
 		return r;
 	warn_ineffective(c, driver, &warnings);
 	for (size_t i = 0; !q->quiet && i < warnings.len; i++)

@@ -23,6 +23,12 @@ int signal_number(const char *name)
 			return SIGRTMIN;
 		return *rest == '+' && str_to_u64(rest + 1, 10, &n) == 0 && n <= 30 ? SIGRTMIN + (int)n : -1;
 	}
+	if (!strncasecmp(name, "RTMAX", 5)) {
+		rest = name + 5;
+		if (!*rest)
+			return SIGRTMAX;
+		return *rest == '-' && str_to_u64(rest + 1, 10, &n) == 0 && n <= 30 ? SIGRTMAX - (int)n : -1;
+	}
 	for (int i = 1; i < NSIG; i++) {
 		const char *abbreviation = sigabbrev_np(i);
 

@@ -110,7 +110,6 @@ static void test_deadline(void **state)
 	int fd = -1;
 
 	start(&f, script);
-	f.script = script;
 	assert_true(vm_connect_address(address, 1, clock_ms() + 50, &fd, &e) < 0);
 	finish(&f);
 	snprintf(address, sizeof address, "hvsock:%s/nobody", dir);

@@ -305,10 +305,11 @@ static int start_failed(struct qemu_vm *q, int code, struct err *e)
 	if (code == -EPIPE && process_wait(q->process, clock_ms() + 1000) == 0) {
 		process_describe(q->process, how, sizeof how);
 		process_last_words(q->process, words, sizeof words);
-		err_set(e, ERR_HYPERVISOR, EIO, "QEMU did not start: %s%s%s", how, words[0] ? ": " : "", words);
+		err_set(e, ERR_HYPERVISOR, EIO, "QEMU (%s) did not start: %s%s%s", q->facts.path, how,
+			words[0] ? ": " : "", words);
 	} else {
 		process_last_words(q->process, words, sizeof words);
-		err_wrap(e, "QEMU did not start");
+		err_wrap(e, "QEMU (%s) did not start", q->facts.path);
 		if (words[0])
 			err_append(e, "; it printed: %s", words);
 	}

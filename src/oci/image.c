@@ -18,8 +18,8 @@
 #include "oci/document.h"
 #include "oci/image_source.h"
 #include "oci/image_store.h"
-#include "oci/inroot.h"
 #include "oci/unpacker.h"
+#include "sys/inroot.h"
 
 #define BYTES_MAX   (64ull << 30)
 #define ENTRIES_MAX 2000000
@@ -102,7 +102,7 @@ static bool is_stored(const char *store, const char *digest)
 static int open_layer(const struct image_source *s, size_t i, int *ret, struct err *e)
 {
 	const struct image_layer *l = &s->layers[i];
-	_cleanup_close_ int fd = inroot_open(s->root_fd, l->path);
+	_cleanup_close_ int fd = inroot_open_file(s->root_fd, l->path);
 	char is[DIGEST_HEX];
 	int r;
 

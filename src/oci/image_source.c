@@ -10,7 +10,7 @@
 
 #include "oci/document.h"
 #include "oci/image.h"
-#include "oci/inroot.h"
+#include "sys/inroot.h"
 
 #define INDEX_DEPTH_MAX 4
 
@@ -296,7 +296,7 @@ int image_source_read_archive(struct image_source *s, const char *tag, struct er
 	size_t len;
 	int r = origin ? inroot_read(s->root_fd, "manifest.json", DOCUMENT_MAX, &text, &len) : -ENOMEM;
 
-	if (r == -ENOENT && (r = inroot_open(s->root_fd, "index.json")) >= 0) {
+	if (r == -ENOENT && (r = inroot_open_file(s->root_fd, "index.json")) >= 0) {
 		close(r);
 		return image_source_read_layout(s, tag, e);
 	}

@@ -14,7 +14,7 @@
 
 #include "base/fd.h"
 #include "base/strv.h"
-#include "oci/inroot.h"
+#include "sys/inroot.h"
 
 #define ACCOUNTS_MAX (1u << 20)
 #define ID_MAX       (UINT32_MAX - 1) /* (uid_t)-1 means "leave as it is" to the kernel */

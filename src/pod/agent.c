@@ -5,6 +5,8 @@
 #include <errno.h>
 #include <string.h>
 
+#include "base/fd.h"
+#include "base/log.h"
 #include "base/strv.h"
 #include "codec/pb.h"
 #include "codec/ttrpc.h"
@@ -56,8 +58,10 @@ static int call_for(struct agent *a, const char *service, const char *method, co
 		    ProtobufCMessage **ret, struct err *e)
 {
 	int limit = timeout_ms > INT32_MAX ? INT32_MAX : (int)timeout_ms;
+	uint64_t begin_us = clock_us();
 	int r = ttrpc_call(a->client, service, method, request, response, limit, ret, e);
 
+	log_debug("guest agent: %s took %.1f ms", method, (double)(clock_us() - begin_us) / 1000);
 	return r < 0 ? agent_wrap(e, r, method, subject) : 0;
 }
 

@@ -18,7 +18,9 @@
 #include "base/fd.h"
 #include "oci/builder.h"
 #include "pod/guest.h"
+#include "pod/plan_mounts.h"
 #include "pod/plan_network.h"
+#include "pod/plan_spec.h"
 #include "pod/rootfs_image.h"
 
 /* The smallest guest that boots a distribution's kernel with its modules and leaves something for the container. */
@@ -62,6 +64,7 @@ const char *const plan_other_keys[] = {
 	"agent.dial_timeout",
 	"agent.reconnect_timeout_ms",
 	"agent.create_container_timeout",
+	"runtime.create_container_timeout",
 	"runtime.name",
 	"runtime.hypervisor_name",
 	"runtime.agent_name",
@@ -72,23 +75,6 @@ const char *const plan_other_keys[] = {
 static int out_of_memory(struct err *e)
 {
 	return err_sys(e, ENOMEM, "cannot plan the container");
-}
-
-static struct plan_storage *add_storage(struct plan_storage **list, size_t *n, const char *driver, const char *source,
-					const char *fstype, const char *mount_point)
-{
-	struct plan_storage *grown = realloc(*list, (*n + 1) * sizeof *grown), *s;
-
-	if (!grown)
-		return NULL;
-	*list = grown;
-	s = &grown[(*n)++];
-	*s = (struct plan_storage){ .driver = strdup(driver),
-				    .source = strdup(source),
-				    .fstype = strdup(fstype),
-				    .mount_point = strdup(mount_point),
-				    .device = -1 };
-	return s->driver && s->source && s->fstype && s->mount_point ? s : NULL;
 }
 
 static struct vm_device *add_device(struct plan *p, enum vm_device_kind kind, const char *id)
@@ -109,9 +95,22 @@ static struct vm_device *add_device(struct plan *p, enum vm_device_kind kind, co
 
 /* ---- the guest: kernel, command line, size ---- */
 
-static int check_readable(const char *what, const char *path, struct err *e)
+/* Also makes the path absolute: the VMM has another working directory than we. */
+static int check_readable(const char *what, char **path, struct err *e)
 {
-	return access(path, R_OK) < 0 ? err_sys(e, errno, "cannot read the %s %s", what, path) : 0;
+	struct stat st;
+	char *absolute;
+
+	if (access(*path, R_OK) < 0 || stat(*path, &st) < 0)
+		return err_sys(e, errno, "cannot read the %s %s", what, *path);
+	if (S_ISDIR(st.st_mode))
+		return err_sys(e, EISDIR, "cannot read the %s %s", what, *path);
+	absolute = realpath(*path, NULL);
+	if (!absolute)
+		return err_sys(e, errno, "cannot read the %s %s", what, *path);
+	free(*path);
+	*path = absolute;
+	return 0;
 }
 
 static int plan_kernel(struct plan *p, struct err *e)
@@ -136,16 +135,16 @@ static int plan_kernel(struct plan *p, struct err *e)
 	}
 	if (!p->vm.kernel || !p->vm.initrd || !p->vm.image)
 		return out_of_memory(e);
-	if ((r = check_readable("guest kernel", p->vm.kernel, e)) < 0)
+	if ((r = check_readable("guest kernel", &p->vm.kernel, e)) < 0)
 		return r;
-	if (*p->vm.initrd && (r = check_readable("guest initrd", p->vm.initrd, e)) < 0)
+	if (*p->vm.initrd && (r = check_readable("guest initrd", &p->vm.initrd, e)) < 0)
 		return r;
-	if (*p->vm.image && (r = check_readable("guest image", p->vm.image, e)) < 0)
+	if (*p->vm.image && (r = check_readable("guest image", &p->vm.image, e)) < 0)
 		return r;
 	return 0;
 }
 
-/* The parameters that Kata's agent reads (kata.md-style: agent.*), and those of the kernel itself. */
+/* The parameters that Kata's agent reads (agent.*), and those of the kernel itself. */
 static int plan_kernel_params(struct plan *p, struct err *e)
 {
 	const struct config_agent *agent = &p->config->agent;
@@ -199,7 +198,7 @@ static int plan_size(struct plan *p, struct err *e)
 
 	if (res && res->cpu && res->cpu->quota > 0 && res->cpu->period > 0)
 		cpus = (double)res->cpu->quota / (double)res->cpu->period;
-	p->vm.vcpus = cpus < 0 ? host_cpus() : cpus < 1 ? 1 : (uint32_t)ceil(cpus);
+	p->vm.vcpus = cpus < 0 ? host_cpus() : cpus < 1 ? 1 : cpus >= UINT32_MAX ? UINT32_MAX : (uint32_t)ceil(cpus);
 	if (p->vm.vcpus > host_cpus()) {
 		if (strv_addf(&p->notes, "%u CPUs were asked for, this host has %u: the guest gets %u", p->vm.vcpus,
 			      host_cpus(), host_cpus()) < 0)
@@ -246,12 +245,12 @@ static int plan_share(struct plan *p, struct err *e)
 	if (share_is_virtio_fs(&p->share)) {
 		p->vm.shared_memory = true;
 		d->u.fs.socket = strdup(p->share.socket);
-		s = add_storage(&p->sandbox_storages, &p->n_sandbox_storages, "virtio-fs", GUEST_SHARE_TAG, "virtiofs",
-				GUEST_SHARE_DIR);
+		s = plan_add_storage(&p->sandbox_storages, &p->n_sandbox_storages, "virtio-fs", GUEST_SHARE_TAG,
+				     "virtiofs", GUEST_SHARE_DIR);
 	} else {
 		d->u.fs.path = strdup(p->share.staging);
-		s = add_storage(&p->sandbox_storages, &p->n_sandbox_storages, "9p", GUEST_SHARE_TAG, "9p",
-				GUEST_SHARE_DIR);
+		s = plan_add_storage(&p->sandbox_storages, &p->n_sandbox_storages, "9p", GUEST_SHARE_TAG, "9p",
+				     GUEST_SHARE_DIR);
 		if (s && strv_addf(&s->options, "trans=virtio,version=9p2000.L,cache=mmap,msize=%u",
 				   hv->msize_9p ? hv->msize_9p : 8192) < 0)
 			s = NULL;
@@ -276,7 +275,7 @@ static int plan_block_rootfs(struct plan *p, const struct plan_request *q, const
 	d->u.block.path = strdup(p->pack ? "" : q->rootfs); /* a packed one has its path when it is made */
 	d->u.block.readonly = !q->rootfs_writable;
 	d->u.block.serial = strdup("rootfs");
-	s = add_storage(&p->container_storages, &p->n_container_storages, "blk", "", fstype, *ret_mount);
+	s = plan_add_storage(&p->container_storages, &p->n_container_storages, "blk", "", fstype, *ret_mount);
 	if (!s || !d->u.block.path || !d->u.block.serial)
 		return out_of_memory(e);
 	s->device = (int)p->n_devices - 1;
@@ -295,14 +294,15 @@ static int plan_throwaway_layer(struct plan *p, const char *lower, struct err *e
 
 	if (!layer || !root)
 		return out_of_memory(e);
-	tmpfs = add_storage(&p->container_storages, &p->n_container_storages, "ephemeral", "tmpfs", "tmpfs", layer);
+	tmpfs = plan_add_storage(&p->container_storages, &p->n_container_storages, "ephemeral", "tmpfs", "tmpfs",
+				 layer);
 	if (!tmpfs)
 		return out_of_memory(e);
 	r |= strv_add(&tmpfs->options, "mode=0755");
 	/* What the container writes counts as its memory, so the guest's memory is the bound. */
 	r |= strv_add(&tmpfs->options, "size=90%");
-	overlay =
-		add_storage(&p->container_storages, &p->n_container_storages, "overlayfs", "overlay", "overlay", root);
+	overlay = plan_add_storage(&p->container_storages, &p->n_container_storages, "overlayfs", "overlay", "overlay",
+				   root);
 	if (!overlay)
 		return out_of_memory(e);
 	/*
@@ -319,123 +319,74 @@ static int plan_throwaway_layer(struct plan *p, const char *lower, struct err *e
 	return oci_spec_set_root(p->spec, root, p->spec->root && p->spec->root->readonly) < 0 ? out_of_memory(e) : 0;
 }
 
-/* A directory that cannot be shared: as an image it is quicker and larger than copied file by file. */
-static bool can_pack(const struct plan *p)
+static bool has_block(const struct plan *p)
 {
 	struct vm_capabilities can = { 0 };
 
 	p->driver->capabilities(&p->config->hypervisor, &can);
-	return can.block && rootfs_image_can_pack();
+	return can.block;
+}
+
+static int plan_image_rootfs(struct plan *p, const struct plan_request *q, char **ret_mount, struct err *e)
+{
+	const char *fstype;
+	int r = rootfs_image_type(q->rootfs, &fstype, e);
+
+	if (r < 0)
+		return r;
+	if (!has_block(p))
+		return err_set(e, ERR_CONFIG, ENOTSUP,
+			       "%s is a file system image, and this hypervisor has no block devices: use a folder",
+			       q->rootfs);
+	if (q->rootfs_writable && str_eq(fstype, "erofs"))
+		return err_set(e, ERR_CONFIG, EROFS, "%s is an erofs image, which cannot be written: drop --rw",
+			       q->rootfs);
+	return plan_block_rootfs(p, q, fstype, ret_mount, e);
+}
+
+static int plan_directory_rootfs(struct plan *p, const struct plan_request *q, char **ret_mount, struct err *e)
+{
+	_cleanup_free_ char *name = str_printf("%s-rootfs", p->id);
+
+	if (access(q->rootfs, R_OK | X_OK) < 0)
+		return err_sys(e, errno, "cannot read the root file system %s", q->rootfs);
+	if (share_copies(&p->share) && q->rootfs_writable)
+		return err_set(
+			e, ERR_CONFIG, ENOTSUP,
+			"--rw needs a shared directory, and shared_fs is \"none\": use a root file system image, "
+			"or shared_fs = \"virtio-fs\"");
+	/* A directory that cannot be shared: as an image it is quicker and larger than copied file by file. */
+	if (share_copies(&p->share) && has_block(p) && rootfs_image_can_pack()) {
+		p->pack = strdup(q->rootfs);
+		return p->pack ? plan_block_rootfs(p, q, "erofs", ret_mount, e) : out_of_memory(e);
+	}
+	*ret_mount = str_printf(GUEST_SHARE_DIR "/%s", name);
+	return !name || !*ret_mount ? out_of_memory(e)
+				    : share_add(&p->share, name, q->rootfs, NULL, !q->rootfs_writable, e);
 }
 
 static int plan_rootfs(struct plan *p, const struct plan_request *q, struct err *e)
 {
-	_cleanup_free_ char *name = str_printf("%s-rootfs", p->id), *where = NULL;
-	const char *fstype = NULL;
+	struct plan_request own = *q;
+	_cleanup_free_ char *where = NULL;
 	struct stat st;
 	int r;
 
 	if (stat(q->rootfs, &st) < 0)
 		return err_sys(e, errno, "cannot use the root file system %s", q->rootfs);
-	if (S_ISDIR(st.st_mode)) {
-		if (access(q->rootfs, R_OK | X_OK) < 0)
-			return err_sys(e, errno, "cannot read the root file system %s", q->rootfs);
-		if (share_copies(&p->share) && q->rootfs_writable)
-			return err_set(e, ERR_CONFIG, ENOTSUP,
-				       "--rw needs a shared directory, and shared_fs is \"none\": use a root file "
-				       "system image, or shared_fs = \"virtio-fs\"");
-		if (share_copies(&p->share) && can_pack(p)) {
-			p->pack = strdup(q->rootfs);
-			r = p->pack ? plan_block_rootfs(p, q, "erofs", &where, e) : out_of_memory(e);
-			return r < 0 ? r : plan_throwaway_layer(p, where, e);
-		}
-		where = str_printf(GUEST_SHARE_DIR "/%s", name);
-		r = !name || !where ? out_of_memory(e)
-				    : share_add(&p->share, name, q->rootfs, NULL, !q->rootfs_writable, e);
-	} else {
-		r = rootfs_image_type(q->rootfs, &fstype, e);
-		if (r == 0 && q->rootfs_writable && str_eq(fstype, "erofs"))
-			r = err_set(e, ERR_CONFIG, EROFS, "%s is an erofs image, which cannot be written: drop --rw",
-				    q->rootfs);
-		if (r == 0)
-			r = plan_block_rootfs(p, q, fstype, &where, e);
+	/* Nobody asked for a bundle's root to be written back: that is only what a writable root means elsewhere. */
+	if (q->bundle && q->rootfs_writable && S_ISDIR(st.st_mode) && share_copies(&p->share)) {
+		own.rootfs_writable = false;
+		if (strv_addf(&p->notes, "%s is copied into the guest (shared_fs is \"none\"): writes stay there",
+			      q->rootfs) < 0)
+			return out_of_memory(e);
 	}
+	r = S_ISDIR(st.st_mode) ? plan_directory_rootfs(p, &own, &where, e) : plan_image_rootfs(p, &own, &where, e);
 	if (r < 0)
 		return r;
-	if (!q->rootfs_writable)
+	if (!own.rootfs_writable)
 		return plan_throwaway_layer(p, where, e);
 	return oci_spec_set_root(p->spec, where, p->spec->root && p->spec->root->readonly) < 0 ? out_of_memory(e) : 0;
-}
-
-/* A file or folder of the host, under name in the share, at target in the container. */
-static int plan_bind(struct plan *p, const char *name, const char *source, const char *content, const char *target,
-		     bool readonly, struct err *e)
-{
-	_cleanup_free_ char *where = str_printf(GUEST_SHARE_DIR "/%s", name);
-	int r = share_add(&p->share, name, source, content, readonly, e);
-
-	if (r < 0)
-		return r;
-	if (!where || oci_spec_add_mount(p->spec, target, where, "bind", readonly ? "rbind,ro" : "rbind,rw") < 0)
-		return out_of_memory(e);
-	return 0;
-}
-
-static int plan_volumes(struct plan *p, const struct plan_request *q, struct err *e)
-{
-	for (size_t i = 0; i < q->n_volumes; i++) {
-		const struct plan_volume *v = &q->volumes[i];
-		_cleanup_free_ char *name = str_printf("%s-volume-%zu", p->id, i);
-		int r;
-
-		if (!name)
-			return out_of_memory(e);
-		if (access(v->source, F_OK) < 0)
-			return err_sys(e, errno, "cannot mount %s at %s", v->source, v->target);
-		if (share_copies(&p->share) && !v->readonly &&
-		    strv_addf(&p->notes, "%s is copied into the guest (shared_fs is \"none\"): writes stay there",
-			      v->source) < 0)
-			return out_of_memory(e);
-		r = plan_bind(p, name, v->source, NULL, v->target, v->readonly, e);
-		if (r < 0)
-			return r;
-	}
-	return 0;
-}
-
-static bool has_mount(const Grpc__Spec *spec, const char *target)
-{
-	for (size_t i = 0; i < spec->n_mounts; i++)
-		if (str_eq(spec->mounts[i]->destination, target))
-			return true;
-	return false;
-}
-
-static int plan_etc_file(struct plan *p, const char *name, const char *target, const char *content, struct err *e)
-{
-	_cleanup_free_ char *item = str_printf("%s-%s", p->id, name);
-
-	if (has_mount(p->spec, target))
-		return 0;
-	return item ? plan_bind(p, item, NULL, content, target, false, e) : out_of_memory(e);
-}
-
-static int plan_etc(struct plan *p, struct err *e)
-{
-	_cleanup_buf_ struct buf hosts = { 0 }, hostname = { 0 }, resolv = { 0 };
-	int r = 0;
-
-	r |= buf_puts(&hosts, "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n");
-	r |= buf_printf(&hosts, "%s\t%s\n", p->n_interfaces ? p->interfaces[0].address : "127.0.1.1", p->hostname);
-	r |= buf_printf(&hostname, "%s\n", p->hostname);
-	for (size_t i = 0; i < p->dns.len; i++)
-		r |= buf_printf(&resolv, "nameserver %s\n", p->dns.v[i]);
-	if (r)
-		return out_of_memory(e);
-	if ((r = plan_etc_file(p, "hosts", "/etc/hosts", hosts.data, e)) < 0 ||
-	    (r = plan_etc_file(p, "hostname", "/etc/hostname", hostname.data, e)) < 0)
-		return r;
-	return p->dns.len ? plan_etc_file(p, "resolv.conf", "/etc/resolv.conf", resolv.data, e) : 0;
 }
 
 /* ---- */
@@ -464,12 +415,15 @@ int plan_build(const struct plan_request *q, struct plan **ret, struct err *e)
 	p->driver = q->driver;
 	p->share.daemon_pidfd = -1;
 	p->id = strdup(q->id);
-	p->hostname = strdup(str_empty(q->hostname) ? q->id : q->hostname);
+	p->hostname = strdup(!str_empty(q->hostname)         ? q->hostname
+			     : !str_empty(p->spec->hostname) ? p->spec->hostname
+							     : q->id);
 	if (!p->id || !p->hostname)
 		r = out_of_memory(e);
 	if (r < 0 || (r = plan_vm(p, q, e)) < 0 || (r = plan_kernel(p, e)) < 0 || (r = plan_kernel_params(p, e)) < 0 ||
 	    (r = plan_size(p, e)) < 0 || (r = plan_share(p, e)) < 0 || (r = plan_network(p, q, e)) < 0 ||
-	    (r = plan_rootfs(p, q, e)) < 0 || (r = plan_volumes(p, q, e)) < 0 || (r = plan_etc(p, e)) < 0) {
+	    (r = plan_spec(p, q, e)) < 0 || (r = plan_rootfs(p, q, e)) < 0 || (r = plan_mounts(p, q, e)) < 0 ||
+	    (r = plan_volumes(p, q, e)) < 0 || (r = plan_etc(p, q, e)) < 0) {
 		plan_free(p);
 		return r;
 	}

@@ -49,7 +49,8 @@ struct plan_request {
 	const char *run_dir;
 	const struct config *config;
 	const struct hypervisor_driver *driver;
-	Grpc__Spec *spec;     /* process, namespaces, default mounts; no root, no volumes */
+	Grpc__Spec *spec;     /* process, namespaces, mounts; its root is set here */
+	const char *bundle;   /* the folder whose config.json spec is; NULL: it was made for this machine */
 	const char *rootfs;   /* a directory, or an ext4, xfs or erofs image file */
 	bool rootfs_writable; /* writes go to the host's rootfs instead of a layer that is thrown away */
 	const struct plan_volume *volumes;

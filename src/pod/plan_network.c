@@ -8,6 +8,7 @@
  */
 #include "pod/plan_network.h"
 
+#include <arpa/inet.h>
 #include <errno.h>
 #include <net/if.h>
 #include <stdio.h>
@@ -34,6 +35,7 @@ static bool passt_installed(void)
 static int plan_publish(struct plan *p, const char *text, struct err *e)
 {
 	char copy[128], *proto, *guest, *host, *ip = (char *)"";
+	struct in_addr address;
 	uint64_t a, b;
 
 	if (strlen(text) >= sizeof copy)
@@ -55,12 +57,20 @@ static int plan_publish(struct plan *p, const char *text, struct err *e)
 	} else {
 		host = copy;
 	}
+	if (*ip == '\0' && host != copy)
+		goto bad;
+	/* The guest has IPv4 only. */
+	if (*ip && inet_pton(AF_INET, ip, &address) != 1)
+		goto bad;
 	if (str_to_u64(host, 10, &a) < 0 || str_to_u64(guest, 10, &b) < 0 || a == 0 || b == 0 || a > 65535 || b > 65535)
 		goto bad;
 	return strv_addf(&p->publish, "%s:%s:%u:%u", proto, ip, (unsigned)a, (unsigned)b) < 0 ? out_of_memory(e) : 0;
 bad:
-	return err_set(e, ERR_CONFIG, EINVAL,
-		       "--publish %s: expected [HOSTIP:]HOSTPORT:PORT[/tcp|udp], ports from 1 to 65535", text);
+	return err_set(
+		e, ERR_CONFIG, EINVAL,
+		"--publish %s: expected [HOSTIP:]HOSTPORT:PORT[/tcp|udp], with an IPv4 address and ports from 1 to "
+		"65535",
+		text);
 }
 
 static struct plan_interface *add_interface(struct plan *p, const char *name, const char *mac)
@@ -117,14 +127,23 @@ static int plan_user(struct plan *p, const char *mac, struct vm_device *d, bool 
 static int plan_tap(struct plan *p, const char *tap, const char *mac, struct vm_device *d, struct err *e)
 {
 	if (if_nametoindex(tap) == 0)
-		return err_sys(e, errno, "--net tap:%s: no such interface; make it with: ip tuntap add dev %s mode tap",
-			       tap, tap);
+		return err_set(e, ERR_CONFIG, ENODEV,
+			       "--net tap:%s: no such interface; make it with: ip tuntap add dev %s mode tap", tap,
+			       tap);
 	if (p->publish.len)
 		return err_set(e, ERR_CONFIG, EINVAL,
 			       "--publish works with --net user only; a tap's ports are open to its network");
 	d->u.net.mode = strdup("tap");
 	d->u.net.tap = strdup(tap);
 	return d->u.net.mode && d->u.net.tap && add_interface(p, "eth0", mac) ? 0 : out_of_memory(e);
+}
+
+/* It becomes a line of the container's resolv.conf. */
+static bool is_address(const char *text)
+{
+	struct in6_addr a;
+
+	return inet_pton(AF_INET, text, &a) == 1 || inet_pton(AF_INET6, text, &a) == 1;
 }
 
 int plan_network(struct plan *p, const struct plan_request *q, struct err *e)
@@ -134,6 +153,8 @@ int plan_network(struct plan *p, const struct plan_request *q, struct err *e)
 	struct vm_device **grown, *d;
 	int r;
 
+	if (q->dns && !is_address(q->dns))
+		return err_set(e, ERR_CONFIG, EINVAL, "--dns %s: expected an IP address", q->dns);
 	if (q->dns && strv_add(&p->dns, q->dns) < 0)
 		return out_of_memory(e);
 	for (size_t i = 0; q->publish && i < q->publish->len; i++)

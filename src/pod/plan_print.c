@@ -6,15 +6,26 @@
 #include "pod/plan.h"
 #include "pod/plan_network.h"
 
+/* For a shell: 'it'\''s'. */
+static int put_quoted(struct buf *out, const char *a)
+{
+	int r = buf_puts(out, "'");
+
+	for (; *a; a++)
+		r |= *a == '\'' ? buf_puts(out, "'\\''") : buf_append(out, a, 1);
+	return r | buf_puts(out, "'");
+}
+
 static int put_argv(struct buf *out, const struct strv *argv)
 {
 	int r = 0;
 
 	for (size_t i = 0; i < argv->len; i++) {
 		const char *a = argv->v[i];
-		bool plain = *a && !strpbrk(a, " \t\n\"'\\$`*?;|&<>(){}[]");
+		bool plain = *a && !strpbrk(a, " \t\n\"'\\$`*?;|&<>(){}[]#~");
 
-		r |= buf_printf(out, plain ? "%s%s" : "%s'%s'", i ? " " : "", a);
+		r |= buf_puts(out, i ? " " : "");
+		r |= plain ? buf_puts(out, a) : put_quoted(out, a);
 	}
 	return r | buf_puts(out, "\n");
 }

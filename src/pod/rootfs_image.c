@@ -27,12 +27,12 @@ int rootfs_image_type(const char *path, const char **ret_fstype, struct err *e)
 		{ "erofs", 1024, 4, "\xe2\xe1\xf5\xe0" }, /* EROFS_SUPER_MAGIC_V1 */
 		{ "xfs", 0, 4, "XFSB" },
 	};
-	_cleanup_close_ int fd = open(path, O_RDONLY | O_CLOEXEC);
+	_cleanup_close_ int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK); /* of a FIFO, too */
 	char head[2048] = { 0 };
 
 	if (fd < 0)
 		return err_sys(e, errno, "cannot read the root file system %s", path);
-	if (pread(fd, head, sizeof head, 0) < 0)
+	if (pread(fd, head, sizeof head, 0) < 0 && errno != ESPIPE)
 		return err_sys(e, errno, "cannot read the root file system %s", path);
 	for (size_t i = 0; i < sizeof known / sizeof known[0]; i++)
 		if (!memcmp(head + known[i].offset, known[i].magic, known[i].length)) {

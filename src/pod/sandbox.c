@@ -2,6 +2,7 @@
 #include "pod/sandbox.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <stdlib.h>
 #include <sys/epoll.h>
 #include <sys/stat.h>
@@ -41,6 +42,17 @@ static int make_passt_folder(const char *socket, struct err *e)
 	return 0;
 }
 
+static void remove_passt_folder(const char *socket)
+{
+	_cleanup_free_ char *folder = socket ? strdup(socket) : NULL;
+
+	if (!folder)
+		return; /* it goes with the run directory */
+	unlink(socket);
+	*strrchr(folder, '/') = '\0';
+	rmdir(folder);
+}
+
 static int start_passt(struct sandbox *s, struct err *e)
 {
 	_cleanup_strv_ struct strv argv = { 0 };
@@ -65,8 +77,18 @@ static int start_passt(struct sandbox *s, struct err *e)
 	if (r < 0)
 		return r;
 	/* The VMM connects once, at its start: the socket must be there. */
-	for (int i = 0; i < 2000 && access(s->plan->passt_socket, F_OK) < 0; i++)
-		usleep(1000);
+	for (int i = 0; i < 2000 && access(s->plan->passt_socket, F_OK) < 0; i++) {
+		struct pollfd p[2] = { { .fd = s->passt_pidfd, .events = POLLIN },
+				       { .fd = s->interrupt_fd, .events = POLLIN } };
+
+		(void)poll(p, 2, 1);
+		if (p[0].revents)
+			return err_set(e, ERR_SYSTEM, ECHILD,
+				       "passt ended at once; --log-level debug shows what it says, and --net none or a "
+				       "tap does without it");
+		if (p[1].revents)
+			return err_set(e, ERR_SYSTEM, ECANCELED, "interrupted while passt was starting");
+	}
 	return access(s->plan->passt_socket, F_OK) < 0
 		       ? err_set(e, ERR_SYSTEM, ETIMEDOUT,
 				 "passt did not start; try --net user with passt removed, or "
@@ -126,16 +148,17 @@ static bool readable(int fd)
  */
 static int explain(struct sandbox *s, int r, struct err *e)
 {
+	if (r != -ECANCELED && r != -ECONNRESET && r != -EPIPE)
+		return r;
 	/* The file server ends by itself when the VM does, but not before. */
 	if (r == -ECANCELED && share_server_ended(&s->plan->share) && !vm_wait_exit(s->vm, 100))
 		return err_set(e, ERR_SYSTEM, EPIPE, "the file server of the container (%s) has ended",
 			       share_name(&s->plan->share));
-	if (r == -ECANCELED || r == -ECONNRESET || r == -EPIPE) {
-		bool vm_ended = s->vm && vm_wait_exit(s->vm, r == -ECANCELED ? 0 : 500);
-
-		if (vm_ended)
-			return vm_explain_exit(s->vm, e);
-	}
+	if (s->vm && vm_wait_exit(s->vm, r == -ECANCELED ? 0 : 500))
+		return vm_explain_exit(s->vm, e);
+	/* What the connection calls the end of its peer is our own doing then. */
+	if (r == -ECANCELED && s->agent)
+		return err_set(e, ERR_SYSTEM, ECANCELED, "interrupted while the container was starting");
 	return r;
 }
 
@@ -145,11 +168,17 @@ static int connect_agent(struct sandbox *s, struct err *e)
 	bool configured = config_is_set(s->plan->config, CONFIG_AGENT, "reconnect_timeout_ms") ||
 			  config_is_set(s->plan->config, CONFIG_AGENT, "dial_timeout");
 	uint64_t timeout = configured && cfg->reconnect_timeout_ms ? cfg->reconnect_timeout_ms : CONNECT_TIMEOUT_MS;
+	uint64_t limit = s->plan->config->runtime.create_container_timeout;
 	int fd, r;
 
 	r = vm_connect(s->vm, cfg->server_port ? cfg->server_port : 1024, clock_ms() + timeout, &fd, e);
+	if (r == -ETIMEDOUT)
+		err_wrap(e, "the guest's agent did not answer within %llu s",
+			 (unsigned long long)((timeout + 999) / 1000));
 	if (r == 0)
 		r = agent_new(s->loop, fd, s->abort_fd, cfg, &s->agent, e);
+	if (r == 0 && config_is_set(s->plan->config, CONFIG_RUNTIME, "create_container_timeout"))
+		agent_set_create_container_timeout(s->agent, (unsigned)(limit < INT32_MAX ? limit : INT32_MAX));
 	if (r == 0)
 		r = agent_check(s->agent, e);
 	s->times.agent_up = clock_us();
@@ -302,8 +331,10 @@ static int exec_failure(int r, struct err *e)
 		return err_append(e, "; is it a program for another architecture, or a script without #!?");
 	}
 	if (strstr(e->text, "ENOENT") || strstr(e->text, "not found in $PATH"))
-		return -ENOENT;
-	return strstr(e->text, "EACCES") ? -EACCES : r;
+		e->code = ENOENT;
+	else if (strstr(e->text, "EACCES"))
+		e->code = EACCES;
+	return -e->code;
 }
 
 int sandbox_create_container(struct sandbox *s, struct err *e)
@@ -387,6 +418,7 @@ void sandbox_free(struct sandbox *s)
 	if (s->passt_pid > 0)
 		spawn_stop(s->passt_pid, s->passt_pidfd, 0);
 	fd_close(&s->passt_pidfd);
+	remove_passt_folder(s->plan->passt_socket);
 	fd_close(&s->image_fd);
 	fd_close(&s->abort_fd);
 	share_stop(&s->plan->share);

@@ -9,14 +9,13 @@
 #include <stdlib.h>
 #include <sys/mount.h>
 #include <sys/resource.h>
-#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
-#include <sys/un.h>
 #include <unistd.h>
 
 #include "base/fd.h"
 #include "base/log.h"
+#include "base/unix_socket.h"
 #include "hypervisor/driver.h"
 #include "pod/agent.h"
 #include "pod/plan.h"
@@ -97,32 +96,20 @@ static int no_virtiofsd(const struct share *s, struct err *e)
 		       "(Debian 12) or virtiofsd, or set shared_fs = \"none\"");
 }
 
-static int listen_unix(const char *path, struct err *e)
-{
-	struct sockaddr_un a = { .sun_family = AF_UNIX };
-	_cleanup_close_ int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-
-	if (strlen(path) >= sizeof a.sun_path)
-		return err_set(e, ERR_LIMIT, ENAMETOOLONG, "%s is too long for a Unix socket (107 bytes at most)",
-			       path);
-	strcpy(a.sun_path, path);
-	if (fd < 0 || bind(fd, (struct sockaddr *)&a, sizeof a) < 0 || listen(fd, 1) < 0)
-		return err_sys(e, errno, "cannot listen on %s", path);
-	return take_fd(&fd);
-}
-
 static int virtio_fs_start(struct share *s, struct err *e)
 {
 	const char *program = find_virtiofsd(s->hv);
 	_cleanup_strv_ struct strv argv = { 0 };
 	_cleanup_close_ int fd = -1;
 	struct spawn spawn;
+	int r;
 
 	if (!program)
 		return no_virtiofsd(s, e);
-	fd = listen_unix(s->socket, e);
-	if (fd < 0)
-		return fd;
+	r = unix_listen(s->socket, 0600, &fd, e);
+	if (r < 0)
+		return r;
+	fd_set_nonblock(fd, false); /* virtiofsd waits in accept(2) */
 	if (server_argv(s, program, fd, &argv) < 0)
 		return err_sys(e, ENOMEM, "cannot start %s", program);
 	spawn = (struct spawn){ .path = program,
@@ -265,8 +252,12 @@ static int stage(struct share *s, struct err *e)
 		return err_sys(e, errno, "cannot make the mount namespace private");
 	if (mkdir(s->staging, 0755) < 0)
 		return err_sys(e, errno, "cannot make %s", s->staging);
-	if (mount("caisson", s->staging, "tmpfs", MS_NODEV | MS_NOSUID, "mode=0755,size=4m") < 0)
-		return err_sys(e, errno, "cannot mount the staging folder %s", s->staging);
+	if (mount("caisson", s->staging, "tmpfs", MS_NODEV | MS_NOSUID, "mode=0755,size=4m") < 0) {
+		int code = errno;
+
+		rmdir(s->staging);
+		return err_sys(e, code, "cannot mount the staging folder %s", s->staging);
+	}
 	s->staged = true;
 	for (size_t i = 0; i < s->n_items; i++) {
 		const struct share_item *item = &s->items[i];

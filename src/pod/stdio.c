@@ -35,6 +35,7 @@ struct stdio {
 	char *container_id, *exec_id;
 	bool terminal;
 	void (*tee)(int stream, const void *data, size_t n, void *userdata);
+	void (*gone)(int stream, void *userdata);
 	void (*done)(int result, const struct err *e, void *userdata);
 	void *userdata;
 
@@ -211,8 +212,11 @@ static bool output_write(struct output *o, const char *data, size_t n, size_t *r
 			struct err e = { 0 };
 
 			o->drop = true;
-			if (w == -EPIPE)
+			if (w == -EPIPE) {
+				if (o->owner->gone)
+					o->owner->gone((int)o->stream, o->owner->userdata);
 				continue;
+			}
 			err_sys(&e, (int)-w, "cannot write standard %s",
 				o->stream == AGENT_STDERR ? "error" : "output");
 			failed(o->owner, (int)w, &e);
@@ -333,6 +337,7 @@ int stdio_start(const struct stdio_params *p, struct stdio **ret, struct err *e)
 			     .agent = p->agent,
 			     .terminal = p->terminal,
 			     .tee = p->tee,
+			     .gone = p->gone,
 			     .done = p->done,
 			     .userdata = p->userdata,
 			     .in.fd = -1 };

@@ -11,7 +11,7 @@
  * - End of the caller's stdin closes the process's stdin; on a terminal it types ^D, since the terminal's other side
  *   is still needed. A process that does not read leaves the caller's stdin unread.
  * - When nobody reads the caller's stdout any more (EPIPE), its data is drained and dropped, so that the process sees
- * no difference. Other failures to write do the same and are reported at the end.
+ *   no difference, and the caller is told. Other failures to write do the same and are reported at the end.
  */
 #pragma once
 
@@ -36,6 +36,8 @@ struct stdio_params {
 	bool terminal; /* the process has one: all output is on stdout */
 	/* Each piece of output, before it is written; stream 1 or 2. Must not free the pump. NULL: none. */
 	void (*tee)(int stream, const void *data, size_t n, void *userdata);
+	/* Once for each stream whose reader has gone (EPIPE). Must not free the pump. NULL: none. */
+	void (*gone)(int stream, void *userdata);
 	/*
 	 * Once, from the loop, when all output has come and is written. result: 0; a negative errno when the connection
 	 * failed or output could not be written (e says which). May free the pump.

@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "base/cleanup.h"
+#include "base/fd.h"
 #include "base/strv.h"
 
 #define LINKS_MAX 40 /* as the kernel's own limit, path_resolution(7) */
@@ -35,6 +36,26 @@ int inroot_open(int root_fd, const char *path, int flags, mode_t mode)
 			return -errno;
 	}
 	return -EAGAIN;
+}
+
+int inroot_open_file(int root_fd, const char *path)
+{
+	/* O_NONBLOCK: a FIFO in its place must not make us wait for a writer. */
+	_cleanup_close_ int fd = inroot_open(root_fd, path, O_RDONLY | O_NONBLOCK | O_NOCTTY, 0);
+	struct stat st;
+
+	if (fd < 0)
+		return take_fd(&fd);
+	if (fstat(fd, &st) < 0)
+		return -errno;
+	return S_ISREG(st.st_mode) ? take_fd(&fd) : -EINVAL;
+}
+
+int inroot_read(int root_fd, const char *path, size_t max, char **ret_data, size_t *ret_len)
+{
+	_cleanup_close_ int fd = inroot_open_file(root_fd, path);
+
+	return fd < 0 ? fd : fd_read_all(fd, max, ret_data, ret_len);
 }
 
 static int mkdir_depth(int root_fd, const char *path, mode_t mode, int *links);

@@ -6,11 +6,18 @@
  */
 #pragma once
 
+#include <stddef.h>
 #include <stdbool.h>
 #include <sys/types.h>
 
 /* open(2) of path below root_fd; flags get O_CLOEXEC. Returns a descriptor or -errno. */
 int inroot_open(int root_fd, const char *path, int flags, mode_t mode);
+
+/* Open a regular file for reading; anything else in its place, a FIFO too, is -EINVAL at once. */
+int inroot_open_file(int root_fd, const char *path);
+
+/* The whole file, NUL-terminated; as file_read(). More than max bytes: -EFBIG. */
+int inroot_read(int root_fd, const char *path, size_t max, char **ret_data, size_t *ret_len);
 
 /* mkdir -p: an O_PATH descriptor of the directory, or -errno. Dangling links are followed by making their targets. */
 int inroot_mkdir(int root_fd, const char *path, mode_t mode);

@@ -5,7 +5,7 @@
 
 load helper
 
-# must_fail STATUS PATTERN ARGS…: the run fails so, and within 60 s (a start takes 2 s on an idle machine).
+# must_fail STATUS PATTERN ARGS…: the run fails so, and within 20 s (a start takes 2 s on an idle machine).
 must_fail() {
 	local want=$1 pattern=$2 start=$SECONDS
 	shift 2
@@ -13,7 +13,7 @@ must_fail() {
 	expect_status "$want" || return
 	expect_clear_error || return
 	expect_stderr "$pattern" || return
-	[ $((SECONDS - start)) -lt 55 ] || show "took $((SECONDS - start)) s"
+	[ $((SECONDS - start)) -lt 20 ] || show "took $((SECONDS - start)) s"
 }
 
 @test "no kernel; not a kernel" {
@@ -48,24 +48,33 @@ child() {
 	done
 }
 
+# background_error PATTERN: the background VM ended with one clear error.
+background_error() {
+	status=$vm_status output='' stderr=$(cat "$BATS_TEST_TMPDIR/err")
+	expect_status 125 || return
+	expect_clear_error || return
+	expect_stderr "$1"
+}
+
 @test "QEMU killed in the middle is noticed at once" {
 	vm_bg -- /bin/sh -c 'echo ready; exec sleep 60'
 	local start=$SECONDS
 	kill -KILL "$(child "$vm_pid" qemu)"
 	vm_wait
 	[ $((SECONDS - start)) -lt 5 ]
-	[ "$vm_status" = 125 ]
-	grep -qiE 'qemu|hypervisor|VM' "$BATS_TEST_TMPDIR/err"
+	background_error 'QEMU was killed by signal 9'
 }
 
 @test "the file server killed in the middle ends in bounded time" {
 	vm_bg -- /bin/sh -c 'echo ready; exec sleep 60'
 	local server
 	server=$(child "$vm_pid" virtiofsd | head -n 1)
-	[ -n "$server" ] || skip "no virtiofsd in use"
+	[ -n "$server" ]
+	local start=$SECONDS
 	kill -KILL "$server"
 	vm_wait
-	[ "$vm_status" = 125 ]
+	[ $((SECONDS - start)) -lt 5 ]
+	background_error 'the file server of the container .* has ended'
 }
 
 @test "the guest crashes: reported with the end of its console" {
@@ -81,7 +90,11 @@ child() {
 	chmod 755 "$BATS_TEST_TMPDIR/ir/init"
 	(cd "$BATS_TEST_TMPDIR/ir" && find . | cpio --quiet -o -H newc) >"$BATS_TEST_TMPDIR/initrd"
 	printf '[agent.kata]\ndial_timeout = 5\n[runtime]\ncreate_container_timeout = 10\n' >"$BATS_TEST_TMPDIR/c.toml"
-	must_fail 125 'agent' --config "$BATS_TEST_TMPDIR/c.toml" --initrd "$BATS_TEST_TMPDIR/initrd" --rootfs "$ROOT" -- /bin/true
+	local start=$SECONDS
+	must_fail 125 "the guest's agent did not answer within 5 s" --config "$BATS_TEST_TMPDIR/c.toml" \
+		--initrd "$BATS_TEST_TMPDIR/initrd" --rootfs "$ROOT" -- /bin/true
+	[ $((SECONDS - start)) -ge 4 ] && [ $((SECONDS - start)) -lt 10 ]
+	! grep -q warning <<<"$stderr"
 }
 
 @test "too little memory" {
@@ -89,22 +102,38 @@ child() {
 	must_fail 125 'memory' --config "$BATS_TEST_TMPDIR/c.toml" --rootfs "$ROOT" -- /bin/true
 }
 
-@test "no place left on the disk of the run directory" {
-	[ "${CAISSON_E2E_ISOLATED:-}" = 1 ] || skip "needs tests/e2e/in-namespaces"
-	mkdir -p /run/caisson
-	mount -t tmpfs -o size=16k,nr_inodes=4 full /run/caisson
-	run --separate-stderr caisson run --rootfs "$ROOT" -- /bin/true
-	umount /run/caisson
-	expect_status 125
-	expect_clear_error
-	expect_stderr 'space|/run/caisson'
+# on_full_disk SIZE INODES ARGS…: with a small file system at $BATS_TEST_TMPDIR/full, which nobody else sees.
+on_full_disk() {
+	mkdir -p "$BATS_TEST_TMPDIR/full"
+	run --separate-stderr unshare --mount sh -c 'mount -t tmpfs -o "size=$1,nr_inodes=$2" full "$3"; shift 3; exec "$@"' - \
+		"$1" "$2" "$BATS_TEST_TMPDIR/full" timeout -k 1 30 "$CAISSON" "${@:3}"
+	expect_status 125 || return
+	expect_clear_error || return
+	expect_stderr 'No space left on device'
+}
+
+@test "disk full: the run directory, the image store" {
+	[ "$(id -u)" = 0 ] || skip "needs root to mount"
+	local inodes
+	# whatever is the first that does not fit
+	for inodes in 1 2 3 4 5; do
+		on_full_disk 16k "$inodes" run --root "$BATS_TEST_TMPDIR/full" --rootfs "$ROOT" -- /bin/true
+		expect_stderr "$BATS_TEST_TMPDIR/full"
+	done
+	tar -C "$ROOT" -cf "$BATS_TEST_TMPDIR/layer.tar" .
+	local digest config=$BATS_TEST_TMPDIR/config.json
+	digest=$(sha256sum <"$BATS_TEST_TMPDIR/layer.tar" | cut -d' ' -f1)
+	echo '{"architecture":"amd64","os":"linux","rootfs":{"type":"layers","diff_ids":["sha256:'"$digest"'"]}}' >"$config"
+	echo '[{"Config":"config.json","RepoTags":["x:latest"],"Layers":["layer.tar"]}]' >"$BATS_TEST_TMPDIR/manifest.json"
+	tar -C "$BATS_TEST_TMPDIR" -cf "$BATS_TEST_TMPDIR/image.tar" manifest.json config.json layer.tar
+	on_full_disk 600k 1000 run --store "$BATS_TEST_TMPDIR/full/store" --rootfs "docker-archive:$BATS_TEST_TMPDIR/image.tar" -- /bin/true
+	on_full_disk 100m 10 run --store "$BATS_TEST_TMPDIR/full/store" --rootfs "docker-archive:$BATS_TEST_TMPDIR/image.tar" -- /bin/true
 }
 
 @test "a full writable layer in the guest is the command's own failure" {
-	vm --tmpfs /t:size=64k -- /bin/sh -c 'head -c 1000000 /dev/zero >/t/x || exit 42'
+	vm --tmpfs /t:size=64k -- /bin/sh -c 'dd if=/dev/zero of=/t/x bs=1000 count=1000 || exit 42'
 	expect_status 42
-	# busybox's words for it
-	expect_stderr 'No space left|I/O error'
+	expect_stderr 'No space left on device'
 }
 
 @test "root file systems: absent, a file, unreadable, empty, for another architecture" {
@@ -121,7 +150,7 @@ child() {
 	} >"$BATS_TEST_TMPDIR/foreign/bin/prog"
 	chmod 755 "$BATS_TEST_TMPDIR/foreign/bin/prog"
 	must_fail 126 '/bin/prog' --rootfs "$BATS_TEST_TMPDIR/foreign" -- /bin/prog
-	expect_stderr 'arch|format|aarch64|arm64'
+	expect_stderr 'another architecture'
 }
 
 @test "a root file system that this user may not read" {
@@ -161,6 +190,10 @@ child() {
 	must_fail 125 'container id' --name 'a/../b' --rootfs "$ROOT" -- /bin/true
 }
 
+gone() {
+	! leak_snapshot | grep -q '^process:'
+}
+
 @test "kill -9 of caisson at any moment leaves no VM" {
 	local delay
 	for delay in 0.05 0.3 0.8 1.5 2.5; do
@@ -169,7 +202,6 @@ child() {
 		sleep "$delay"
 		kill -KILL $vm_pid
 		wait $vm_pid 2>/dev/null || :
-		gone() { ! leak_snapshot | grep -q '^process:'; }
 		wait_for 5 gone || show "still running after ${delay} s: $(leak_snapshot | grep process:)"
 		# what cannot clean up after itself is cleaned up here, and then there is nothing else
 		caisson list --prune
@@ -178,7 +210,28 @@ child() {
 	done
 }
 
-@test "the reader of stdout goes away" {
-	run bash -c "timeout -k 1 60 '$CAISSON' run --rootfs '$ROOT' -- /bin/sh -c 'while echo line; do :; done' | head -n 1"
-	[ "$output" = line ]
+@test "a signal while the guest boots ends it at once" {
+	local signal delay start
+	for signal in INT TERM HUP; do
+		for delay in 0.05 0.7; do
+			"$CAISSON" run --rootfs "$ROOT" -- /bin/sleep 60 >"$BATS_TEST_TMPDIR/out" 2>"$BATS_TEST_TMPDIR/err" </dev/null 3>&- &
+			vm_pid=$!
+			sleep "$delay"
+			start=$SECONDS
+			# bats starts jobs with SIGINT ignored, as every shell without job control does
+			kill -"$signal" $vm_pid
+			vm_wait
+			[ $((SECONDS - start)) -lt 3 ]
+			background_error 'interrupted'
+		done
+	done
+	gone || show "$(leak_snapshot)"
+}
+
+@test "the reader of stdout goes away: the end that SIGPIPE is" {
+	local start=$SECONDS
+	run bash -c "set -o pipefail; timeout -k 1 60 '$CAISSON' run --rootfs '$ROOT' -- /bin/sh -c 'while echo line; do :; done' | head -n 1"
+	expect_output line
+	expect_status 141
+	[ $((SECONDS - start)) -lt 15 ]
 }

@@ -82,6 +82,8 @@ expect_stderr() {
 # A failure is reported once and readably: a line of caisson's own, no crash, no sanitizer.
 expect_clear_error() {
 	expect_stderr '^(caisson|error): ' || return
+	# one message, not a trail of consequences; warnings come before it
+	[ "$(grep -cE '^caisson: error: ' <<<"$stderr")" = 1 ] || show "there is more than one error message"
 	! grep -qiE 'assert|segmentation|sanitizer|core dumped' <<<"$stderr" || show "stderr looks like a crash"
 }
 

@@ -83,12 +83,13 @@ seen=$'two\ntwo\nabove\nwhiteout\n2\nBusyBox'
 	local biggest
 	biggest=$(find "$BATS_TEST_TMPDIR/layout/blobs" -type f -printf '%s %p\n' | sort -n | tail -n 1 | cut -d' ' -f2)
 	printf 'XXXX' | dd of="$biggest" bs=1 seek=200 conv=notrunc status=none
-	run --separate-stderr caisson run --rootfs "oci:$BATS_TEST_TMPDIR/layout:latest"
+	# in a store of its own: what was unpacked before is known by its digest and not read again
+	run --separate-stderr caisson run --store "$BATS_TEST_TMPDIR/store" --rootfs "oci:$BATS_TEST_TMPDIR/layout:latest"
 	expect_status 125
 	expect_clear_error
 	expect_stderr "digest|$(basename "$biggest" | cut -c1-12)"
 	truncate -s 1000 "$biggest"
-	run --separate-stderr caisson run --rootfs "oci:$BATS_TEST_TMPDIR/layout:latest"
+	run --separate-stderr caisson run --store "$BATS_TEST_TMPDIR/store" --rootfs "oci:$BATS_TEST_TMPDIR/layout:latest"
 	expect_status 125
 	expect_clear_error
 }
@@ -117,6 +118,41 @@ seen=$'two\ntwo\nabove\nwhiteout\n2\nBusyBox'
 	[ ! -e "$BATS_TEST_TMPDIR/victim" ] && [ ! -e "$BATS_TEST_TMPDIR/victim2" ]
 }
 
+@test "what a bundle says about its host" {
+	local bundle=$BATS_TEST_TMPDIR/bundle
+	mkdir "$bundle" "$bundle/data" "$BATS_TEST_TMPDIR/shown"
+	cp -a "$ROOT" "$bundle/rootfs"
+	echo 'a file' >"$bundle/file"
+	echo shown >"$BATS_TEST_TMPDIR/shown/f"
+	cat >"$bundle/config.json" <<-END
+		{"ociVersion": "1.1.0", "root": {"path": "rootfs"},
+		 "process": {"cwd": "/", "env": ["PATH=/bin"], "args": ["sh", "-c",
+		  "cat /mnt/file /shown/f; echo written >/data/new; touch /shown/x 2>/dev/null || echo read-only; touch /dev/shm/x && stat -f -c %T /dev/shm; cat /proc/self/cgroup"]},
+		 "hooks": {"poststop": [{"path": "/usr/bin/host-hook"}]},
+		 "mounts": [{"destination": "/proc", "type": "proc", "source": "proc"},
+		  {"destination": "/dev", "type": "tmpfs", "source": "tmpfs"},
+		  {"destination": "/mnt/file", "type": "bind", "source": "file", "options": ["bind", "ro"]},
+		  {"destination": "/data", "type": "none", "source": "$bundle/data", "options": ["rbind"]},
+		  {"destination": "/shown", "type": "bind", "source": "$BATS_TEST_TMPDIR/shown", "options": ["rbind", "ro"]},
+		  {"destination": "/dev/shm", "type": "bind", "source": "$BATS_TEST_TMPDIR/shown", "options": ["bind"]}],
+		 "linux": {"cgroupsPath": "system.slice:made-by:$NAME", "namespaces": [{"type": "pid"}, {"type": "mount"},
+		  {"type": "network", "path": "/var/run/netns/nothing"}]}}
+	END
+	run --separate-stderr caisson run --bundle "$bundle"
+	expect_status 0
+	expect_output "a file
+shown
+read-only
+tmpfs
+0::/made-by/$NAME"
+	expect_stderr 'the poststop hook /usr/bin/host-hook is not run'
+	[ "$(cat "$bundle/data/new")" = written ]
+	rm "$bundle/file"
+	run --separate-stderr caisson run --bundle "$bundle"
+	expect_status 125
+	expect_stderr 'mounts\[2\] of the container: cannot find .*/bundle/file, which is to be mounted at /mnt/file'
+}
+
 @test "a bundle" {
 	mkdir "$BATS_TEST_TMPDIR/bundle"
 	cp -a "$ROOT" "$BATS_TEST_TMPDIR/bundle/rootfs"
@@ -130,6 +166,9 @@ seen=$'two\ntwo\nabove\nwhiteout\n2\nBusyBox'
 	run --separate-stderr caisson run --bundle "$BATS_TEST_TMPDIR/bundle"
 	expect_status 4
 	expect_output $'from bundle\n/tmp\n1000\nbundled'
+	run --separate-stderr caisson run --bundle "$BATS_TEST_TMPDIR/bundle" --memory 100m
+	expect_status 125
+	expect_stderr '--memory has no effect with --bundle'
 	echo '{' >"$BATS_TEST_TMPDIR/bundle/config.json"
 	run --separate-stderr caisson run --bundle "$BATS_TEST_TMPDIR/bundle"
 	expect_status 125

@@ -1,0 +1,226 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "pod/plan_mounts.h"
+
+#include <errno.h>
+#include <linux/magic.h>
+#include <stdlib.h>
+#include <sys/statfs.h>
+#include <unistd.h>
+
+#include "oci/builder.h"
+
+/* docker's and Kubernetes' size of /dev/shm. */
+#define SHM_DEFAULT (64u << 20)
+
+static int out_of_memory(struct err *e)
+{
+	return err_sys(e, ENOMEM, "cannot plan the container's mounts");
+}
+
+struct plan_storage *plan_add_storage(struct plan_storage **list, size_t *n, const char *driver, const char *source,
+				      const char *fstype, const char *mount_point)
+{
+	struct plan_storage *grown = realloc(*list, (*n + 1) * sizeof *grown), *s;
+
+	if (!grown)
+		return NULL;
+	*list = grown;
+	s = &grown[(*n)++];
+	*s = (struct plan_storage){ .driver = strdup(driver),
+				    .source = strdup(source),
+				    .fstype = strdup(fstype),
+				    .mount_point = strdup(mount_point),
+				    .device = -1 };
+	return s->driver && s->source && s->fstype && s->mount_point ? s : NULL;
+}
+
+/* ---- the spec's bind mounts ---- */
+
+static bool is_bind(const Grpc__Mount *m)
+{
+	bool bind = str_eq(m->type, "bind");
+
+	for (size_t i = 0; i < m->n_options && !bind; i++)
+		bind = str_eq(m->options[i], "bind") || str_eq(m->options[i], "rbind");
+	return bind;
+}
+
+static bool is_readonly(const Grpc__Mount *m)
+{
+	bool readonly = false;
+
+	/* The last one counts, as with mount(8). */
+	for (size_t i = 0; i < m->n_options; i++)
+		if (str_eq(m->options[i], "ro") || str_eq(m->options[i], "rro"))
+			readonly = true;
+		else if (str_eq(m->options[i], "rw") || str_eq(m->options[i], "rrw"))
+			readonly = false;
+	return readonly;
+}
+
+/* Kernel file systems are the guest's own: /dev/fuse or /sys of the host would be somebody else's. */
+static bool is_guests_own(const char *source)
+{
+	static const char *const places[] = { "/proc", "/sys", "/dev" };
+	const char *rest;
+
+	for (size_t i = 0; i < sizeof places / sizeof places[0]; i++)
+		if ((rest = str_after(source, places[i])) && (*rest == '/' || *rest == '\0'))
+			return true;
+	return false;
+}
+
+static int set_source(Grpc__Mount *m, const char *source, struct err *e)
+{
+	char *copy = strdup(source), *type = strdup("bind");
+
+	if (!copy || !type) {
+		free(copy);
+		free(type);
+		return out_of_memory(e);
+	}
+	if (m->source != protobuf_c_empty_string)
+		free(m->source);
+	if (m->type != protobuf_c_empty_string)
+		free(m->type);
+	m->source = copy;
+	m->type = type;
+	return 0;
+}
+
+/* Shared memory across the VM boundary would be none: a tmpfs of the guest, as large as the one that was meant. */
+static int plan_shm(struct plan *p, Grpc__Mount *m, const char *source, struct err *e)
+{
+	unsigned long long size = SHM_DEFAULT;
+	struct plan_storage *s;
+	struct statfs fs;
+	int r = 0;
+
+	if (statfs(source, &fs) == 0 && fs.f_type == TMPFS_MAGIC && fs.f_blocks)
+		size = (unsigned long long)fs.f_blocks * (unsigned long long)fs.f_bsize;
+	s = plan_add_storage(&p->sandbox_storages, &p->n_sandbox_storages, "ephemeral", "shm", "tmpfs", GUEST_SHM_DIR);
+	if (!s)
+		return out_of_memory(e);
+	r |= strv_add(&s->options, "noexec");
+	r |= strv_add(&s->options, "nosuid");
+	r |= strv_add(&s->options, "nodev");
+	r |= strv_add(&s->options, "mode=1777");
+	r |= strv_addf(&s->options, "size=%llu", size);
+	return r ? out_of_memory(e) : set_source(m, GUEST_SHM_DIR, e);
+}
+
+static int note_copy(struct plan *p, const char *source, struct err *e)
+{
+	return strv_addf(&p->notes, "%s is copied into the guest (shared_fs is \"none\"): writes stay there", source) <
+			       0
+		       ? out_of_memory(e)
+		       : 0;
+}
+
+static int plan_mount(struct plan *p, const struct plan_request *q, size_t i, struct err *e)
+{
+	Grpc__Mount *m = p->spec->mounts[i];
+	_cleanup_free_ char *name = str_printf("%s-mount-%zu", p->id, i), *source = NULL, *where = NULL;
+	bool readonly = is_readonly(m);
+	int r;
+
+	/* Relative sources are relative to the bundle (OCI runtime spec 1.1, config.md "Mounts"). */
+	source = m->source[0] == '/' || !q->bundle ? strdup(m->source) : str_printf("%s/%s", q->bundle, m->source);
+	where = name ? str_printf(GUEST_SHARE_DIR "/%s", name) : NULL;
+	if (!name || !source || !where)
+		return out_of_memory(e);
+	if (str_eq(m->destination, "/dev/shm"))
+		return plan_shm(p, m, source, e);
+	if (is_guests_own(source))
+		return 0;
+	if (access(source, F_OK) < 0)
+		return err_sys(e, errno, "mounts[%zu] of the container: cannot find %s, which is to be mounted at %s",
+			       i, source, m->destination);
+	if (share_copies(&p->share) && !readonly && (r = note_copy(p, source, e)) < 0)
+		return r;
+	r = share_add(&p->share, name, source, NULL, readonly, e);
+	return r < 0 ? r : set_source(m, where, e);
+}
+
+int plan_mounts(struct plan *p, const struct plan_request *q, struct err *e)
+{
+	int r = 0;
+
+	for (size_t i = 0; r == 0 && i < p->spec->n_mounts; i++)
+		if (is_bind(p->spec->mounts[i]))
+			r = plan_mount(p, q, i, e);
+	return r;
+}
+
+/* ---- volumes, /etc ---- */
+
+/* A file or folder of the host, under name in the share, at target in the container. */
+static int plan_bind(struct plan *p, const char *name, const char *source, const char *content, const char *target,
+		     bool readonly, struct err *e)
+{
+	_cleanup_free_ char *where = str_printf(GUEST_SHARE_DIR "/%s", name);
+	int r = share_add(&p->share, name, source, content, readonly, e);
+
+	if (r < 0)
+		return r;
+	if (!where || oci_spec_add_mount(p->spec, target, where, "bind", readonly ? "rbind,ro" : "rbind,rw") < 0)
+		return out_of_memory(e);
+	return 0;
+}
+
+int plan_volumes(struct plan *p, const struct plan_request *q, struct err *e)
+{
+	for (size_t i = 0; i < q->n_volumes; i++) {
+		const struct plan_volume *v = &q->volumes[i];
+		_cleanup_free_ char *name = str_printf("%s-volume-%zu", p->id, i);
+		int r;
+
+		if (!name)
+			return out_of_memory(e);
+		if (access(v->source, F_OK) < 0)
+			return err_sys(e, errno, "cannot mount %s at %s", v->source, v->target);
+		if (share_copies(&p->share) && !v->readonly && (r = note_copy(p, v->source, e)) < 0)
+			return r;
+		r = plan_bind(p, name, v->source, NULL, v->target, v->readonly, e);
+		if (r < 0)
+			return r;
+	}
+	return 0;
+}
+
+static bool has_mount(const Grpc__Spec *spec, const char *target)
+{
+	for (size_t i = 0; i < spec->n_mounts; i++)
+		if (str_eq(spec->mounts[i]->destination, target))
+			return true;
+	return false;
+}
+
+static int plan_etc_file(struct plan *p, const char *name, const char *target, const char *content, struct err *e)
+{
+	_cleanup_free_ char *item = str_printf("%s-%s", p->id, name);
+
+	if (has_mount(p->spec, target))
+		return 0;
+	return item ? plan_bind(p, item, NULL, content, target, false, e) : out_of_memory(e);
+}
+
+int plan_etc(struct plan *p, const struct plan_request *q, struct err *e)
+{
+	_cleanup_buf_ struct buf hosts = { 0 }, hostname = { 0 }, resolv = { 0 };
+	int r = 0;
+
+	r |= buf_puts(&hosts, "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n");
+	r |= buf_printf(&hosts, "%s\t%s\n",
+			p->n_interfaces && *p->interfaces[0].address ? p->interfaces[0].address : "127.0.1.1",
+			p->hostname);
+	r |= buf_printf(&hostname, "%s\n", p->hostname);
+	for (size_t i = 0; i < p->dns.len; i++)
+		r |= buf_printf(&resolv, "nameserver %s\n", p->dns.v[i]);
+	if (r)
+		return out_of_memory(e);
+	if (!q->bundle && ((r = plan_etc_file(p, "hosts", "/etc/hosts", hosts.data, e)) < 0 ||
+			   (r = plan_etc_file(p, "hostname", "/etc/hostname", hostname.data, e)) < 0))
+		return r;
+	return p->dns.len ? plan_etc_file(p, "resolv.conf", "/etc/resolv.conf", resolv.data, e) : 0;
+}

@@ -1,0 +1,21 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The part of a plan that brings files into the container: the bind mounts of a bundle, --volume, and the small files
+ * of /etc. A host path becomes an item of the share, and the container's mount names the item's place in the guest.
+ */
+#pragma once
+
+#include "pod/plan.h"
+
+/* Append a storage without options; its strings are copied. NULL: out of memory (the list stays good to free). */
+struct plan_storage *plan_add_storage(struct plan_storage **list, size_t *n, const char *driver, const char *source,
+				      const char *fstype, const char *mount_point);
+
+/* The spec's own bind mounts. Before plan_volumes(), whose mounts name guest paths already. */
+int plan_mounts(struct plan *p, const struct plan_request *q, struct err *e);
+int plan_volumes(struct plan *p, const struct plan_request *q, struct err *e);
+/*
+ * /etc/hosts, hostname and resolv.conf, unless something is mounted there. After the network is decided. A bundle's
+ * mounts are complete, but for the name servers of a network that is ours.
+ */
+int plan_etc(struct plan *p, const struct plan_request *q, struct err *e);

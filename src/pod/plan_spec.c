@@ -1,0 +1,128 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "pod/plan_spec.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "sys/cgroup.h"
+
+static int out_of_memory(struct err *e)
+{
+	return err_sys(e, ENOMEM, "cannot adapt the container's configuration to the guest");
+}
+
+/* Replace a string of a message. Takes value over. */
+static void set_string(char **field, char *value)
+{
+	if (*field != protobuf_c_empty_string)
+		free(*field);
+	*field = value;
+}
+
+/*
+ * The VM's network is the container's, so there is no network namespace in it. A namespace that is named by a path is
+ * one of the host: the container gets a new one of that kind in the guest.
+ */
+static int adapt_namespaces(struct plan *p, Grpc__Linux *l, struct err *e)
+{
+	size_t kept = 0;
+
+	for (size_t i = 0; i < l->n_namespaces; i++) {
+		Grpc__LinuxNamespace *ns = l->namespaces[i];
+
+		if (str_eq(ns->type, "network")) {
+			grpc__linux_namespace__free_unpacked(ns, NULL);
+			l->namespaces[i] = NULL;
+			continue;
+		}
+		l->namespaces[i] = NULL;
+		l->namespaces[kept++] = ns;
+	}
+	l->n_namespaces = kept;
+	for (size_t i = 0; i < kept; i++) {
+		Grpc__LinuxNamespace *ns = l->namespaces[i];
+
+		if (str_empty(ns->path))
+			continue;
+		if (strv_addf(&p->notes,
+			      "the %s namespace %s is one of the host: the container gets a new one in the guest",
+			      ns->type, ns->path) < 0)
+			return out_of_memory(e);
+		set_string(&ns->path, (char *)protobuf_c_empty_string);
+	}
+	return 0;
+}
+
+/*
+ * systemd's "SLICE:PREFIX:NAME" asks systemd for a scope, and an initramfs has none: /PREFIX/NAME, as Kata does. A path
+ * keeps its components, without the ones that lead up.
+ */
+static int adapt_cgroup(Grpc__Linux *l, const char *id, struct err *e)
+{
+	const char *path = l->cgroupspath, *prefix, *name;
+	_cleanup_free_ char *joined = NULL;
+	char *clean;
+
+	if (str_empty(path))
+		return 0;
+	prefix = strchr(path, ':');
+	name = prefix ? strchr(prefix + 1, ':') : NULL;
+	if (name && path[0] != '/') {
+		joined = str_printf("/%.*s/%s", (int)(name - prefix - 1), prefix + 1, name[1] ? name + 1 : id);
+		if (!joined)
+			return out_of_memory(e);
+		path = joined;
+	}
+	clean = cgroup_path_from_spec(path, id);
+	if (!clean)
+		return out_of_memory(e);
+	set_string(&l->cgroupspath, clean);
+	return 0;
+}
+
+/* The hooks that run in the host's namespaces (OCI runtime spec 1.1, config.md "POSIX-platform Hooks"). */
+static int drop_hooks(struct plan *p, const char *kind, Grpc__Hook ***list, size_t *n, struct err *e)
+{
+	int r = 0;
+
+	for (size_t i = 0; i < *n; i++) {
+		r |= strv_addf(&p->notes,
+			       "the %s hook %s is not run: hooks that are programs of the host are not run yet", kind,
+			       (*list)[i]->path);
+		grpc__hook__free_unpacked((*list)[i], NULL);
+	}
+	free(*list);
+	*list = NULL;
+	*n = 0;
+	return r ? out_of_memory(e) : 0;
+}
+
+static int adapt_hooks(struct plan *p, Grpc__Hooks *h, struct err *e)
+{
+	int r;
+
+	if ((r = drop_hooks(p, "prestart", &h->prestart, &h->n_prestart, e)) < 0 ||
+	    (r = drop_hooks(p, "createRuntime", &h->createruntime, &h->n_createruntime, e)) < 0 ||
+	    (r = drop_hooks(p, "poststart", &h->poststart, &h->n_poststart, e)) < 0)
+		return r;
+	return drop_hooks(p, "poststop", &h->poststop, &h->n_poststop, e);
+}
+
+int plan_spec(struct plan *p, const struct plan_request *q, struct err *e)
+{
+	Grpc__Linux *l = p->spec->linux;
+	int r = 0;
+
+	if (p->spec->hooks)
+		r = adapt_hooks(p, p->spec->hooks, e);
+	if (r < 0 || !l)
+		return r;
+	/* A filter that came with a bundle was meant for the host's kernel; one given to us by a flag is wanted. */
+	if (q->bundle && p->config->runtime.disable_guest_seccomp && l->seccomp) {
+		grpc__linux_seccomp__free_unpacked(l->seccomp, NULL);
+		l->seccomp = NULL;
+	}
+	r = adapt_namespaces(p, l, e);
+	return r < 0 ? r : adapt_cgroup(l, p->id, e);
+}

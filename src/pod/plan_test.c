@@ -1,0 +1,671 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Plans, as --dry-run prints them, against tests/plans/NAME.plan, and every sentence with which a plan is refused. The
+ * driver is a fake that describes what it is given. To renew the golden files run the test with UPDATE_GOLDEN=1 and
+ * read the difference.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <sched.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mount.h>
+#include <sys/stat.h>
+#include <sys/sysinfo.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "base/fd.h"
+#include "oci/spec.h"
+#include "pod/plan.h"
+#include "pod/plan_network.h"
+#include "pod/rootfs_image.h"
+
+/* ---- a fake driver ---- */
+
+static struct vm_capabilities can;
+
+static void fake_capabilities(const struct config_hypervisor *hv, struct vm_capabilities *ret)
+{
+	*ret = can;
+}
+
+static int describe_device(const struct vm_device *d, struct strv *ret)
+{
+	switch (d->kind) {
+	case VM_DEVICE_BLOCK:
+		return strv_addf(ret, "block:%s,%s%s,serial=%s", d->id, d->u.block.path,
+				 d->u.block.readonly ? ",readonly" : "", d->u.block.serial);
+	case VM_DEVICE_NET:
+		if (strv_addf(ret, "net:%s,%s,%s,%s,mac=%s", d->id, d->u.net.mode, d->u.net.tap ? d->u.net.tap : "",
+			      d->u.net.socket ? d->u.net.socket : "", d->u.net.mac) < 0)
+			return -ENOMEM;
+		for (size_t i = 0; i < d->u.net.publish.len; i++)
+			if (strv_addf(ret, "publish:%s", d->u.net.publish.v[i]) < 0)
+				return -ENOMEM;
+		return 0;
+	case VM_DEVICE_FS:
+		return strv_addf(ret, "fs:%s,%s,%s,queue=%u", d->id, d->u.fs.tag, d->u.fs.socket, d->u.fs.queue_size);
+	default:
+		return strv_addf(ret, "9p:%s,%s,%s", d->id, d->u.fs.tag, d->u.fs.path);
+	}
+}
+
+static int fake_describe(const struct vm_config *c, struct vm_device *const *devices, size_t n, struct strv *ret,
+			 struct err *e)
+{
+	int r = 0;
+
+	r |= strv_add(ret, "fake-vmm");
+	r |= strv_addf(ret, "cpus=%u..%u", c->vcpus, c->max_vcpus);
+	r |= strv_addf(ret, "memory=%llu..%llu%s", (unsigned long long)c->memory_mib,
+		       (unsigned long long)c->max_memory_mib, c->shared_memory ? ",shared" : "");
+	for (size_t i = 0; i < n; i++)
+		r |= describe_device(devices[i], ret);
+	r |= strv_add(ret, "append");
+	for (size_t i = 0; i < c->kernel_params.len; i++)
+		r |= strv_add(ret, c->kernel_params.v[i]);
+	return r ? err_sys(e, ENOMEM, "cannot describe") : 0;
+}
+
+static const struct hypervisor_driver fake_driver = {
+	.name = "fake",
+	.capabilities = fake_capabilities,
+	.describe = fake_describe,
+};
+
+/* ---- what is asked for: defaults that a test changes ---- */
+
+#define SPEC_HEAD                                                                                                      \
+	"{\"ociVersion\":\"1.1.0\",\"process\":{\"cwd\":\"/\",\"args\":[\"/bin/true\",\"a b\",\"it's\",\"\"]},"
+#define SPEC_PLAIN                                                                                                     \
+	SPEC_HEAD "\"root\":{\"path\":\"rootfs\"},\"mounts\":[{\"destination\":\"/proc\",\"type\":\"proc\","           \
+		  "\"source\":\"proc\"}],\"linux\":{}}"
+
+static struct {
+	char *dir; /* of the test; "$TMP" in golden files */
+	const char *toml, *spec;
+	struct plan_request q;
+	struct strv publish;
+} t;
+
+static void put(const char *name, const void *data, size_t n)
+{
+	_cleanup_free_ char *path = str_printf("%s/%s", t.dir, name);
+
+	assert_int_equal(file_replace(path, data, n, 0755), 0);
+}
+
+static char *tmp(const char *name)
+{
+	static char path[4][PATH_MAX];
+	static unsigned next;
+	char *p = path[next++ % 4];
+
+	snprintf(p, PATH_MAX, "%s/%s", t.dir, name);
+	return p;
+}
+
+static void put_image(const char *name, size_t offset, const char *magic, size_t n)
+{
+	char data[4096] = { 0 };
+
+	memcpy(data + offset, magic, n);
+	put(name, data, sizeof data);
+}
+
+static int set_up(void **state)
+{
+	char dir[] = "/tmp/plan-test-XXXXXX";
+
+	t.dir = strdup(mkdtemp(dir));
+	t.toml = "";
+	t.spec = SPEC_PLAIN;
+	can = (struct vm_capabilities){ .block = true, .net_user = true, .fs_sharing = true, .fs_sharing_9p = true };
+	assert_int_equal(mkdir(tmp("guest"), 0755), 0);
+	put("guest/vmlinuz", "k", 1);
+	put("guest/initramfs.img", "i", 1);
+	put("virtiofsd", "#!/bin/sh\n", 10);
+	assert_int_equal(mkdir(tmp("root"), 0755), 0);
+	assert_int_equal(mkdir(tmp("data"), 0755), 0);
+	put("file", "f", 1);
+	setenv("CAISSON_GUEST_DIR", tmp("guest"), 1);
+	t.q = (struct plan_request){ .id = "c1", .driver = &fake_driver, .rootfs = strdup(tmp("root")) };
+	t.q.run_dir = "/run/caisson-test/c1";
+	t.q.publish = &t.publish;
+	return 0;
+}
+
+static int tear_down(void **state)
+{
+	dir_remove(t.dir);
+	free(t.dir);
+	free((char *)t.q.rootfs);
+	strv_fini(&t.publish);
+	return 0;
+}
+
+static void set_rootfs(const char *name)
+{
+	free((char *)t.q.rootfs);
+	t.q.rootfs = strdup(tmp(name));
+}
+
+static struct config *load_config(void)
+{
+	_cleanup_free_ char *body =
+		str_printf("[hypervisor.qemu]\nvirtio_fs_daemon = \"%s/virtiofsd\"\ndefault_memory = 256\n"
+			   "default_vcpus = 1\n%s",
+			   t.dir, t.toml);
+	struct config_load_options o = { .body = body };
+	struct config *c = NULL;
+	struct err e = { 0 };
+
+	if (config_load(&o, &c, NULL, &e) < 0)
+		fail_msg("%s", e.text);
+	return c;
+}
+
+static int build(const struct config *c, struct plan **ret, struct err *e)
+{
+	struct plan_request q = t.q;
+	struct err parse = { 0 };
+
+	q.config = c;
+	if (oci_spec_parse(t.spec, strlen(t.spec), "config.json", &q.spec, NULL, &parse) < 0)
+		fail_msg("%s", parse.text);
+	return plan_build(&q, ret, e);
+}
+
+static void refused(int code, const char *text)
+{
+	_cleanup_config_ struct config *c = load_config();
+	struct plan *p = NULL;
+	struct err e = { 0 };
+	int r = build(c, &p, &e);
+
+	if (r >= 0)
+		fail_msg("planned, instead of: %s", text);
+	assert_null(p);
+	assert_string_equal(e.text, text);
+	assert_int_equal(r, -code);
+	assert_int_equal(e.code, code);
+}
+
+static void refusedf(int code, const char *fmt, const char *arg)
+{
+	_cleanup_free_ char *text = NULL;
+
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wformat-nonliteral"
+	assert_true(asprintf(&text, fmt, arg) > 0);
+#pragma GCC diagnostic pop
+	refused(code, text);
+}
+
+static void replace_all(struct buf *b, const char *what, size_t n, const char *with)
+{
+	struct buf out = { 0 };
+	const char *at = b->data, *hit;
+
+	while ((hit = strstr(at, what))) {
+		assert_int_equal(buf_append(&out, at, (size_t)(hit - at)), 0);
+		assert_int_equal(buf_puts(&out, with), 0);
+		at = hit + n;
+	}
+	assert_int_equal(buf_puts(&out, at), 0);
+	buf_fini(b);
+	*b = out;
+}
+
+/* Paths of the test, the random MAC address, this host's limits. */
+static void normalise(struct buf *b)
+{
+	char *at, limit[64];
+
+	replace_all(b, t.dir, strlen(t.dir), "$TMP");
+	for (at = b->data; (at = strstr(at, " 02:")) || (at = strstr(b->data, "=02:"));)
+		memcpy(at + 1, "MA:CA:DD:RE:SS:xx", 17);
+	at = strstr(b->data, "--rlimit-nofile=");
+	if (at) {
+		snprintf(limit, sizeof limit, "%.*s", (int)strcspn(at, " "), at);
+		replace_all(b, limit, strlen(limit), "--rlimit-nofile=N");
+	}
+}
+
+static void golden(const char *name)
+{
+	_cleanup_free_ char *path = str_printf("%s/tests/plans/%s.plan", getenv("SOURCE_ROOT"), name), *expected = NULL;
+	_cleanup_config_ struct config *c = load_config();
+	_cleanup_(plan_free_p) struct plan *p = NULL;
+	_cleanup_buf_ struct buf text = { 0 };
+	struct err e = { 0 };
+
+	if (build(c, &p, &e) < 0)
+		fail_msg("%s: %s", name, e.text);
+	if (plan_print(p, &text, &e) < 0)
+		fail_msg("%s: %s", name, e.text);
+	normalise(&text);
+	if (getenv("UPDATE_GOLDEN"))
+		assert_int_equal(file_replace(path, text.data, text.len, 0644), 0);
+	if (file_read(path, 1 << 16, &expected, NULL) < 0)
+		fail_msg("%s is missing", path);
+	assert_string_equal(text.data, expected);
+}
+
+/* ---- the root file system ---- */
+
+static void test_directory(void **state)
+{
+	golden("directory");
+	t.q.rootfs_writable = true;
+	golden("directory-rw");
+	t.toml = "shared_fs = \"virtio-9p\"\nmsize_9p = 16384\n";
+	golden("directory-9p");
+}
+
+static void test_nothing_shared(void **state)
+{
+	struct plan_volume volumes[] = { { tmp("data"), (char *)"/data", false }, { tmp("file"), (char *)"/f", true } };
+
+	t.toml = "shared_fs = \"none\"\n";
+	t.q.volumes = volumes;
+	t.q.n_volumes = 2;
+	can.block = false;
+	golden("none-copied");
+	can.block = true;
+	if (rootfs_image_can_pack())
+		golden("none-packed");
+	t.q.rootfs_writable = true;
+	refused(ENOTSUP, "--rw needs a shared directory, and shared_fs is \"none\": use a root file system image, or "
+			 "shared_fs = \"virtio-fs\"");
+	t.q.bundle = "/b";
+	golden("none-bundle");
+}
+
+static void test_images(void **state)
+{
+	put_image("ext4", 1024 + 56, "\x53\xef", 2);
+	put_image("erofs", 1024, "\xe2\xe1\xf5\xe0", 4);
+	put_image("xfs", 0, "XFSB", 4);
+	set_rootfs("ext4");
+	t.q.rootfs_writable = true;
+	golden("image-ext4-rw");
+	set_rootfs("erofs");
+	refusedf(EROFS, "%s/erofs is an erofs image, which cannot be written: drop --rw", t.dir);
+	t.q.rootfs_writable = false;
+	golden("image-erofs");
+	set_rootfs("xfs");
+	golden("image-xfs");
+	can.block = false;
+	refusedf(ENOTSUP, "%s/xfs is a file system image, and this hypervisor has no block devices: use a folder",
+		 t.dir);
+}
+
+static void test_no_rootfs(void **state)
+{
+	set_rootfs("nothing");
+	refusedf(ENOENT, "cannot use the root file system %s/nothing: No such file or directory", t.dir);
+	set_rootfs("file");
+	refusedf(EINVAL,
+		 "%s/file is neither a directory nor an ext4, xfs or erofs image; images of a registry are named "
+		 "oci:DIR[:TAG] or docker-archive:FILE",
+		 t.dir);
+	/* Would block whoever opens it. */
+	assert_int_equal(mkfifo(tmp("fifo"), 0644), 0);
+	set_rootfs("fifo");
+	refusedf(EINVAL,
+		 "%s/fifo is neither a directory nor an ext4, xfs or erofs image; images of a registry are named "
+		 "oci:DIR[:TAG] or docker-archive:FILE",
+		 t.dir);
+}
+
+/* ---- sharing ---- */
+
+static void test_share_refusals(void **state)
+{
+	_cleanup_config_ struct config *c = NULL;
+	_cleanup_(plan_free_p) struct plan *p = NULL;
+	_cleanup_buf_ struct buf text = { 0 };
+	struct err e = { 0 };
+
+	t.toml = "shared_fs = \"virtio-fs-nydus\"\n";
+	refused(ENOTSUP, "shared_fs = \"virtio-fs-nydus\" is not supported; use virtio-fs, virtio-9p or none");
+	t.toml = "";
+	can.fs_sharing = false;
+	refused(ENOTSUP, "this hypervisor cannot share files by virtio-fs; set shared_fs = \"none\"");
+	can.fs_sharing = true;
+	can.fs_sharing_9p = false;
+	t.toml = "shared_fs = \"virtio-9p\"\n";
+	refused(ENOTSUP, "this hypervisor cannot share files by virtio-9p; set shared_fs = \"none\"");
+	/* The file server is missed when the plan is shown, as when it is started. */
+	t.toml = "";
+	unlink(tmp("virtiofsd"));
+	c = load_config();
+	assert_int_equal(build(c, &p, &e), 0);
+	assert_int_equal(plan_print(p, &text, &e), -ENOENT);
+	assert_non_null(strstr(e.text, "/virtiofsd\" is not an executable file"));
+}
+
+static void test_file_server_flags(void **state)
+{
+	t.toml = "virtio_fs_cache = \"never\"\nvirtio_fs_extra_args = [\"--thread-pool-size=1\"]\n"
+		 "virtio_fs_queue_size = 512\n";
+	golden("virtiofsd-flags");
+}
+
+static void test_volumes(void **state)
+{
+	struct plan_volume volumes[] = { { tmp("data"), (char *)"/data", false },
+					 { tmp("file"), (char *)"/etc/hosts", true } };
+
+	t.q.volumes = volumes;
+	t.q.n_volumes = 2;
+	t.q.hostname = "box";
+	golden("volumes");
+	volumes[1].source = (char *)"/nonexistent/x";
+	refused(ENOENT, "cannot mount /nonexistent/x at /etc/hosts: No such file or directory");
+}
+
+/* ---- the network ---- */
+
+static void test_net_user(void **state)
+{
+	t.q.net = "user";
+	assert_int_equal(strv_add(&t.publish, "8080:80"), 0);
+	assert_int_equal(strv_add(&t.publish, "127.0.0.1:5353:53/udp"), 0);
+	golden("net-user");
+	t.q.dns = "192.0.2.53";
+	golden("net-user-dns");
+	can.net_user = false;
+	refused(ENOTSUP, "--net user: this hypervisor needs passt; apt-get install passt");
+	t.q.net = "passt";
+	refused(ENOENT, "--net passt: this hypervisor cannot use passt");
+	can.net_passt = true;
+	if (access("/usr/bin/passt", X_OK) == 0)
+		golden("net-passt");
+	else
+		refused(ENOENT, "--net passt: passt is not installed; apt-get install passt");
+}
+
+static void test_net_refusals(void **state)
+{
+	static const char *const bad[] = { "80",         "0:80",   "80:0",        "65536:80",
+					   "80:65536",   "a:80",   "80:80/sctp",  ":80",
+					   "80:",        "",       "1.2.3:80:80", "[::1]:80:80",
+					   "host:80:80", "+80:80", ":80:80",      "1.2.3.4:5:6:7" };
+	char longest[400];
+
+	t.q.net = "user";
+	for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
+		strv_fini(&t.publish);
+		assert_int_equal(strv_add(&t.publish, bad[i]), 0);
+		refusedf(EINVAL,
+			 "--publish %s: expected [HOSTIP:]HOSTPORT:PORT[/tcp|udp], with an IPv4 address and ports "
+			 "from 1 to 65535",
+			 bad[i]);
+	}
+	memset(longest, '1', sizeof longest);
+	longest[sizeof longest - 1] = '\0';
+	strv_fini(&t.publish);
+	assert_int_equal(strv_add(&t.publish, longest), 0);
+	refusedf(EINVAL,
+		 "--publish %s: expected [HOSTIP:]HOSTPORT:PORT[/tcp|udp], with an IPv4 address and ports "
+		 "from 1 to 65535",
+		 longest);
+	strv_fini(&t.publish);
+	assert_int_equal(strv_add(&t.publish, "80:80"), 0);
+	t.q.net = "none";
+	refused(EINVAL, "--publish needs a network: add --net user");
+	t.q.net = "tap:lo"; /* any interface that is there */
+	refused(EINVAL, "--publish works with --net user only; a tap's ports are open to its network");
+	strv_fini(&t.publish);
+	t.q.net = "tap:nothere";
+	refused(ENODEV, "--net tap:nothere: no such interface; make it with: ip tuntap add dev nothere mode tap");
+	t.q.net = "bridge";
+	refused(EINVAL, "--net bridge: expected none, user, passt or tap:NAME");
+	t.q.dns = "not an address";
+	t.q.net = "none";
+	refused(EINVAL, "--dns not an address: expected an IP address");
+}
+
+static void test_net_tap(void **state)
+{
+	t.q.net = "tap:lo";
+	golden("net-tap");
+}
+
+/* ---- size ---- */
+
+static void test_sizes(void **state)
+{
+	_cleanup_free_ char *expected = NULL;
+	struct sysinfo info;
+
+	t.spec =
+		SPEC_HEAD "\"root\":{\"path\":\"r\",\"readonly\":true},\"linux\":{\"resources\":{\"memory\":{\"limit\":"
+			  "104857601},\"cpu\":{\"quota\":50000,\"period\":100000}}}}";
+	t.toml = "default_maxvcpus = 4\ndefault_maxmemory = 1024\noverhead_memory = 3\n";
+	golden("size-limits"); /* 101 + 96 + 3 MiB; half a CPU is one */
+	t.toml = "";
+	t.spec = SPEC_HEAD "\"root\":{\"path\":\"r\"},\"linux\":{\"resources\":{\"memory\":{\"limit\":"
+			   "9223372036854775807}}}}";
+	assert_int_equal(sysinfo(&info), 0);
+	expected = str_printf("the guest would need %llu MiB of memory, this host has %llu", (1ull << 43) + 96,
+			      (unsigned long long)info.totalram * info.mem_unit >> 20);
+	refused(EINVAL, expected);
+	t.spec = SPEC_PLAIN;
+	t.toml = "[runtime]\nenable_debug = false\n";
+	golden("directory");
+}
+
+static void test_too_little_memory(void **state)
+{
+	_cleanup_config_ struct config *c = load_config();
+	_cleanup_(plan_free_p) struct plan *p = NULL;
+	struct err e = { 0 };
+
+	c->hypervisor.default_memory = 95;
+	assert_int_equal(build(c, &p, &e), -EINVAL);
+	assert_string_equal(e.text, "default_memory = 95 MiB is too little: a guest needs 96 MiB at least");
+}
+
+static void test_more_cpus_than_there_are(void **state)
+{
+	_cleanup_config_ struct config *c = load_config();
+	_cleanup_(plan_free_p) struct plan *p = NULL;
+	_cleanup_free_ char *note = str_printf("4294967295 CPUs were asked for, this host has %d: the guest gets %d",
+					       get_nprocs(), get_nprocs());
+	struct err e = { 0 };
+
+	/* The quota of a hostile file: no number of CPUs at all. */
+	t.spec = SPEC_HEAD "\"root\":{\"path\":\"r\"},\"linux\":{\"resources\":{\"cpu\":{\"quota\":"
+			   "9223372036854775807,\"period\":1}}}}";
+	assert_int_equal(build(c, &p, &e), 0);
+	assert_int_equal(p->vm.vcpus, get_nprocs());
+	assert_int_equal(p->vm.max_vcpus, get_nprocs());
+	assert_int_equal(p->notes.len, 1);
+	assert_string_equal(p->notes.v[0], note);
+	plan_free(take_ptr(p));
+	t.spec = SPEC_PLAIN;
+	c->hypervisor.default_vcpus = -1; /* all */
+	assert_int_equal(build(c, &p, &e), 0);
+	assert_int_equal(p->vm.vcpus, get_nprocs());
+	assert_int_equal(p->notes.len, 0);
+}
+
+/* ---- the guest ---- */
+
+static void test_guest_files(void **state)
+{
+	_cleanup_free_ char *toml = str_printf("kernel = \"%s\"\n", tmp("nokernel"));
+
+	t.toml = toml;
+	refusedf(ENOENT, "cannot read the guest kernel %s/nokernel: No such file or directory", t.dir);
+	free(toml);
+	t.toml = toml = str_printf("kernel = \"%s\"\ninitrd = \"%s\"\n", tmp("file"), tmp("noinitrd"));
+	refusedf(ENOENT, "cannot read the guest initrd %s/noinitrd: No such file or directory", t.dir);
+	free(toml);
+	t.toml = toml = str_printf("kernel = \"%s\"\nimage = \"%s\"\n", tmp("file"), tmp("noimage"));
+	refusedf(ENOENT, "cannot read the guest image %s/noimage: No such file or directory", t.dir);
+	free(toml);
+	t.toml = toml = str_printf("kernel = \"%s\"\n", tmp("data"));
+	refusedf(EISDIR, "cannot read the guest kernel %s/data: Is a directory", t.dir);
+	free(toml);
+	t.toml = toml = str_printf("kernel = \"%s\"\n", tmp("file"));
+	golden("guest-own-kernel"); /* with our initramfs */
+	free(toml);
+	t.toml = toml = str_printf("kernel = \"%s\"\nimage = \"%s\"\n", tmp("guest/vmlinuz"), tmp("file"));
+	golden("guest-image");
+	t.toml = "";
+	unlink(tmp("guest/vmlinuz"));
+	refusedf(ENOENT, "CAISSON_GUEST_DIR=%s/guest holds no kernel (vmlinux-tuned or vmlinuz)", t.dir);
+}
+
+static void test_kernel_params(void **state)
+{
+	t.toml = "kernel_params = \"quiet=no my.option=1\"\nenable_debug = true\n[agent.kata]\nlog_port = 2000\n"
+		 "debug_console_enabled = true\nenable_tracing = true\ncontainer_pipe_size = 4096\n";
+	golden("kernel-params");
+}
+
+/* ---- bundles ---- */
+
+#define BUNDLE_MOUNTS                                                                                                  \
+	"\"mounts\":[{\"destination\":\"/proc\",\"type\":\"proc\",\"source\":\"proc\"},"                               \
+	"{\"destination\":\"/data\",\"type\":\"bind\",\"source\":\"data\",\"options\":[\"rbind\",\"ro\",\"rslave\"]}," \
+	"{\"destination\":\"/etc/hosts\",\"type\":\"none\",\"source\":\"file\",\"options\":[\"bind\",\"ro\",\"rw\"]}," \
+	"{\"destination\":\"/dev/shm\",\"type\":\"bind\",\"source\":\"data\",\"options\":[\"bind\"]},"                 \
+	"{\"destination\":\"/dev/fuse\",\"type\":\"bind\",\"source\":\"/dev/fuse\",\"options\":[\"bind\"]},"           \
+	"{\"destination\":\"/developer\",\"type\":\"bind\",\"source\":\"%s\"}]"
+
+static void test_bundle(void **state)
+{
+	_cleanup_free_ char *spec = str_printf(
+		SPEC_HEAD "\"hostname\":\"box\",\"root\":{\"path\":\"root\"}," BUNDLE_MOUNTS
+			  ",\"hooks\":{\"prestart\":[{\"path\":\"/usr/bin/setup-net\"}],"
+			  "\"poststop\":[{\"path\":\"/usr/bin/clean\"}],\"createContainer\":[{\"path\":\"/c\"}]},"
+			  "\"linux\":{\"namespaces\":[{\"type\":\"pid\"},{\"type\":\"network\"},"
+			  "{\"type\":\"ipc\",\"path\":\"/proc/7/ns/ipc\"},{\"type\":\"mount\"}],"
+			  "\"cgroupsPath\":\"system.slice:docker:abc\","
+			  "\"seccomp\":{\"defaultAction\":\"SCMP_ACT_ALLOW\"}}}",
+		t.dir);
+	_cleanup_config_ struct config *c = load_config();
+	_cleanup_(plan_free_p) struct plan *p = NULL;
+	const Grpc__Linux *l;
+	struct err e = { 0 };
+
+	t.spec = spec;
+	t.q.bundle = t.dir;
+	t.q.rootfs_writable = true;
+	golden("bundle");
+	assert_int_equal(build(c, &p, &e), 0);
+	l = p->spec->linux;
+	assert_string_equal(l->cgroupspath, "/docker/abc");
+	assert_null(l->seccomp);
+	assert_int_equal(l->n_namespaces, 3);
+	assert_string_equal(l->namespaces[1]->type, "ipc");
+	assert_string_equal(l->namespaces[1]->path, "");
+	assert_string_equal(l->namespaces[2]->type, "mount");
+	assert_int_equal(p->spec->hooks->n_prestart, 0);
+	assert_int_equal(p->spec->hooks->n_poststop, 0);
+	assert_int_equal(p->spec->hooks->n_createcontainer, 1);
+	/* Options stay: propagation and "bind" mean the same in the guest. */
+	assert_int_equal(p->spec->mounts[1]->n_options, 3);
+	assert_true(p->share.items[1].readonly);
+	assert_false(p->share.items[2].readonly);
+	assert_string_equal(p->hostname, "box");
+}
+
+static void seccomp_kept(bool expected)
+{
+	_cleanup_config_ struct config *c = load_config();
+	_cleanup_(plan_free_p) struct plan *p = NULL;
+	struct err e = { 0 };
+
+	assert_int_equal(build(c, &p, &e), 0);
+	assert_int_equal(p->spec->linux->seccomp != NULL, expected);
+}
+
+static void test_seccomp(void **state)
+{
+	t.spec = SPEC_HEAD "\"root\":{\"path\":\"r\"},\"linux\":{\"seccomp\":{\"defaultAction\":\"SCMP_ACT_ALLOW\"}}}";
+	seccomp_kept(true); /* --security-opt seccomp=FILE */
+	t.q.bundle = t.dir;
+	seccomp_kept(false);
+	t.toml = "[runtime]\ndisable_guest_seccomp = false\n";
+	seccomp_kept(true);
+}
+
+static void cgroup_becomes(const char *given, const char *expected)
+{
+	_cleanup_free_ char *spec =
+		str_printf(SPEC_HEAD "\"root\":{\"path\":\"r\"},\"linux\":{\"cgroupsPath\":\"%s\"}}", given);
+	_cleanup_config_ struct config *c = load_config();
+	_cleanup_(plan_free_p) struct plan *p = NULL;
+	struct err e = { 0 };
+
+	t.spec = spec;
+	assert_int_equal(build(c, &p, &e), 0);
+	assert_string_equal(p->spec->linux->cgroupspath, expected);
+	t.spec = NULL;
+}
+
+static void test_cgroup_paths(void **state)
+{
+	cgroup_becomes("", "");
+	cgroup_becomes("/docker/abc", "/docker/abc");
+	cgroup_becomes("kubepods/../../x", "/kubepods/x");
+	cgroup_becomes("user.slice:libpod:77", "/libpod/77");
+	cgroup_becomes("user.slice:libpod:", "/libpod/c1");
+	cgroup_becomes("a.slice:..:..", "/kata/c1");
+	cgroup_becomes("/with:two:colons", "/with:two:colons");
+}
+
+static void test_bundle_refusals(void **state)
+{
+	t.q.bundle = t.dir;
+	t.spec = SPEC_HEAD
+		"\"root\":{\"path\":\"r\"},\"mounts\":[{\"destination\":\"/proc\",\"type\":\"proc\",\"source\":"
+		"\"proc\"},{\"destination\":\"/x\",\"type\":\"bind\",\"source\":\"nothing\"}]}";
+	refusedf(ENOENT,
+		 "mounts[1] of the container: cannot find %s/nothing, which is to be mounted at /x: No such file or "
+		 "directory",
+		 t.dir);
+}
+
+int main(void)
+{
+#define T(fn) cmocka_unit_test_setup_teardown(fn, set_up, tear_down)
+	const struct CMUnitTest tests[] = {
+		T(test_directory),
+		T(test_nothing_shared),
+		T(test_images),
+		T(test_no_rootfs),
+		T(test_share_refusals),
+		T(test_file_server_flags),
+		T(test_volumes),
+		T(test_net_user),
+		T(test_net_refusals),
+		T(test_net_tap),
+		T(test_sizes),
+		T(test_too_little_memory),
+		T(test_more_cpus_than_there_are),
+		T(test_guest_files),
+		T(test_kernel_params),
+		T(test_bundle),
+		T(test_seccomp),
+		T(test_cgroup_paths),
+		T(test_bundle_refusals),
+	};
+
+	return cmocka_run_group_tests_name("plan", tests, NULL, NULL);
+}

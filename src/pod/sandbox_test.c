@@ -1,0 +1,1070 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Starting a sandbox, step by step, with a fake driver (no VM behind it) and a fake agent (a ttrpc server in a thread).
+ * Every step is made to fail in every way that a guest and a user have, and each memory allocation in turn: there is
+ * always one error, and nothing is left: no descriptor, process, mount or file.
+ *
+ * Linked with --wrap for the allocators and ttrpc_call(): see the meson.build.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "base/fd.h"
+#include "base/log.h"
+#include "codec/ttrpc.h"
+#include "oci/spec.h"
+#include "pod/sandbox.h"
+#include "proto/empty.pb-c.h"
+#include "proto/health.pb-c.h"
+
+/* ---- the Nth allocation of the testing thread fails ---- */
+
+static __thread unsigned allocations_left; /* 0: not counting */
+static __thread bool allocation_failed;
+
+static bool deny(void)
+{
+	if (!allocations_left || --allocations_left)
+		return false;
+	allocation_failed = true;
+	errno = ENOMEM;
+	return true;
+}
+
+void *__real_malloc(size_t n);
+void *__real_calloc(size_t n, size_t size);
+void *__real_realloc(void *p, size_t n);
+char *__real_strdup(const char *s);
+int __real_vasprintf(char **ret, const char *fmt, va_list ap) __attribute__((format(printf, 2, 0)));
+void *__wrap_malloc(size_t n);
+void *__wrap_calloc(size_t n, size_t size);
+void *__wrap_realloc(void *p, size_t n);
+char *__wrap_strdup(const char *s);
+int __wrap_vasprintf(char **ret, const char *fmt, va_list ap) __attribute__((format(printf, 2, 0)));
+
+void *__wrap_malloc(size_t n)
+{
+	return deny() ? NULL : __real_malloc(n);
+}
+
+void *__wrap_calloc(size_t n, size_t size)
+{
+	return deny() ? NULL : __real_calloc(n, size);
+}
+
+void *__wrap_realloc(void *p, size_t n)
+{
+	return deny() ? NULL : __real_realloc(p, n);
+}
+
+char *__wrap_strdup(const char *s)
+{
+	return deny() ? NULL : __real_strdup(s);
+}
+
+int __wrap_vasprintf(char **ret, const char *fmt, va_list ap)
+{
+	return deny() ? -1 : __real_vasprintf(ret, fmt, ap);
+}
+
+/* ---- time limits that a test can wait for ---- */
+
+static bool hurry;
+#define HURRY_MS 200
+
+int __real_ttrpc_call(struct ttrpc_client *client, const char *service, const char *method,
+		      const ProtobufCMessage *request, const ProtobufCMessageDescriptor *response, int timeout_ms,
+		      ProtobufCMessage **ret_response, struct err *e);
+int __wrap_ttrpc_call(struct ttrpc_client *client, const char *service, const char *method,
+		      const ProtobufCMessage *request, const ProtobufCMessageDescriptor *response, int timeout_ms,
+		      ProtobufCMessage **ret_response, struct err *e);
+
+int __wrap_ttrpc_call(struct ttrpc_client *client, const char *service, const char *method,
+		      const ProtobufCMessage *request, const ProtobufCMessageDescriptor *response, int timeout_ms,
+		      ProtobufCMessage **ret_response, struct err *e)
+{
+	assert_true(timeout_ms > 0);
+	return __real_ttrpc_call(client, service, method, request, response, hurry ? HURRY_MS : timeout_ms,
+				 ret_response, e);
+}
+
+/* ---- the test's own state ---- */
+
+enum act { ANSWER, REFUSE, NEVER, GARBAGE, NOISE, HANG_UP, DIE, INTERRUPT };
+
+static struct {
+	char *dir, *run_dir, *agent_path;
+	struct config *config;
+	struct plan *plan;
+	struct loop *loop;
+	int interrupt_fd;
+	/* the fake agent */
+	struct loop *agent_loop;
+	struct loop_source *listener;
+	struct ttrpc_server *server;
+	pthread_t agent_thread;
+	int listen_fd, connection; /* connection: a copy, to misbehave on */
+	struct strv seen;          /* what it was asked, one line each */
+	const char *at;            /* the method at which it acts */
+	enum act act;
+	const char *words; /* REFUSE with these; NULL: with its own */
+	/* the fake driver */
+	const char *fail_at;
+	enum vm_address_kind address_kind;
+	const char *address;
+	int exit_fd;
+	unsigned vms;
+} t;
+
+/* ---- the fake agent ---- */
+
+static void abandon(struct ttrpc_request *req, void *userdata)
+{
+	ttrpc_reply_error(req, TTRPC_CANCELLED, "gone");
+}
+
+/* An answer to every call that can be under way: a frame of good form (ttrpc: length, stream, type) with no message. */
+static void fake_garbage(void)
+{
+	for (unsigned char stream = 1; stream < 64; stream += 2) {
+		const unsigned char frame[14] = {
+			0, 0, 0, 4, 0, 0, 0, stream, TTRPC_RESPONSE, 0, 0xff, 0xff, 0xff, 0xff
+		};
+
+		(void)!write(t.connection, frame, sizeof frame);
+	}
+}
+
+/* Note the request; what the test wants instead of an answer happens here: then false. */
+static bool fake_asked(struct ttrpc_request *req, const char *method, const char *fmt, ...)
+	__attribute__((format(printf, 3, 4)));
+static bool fake_asked(struct ttrpc_request *req, const char *method, const char *fmt, ...)
+{
+	static const unsigned char noise[64] = { 0xff, 0xff, 0xff, 0xff, 1, 2, 3, 4, 9, 9 };
+	char data[1024];
+	uint64_t one = 1;
+	va_list ap;
+
+	va_start(ap, fmt);
+	vsnprintf(data, sizeof data, fmt, ap);
+	va_end(ap);
+	strv_addf(&t.seen, "%s%s%s", method, *data ? " " : "", data);
+	if (t.act == ANSWER || !str_eq(t.at, method))
+		return true;
+	if (t.act == REFUSE) {
+		if (t.words)
+			ttrpc_reply_error(req, TTRPC_INTERNAL, "%s", t.words);
+		else
+			ttrpc_reply_error(req, TTRPC_INVALID_ARGUMENT, "%s: not today\x1b[2J", method);
+		return false;
+	}
+	ttrpc_request_on_close(req, abandon, NULL);
+	if (t.act == DIE)
+		(void)!write(t.exit_fd, &one, sizeof one);
+	else if (t.act == INTERRUPT)
+		(void)!write(t.interrupt_fd, &one, sizeof one);
+	else if (t.act == GARBAGE)
+		fake_garbage();
+	else if (t.act == NOISE)
+		(void)!write(t.connection, noise, sizeof noise);
+	else if (t.act == HANG_UP)
+		shutdown(t.connection, SHUT_RDWR);
+	return false;
+}
+
+static void fake_empty(struct ttrpc_request *req)
+{
+	Google__Protobuf__Empty empty = GOOGLE__PROTOBUF__EMPTY__INIT;
+
+	ttrpc_reply(req, &empty.base);
+}
+
+static void fake_check(struct ttrpc_request *req, const ProtobufCMessage *m, void *userdata)
+{
+	Grpc__HealthCheckResponse answer = GRPC__HEALTH_CHECK_RESPONSE__INIT;
+
+	answer.status = GRPC__SERVING_STATUS__SERVING;
+	if (fake_asked(req, "Check", "%s", ""))
+		ttrpc_reply(req, &answer.base);
+}
+
+static void fake_date(struct ttrpc_request *req, const ProtobufCMessage *m, void *userdata)
+{
+	const Grpc__SetGuestDateTimeRequest *q = (const Grpc__SetGuestDateTimeRequest *)m;
+
+	if (fake_asked(req, "SetGuestDateTime", "%s", q->sec > 1600000000 && q->usec < 1000000 ? "now" : "wrong"))
+		fake_empty(req);
+}
+
+static void note_storages(Grpc__Storage *const *list, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		strv_addf(&t.seen, "  storage %s %s %s %s %s", list[i]->driver, list[i]->source, list[i]->fstype,
+			  list[i]->mount_point, list[i]->n_options ? list[i]->options[0] : "-");
+}
+
+static void fake_sandbox(struct ttrpc_request *req, const ProtobufCMessage *m, void *userdata)
+{
+	const Grpc__CreateSandboxRequest *q = (const Grpc__CreateSandboxRequest *)m;
+	bool answer =
+		fake_asked(req, "CreateSandbox", "%s %s dns=%s", q->sandbox_id, q->hostname, q->n_dns ? q->dns[0] : "");
+
+	if (answer) {
+		note_storages(q->storages, q->n_storages);
+		fake_empty(req);
+	}
+}
+
+static void fake_interface(struct ttrpc_request *req, const ProtobufCMessage *m, void *userdata)
+{
+	const Types__Interface *nic = ((const Grpc__UpdateInterfaceRequest *)m)->interface;
+	bool has = nic->n_ipaddresses == 1;
+
+	if (fake_asked(req, "UpdateInterface", "%s %s/%s mtu %llu%s", nic->name,
+		       has ? nic->ipaddresses[0]->address : "-", has ? nic->ipaddresses[0]->mask : "-",
+		       (unsigned long long)nic->mtu, strlen(nic->hwaddr) == 17 ? "" : " without MAC"))
+		ttrpc_reply(req, &nic->base);
+}
+
+static void fake_routes(struct ttrpc_request *req, const ProtobufCMessage *m, void *userdata)
+{
+	const Grpc__Routes *r = ((const Grpc__UpdateRoutesRequest *)m)->routes;
+
+	if (fake_asked(req, "UpdateRoutes", "%zu \"%s\" via %s dev %s", r->n_routes, r->routes[0]->dest,
+		       r->routes[0]->gateway, r->routes[0]->device))
+		ttrpc_reply(req, &r->base);
+}
+
+static void fake_copy(struct ttrpc_request *req, const ProtobufCMessage *m, void *userdata)
+{
+	const Grpc__CopyFileRequest *q = (const Grpc__CopyFileRequest *)m;
+
+	if (fake_asked(req, "CopyFile", "%s %o", q->path, q->file_mode))
+		fake_empty(req);
+}
+
+static void fake_create(struct ttrpc_request *req, const ProtobufCMessage *m, void *userdata)
+{
+	const Grpc__CreateContainerRequest *q = (const Grpc__CreateContainerRequest *)m;
+	bool answer = fake_asked(req, "CreateContainer", "%s %s root=%s args=%s", q->container_id, q->exec_id,
+				 q->oci->root->path, q->oci->process->args[0]);
+
+	if (answer) {
+		note_storages(q->storages, q->n_storages);
+		fake_empty(req);
+	}
+}
+
+static void fake_start(struct ttrpc_request *req, const ProtobufCMessage *m, void *userdata)
+{
+	if (fake_asked(req, "StartContainer", "%s", ((const Grpc__StartContainerRequest *)m)->container_id))
+		fake_empty(req);
+}
+
+static void fake_remove(struct ttrpc_request *req, const ProtobufCMessage *m, void *userdata)
+{
+	if (fake_asked(req, "RemoveContainer", "%s", ((const Grpc__RemoveContainerRequest *)m)->container_id))
+		fake_empty(req);
+}
+
+static void fake_destroy(struct ttrpc_request *req, const ProtobufCMessage *m, void *userdata)
+{
+	if (fake_asked(req, "DestroySandbox", "%s", ""))
+		fake_empty(req);
+}
+
+static const struct ttrpc_method agent_methods[] = {
+	{ "SetGuestDateTime", &grpc__set_guest_date_time_request__descriptor, fake_date },
+	{ "CreateSandbox", &grpc__create_sandbox_request__descriptor, fake_sandbox },
+	{ "UpdateInterface", &grpc__update_interface_request__descriptor, fake_interface },
+	{ "UpdateRoutes", &grpc__update_routes_request__descriptor, fake_routes },
+	{ "CopyFile", &grpc__copy_file_request__descriptor, fake_copy },
+	{ "CreateContainer", &grpc__create_container_request__descriptor, fake_create },
+	{ "StartContainer", &grpc__start_container_request__descriptor, fake_start },
+	{ "RemoveContainer", &grpc__remove_container_request__descriptor, fake_remove },
+	{ "DestroySandbox", &grpc__destroy_sandbox_request__descriptor, fake_destroy },
+};
+static const struct ttrpc_method health_methods[] = { { "Check", &grpc__check_request__descriptor, fake_check } };
+static const struct ttrpc_service services[] = {
+	{ "grpc.AgentService", agent_methods, sizeof agent_methods / sizeof *agent_methods },
+	{ "grpc.Health", health_methods, 1 },
+};
+
+/* The hybrid vsock protocol: CONNECT PORT, OK PORT. */
+static void fake_accept(struct loop_source *source, int fd, uint32_t revents, void *userdata)
+{
+	int c = accept4(fd, NULL, NULL, SOCK_CLOEXEC);
+	uint64_t one = 1;
+	char line[32];
+
+	if (c < 0)
+		return;
+	if (str_eq(t.at, "connect") && t.act == REFUSE) {
+		close(c);
+		return;
+	}
+	if (recv(c, line, sizeof line, 0) != 13 || memcmp(line, "CONNECT 1024\n", 13)) {
+		close(c);
+		return;
+	}
+	if (str_eq(t.at, "connect") && t.act != ANSWER) {
+		if (t.act == DIE)
+			(void)!write(t.exit_fd, &one, sizeof one);
+		else if (t.act == INTERRUPT)
+			(void)!write(t.interrupt_fd, &one, sizeof one);
+		else if (t.act == GARBAGE)
+			(void)!write(c, "\xff\xfe\n", 3);
+		t.connection = c;
+		return;
+	}
+	(void)!write(c, "OK 7\n", 5);
+	fd_close(&t.connection);
+	t.connection = fcntl(c, F_DUPFD_CLOEXEC, 3);
+	ttrpc_server_add(t.server, c, NULL);
+}
+
+static void *fake_serve(void *userdata)
+{
+	loop_run(t.agent_loop);
+	return NULL;
+}
+
+static void agent_start(void)
+{
+	struct sockaddr_un a = { .sun_family = AF_UNIX };
+
+	t.connection = -1;
+	snprintf(a.sun_path, sizeof a.sun_path, "%s", t.agent_path);
+	t.listen_fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	assert_int_equal(bind(t.listen_fd, (struct sockaddr *)&a, sizeof a), 0);
+	assert_int_equal(listen(t.listen_fd, 4), 0);
+	assert_int_equal(loop_new(&t.agent_loop, NULL), 0);
+	assert_int_equal(ttrpc_server_new(t.agent_loop, -1, services, 2, NULL, &t.server, NULL), 0);
+	assert_int_equal(loop_add_io(t.agent_loop, t.listen_fd, EPOLLIN, fake_accept, NULL, &t.listener), 0);
+	assert_int_equal(pthread_create(&t.agent_thread, NULL, fake_serve, NULL), 0);
+}
+
+static void agent_stop(void)
+{
+	loop_quit(t.agent_loop, 0);
+	pthread_join(t.agent_thread, NULL);
+	loop_source_free(t.listener);
+	fd_close(&t.listen_fd);
+	fd_close(&t.connection);
+	ttrpc_server_free(t.server);
+	loop_free(t.agent_loop);
+	unlink(t.agent_path);
+}
+
+/* ---- the fake driver ---- */
+
+static int fake_fail(const char *where, struct err *e)
+{
+	return str_eq(t.fail_at, where) ? err_set(e, ERR_HYPERVISOR, EIO, "the fake VM refuses to %s", where) : 0;
+}
+
+static void fake_capabilities(const struct config_hypervisor *hv, struct vm_capabilities *ret)
+{
+	ret->block = ret->net_user = ret->fs_sharing = ret->net_passt = true;
+}
+
+static int fake_describe(const struct vm_config *c, struct vm_device *const *devices, size_t n, struct strv *ret,
+			 struct err *e)
+{
+	return 0;
+}
+
+static int fake_prepare(struct loop *loop, const struct vm_config *c, struct vm **ret, struct err *e)
+{
+	struct vm *vm;
+
+	if (fake_fail("prepare", e) < 0)
+		return -e->code;
+	vm = calloc(1, sizeof *vm);
+	if (!vm)
+		return err_sys(e, ENOMEM, "cannot make the fake VM");
+	vm->driver = t.plan->driver;
+	vm->config = c;
+	vm->exit_fd = vm->interrupt_fd = -1;
+	snprintf(vm->agent_address, sizeof vm->agent_address, "hvsock:%s", t.agent_path);
+	t.vms++;
+	*ret = vm;
+	return 0;
+}
+
+static int fake_add_device(struct vm *vm, struct vm_device *d, struct err *e)
+{
+	if (fake_fail("add", e) < 0)
+		return -e->code;
+	if (d->kind == VM_DEVICE_BLOCK) {
+		d->address_kind = t.address_kind;
+		snprintf(d->address, sizeof d->address, "%s", t.address);
+	}
+	return 0;
+}
+
+static int fake_start_vm(struct vm *vm, struct err *e)
+{
+	uint64_t one = 1;
+
+	if (fake_fail("start", e) < 0)
+		return -e->code;
+	vm->exit_fd = t.exit_fd;
+	if (str_eq(t.at, "boot") && t.act == DIE)
+		(void)!write(t.exit_fd, &one, sizeof one);
+	if (str_eq(t.at, "boot") && t.act == INTERRUPT)
+		(void)!write(t.interrupt_fd, &one, sizeof one);
+	return 0;
+}
+
+static int fake_explain(struct vm *vm, struct err *e)
+{
+	return err_set(e, ERR_GUEST, ENOTCONN, "the fake guest panicked");
+}
+
+static void fake_free(struct vm *vm)
+{
+	t.vms--;
+	free(vm);
+}
+
+static const struct hypervisor_driver fake_driver = {
+	.name = "fake",
+	.capabilities = fake_capabilities,
+	.describe = fake_describe,
+	.prepare = fake_prepare,
+	.add_device = fake_add_device,
+	.start = fake_start_vm,
+	.explain_exit = fake_explain,
+	.free = fake_free,
+};
+
+/* ---- set-up, and what must be left: nothing ---- */
+
+#define SPEC                                                                                                           \
+	"{\"ociVersion\":\"1.1.0\",\"process\":{\"cwd\":\"/\",\"args\":[\"/bin/true\"]},\"root\":{\"path\":\"r\"},"    \
+	"\"linux\":{}}"
+
+static char *tmp(const char *name)
+{
+	static char path[4][256];
+	static unsigned next;
+	char *p = path[next++ % 4];
+
+	snprintf(p, sizeof path[0], "%s/%s", t.dir, name);
+	return p;
+}
+
+static int set_up(void **state)
+{
+	char dir[] = "/tmp/sandbox-test-XXXXXX";
+
+	t.dir = strdup(mkdtemp(dir));
+	t.run_dir = strdup(tmp("run"));
+	t.agent_path = strdup(tmp("agent.sock"));
+	assert_int_equal(mkdir(t.run_dir, 0755), 0);
+	assert_int_equal(mkdir(tmp("root"), 0755), 0);
+	assert_int_equal(file_replace(tmp("image"), "XFSB", 4, 0644), 0);
+	assert_int_equal(file_replace(tmp("kernel"), "k", 1, 0644), 0);
+	assert_int_equal(file_replace(tmp("virtiofsd"), "#!/bin/sh\nexec sleep 1000\n", 26, 0755), 0);
+	t.address = "02/01";
+	t.address_kind = VM_ADDRESS_PCI;
+	t.fail_at = t.at = NULL;
+	t.act = ANSWER;
+	t.words = NULL;
+	t.exit_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	t.interrupt_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	hurry = false;
+	return loop_new(&t.loop, NULL);
+}
+
+static int tear_down(void **state)
+{
+	plan_free(take_ptr(t.plan));
+	config_free(take_ptr(t.config));
+	strv_fini(&t.seen);
+	loop_free(t.loop);
+	fd_close(&t.exit_fd);
+	fd_close(&t.interrupt_fd);
+	dir_remove(t.dir);
+	free(t.dir);
+	free(t.run_dir);
+	free(t.agent_path);
+	return 0;
+}
+
+static int try_plan(const char *shared_fs, const char *rootfs, const char *net, bool writable, struct err *e)
+{
+	struct plan_request q = { .id = "c1",
+				  .run_dir = t.run_dir,
+				  .driver = &fake_driver,
+				  .rootfs = rootfs,
+				  .rootfs_writable = writable,
+				  .net = net,
+				  .hostname = "box" };
+	int r = oci_spec_parse(SPEC, strlen(SPEC), "config.json", &q.spec, NULL, e);
+
+	if (r < 0)
+		return r;
+	q.config = t.config;
+	return plan_build(&q, &t.plan, e);
+}
+
+static void load_config(const char *shared_fs)
+{
+	_cleanup_free_ char *body =
+		str_printf("[hypervisor.qemu]\nvirtio_fs_daemon = \"%s\"\ndefault_memory = 128\n"
+			   "default_vcpus = 1\nkernel = \"%s\"\ninitrd = \"%s\"\nshared_fs = \"%s\"\n%s",
+			   tmp("virtiofsd"), tmp("kernel"), tmp("kernel"), shared_fs,
+			   hurry ? "[agent.kata]\nreconnect_timeout_ms = 200\n" : "");
+	struct config_load_options o = { .body = body };
+	struct err e = { 0 };
+
+	if (config_load(&o, &t.config, NULL, &e) < 0)
+		fail_msg("%s", e.text);
+}
+
+static void make_plan(const char *shared_fs, const char *rootfs, const char *net, bool writable)
+{
+	struct err e = { 0 };
+
+	load_config(shared_fs);
+	if (try_plan(shared_fs, tmp(rootfs), net, writable, &e) < 0)
+		fail_msg("%s", e.text);
+}
+
+static unsigned count_fds(void)
+{
+	_cleanup_closedir_ DIR *d = opendir("/proc/self/fd");
+	unsigned n = 0;
+
+	while (readdir(d))
+		n++;
+	return n;
+}
+
+/* fds: how many there were before. The agent's side of a connection may take a moment to go. */
+static void nothing_left(unsigned fds)
+{
+	_cleanup_closedir_ DIR *d = NULL;
+	_cleanup_free_ char *mounts = NULL;
+	struct dirent *entry;
+
+	assert_int_equal(count_fds(), fds);
+	assert_int_equal(t.vms, 0);
+	assert_int_equal(waitpid(-1, NULL, WNOHANG), -1);
+	assert_int_equal(errno, ECHILD);
+	assert_int_equal(file_read("/proc/thread-self/mounts", 1 << 20, &mounts, NULL), 0);
+	assert_null(strstr(mounts, t.dir));
+	d = opendir(t.run_dir);
+	while ((entry = readdir(d)))
+		if (entry->d_name[0] != '.')
+			fail_msg("%s is left in the run directory", entry->d_name);
+}
+
+/* As cli/run.c does it. */
+static int start_all(struct err *e)
+{
+	_cleanup_(sandbox_free_p) struct sandbox *s = NULL;
+	int r = sandbox_start(t.loop, t.plan, t.interrupt_fd, &s, e);
+
+	if (r == 0)
+		r = sandbox_create_container(s, e);
+	if (r == 0)
+		r = sandbox_start_container(s, e);
+	return r;
+}
+
+static void seen_is(const char *const *expected)
+{
+	size_t n = 0;
+
+	for (; expected[n]; n++)
+		if (n >= t.seen.len || !str_eq(t.seen.v[n], expected[n]))
+			fail_msg("request %zu is \"%s\", not \"%s\"", n, n < t.seen.len ? t.seen.v[n] : "(none)",
+				 expected[n]);
+	assert_int_equal(t.seen.len, n);
+}
+
+static int readable(int fd)
+{
+	struct pollfd p = { .fd = fd, .events = POLLIN };
+
+	return poll(&p, 1, 0);
+}
+
+/* ---- the good way ---- */
+
+#define SHARE "/run/kata-containers/shared/containers"
+
+static void test_all_steps_copied(void **state)
+{
+	static const char *const expected[] = {
+		"Check",
+		"SetGuestDateTime now",
+		"CreateSandbox c1 box dns=10.0.2.3",
+		"UpdateInterface eth0 10.0.2.15/24 mtu 1500",
+		"UpdateRoutes 1 \"\" via 10.0.2.2 dev eth0",
+		"CopyFile " SHARE "/c1-hosts 100644",
+		"CopyFile " SHARE "/c1-hostname 100644",
+		"CopyFile " SHARE "/c1-resolv.conf 100644",
+		"CreateContainer c1 c1 root=/run/kata-containers/c1/rootfs args=/bin/true",
+		"  storage blk 02/01 xfs /run/kata-containers/sandbox/image-c1 ro",
+		"  storage ephemeral tmpfs tmpfs /run/kata-containers/sandbox/layer-c1 mode=0755",
+		"  storage overlayfs overlay overlay /run/kata-containers/c1/rootfs "
+		"lowerdir=/run/kata-containers/sandbox/image-c1/.",
+		"StartContainer c1",
+		NULL,
+	};
+	struct sandbox *s = NULL;
+	struct err e = { 0 };
+	unsigned fds = count_fds();
+	uint64_t one = 1;
+
+	make_plan("none", "image", "user", false);
+	/* passt needs its program: the VMM's own stack will do. */
+	free(take_ptr(t.plan->passt_socket));
+	agent_start();
+	if (sandbox_start(t.loop, t.plan, t.interrupt_fd, &s, &e) < 0 || sandbox_create_container(s, &e) < 0 ||
+	    sandbox_start_container(s, &e) < 0)
+		fail_msg("%s", e.text);
+	/* A signal is the container's now; the VM's end is not. */
+	assert_int_equal(write(t.interrupt_fd, &one, sizeof one), 8);
+	assert_int_equal(readable(sandbox_end_fd(s)), 0);
+	assert_int_equal(write(t.exit_fd, &one, sizeof one), 8);
+	assert_int_equal(readable(sandbox_end_fd(s)), 1);
+	assert_int_equal(sandbox_explain_end(s, -ENOTCONN, &e), -ENOTCONN);
+	assert_string_equal(e.text, "the fake guest panicked");
+	assert_true(s->times.begin <= s->times.vm_created && s->times.vm_created <= s->times.agent_up &&
+		    s->times.agent_up <= s->times.container_started);
+	sandbox_free(s);
+	agent_stop();
+	seen_is(expected);
+	nothing_left(fds);
+}
+
+static void test_block_addresses(void **state)
+{
+	static const struct {
+		enum vm_address_kind kind;
+		const char *address, *expected;
+	} cases[] = {
+		{ VM_ADDRESS_PCI, "02/01", "  storage blk 02/01 xfs" },
+		{ VM_ADDRESS_SCSI, "0:3", "  storage scsi 0:3 xfs" },
+		{ VM_ADDRESS_DEVICE, "/dev/vdb", "  storage mmioblk /dev/vdb xfs" },
+		{ VM_ADDRESS_PMEM, "/dev/pmem1", "  storage nvdimm /dev/pmem1 xfs" },
+	};
+	struct err e = { 0 };
+	unsigned fds = count_fds();
+
+	make_plan("none", "image", "none", false);
+	for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+		t.address_kind = cases[i].kind;
+		t.address = cases[i].address;
+		strv_fini(&t.seen);
+		agent_start();
+		if (start_all(&e) < 0)
+			fail_msg("%s", e.text);
+		agent_stop();
+		assert_int_equal(t.seen.len, 10);
+		assert_int_equal(strncmp(t.seen.v[6], cases[i].expected, strlen(cases[i].expected)), 0);
+		nothing_left(fds);
+	}
+}
+
+/* What is written to an image must reach it before the VM goes. */
+static void test_writable_image_is_synced(void **state)
+{
+	struct err e = { 0 };
+	unsigned fds = count_fds();
+
+	make_plan("none", "image", "none", true);
+	agent_start();
+	if (start_all(&e) < 0)
+		fail_msg("%s", e.text);
+	agent_stop();
+	assert_string_equal(t.seen.v[t.seen.len - 2], "RemoveContainer c1");
+	assert_string_equal(t.seen.v[t.seen.len - 1], "DestroySandbox");
+	nothing_left(fds);
+}
+
+static void test_staged_share(void **state)
+{
+	struct sandbox *s = NULL;
+	struct err e = { 0 };
+	unsigned fds = count_fds();
+
+	if (geteuid() != 0)
+		skip();
+	make_plan("virtio-fs", "root", "none", false);
+	agent_start();
+	if (sandbox_start(t.loop, t.plan, -1, &s, &e) < 0)
+		fail_msg("%s", e.text);
+	assert_int_equal(access(tmp("run/shared/c1-rootfs"), F_OK), 0);
+	assert_int_equal(access(tmp("run/shared/c1-hosts"), R_OK), 0);
+	/* Read-only: the container's writes go to the layer above. */
+	assert_int_equal(mkdir(tmp("run/shared/c1-rootfs/x"), 0755), -1);
+	assert_int_equal(errno, EROFS);
+	assert_int_equal(kill(t.plan->share.daemon_pid, 0), 0);
+	sandbox_free(s);
+	agent_stop();
+	assert_string_equal(t.seen.v[3], "  storage virtio-fs kataShared virtiofs " SHARE " nodev");
+	nothing_left(fds);
+}
+
+static void test_file_server_ends(void **state)
+{
+	struct err e = { 0 };
+	unsigned fds = count_fds();
+
+	if (geteuid() != 0)
+		skip();
+	make_plan("virtio-fs", "root", "none", false);
+	assert_int_equal(file_replace(tmp("virtiofsd"), "#!/bin/sh\nexit 3\n", 17, 0755), 0);
+	t.at = "Check";
+	t.act = NEVER;
+	agent_start();
+	assert_int_equal(start_all(&e), -EPIPE);
+	agent_stop();
+	assert_string_equal(e.text, "the file server of the container (virtio-fs) has ended");
+	nothing_left(fds);
+}
+
+static void test_staging_fails(void **state)
+{
+	struct err e = { 0 };
+	unsigned fds = count_fds();
+	_cleanup_free_ char *expected = NULL;
+	char *item;
+
+	if (geteuid() != 0)
+		skip();
+	make_plan("virtio-fs", "root", "none", false);
+	/* Gone since it was planned. */
+	item = t.plan->share.items[0].source;
+	t.plan->share.items[0].source = strdup("/nonexistent");
+	free(item);
+	assert_int_equal(start_all(&e), -ENOENT);
+	assert_string_equal(e.text, "cannot share /nonexistent: No such file or directory");
+	nothing_left(fds);
+	free(t.plan->share.items[0].source);
+	t.plan->share.items[0].source = strdup(tmp("root"));
+	/* A run directory deep down. */
+	item = t.plan->share.socket;
+	t.plan->share.socket = str_printf("%s/%0120d", t.run_dir, 0);
+	expected = str_printf("cannot listen at %s: a socket path may have at most 107 bytes; use a shorter directory",
+			      t.plan->share.socket);
+	assert_int_equal(start_all(&e), -ENAMETOOLONG);
+	assert_string_equal(e.text, expected);
+	nothing_left(fds);
+	free(t.plan->share.socket);
+	t.plan->share.socket = item;
+	/* Something is where the staging folder goes. */
+	assert_int_equal(mkdir(tmp("run/shared"), 0755), 0);
+	assert_int_equal(start_all(&e), -EEXIST);
+	assert_non_null(strstr(e.text, "cannot make "));
+	assert_int_equal(rmdir(tmp("run/shared")), 0);
+	nothing_left(fds);
+	unlink(tmp("virtiofsd"));
+	assert_int_equal(start_all(&e), -ENOENT);
+	assert_non_null(strstr(e.text, "is not an executable file"));
+	nothing_left(fds);
+	/* The file server starts, the VM does not. */
+	assert_int_equal(file_replace(tmp("virtiofsd"), "#!/bin/sh\nexec sleep 1000\n", 26, 0755), 0);
+	t.fail_at = "start";
+	assert_int_equal(start_all(&e), -EIO);
+	nothing_left(fds);
+}
+
+/* ---- passt ---- */
+
+static void test_passt(void **state)
+{
+	static const char good[] = "#!/bin/sh\nfor a; do case $a in --socket=*) : >\"${a#--socket=}\" ;; esac; done\n"
+				   "exec sleep 1000\n";
+	_cleanup_free_ char *path = str_printf("%s:%s", t.dir, getenv("PATH")), *before = strdup(getenv("PATH"));
+	struct err e = { 0 };
+	unsigned fds = count_fds();
+
+	if (access("/usr/bin/passt", X_OK) < 0)
+		skip();
+	setenv("PATH", path, 1);
+	make_plan("none", "image", "passt", false);
+	assert_int_equal(file_replace(tmp("passt"), good, strlen(good), 0755), 0);
+	agent_start();
+	if (start_all(&e) < 0)
+		fail_msg("%s", e.text);
+	agent_stop();
+	nothing_left(fds);
+	/* One that ends, instead of making its socket, is not waited for. */
+	assert_int_equal(file_replace(tmp("passt"), "#!/bin/sh\nexit 1\n", 17, 0755), 0);
+	assert_int_equal(start_all(&e), -ECHILD);
+	assert_string_equal(e.text, "passt ended at once; --log-level debug shows what it says, and --net none or a "
+				    "tap does without it");
+	nothing_left(fds);
+	setenv("PATH", before, 1);
+}
+
+/* ---- every phase × everything that can happen ---- */
+
+static const char *const phases[] = { "Check",        "SetGuestDateTime", "CreateSandbox",   "UpdateInterface",
+				      "UpdateRoutes", "CopyFile",         "CreateContainer", "StartContainer" };
+#define N_PHASES (sizeof phases / sizeof phases[0])
+
+/* fmt: %s is the phase. */
+static void fails_in(const char *phase, enum act act, int code, const char *text)
+{
+	unsigned fds = count_fds();
+	struct err e = { 0 };
+	uint64_t drain;
+	int r;
+
+	t.at = phase;
+	t.act = act;
+	strv_fini(&t.seen);
+	agent_start();
+	r = start_all(&e);
+	agent_stop();
+	if (r != -code || e.code != code || !strstr(e.text, text))
+		fail_msg("in %s: %d, \"%s\", instead of %d, \"%s\"", phase, r, e.text, -code, text);
+	nothing_left(fds);
+	(void)!read(t.exit_fd, &drain, sizeof drain);
+	(void)!read(t.interrupt_fd, &drain, sizeof drain);
+	t.at = NULL;
+}
+
+static void plan_for_phases(void)
+{
+	make_plan("none", "image", "user", false);
+	free(take_ptr(t.plan->passt_socket));
+}
+
+static void test_refusals(void **state)
+{
+	plan_for_phases();
+	for (size_t i = 0; i < N_PHASES; i++) {
+		_cleanup_free_ char *text = str_printf("%s: not today [2J", phases[i]);
+
+		fails_in(phases[i], REFUSE, EINVAL, text);
+	}
+}
+
+/* Why a command could not be executed: 126 and 127 depend on it. */
+static void test_exec_failures(void **state)
+{
+	plan_for_phases();
+	t.words = "rpc status: ENOENT: No such file or directory";
+	fails_in("CreateContainer", REFUSE, ENOENT, "No such file");
+	t.words = "exec: \"nothing\": not found in $PATH";
+	fails_in("StartContainer", REFUSE, ENOENT, "not found in $PATH");
+	t.words = "EACCES: Permission denied";
+	fails_in("CreateContainer", REFUSE, EACCES, "Permission denied");
+	t.words = "/bin/true: Exec format error (os error 8)";
+	fails_in("StartContainer", REFUSE, ENOEXEC,
+		 "; is it a program for another architecture, or a script without #!?");
+	t.words = "something else";
+	fails_in("StartContainer", REFUSE, EREMOTEIO, "guest agent: StartContainer c1: something else");
+}
+
+static void test_vm_death(void **state)
+{
+	plan_for_phases();
+	fails_in("boot", DIE, ENOTCONN, "the fake guest panicked");
+	fails_in("connect", DIE, ENOTCONN, "the fake guest panicked");
+	for (size_t i = 0; i < N_PHASES; i++)
+		fails_in(phases[i], DIE, ENOTCONN, "the fake guest panicked");
+}
+
+static void test_interrupts(void **state)
+{
+	plan_for_phases();
+	fails_in("boot", INTERRUPT, ECANCELED, "interrupted while the guest was starting");
+	fails_in("connect", INTERRUPT, ECANCELED, "interrupted while the guest was starting");
+	for (size_t i = 0; i < N_PHASES; i++)
+		fails_in(phases[i], INTERRUPT, ECANCELED, "interrupted");
+}
+
+static void test_garbage(void **state)
+{
+	plan_for_phases();
+	fails_in("connect", GARBAGE, EPROTO, "cannot connect to vsock port 1024 of the guest");
+	for (size_t i = 0; i < N_PHASES; i++)
+		fails_in(phases[i], GARBAGE, EPROTO, phases[i]);
+}
+
+static void test_hang_up(void **state)
+{
+	plan_for_phases();
+	for (size_t i = 0; i < N_PHASES; i++)
+		fails_in(phases[i], HANG_UP, ECONNRESET, "the peer has closed the connection");
+}
+
+static void test_no_answer(void **state)
+{
+	struct err e = { 0 };
+	unsigned fds = count_fds();
+
+	hurry = true;
+	plan_for_phases();
+	fails_in("connect", REFUSE, ETIMEDOUT, "nothing in the guest answers on vsock port 1024 (Connection refused)");
+	fails_in("connect", NEVER, ETIMEDOUT, "nothing in the guest answers on vsock port 1024 (no reply in time)");
+	for (size_t i = 0; i < N_PHASES; i++)
+		fails_in(phases[i], NEVER, ETIMEDOUT, phases[i]);
+	for (size_t i = 0; i < N_PHASES; i++)
+		fails_in(phases[i], NOISE, ETIMEDOUT, phases[i]);
+	/* Nobody listens at all. */
+	assert_int_equal(start_all(&e), -ETIMEDOUT);
+	nothing_left(fds);
+}
+
+static void test_driver_fails(void **state)
+{
+	static const char *const places[] = { "prepare", "add", "start" };
+	unsigned fds = count_fds();
+
+	plan_for_phases();
+	for (size_t i = 0; i < 3; i++) {
+		_cleanup_free_ char *text = str_printf("the fake VM refuses to %s", places[i]);
+		struct err e = { 0 };
+
+		t.fail_at = places[i];
+		assert_int_equal(start_all(&e), -EIO);
+		assert_string_equal(e.text, text);
+		nothing_left(fds);
+	}
+}
+
+/* ---- no memory ---- */
+
+static void expect_clean_failure(int r, const struct err *e, unsigned n)
+{
+	if (r >= 0)
+		return; /* a convenience that memory was missing for */
+	if (!err_is_set(e) || e->code != -r)
+		fail_msg("allocation %u: %d without an error (\"%s\", %d)", n, r, e->text, e->code);
+}
+
+static void sweep_plan(const char *shared_fs, const char *rootfs, const char *net)
+{
+	_cleanup_free_ char *place = strdup(tmp(rootfs));
+	unsigned fds;
+
+	load_config(shared_fs);
+	fds = count_fds();
+	for (unsigned n = 1;; n++) {
+		struct buf text = { 0 };
+		struct err e = { 0 };
+		int r;
+
+		assert_true(n < 10000);
+		allocation_failed = false;
+		allocations_left = n;
+		r = try_plan(shared_fs, place, net, false, &e);
+		if (r == 0)
+			r = plan_print(t.plan, &text, &e);
+		allocations_left = 0;
+		expect_clean_failure(r, &e, n);
+		buf_fini(&text);
+		plan_free(take_ptr(t.plan));
+		assert_int_equal(count_fds(), fds);
+		if (!allocation_failed) {
+			assert_int_equal(r, 0);
+			break;
+		}
+	}
+	config_free(take_ptr(t.config));
+}
+
+static void test_plan_without_memory(void **state)
+{
+	sweep_plan("virtio-fs", "root", "user");
+	sweep_plan("none", "root", "none");
+	sweep_plan("none", "image", "user");
+}
+
+static void sweep_start(void)
+{
+	unsigned fds = count_fds();
+
+	for (unsigned n = 1;; n++) {
+		struct err e = { 0 };
+		int r;
+
+		assert_true(n < 10000);
+		strv_fini(&t.seen);
+		agent_start();
+		allocation_failed = false;
+		allocations_left = n;
+		r = start_all(&e);
+		allocations_left = 0;
+		agent_stop();
+		expect_clean_failure(r, &e, n);
+		nothing_left(fds);
+		if (!allocation_failed) {
+			assert_int_equal(r, 0);
+			break;
+		}
+	}
+}
+
+static void test_start_without_memory(void **state)
+{
+	plan_for_phases();
+	sweep_start();
+}
+
+static void test_staged_start_without_memory(void **state)
+{
+	if (geteuid() != 0)
+		skip();
+	make_plan("virtio-fs", "root", "none", false);
+	sweep_start();
+}
+
+int main(void)
+{
+#define T(fn) cmocka_unit_test_setup_teardown(fn, set_up, tear_down)
+	const struct CMUnitTest tests[] = {
+		T(test_all_steps_copied),
+		T(test_block_addresses),
+		T(test_writable_image_is_synced),
+		T(test_staged_share),
+		T(test_file_server_ends),
+		T(test_staging_fails),
+		T(test_passt),
+		T(test_refusals),
+		T(test_exec_failures),
+		T(test_vm_death),
+		T(test_interrupts),
+		T(test_garbage),
+		T(test_hang_up),
+		T(test_no_answer),
+		T(test_driver_fails),
+		T(test_plan_without_memory),
+		T(test_start_without_memory),
+		T(test_staged_start_without_memory),
+	};
+
+	signal(SIGPIPE, SIG_IGN);
+	return cmocka_run_group_tests_name("sandbox", tests, NULL, NULL);
+}
