@@ -64,7 +64,8 @@ struct agent {
 	struct list containers;
 	size_t n_containers;
 	struct list storages; /* struct storage, see storage.c */
-	size_t n_storages;
+	size_t n_storages, n_watchables;
+	bool watchables_mounted; /* a tmpfs for copies */
 
 	struct list waiting; /* struct waiter: requests that wait for a device */
 	struct loop_source *waiting_timer;
