@@ -164,8 +164,11 @@ static int connect_until(struct vm *vm, const char *address, uint32_t port, uint
 	if (!path && (!cid_text || str_to_u64(cid_text, 10, &cid) < 0 || cid < 3 || cid > UINT32_MAX))
 		return err_set(e, ERR_CONFIG, EINVAL, "\"%s\" is not the address of a guest", address);
 	for (;;) {
-		r = path ? try_hybrid(vm, path, port, deadline_ms, ret_fd)
-			 : try_vsock(vm, (uint32_t)cid, port, deadline_ms, ret_fd);
+		/* A guest that answers at once must not hide that all is to end. */
+		r = vm ? wait_for(vm, -1, 0, 0) : 0;
+		if (r == 0 || r == -ETIMEDOUT)
+			r = path ? try_hybrid(vm, path, port, deadline_ms, ret_fd)
+				 : try_vsock(vm, (uint32_t)cid, port, deadline_ms, ret_fd);
 		if (r == 0)
 			return 0;
 		if (is_early(r)) {

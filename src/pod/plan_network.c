@@ -113,8 +113,8 @@ static int plan_user(struct plan *p, const char *mac, struct vm_device *d, bool 
 	if (!i->address || !i->gateway || !d->u.net.mode || (p->dns.len == 0 && strv_add(&p->dns, USER_DNS) < 0))
 		return out_of_memory(e);
 	if (passt) {
-		p->passt_socket = str_printf("%s/passt/socket", p->vm.run_dir);
-		d->u.net.socket = str_printf("%s/passt/socket", p->vm.run_dir);
+		p->passt_socket = str_printf("%s/passt.sock", p->vm.run_dir);
+		d->u.net.socket = str_printf("%s/passt.sock", p->vm.run_dir);
 		return p->passt_socket && d->u.net.socket ? 0 : out_of_memory(e);
 	}
 	if (strv_copy(&d->u.net.publish, p->publish.v, p->publish.len) < 0 ||
@@ -194,7 +194,7 @@ int plan_network(struct plan *p, const struct plan_request *q, struct err *e)
 	return err_set(e, ERR_CONFIG, EINVAL, "--net %s: expected none, user, passt or tap:NAME", net);
 }
 
-int plan_passt_argv(const struct plan *p, struct strv *ret)
+int plan_passt_argv(const struct plan *p, int fd, struct strv *ret)
 {
 	int r = 0;
 
@@ -203,8 +203,7 @@ int plan_passt_argv(const struct plan *p, struct strv *ret)
 	r |= strv_add(ret, "passt");
 	r |= strv_add(ret, "--foreground");
 	r |= strv_add(ret, "--quiet");
-	r |= strv_add(ret, "--one-off"); /* ends when the VMM closes the connection */
-	r |= strv_addf(ret, "--socket=%s", p->passt_socket);
+	r |= strv_addf(ret, "--fd=%d", fd); /* ends when the VMM closes the connection */
 	r |= strv_add(ret, "--address=" USER_ADDRESS);
 	r |= strv_addf(ret, "--netmask=%d", USER_PREFIX);
 	r |= strv_add(ret, "--gateway=" USER_GATEWAY);

@@ -54,13 +54,13 @@ static int print_host_side(const struct plan *p, struct buf *out, struct err *e)
 		r |= buf_puts(out, "  start the file server  [kill it]\n    ");
 		r |= put_argv(out, &server);
 	}
-	r |= plan_passt_argv(p, &passt);
+	r |= buf_printf(out, "  start the VM with %s  [stop it]\n    ", p->driver->name);
+	r |= put_argv(out, &vmm);
+	r |= plan_passt_argv(p, 3, &passt);
 	if (passt.len) {
 		r |= buf_puts(out, "  start user-mode networking  [kill it]\n    ");
 		r |= put_argv(out, &passt);
 	}
-	r |= buf_printf(out, "  start the VM with %s  [stop it]\n    ", p->driver->name);
-	r |= put_argv(out, &vmm);
 	return r ? err_sys(e, ENOMEM, "cannot print the plan") : 0;
 }
 

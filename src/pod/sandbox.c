@@ -11,7 +11,6 @@
 
 #include "base/fd.h"
 #include "base/log.h"
-#include "pod/plan_network.h"
 #include "pod/rootfs_image.h"
 #include "sys/spawn.h"
 
@@ -25,75 +24,6 @@ static int watch(int epoll_fd, int fd, struct err *e)
 	if (fd >= 0 && epoll_ctl(epoll_fd, EPOLL_CTL_ADD, fd, &ev) < 0)
 		return err_sys(e, errno, "cannot watch the VM");
 	return 0;
-}
-
-/* passt gives up root for this user before it makes its socket, so it needs a folder of its own. */
-#define NOBODY 65534
-
-static int make_passt_folder(const char *socket, struct err *e)
-{
-	_cleanup_free_ char *folder = strdup(socket);
-
-	if (!folder)
-		return err_sys(e, ENOMEM, "cannot start passt");
-	*strrchr(folder, '/') = '\0';
-	if (mkdir(folder, 0700) < 0 || (geteuid() == 0 && chown(folder, NOBODY, NOBODY) < 0))
-		return err_sys(e, errno, "cannot make %s", folder);
-	return 0;
-}
-
-static void remove_passt_folder(const char *socket)
-{
-	_cleanup_free_ char *folder = socket ? strdup(socket) : NULL;
-
-	if (!folder)
-		return; /* it goes with the run directory */
-	unlink(socket);
-	*strrchr(folder, '/') = '\0';
-	rmdir(folder);
-}
-
-static int start_passt(struct sandbox *s, struct err *e)
-{
-	_cleanup_strv_ struct strv argv = { 0 };
-	struct spawn spawn;
-	int r;
-
-	if (plan_passt_argv(s->plan, &argv) < 0)
-		return err_sys(e, ENOMEM, "cannot start passt");
-	if (!argv.len)
-		return 0;
-	r = make_passt_folder(s->plan->passt_socket, e);
-	if (r < 0)
-		return r;
-	spawn = (struct spawn){ .path = argv.v[0],
-				.argv = argv.v,
-				.stdin_fd = -1,
-				.stdout_fd = -1,
-				.stderr_fd = log_get_level() >= LOG_LEVEL_DEBUG ? STDERR_FILENO : -1,
-				.die_with_parent = true,
-				.own_session = true };
-	r = spawn_start(&spawn, &s->passt_pid, &s->passt_pidfd, e);
-	if (r < 0)
-		return r;
-	/* The VMM connects once, at its start: the socket must be there. */
-	for (int i = 0; i < 2000 && access(s->plan->passt_socket, F_OK) < 0; i++) {
-		struct pollfd p[2] = { { .fd = s->passt_pidfd, .events = POLLIN },
-				       { .fd = s->interrupt_fd, .events = POLLIN } };
-
-		(void)poll(p, 2, 1);
-		if (p[0].revents)
-			return err_set(e, ERR_SYSTEM, ECHILD,
-				       "passt ended at once; --log-level debug shows what it says, and --net none or a "
-				       "tap does without it");
-		if (p[1].revents)
-			return err_set(e, ERR_SYSTEM, ECANCELED, "interrupted while passt was starting");
-	}
-	return access(s->plan->passt_socket, F_OK) < 0
-		       ? err_set(e, ERR_SYSTEM, ETIMEDOUT,
-				 "passt did not start; try --net user with passt removed, or "
-				 "--log-level debug to see what it says")
-		       : 0;
 }
 
 /* The image is known to the VMM by our own descriptor of it. */
@@ -160,6 +90,13 @@ static int explain(struct sandbox *s, int r, struct err *e)
 	if (r == -ECANCELED && s->agent)
 		return err_set(e, ERR_SYSTEM, ECANCELED, "interrupted while the container was starting");
 	return r;
+}
+
+static int start_passt(struct sandbox *s, struct err *e)
+{
+	int r = passt_start(&s->passt, s->plan, s->abort_fd, e);
+
+	return r < 0 ? explain(s, r, e) : 0;
 }
 
 static int connect_agent(struct sandbox *s, struct err *e)
@@ -289,15 +226,17 @@ int sandbox_start(struct loop *loop, struct plan *plan, int interrupt_fd, struct
 	s->loop = loop;
 	s->plan = plan;
 	s->interrupt_fd = interrupt_fd;
-	s->passt_pidfd = s->image_fd = -1;
+	s->passt = PASST_NONE;
+	s->image_fd = -1;
 	s->times.begin = clock_us();
 	s->abort_fd = epoll_create1(EPOLL_CLOEXEC);
 	if (s->abort_fd < 0)
 		r = err_sys(e, errno, "cannot watch the VM");
 	else
 		r = watch(s->abort_fd, interrupt_fd, e);
-	if (r < 0 || (r = share_start(&plan->share, e)) < 0 || (r = start_passt(s, e)) < 0 ||
-	    (r = pack_rootfs(s, plan, e)) < 0 || (r = start_vm(s, plan, e)) < 0 || (r = connect_agent(s, e)) < 0)
+	if (r < 0 || (r = share_start(&plan->share, e)) < 0 || (r = passt_listen(&s->passt, plan, e)) < 0 ||
+	    (r = pack_rootfs(s, plan, e)) < 0 || (r = start_vm(s, plan, e)) < 0 || (r = start_passt(s, e)) < 0 ||
+	    (r = connect_agent(s, e)) < 0 || (r = passt_check(&s->passt, e)) < 0)
 		goto fail;
 	clock_gettime(CLOCK_REALTIME, &now);
 	r = agent_set_guest_date_time(s->agent, now.tv_sec, now.tv_nsec / 1000, e);
@@ -415,10 +354,7 @@ void sandbox_free(struct sandbox *s)
 	agent_free(s->agent);
 	if (s->vm)
 		s->plan->driver->free(s->vm);
-	if (s->passt_pid > 0)
-		spawn_stop(s->passt_pid, s->passt_pidfd, 0);
-	fd_close(&s->passt_pidfd);
-	remove_passt_folder(s->plan->passt_socket);
+	passt_stop(&s->passt);
 	fd_close(&s->image_fd);
 	fd_close(&s->abort_fd);
 	share_stop(&s->plan->share);

@@ -11,6 +11,7 @@
 #include "base/err.h"
 #include "loop/loop.h"
 #include "pod/agent.h"
+#include "pod/passt.h"
 #include "pod/plan.h"
 
 /* When things happened, clock_us() values; 0: not yet. */
@@ -26,8 +27,7 @@ struct sandbox {
 	struct timeline times;
 	int interrupt_fd; /* not owned; readable: give up waiting */
 	int abort_fd;     /* epoll of the VM's end and interrupt_fd */
-	pid_t passt_pid;
-	int passt_pidfd;
+	struct passt passt;
 	int image_fd;
 };
 

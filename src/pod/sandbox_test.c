@@ -133,6 +133,7 @@ static struct {
 	enum vm_address_kind address_kind;
 	const char *address;
 	int exit_fd;
+	int net_fd; /* the VM is connected to passt */
 	unsigned vms;
 } t;
 
@@ -423,12 +424,25 @@ static int fake_add_device(struct vm *vm, struct vm_device *d, struct err *e)
 	return 0;
 }
 
+/* As a VMM does at its start. */
+static void connect_network(void)
+{
+	struct sockaddr_un a = { .sun_family = AF_UNIX };
+
+	if (!t.plan->passt_socket)
+		return;
+	snprintf(a.sun_path, sizeof a.sun_path, "%s", t.plan->passt_socket);
+	t.net_fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	assert_return_code(connect(t.net_fd, (struct sockaddr *)&a, sizeof a), errno);
+}
+
 static int fake_start_vm(struct vm *vm, struct err *e)
 {
 	uint64_t one = 1;
 
 	if (fake_fail("start", e) < 0)
 		return -e->code;
+	connect_network();
 	vm->exit_fd = t.exit_fd;
 	if (str_eq(t.at, "boot") && t.act == DIE)
 		(void)!write(t.exit_fd, &one, sizeof one);
@@ -445,6 +459,7 @@ static int fake_explain(struct vm *vm, struct err *e)
 static void fake_free(struct vm *vm)
 {
 	t.vms--;
+	fd_close(&t.net_fd);
 	free(vm);
 }
 
@@ -493,6 +508,7 @@ static int set_up(void **state)
 	t.act = ANSWER;
 	t.words = NULL;
 	t.exit_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	t.net_fd = -1;
 	t.interrupt_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	hurry = false;
 	return loop_new(&t.loop, NULL);
@@ -800,11 +816,13 @@ static void test_staging_fails(void **state)
 
 static void test_passt(void **state)
 {
-	static const char good[] = "#!/bin/sh\nfor a; do case $a in --socket=*) : >\"${a#--socket=}\" ;; esac; done\n"
-				   "exec sleep 1000\n";
+	static const char good[] = "#!/bin/sh\nfor a; do case $a in --fd=*) : <&\"${a#--fd=}\" && exec sleep 1000 ;; "
+				   "esac; done\nexit 1\n";
 	_cleanup_free_ char *path = str_printf("%s:%s", t.dir, getenv("PATH")), *before = strdup(getenv("PATH"));
+	struct passt passt = PASST_NONE;
 	struct err e = { 0 };
 	unsigned fds = count_fds();
+	struct pollfd ended;
 
 	if (access("/usr/bin/passt", X_OK) < 0)
 		skip();
@@ -816,11 +834,26 @@ static void test_passt(void **state)
 		fail_msg("%s", e.text);
 	agent_stop();
 	nothing_left(fds);
-	/* One that ends, instead of making its socket, is not waited for. */
+	/* One that ends is noticed. */
 	assert_int_equal(file_replace(tmp("passt"), "#!/bin/sh\nexit 1\n", 17, 0755), 0);
-	assert_int_equal(start_all(&e), -ECHILD);
-	assert_string_equal(e.text, "passt ended at once; --log-level debug shows what it says, and --net none or a "
-				    "tap does without it");
+	assert_int_equal(dir_make(t.run_dir, 0700), 0);
+	assert_int_equal(passt_listen(&passt, t.plan, &e), 0);
+	connect_network();
+	assert_int_equal(passt_start(&passt, t.plan, -1, &e), 0);
+	ended = (struct pollfd){ .fd = passt.pidfd, .events = POLLIN };
+	assert_int_equal(poll(&ended, 1, 10000), 1);
+	assert_int_equal(passt_check(&passt, &e), -ECHILD);
+	assert_string_equal(e.text,
+			    "passt ended at once (is a published port in use?); --log-level debug shows what it "
+			    "says, and --net none or a tap does without it");
+	passt_stop(&passt);
+	fd_close(&t.net_fd);
+	/* A VM that is to be given up is not waited for. */
+	assert_int_equal(passt_listen(&passt, t.plan, &e), 0);
+	(void)!write(t.interrupt_fd, &(uint64_t){ 1 }, sizeof(uint64_t));
+	assert_int_equal(passt_start(&passt, t.plan, t.interrupt_fd, &e), -ECANCELED);
+	(void)!read(t.interrupt_fd, &(uint64_t){ 0 }, sizeof(uint64_t));
+	passt_stop(&passt);
 	nothing_left(fds);
 	setenv("PATH", before, 1);
 }
