@@ -20,7 +20,7 @@
 #include "codec/ttrpc.h"
 #include "loop/loop.h"
 
-/* Where Kata's hosts expect things in the guest (kata.md §8.2): part of the protocol. */
+/* Where Kata's hosts expect things in the guest: part of the protocol. */
 #define AGENT_RUN_DIR     "/run/kata-containers"
 #define AGENT_SHARE_DIR   AGENT_RUN_DIR "/shared/containers"
 #define AGENT_SANDBOX_DIR AGENT_RUN_DIR "/sandbox"
@@ -64,7 +64,8 @@ struct agent {
 	struct list containers;
 	size_t n_containers;
 	struct list storages; /* struct storage, see storage.c */
-	size_t n_storages;
+	size_t n_storages, n_watchables;
+	bool watchables_mounted; /* a tmpfs for copies */
 
 	struct list waiting; /* struct waiter: requests that wait for a device */
 	struct loop_source *waiting_timer;

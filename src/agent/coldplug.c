@@ -24,8 +24,8 @@ struct coldplug {
 
 bool coldplug_is_lazy(const char *modalias)
 {
-	/* VirtIO 1.2 §5: entropy, balloon, memory. Not the console: on it we say why when something fails. */
-	static const char *const aliases[] = { "virtio:d00000004v", "virtio:d00000005v", "virtio:d00000018v" };
+	/* VirtIO 1.2 §5: entropy, balloon. Not the console: on it we say why when something fails. */
+	static const char *const aliases[] = { "virtio:d00000004v", "virtio:d00000005v" };
 
 	for (size_t i = 0; i < sizeof aliases / sizeof aliases[0]; i++)
 		if (str_after(modalias, aliases[i]))
@@ -76,29 +76,16 @@ static void add_device(const char *modalias, void *userdata)
 		loop_timer_set(c->timer, LAZY_MS);
 }
 
-static void load_last(struct coldplug *c)
+static void on_timer(struct loop_source *s, void *userdata)
 {
+	struct coldplug *c = userdata;
 	char *alias = c->lazy.v[--c->lazy.len];
 
 	c->lazy.v[c->lazy.len] = NULL;
 	module_load_for_device(alias);
 	free(alias);
-}
-
-static void on_timer(struct loop_source *s, void *userdata)
-{
-	struct coldplug *c = userdata;
-
-	if (c->lazy.len > 0)
-		load_last(c);
 	if (c->lazy.len > 0)
 		loop_timer_set(s, LAZY_STEP_MS);
-}
-
-void coldplug_hurry(struct coldplug *c)
-{
-	while (c && c->lazy.len > 0)
-		load_last(c);
 }
 
 void coldplug_event(struct coldplug *c, const struct uevent *ev)

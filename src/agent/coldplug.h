@@ -5,7 +5,7 @@
  * in sysfs ("cold plug"), later ones come by the kernel's events.
  *
  * Those that a container can wait for at first (disks, networks, shared folders) get their drivers at once; those that
- * nobody waits for (entropy, balloon, memory hot-plug) a moment later, one at a time, so that the first
+ * nobody waits for (entropy, balloon) a moment later, one at a time, so that the first
  * container does not wait for them either.
  */
 #pragma once
@@ -24,8 +24,6 @@ int coldplug_new(struct loop *loop, struct coldplug **ret, struct err *e);
 void coldplug_free(struct coldplug *c);
 /* A device has come: load its driver. NULL c does nothing. */
 void coldplug_event(struct coldplug *c, const struct uevent *ev);
-/* Load at once what was put off. Somebody needs it after all (memory that was just plugged). NULL does nothing. */
-void coldplug_hurry(struct coldplug *c);
 
 /* Can the driver of this device wait? */
 bool coldplug_is_lazy(const char *modalias);

@@ -517,7 +517,7 @@ static void devices(void **state)
 	d.type = (char *)"c";
 	d.major = 1;
 	d.minor = 5;
-	d.filemode = 0644;
+	d.filemode = S_IFCHR | 0644; /* podman sends the type along */
 	d.uid = 3;
 	d.gid = 4;
 	f->linux_.devices = list;
@@ -785,7 +785,8 @@ static void sandbox_namespaces(void **state)
 	p.uts_ns_fd = fds[0];
 	p.ipc_ns_fd = fds[1];
 	p.pid_ns_fd = fds[2];
-	sh(f, "[ $$ != 1 ] && cat /proc/1/comm");
+	/* The first process becomes sleep(1) in its own time. */
+	sh(f, "[ $$ != 1 ] && until grep -qx sleep /proc/1/comm; do :; done; cat /proc/1/comm");
 	if (container_create(&p, &c, &f->e) < 0)
 		fail_msg("%s", f->e.text);
 	assert_int_equal(container_start(c, &f->e), 0);

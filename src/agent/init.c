@@ -23,8 +23,6 @@
 #include "base/log.h"
 #include "base/strv.h"
 
-#define CGROUP_DIR "/sys/fs/cgroup"
-
 static const struct {
 	const char *source, *target, *type, *data;
 	unsigned long flags;
@@ -38,7 +36,7 @@ static const struct {
 	{ "shm", "/dev/shm", "tmpfs", "mode=1777", MS_NOSUID | MS_NODEV, false, false },
 	{ "mqueue", "/dev/mqueue", "mqueue", NULL, MS_NOSUID | MS_NODEV | MS_NOEXEC, false, false },
 	{ "tmpfs", "/run", "tmpfs", "mode=0755", MS_NOSUID | MS_NODEV, true, false },
-	{ "cgroup2", CGROUP_DIR, "cgroup2", "nsdelegate", MS_NOSUID | MS_NODEV | MS_NOEXEC, false, false },
+	{ "cgroup2", "/sys/fs/cgroup", "cgroup2", "nsdelegate", MS_NOSUID | MS_NODEV | MS_NOEXEC, false, false },
 };
 
 /*
@@ -91,22 +89,6 @@ static void make_dev_links(void)
 	for (size_t i = 0; i < sizeof links / sizeof links[0]; i++)
 		if (symlink(links[i][0], links[i][1]) < 0 && errno != EEXIST)
 			log_warn("cannot make %s: %s", links[i][1], strerror(errno));
-}
-
-/* The root group is the only one that may hold processes and give controllers on: it is ours. */
-static void enable_controllers(void)
-{
-	_cleanup_free_ char *list = NULL;
-	char *next = NULL, text[64];
-
-	if (file_read(CGROUP_DIR "/cgroup.controllers", 1024, &list, NULL) < 0)
-		return;
-	for (char *c = strtok_r(list, " \n", &next); c; c = strtok_r(NULL, " \n", &next)) {
-		/* One by one: a controller that cannot be enabled must not keep the others off. */
-		snprintf(text, sizeof text, "+%s", c);
-		if (file_write(CGROUP_DIR "/cgroup.subtree_control", text) < 0)
-			log_warn("cannot enable cgroup controller %s", c);
-	}
 }
 
 static void loopback_up(void)
@@ -173,7 +155,6 @@ int init_finish(struct err *e)
 		return r;
 	reboot(RB_DISABLE_CAD);
 	make_dev_links();
-	enable_controllers();
 	loopback_up();
 	raise_limits();
 	if (sethostname("localhost", strlen("localhost")) < 0)

@@ -24,6 +24,7 @@
 static struct harness h;
 static bool usable;
 static char root[128];
+static uint32_t stdout_port; /* of the next create() */
 
 #define NEED_AGENT()                                                                                                   \
 	do {                                                                                                           \
@@ -80,6 +81,7 @@ static int create(const char *id, const char *script, bool terminal)
 	spec.linux = &l;
 	req.container_id = (char *)id;
 	req.oci = &spec;
+	req.stdout_port = stdout_port;
 	return harness_do(&h, "CreateContainer", &req.base);
 }
 
@@ -180,6 +182,64 @@ static void test_output_and_status(void **state)
 	assert_output("c1", "", "ReadStdout", "");
 	assert_int_equal(delete ("c1"), 0);
 	assert_nothing_left("c1");
+}
+
+static void test_network_stats(void **state)
+{
+	Grpc__StatsContainerRequest req = GRPC__STATS_CONTAINER_REQUEST__INIT;
+	ProtobufCMessage *m = NULL;
+	Grpc__StatsContainerResponse *s;
+	bool found = false;
+
+	(void)state;
+	NEED_AGENT();
+	assert_int_equal(create("c1", "exec sleep 100", false), 0);
+	req.container_id = (char *)"c1";
+	assert_int_equal(harness_call(&h, "StatsContainer", &req.base, &grpc__stats_container_response__descriptor, &m),
+			 0);
+	s = (Grpc__StatsContainerResponse *)m;
+	assert_non_null(s->cgroup_stats);
+	for (size_t i = 0; i < s->n_network_stats; i++) {
+		assert_string_not_equal(s->network_stats[i]->name, "lo");
+		found |= str_eq(s->network_stats[i]->name, "v0");
+	}
+	if (!h.remote)
+		assert_true(found);
+	protobuf_c_message_free_unpacked(m, NULL);
+	assert_int_equal(delete ("c1"), 0);
+}
+
+/* The agent does not say that it can pass descriptors, so a host that asks for it is told, not ignored. */
+static void test_passed_descriptors(void **state)
+{
+	Grpc__ExecProcessRequest exec = GRPC__EXEC_PROCESS_REQUEST__INIT;
+	Grpc__GuestDetailsRequest details = GRPC__GUEST_DETAILS_REQUEST__INIT;
+	Grpc__Process process = GRPC__PROCESS__INIT;
+	char *args[] = { (char *)"/bin/true" };
+	ProtobufCMessage *m = NULL;
+
+	(void)state;
+	NEED_AGENT();
+	assert_int_equal(
+		harness_call(&h, "GetGuestDetails", &details.base, &grpc__guest_details_response__descriptor, &m), 0);
+	for (size_t i = 0; i < ((Grpc__GuestDetailsResponse *)m)->agent_details->n_extra_features; i++)
+		assert_null(strstr(((Grpc__GuestDetailsResponse *)m)->agent_details->extra_features[i], "passfd"));
+	protobuf_c_message_free_unpacked(m, NULL);
+	stdout_port = 5;
+	assert_int_equal(create("c1", "true", false), -ENOSYS);
+	stdout_port = 0;
+	assert_int_equal(create("c1", "exec sleep 100", false), 0);
+	assert_int_equal(start("c1"), 0);
+	process.args = args;
+	process.n_args = 1;
+	process.cwd = (char *)"/";
+	exec.container_id = (char *)"c1";
+	exec.exec_id = (char *)"e1";
+	exec.process = &process;
+	exec.stdin_port = 5;
+	assert_int_equal(harness_do(&h, "ExecProcess", &exec.base), -ENOSYS);
+	assert_int_equal(wait_for("c1", "e1"), -ENOENT);
+	assert_int_equal(delete ("c1"), 0);
 }
 
 static void test_missing_command(void **state)
@@ -580,6 +640,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_output_and_status), cmocka_unit_test(test_missing_command),
+		cmocka_unit_test(test_network_stats),     cmocka_unit_test(test_passed_descriptors),
 		cmocka_unit_test(test_stdin_comes_back),  cmocka_unit_test(test_close_in_turn),
 		cmocka_unit_test(test_exec_and_signals),  cmocka_unit_test(test_term_ends_init),
 		cmocka_unit_test(test_remove_ends_reads), cmocka_unit_test(test_drain),

@@ -350,9 +350,72 @@ static void test_random_bytes(void **state)
 	assert_alive();
 }
 
+#if defined(__SANITIZE_ADDRESS__)
+#define WITH_ASAN
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer)
+#define WITH_ASAN
+#endif
+#endif
+
+#ifndef WITH_ASAN /* which keeps what was freed for a while */
+/* KiB of memory that is the agent's alone. */
+static unsigned long anonymous_memory(void)
+{
+	_cleanup_free_ char *text = NULL;
+	char path[32];
+
+	snprintf(path, sizeof path, "/proc/%d/status", (int)h.pid);
+	assert_int_equal(file_read(path, 65536, &text, NULL), 0);
+	assert_non_null(strstr(text, "RssAnon:"));
+	return strtoul(strstr(text, "RssAnon:") + strlen("RssAnon:"), NULL, 10);
+}
+
+/* The answer is sent before the request is freed. */
+static unsigned long settled_memory(void)
+{
+	for (int i = 0; i < 100 && anonymous_memory() > 512; i++)
+		usleep(20000);
+	return anonymous_memory();
+}
+#endif
+
+/* As large as a frame may be, of one piece and of very many small ones: what they took goes back to the kernel. */
+static void test_memory_is_given_back(void **state)
+{
+	Grpc__CopyFileRequest file = GRPC__COPY_FILE_REQUEST__INIT;
+	Grpc__CreateSandboxRequest many = GRPC__CREATE_SANDBOX_REQUEST__INIT;
+	size_t n = 600000;
+	uint8_t *data = malloc(4000000);
+	char **list = calloc(n, sizeof *list);
+
+	(void)state;
+	assert_non_null(data);
+	assert_non_null(list);
+	memset(data, 7, 4000000);
+	file.path = (char *)"/elsewhere";
+	file.data.data = data;
+	file.data.len = 4000000;
+	for (size_t i = 0; i < n; i++)
+		list[i] = (char *)"a b c";
+	many.dns = list;
+	many.n_dns = 580000;
+	many.guest_hook_path = (char *)"../not a path";
+	for (int i = 0; i < 4; i++) {
+		assert_int_not_equal(harness_do(&h, "CopyFile", &file.base), 0);
+		assert_int_not_equal(harness_do(&h, "CreateSandbox", &many.base), -ECONNRESET);
+	}
+	free(list);
+	free(data);
+#ifndef WITH_ASAN
+	assert_in_range(settled_memory(), 1, 512);
+#endif
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_memory_is_given_back),
 		cmocka_unit_test(test_random_requests),
 		cmocka_unit_test(test_random_bytes),
 	};

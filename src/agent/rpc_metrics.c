@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
  * GetMetrics: the guest's and our own numbers from /proc as Prometheus text, in the families that Kata's agent has
- * (kata.md §9), so that dashboards made for it work.
+ *, so that dashboards made for it work.
  */
 #include <ctype.h>
 #include <dirent.h>

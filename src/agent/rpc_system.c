@@ -13,7 +13,6 @@
 #include <sys/time.h>
 #include <unistd.h>
 
-#include "agent/coldplug.h"
 #include "agent/device.h"
 #include "agent/rpc.h"
 #include "agent/storage.h"
@@ -58,8 +57,6 @@ static bool try_online(struct agent *a, struct ttrpc_request *req, bool last)
 	const Grpc__OnlineCPUMemRequest *m = (const Grpc__OnlineCPUMemRequest *)ttrpc_request_message(req);
 	uint32_t done = (uint32_t)(uintptr_t)ttrpc_request_data(req);
 
-	if (!m->cpu_only)
-		coldplug_hurry(a->coldplug); /* the memory may be virtio-mem's */
 	if (m->nb_cpus > done)
 		done += online_all(CPU_DIR, "cpu", m->nb_cpus - done);
 	ttrpc_request_set_data(req, (void *)(uintptr_t)done);

@@ -207,7 +207,7 @@ int seccomp_compile(const Grpc__LinuxSeccomp *profile, struct seccomp_filter *re
 	*ret = f;
 	if (!profile || str_empty(profile->defaultaction))
 		return 0;
-	r = parse_action(profile->defaultaction, 0, &default_action, e);
+	r = parse_action(profile->defaultaction, profile->defaulterrnoret, &default_action, e);
 	if (r == 0)
 		r = parse_flags(profile, &f.flags, e);
 	if (r < 0)

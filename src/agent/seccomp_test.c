@@ -84,6 +84,25 @@ static void actions(void **state)
 	assert_int_equal(try(&p, 0), 0);
 }
 
+static void default_action(void **state)
+{
+	struct profile p;
+
+	init(&p, "SCMP_ACT_ALLOW", "exit_group");
+	p.s.defaultaction = (char *)"SCMP_ACT_ERRNO";
+	assert_int_equal(try(&p, 0), EPERM); /* defaultErrnoRet not given */
+	p.s.defaulterrnoret = ENOSYS;
+	assert_int_equal(try(&p, 0), ENOSYS);
+	/* A rule with another errno than the default's is a rule, with the same one it changes nothing. */
+	p.names[1] = (char *)"getpriority";
+	p.call.n_names = 2;
+	p.s.defaultaction = (char *)"SCMP_ACT_ALLOW";
+	p.names[0] = (char *)"getrusage";
+	p.call.action = (char *)"SCMP_ACT_ERRNO";
+	p.call.errnoret = ENOTTY;
+	assert_int_equal(try(&p, 0), ENOTTY);
+}
+
 static void arguments(void **state)
 {
 	struct profile p;
@@ -162,9 +181,8 @@ static void refuses(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(actions),
-		cmocka_unit_test(arguments),
-		cmocka_unit_test(architectures_and_flags),
+		cmocka_unit_test(actions),   cmocka_unit_test(default_action),
+		cmocka_unit_test(arguments), cmocka_unit_test(architectures_and_flags),
 		cmocka_unit_test(refuses),
 	};
 

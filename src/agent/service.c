@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/* The two services of the protocol (kata.md §6.2): every method that a host may call, in the order of the protocol. */
+/* The two services of the protocol: every method that a host may call, in the order of the protocol. */
 #include "agent/rpc.h"
 #include "proto/agent.pb-c.h"
 #include "proto/health.pb-c.h"

@@ -191,7 +191,8 @@ static void test_overlay_and_bind(void **state)
 	Grpc__Storage *list[] = { &tmp, &over, &bind };
 	char *create[] = { (char *)"io.katacontainers.volume.overlayfs.create_directory=/run/kata-containers/o/upper",
 			   (char *)"io.katacontainers.volume.overlayfs.create_directory=/run/kata-containers/o/work" };
-	char *options[] = { (char *)"lowerdir=/etc", (char *)"upperdir=/run/kata-containers/o/upper",
+	char *options[] = { (char *)"lowerdir=/run/kata-containers/no\\:lower:/etc",
+			    (char *)"upperdir=/run/kata-containers/o/upper",
 			    (char *)"workdir=/run/kata-containers/o/work" };
 	char *ro[] = { (char *)"ro" };
 	int fd;
@@ -215,6 +216,8 @@ static void test_overlay_and_bind(void **state)
 	bind.n_options = 1;
 	req.storages = list;
 	req.n_storages = 3;
+	assert_int_equal(harness_do(&h, "CreateSandbox", &req.base), -ENOENT);
+	assert_int_equal(dir_make(harness_path(&h, "/run/kata-containers/no:lower"), 0755), 0);
 	assert_int_equal(harness_do(&h, "CreateSandbox", &req.base), 0);
 	assert_true(is_type(over.mount_point, OVERLAYFS_SUPER_MAGIC));
 	assert_true(exists("/run/kata-containers/merged/passwd"));
@@ -227,6 +230,70 @@ static void test_overlay_and_bind(void **state)
 	assert_int_equal(harness_do(&h, "DestroySandbox", &destroy.base), 0);
 	assert_false(exists("/run/kata-containers/merged"));
 	assert_false(exists("/run/kata-containers/file"));
+}
+
+static void write_source(const char *name, const char *text)
+{
+	char path[128];
+
+	snprintf(path, sizeof path, "%s/%s", h.dir, name);
+	assert_int_equal(file_replace(path, text, strlen(text), 0644), 0);
+}
+
+static bool reads(const char *path, const char *text)
+{
+	_cleanup_free_ char *got = NULL;
+
+	return file_read(harness_path(&h, path), 4096, &got, NULL) == 0 && str_eq(got, text);
+}
+
+static void test_watchable(void **state)
+{
+	Grpc__CreateSandboxRequest req = GRPC__CREATE_SANDBOX_REQUEST__INIT;
+	Grpc__DestroySandboxRequest destroy = GRPC__DESTROY_SANDBOX_REQUEST__INIT;
+	Grpc__Storage small = GRPC__STORAGE__INIT, large = GRPC__STORAGE__INIT, file = GRPC__STORAGE__INIT;
+	Grpc__Storage *list[] = { &small, &large, &file };
+	char paths[3][128], name[32];
+
+	(void)state;
+	NEED_AGENT();
+	for (int i = 0; i < 2; i++) {
+		snprintf(paths[i], sizeof paths[i], "%s/%s", h.dir, i ? "large" : "small");
+		assert_int_equal(dir_make(paths[i], 0755), 0);
+	}
+	snprintf(paths[2], sizeof paths[2], "%s/small/key", h.dir);
+	write_source("small/key", "one");
+	for (int i = 0; i < 17; i++) {
+		snprintf(name, sizeof name, "large/%d", i);
+		write_source(name, "x");
+	}
+	small.source = paths[0];
+	small.mount_point = (char *)SHARE "/watchable/small";
+	large.source = paths[1];
+	large.mount_point = (char *)SHARE "/watchable/large";
+	file.source = paths[2];
+	file.mount_point = (char *)SHARE "/watchable/file";
+	small.driver = large.driver = file.driver = (char *)"watchable-bind";
+	req.storages = list;
+	req.n_storages = 3;
+	assert_int_equal(harness_do(&h, "CreateSandbox", &req.base), 0);
+	assert_true(is_type(SHARE "/watchable", TMPFS_MAGIC));
+	assert_true(reads(SHARE "/watchable/small/key", "one"));
+	assert_true(reads(SHARE "/watchable/file", "one"));
+	write_source("small/key", "another");
+	write_source("large/16", "y");
+	assert_true(reads(SHARE "/watchable/large/16", "y")); /* mounted: seen at once */
+	for (int i = 0; i < 500 && !reads(SHARE "/watchable/small/key", "another"); i++)
+		usleep(20000);
+	assert_true(reads(SHARE "/watchable/small/key", "another"));
+	for (int i = 0; i < 500 && !reads(SHARE "/watchable/file", "another"); i++)
+		usleep(20000);
+	assert_true(reads(SHARE "/watchable/file", "another"));
+	assert_int_equal(harness_do(&h, "DestroySandbox", &destroy.base), 0);
+	assert_false(exists(SHARE "/watchable/small"));
+	assert_false(is_type(SHARE "/watchable", TMPFS_MAGIC) && exists(SHARE "/watchable/large"));
+	assert_int_equal(access(paths[1], F_OK), 0); /* the source is the host's */
+	assert_true(access(paths[2], F_OK) == 0);
 }
 
 /* ---- devices ---- */
@@ -563,6 +630,7 @@ int main(void)
 		cmocka_unit_test(test_sandbox),
 		cmocka_unit_test(test_sandbox_undone),
 		cmocka_unit_test(test_overlay_and_bind),
+		cmocka_unit_test(test_watchable),
 		cmocka_unit_test(test_device_wait_blocks_nobody),
 		cmocka_unit_test(test_block_storage),
 		cmocka_unit_test(test_copy_file),

@@ -1,10 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* container_stats(): cgroup v2 files as the protocol's statistics, which speak cgroup v1. */
+#include <dirent.h>
 #include <errno.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "agent/container_internal.h"
+#include "base/cleanup.h"
+#include "base/fd.h"
 #include "base/strv.h"
 
 #define ENTRIES_MAX 1024
@@ -188,6 +193,99 @@ static int fill_io(const struct cgroup *cg, Grpc__CgroupStats *s)
 	return r;
 }
 
+static int fill_hugetlb(const struct cgroup *cg, Grpc__CgroupStats *s)
+{
+	_cleanup_closedir_ DIR *d = opendir("/sys/kernel/mm/hugepages");
+	struct dirent *de;
+
+	while (d && (de = readdir(d))) {
+		const char *size = str_after(de->d_name, "hugepages-");
+		unsigned long long kb = size ? strtoull(size, NULL, 10) : 0;
+		Grpc__CgroupStats__HugetlbStatsEntry *entry;
+		char name[24], file[64];
+		uint64_t usage;
+		void *grown;
+
+		if (kb == 0)
+			continue;
+		/* As the cgroup files have it: 64KB, 2MB, 1GB. */
+		if (kb >= 1 << 20)
+			snprintf(name, sizeof name, "%lluGB", kb >> 20);
+		else
+			snprintf(name, sizeof name, "%llu%s", kb >= 1024 ? kb >> 10 : kb, kb >= 1024 ? "MB" : "KB");
+		snprintf(file, sizeof file, "hugetlb.%s.current", name);
+		if (cgroup_read_u64(cg, file, &usage) < 0)
+			continue;
+		grown = reallocarray(s->hugetlb_stats, s->n_hugetlb_stats + 1, sizeof(*s->hugetlb_stats));
+		if (!grown)
+			return -ENOMEM;
+		s->hugetlb_stats = grown;
+		entry = NEW_MESSAGE(Grpc__CgroupStats__HugetlbStatsEntry,
+				    grpc__cgroup_stats__hugetlb_stats_entry__init);
+		if (!entry)
+			return -ENOMEM;
+		s->hugetlb_stats[s->n_hugetlb_stats++] = entry;
+		entry->key = strdup(name);
+		entry->value = NEW_MESSAGE(Grpc__HugetlbStats, grpc__hugetlb_stats__init);
+		if (!entry->key || !entry->value)
+			return -ENOMEM;
+		entry->value->usage = usage;
+		snprintf(file, sizeof file, "hugetlb.%s.events", name);
+		entry->value->failcnt = cgroup_read_key(cg, file, "max");
+	}
+	return 0;
+}
+
+/* "  eth0: RX-BYTES PACKETS ERRORS DROPPED FIFO FRAME COMPRESSED MULTICAST TX-BYTES PACKETS ERRORS DROPPED …" */
+static int add_interface(Grpc__StatsContainerResponse *ret, const char *line)
+{
+	Grpc__NetworkStats n = GRPC__NETWORK_STATS__INIT, *entry;
+	const char *colon = strrchr(line, ':');
+	size_t len;
+
+	line += strspn(line, " ");
+	if (!colon || sscanf(colon + 1,
+			     "%" SCNu64 " %" SCNu64 " %" SCNu64 " %" SCNu64 " %*u %*u %*u %*u %" SCNu64 " %" SCNu64
+			     " %" SCNu64 " %" SCNu64,
+			     &n.rx_bytes, &n.rx_packets, &n.rx_errors, &n.rx_dropped, &n.tx_bytes, &n.tx_packets,
+			     &n.tx_errors, &n.tx_dropped) != 8)
+		return 0; /* a headline */
+	len = (size_t)(colon - line);
+	if (len == 2 && !memcmp(line, "lo", 2))
+		return 0;
+	entry = malloc(sizeof(*entry));
+	if (!entry)
+		return -ENOMEM;
+	*entry = n;
+	entry->name = strndup(line, len);
+	if (!entry->name) {
+		free(entry);
+		return -ENOMEM;
+	}
+	ret->network_stats[ret->n_network_stats++] = entry;
+	return 0;
+}
+
+/* Of the container's network namespace, which is the guest's but for special cases. */
+static int fill_network(const struct container *c, Grpc__StatsContainerResponse *ret)
+{
+	_cleanup_free_ char *text = NULL;
+	char path[40], *rest, *line;
+	int r = 0;
+
+	snprintf(path, sizeof path, "/proc/%d/net/dev", c->init->pid);
+	if (c->init->exited || file_read(path, 1 << 20, &text, NULL) < 0)
+		if (file_read("/proc/net/dev", 1 << 20, &text, NULL) < 0)
+			return 0;
+	ret->network_stats = calloc(ENTRIES_MAX, sizeof(*ret->network_stats));
+	if (!ret->network_stats)
+		return -ENOMEM;
+	rest = text;
+	while (r == 0 && ret->n_network_stats < ENTRIES_MAX && (line = strsep(&rest, "\n")))
+		r = add_interface(ret, line);
+	return r;
+}
+
 int container_stats(struct container *c, Grpc__StatsContainerResponse *ret, struct err *e)
 {
 	Grpc__CgroupStats *s = ret->cgroup_stats = NEW_MESSAGE(Grpc__CgroupStats, grpc__cgroup_stats__init);
@@ -201,5 +299,9 @@ int container_stats(struct container *c, Grpc__StatsContainerResponse *ret, stru
 		r = fill_pids(c->cgroup, s);
 	if (r == 0)
 		r = fill_io(c->cgroup, s);
+	if (r == 0)
+		r = fill_hugetlb(c->cgroup, s);
+	if (r == 0)
+		r = fill_network(c, ret);
 	return r < 0 ? err_sys(e, -r, "statistics of container %s", c->id) : 0;
 }

@@ -20,17 +20,22 @@
 
 #include "agent/device.h"
 #include "agent/modules.h"
+#include "agent/watchable.h"
 #include "base/fd.h"
 #include "base/log.h"
 #include "sys/mounts.h"
 
+#define WATCHABLE_DIR    AGENT_SHARE_DIR "/watchable"
+#define WATCHABLES_MAX   64 /* more are mounted, and give no events */
 #define CREATE_DIRECTORY "io.katacontainers.volume.overlayfs.create_directory="
 
 struct storage {
 	struct list node;
+	struct agent *agent;
 	char *mount_point;
 	unsigned int refs;
 	bool mounted, made_dir, made_tree; /* made_tree: with its content ours to delete (local) */
+	struct watchable *watchable;
 };
 
 struct driver {
@@ -127,6 +132,51 @@ static int make_bind(struct storage *s, const Grpc__Storage *spec, struct err *e
 	return r;
 }
 
+/* Copies must not go to the host: the folder that Kata has for them is inside the shared one. */
+static int mount_watchables(struct agent *a, struct err *e)
+{
+	int r = a->watchables_mounted ? 0 : dir_make(WATCHABLE_DIR, 0755);
+
+	if (r == 0 && !a->watchables_mounted &&
+	    mount("tmpfs", WATCHABLE_DIR, "tmpfs", MS_NOSUID | MS_NODEV, "mode=0755") < 0)
+		r = -errno;
+	if (r < 0)
+		return err_sys(e, -r, "cannot mount a tmpfs on " WATCHABLE_DIR);
+	a->watchables_mounted = true;
+	return 0;
+}
+
+static int make_watchable(struct storage *s, const Grpc__Storage *spec, struct err *e)
+{
+	struct agent *a = s->agent;
+	struct err small = { 0 };
+	struct stat st;
+	int r = 0;
+
+	if (!storage_path_valid(spec->source))
+		return err_set(e, ERR_PROTOCOL, EINVAL, "source \"%.128s\" of a storage is not an absolute path",
+			       spec->source);
+	if (stat(spec->source, &st) < 0)
+		return err_sys(e, errno, "cannot find %.256s", spec->source);
+	if (str_after(s->mount_point, WATCHABLE_DIR "/"))
+		r = mount_watchables(a, e);
+	if (r == 0)
+		r = make_mount_point(s, !S_ISDIR(st.st_mode), e);
+	if (r < 0)
+		return r;
+	/* Where something was before, it is not ours to overwrite. */
+	if (s->made_dir && a->n_watchables < WATCHABLES_MAX &&
+	    (S_ISDIR(st.st_mode) || (S_ISREG(st.st_mode) && st.st_size <= WATCHABLE_BYTES_MAX)) &&
+	    watchable_new(a->loop, spec->source, s->mount_point, &s->watchable, &small) == 0) {
+		s->made_tree = S_ISDIR(st.st_mode);
+		a->n_watchables++;
+		return 0;
+	}
+	if (err_is_set(&small))
+		log_debug("%s; mounted without", small.text);
+	return make_bind(s, spec, e);
+}
+
 static int make_block(struct storage *s, const Grpc__Storage *spec, struct err *e)
 {
 	struct device_node node;
@@ -147,6 +197,36 @@ static int make_block(struct storage *s, const Grpc__Storage *spec, struct err *
 	return r;
 }
 
+/*
+ * A lower directory may be the root of a file system that the host mounted in the shared folder: virtio-fs shows that
+ * as a mount which is made when a path leads through it, and overlayfs does not do so. "lowerdir=A:B\:C:D", as the
+ * kernel reads it.
+ */
+static void enter_lower_dirs(const char *list)
+{
+	char path[PATH_MAX];
+	size_t n = 0;
+
+	for (const char *p = list;; p++) {
+		if (*p && *p != ':') {
+			if (*p == '\\' && p[1])
+				p++;
+			if (n < sizeof path)
+				path[n++] = *p;
+			continue;
+		}
+		if (n > 0 && n + sizeof "/." <= sizeof path) {
+			_cleanup_close_ int fd = -1;
+
+			strcpy(path + n, "/.");
+			fd = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC); /* the mount says it better when it fails */
+		}
+		n = 0;
+		if (!*p)
+			return;
+	}
+}
+
 static int make_overlay(struct storage *s, const Grpc__Storage *spec, struct err *e)
 {
 	for (size_t i = 0; i < spec->n_driver_options; i++) {
@@ -161,6 +241,12 @@ static int make_overlay(struct storage *s, const Grpc__Storage *spec, struct err
 		r = dir_make(dir, 0755);
 		if (r < 0)
 			return err_sys(e, -r, "cannot make overlay directory %s", dir);
+	}
+	for (size_t i = 0; i < spec->n_options; i++) {
+		const char *dirs = str_after(spec->options[i], "lowerdir=");
+
+		if (dirs)
+			enter_lower_dirs(dirs);
 	}
 	return mount_spec(s, *spec->source ? spec->source : "overlay", *spec->fstype ? spec->fstype : "overlay",
 			  spec->options, spec->n_options, e);
@@ -298,9 +384,7 @@ static const struct driver drivers[] = {
 	{ "ephemeral", NULL, make_ephemeral },
 	{ "local", NULL, make_local },
 	{ "bind", NULL, make_bind },
-	/* The copy exists for inotify only, which a bind mount of a shared directory does not give; its data is right.
-	 */
-	{ "watchable-bind", NULL, make_bind },
+	{ "watchable-bind", NULL, make_watchable },
 };
 
 const char *const storage_driver_names[] = { "virtio-fs", "9p",        "blk",   "mmioblk", "scsi",           "nvdimm",
@@ -346,6 +430,9 @@ static void storage_free(struct storage *s)
 	if (s->mounted && umount2(s->mount_point, UMOUNT_NOFOLLOW) < 0 &&
 	    umount2(s->mount_point, UMOUNT_NOFOLLOW | MNT_DETACH) < 0)
 		log_warn("cannot unmount %s: %s", s->mount_point, strerror(errno));
+	if (s->watchable)
+		s->agent->n_watchables--;
+	watchable_free(s->watchable);
 	if (s->made_tree)
 		dir_remove(s->mount_point);
 	else if (s->made_dir && rmdir(s->mount_point) < 0 && errno == ENOTDIR)
@@ -362,6 +449,10 @@ static void release(struct agent *a, const char *mount_point)
 	if (s && --s->refs == 0) {
 		a->n_storages--;
 		storage_free(s);
+	}
+	if (a->watchables_mounted && a->n_storages == 0) {
+		umount2(WATCHABLE_DIR, MNT_DETACH); /* may have gone with what it was mounted on */
+		a->watchables_mounted = false;
 	}
 }
 
@@ -386,6 +477,7 @@ static int add_one(struct agent *a, const Grpc__Storage *spec, struct err *e)
 	if (!s)
 		return err_sys(e, ENOMEM, "cannot mount %s", spec->mount_point);
 	list_init(&s->node);
+	s->agent = a;
 	s->refs = 1;
 	s->mount_point = strdup(spec->mount_point);
 	r = s->mount_point ? d->make(s, spec, e) : err_sys(e, ENOMEM, "cannot mount %s", spec->mount_point);

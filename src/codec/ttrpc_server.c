@@ -15,6 +15,7 @@
  * being read.
  */
 #include <errno.h>
+#include <malloc.h>
 #include <stdarg.h>
 #include <string.h>
 #include <sys/epoll.h>
@@ -35,6 +36,8 @@
 #define BURST 16
 /* How long not to accept after the system ran out of descriptors or memory. */
 #define ACCEPT_PAUSE_MS 100
+/* Of a request that cost this much memory nothing stays in our heap. */
+#define LARGE_REQUEST ((size_t)256 << 10)
 
 struct conn {
 	struct list node;
@@ -394,6 +397,7 @@ void ttrpc_server_free(struct ttrpc_server *server)
 static void request_end(struct ttrpc_request *req, const Ttrpc__Response *response)
 {
 	struct conn *c = req->conn;
+	bool large;
 
 	if (c) {
 		list_remove(&req->node);
@@ -402,7 +406,11 @@ static void request_end(struct ttrpc_request *req, const Ttrpc__Response *respon
 		conn_answer(c, req->stream, response);
 	}
 	pb_free(req->message);
+	large = req->cost >= LARGE_REQUEST;
 	free(req);
+	/* Many small pieces are a heap that is free and ours for ever, as soon as anything outlives them at its end. */
+	if (large)
+		malloc_trim(0);
 }
 
 void ttrpc_reply(struct ttrpc_request *req, const ProtobufCMessage *response)

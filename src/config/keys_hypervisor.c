@@ -43,7 +43,7 @@ const struct config_key config_keys_hypervisor[] = {
 	H(rootfs_type, CONFIG_VMM, "ext4", "file system of the guest image", .check = "ext4|xfs|erofs"),
 	H(vm_rootfs_driver, Q | C | D | O, "", "how the guest image is attached; empty: as disable_image_nvdimm says",
 	  .check = "|virtio-pmem|virtio-blk-pci|virtio-blk-mmio|virtio-blk-ccw"),
-	H(disable_image_nvdimm, Q | C, "false", "attach the guest image as virtio-blk and not as NVDIMM", ANN),
+	H(disable_image_nvdimm, Q | C, "true", "attach the guest image as virtio-blk and not as NVDIMM", ANN),
 	H(kernel_params, CONFIG_ALL, "", "added to the guest kernel's command line; an annotation adds more", ANN),
 	H(kernel_verity_params, Q, "", "dm-verity of the guest image: root_hash=,salt=,data_blocks=,…", ANN),
 	H(firmware, Q | C | D | R | O, "", "UEFI firmware; empty: none, the kernel is booted directly", ANN),

@@ -95,13 +95,22 @@ static struct vm_device *add_device(struct plan *p, enum vm_device_kind kind, co
 
 /* ---- the guest: kernel, command line, size ---- */
 
-static int check_readable(const char *what, const char *path, struct err *e)
+/* Also makes the path absolute: the VMM has another working directory than we. */
+static int check_readable(const char *what, char **path, struct err *e)
 {
 	struct stat st;
+	char *absolute;
 
-	if (access(path, R_OK) < 0 || stat(path, &st) < 0)
-		return err_sys(e, errno, "cannot read the %s %s", what, path);
-	return S_ISDIR(st.st_mode) ? err_sys(e, EISDIR, "cannot read the %s %s", what, path) : 0;
+	if (access(*path, R_OK) < 0 || stat(*path, &st) < 0)
+		return err_sys(e, errno, "cannot read the %s %s", what, *path);
+	if (S_ISDIR(st.st_mode))
+		return err_sys(e, EISDIR, "cannot read the %s %s", what, *path);
+	absolute = realpath(*path, NULL);
+	if (!absolute)
+		return err_sys(e, errno, "cannot read the %s %s", what, *path);
+	free(*path);
+	*path = absolute;
+	return 0;
 }
 
 static int plan_kernel(struct plan *p, struct err *e)
@@ -126,16 +135,16 @@ static int plan_kernel(struct plan *p, struct err *e)
 	}
 	if (!p->vm.kernel || !p->vm.initrd || !p->vm.image)
 		return out_of_memory(e);
-	if ((r = check_readable("guest kernel", p->vm.kernel, e)) < 0)
+	if ((r = check_readable("guest kernel", &p->vm.kernel, e)) < 0)
 		return r;
-	if (*p->vm.initrd && (r = check_readable("guest initrd", p->vm.initrd, e)) < 0)
+	if (*p->vm.initrd && (r = check_readable("guest initrd", &p->vm.initrd, e)) < 0)
 		return r;
-	if (*p->vm.image && (r = check_readable("guest image", p->vm.image, e)) < 0)
+	if (*p->vm.image && (r = check_readable("guest image", &p->vm.image, e)) < 0)
 		return r;
 	return 0;
 }
 
-/* The parameters that Kata's agent reads (kata.md-style: agent.*), and those of the kernel itself. */
+/* The parameters that Kata's agent reads (agent.*), and those of the kernel itself. */
 static int plan_kernel_params(struct plan *p, struct err *e)
 {
 	const struct config_agent *agent = &p->config->agent;

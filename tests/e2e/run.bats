@@ -334,6 +334,16 @@ fetch() {
 	[ "$(head -n 1 <<<"$output")" -lt 307200 ]
 }
 
+@test "a root file system image on a SCSI disk" {
+	truncate -s 32M "$BATS_TEST_TMPDIR/root.ext4"
+	mkfs.ext4 -q -d "$ROOT" "$BATS_TEST_TMPDIR/root.ext4"
+	printf '[hypervisor.qemu]\nblock_device_driver = "virtio-scsi"\n' >"$BATS_TEST_TMPDIR/c.toml"
+	run --separate-stderr caisson run --config "$BATS_TEST_TMPDIR/c.toml" --rootfs "$BATS_TEST_TMPDIR/root.ext4" -- \
+		/bin/sh -c 'ls /sys/class/block; echo changed >/root/f && cat /root/f'
+	expect_status 0
+	expect_output "$(printf 'sda\nchanged')"
+}
+
 @test "usage: no arguments, unknown flags, help, version" {
 	run --separate-stderr caisson
 	[ "$status" -ne 0 ]
