@@ -9,7 +9,7 @@
 
 /* The kernel's file systems (without /proc, /sys or /dev: an error) and the modules of the list. */
 int init_begin(struct err *e);
-/* The other mounts (without /run: an error, others are logged), control groups, loopback, limits. */
+/* The other mounts (without /run: an error, others are logged), loopback, limits. */
 int init_finish(struct err *e);
 
 /* Say why on the console, write everything out and end the virtual machine. */

@@ -61,7 +61,9 @@ static int try(struct profile *p, int which)
 			_exit(99);
 		errno = 0;
 		syscall(SYS_getpriority, which, 0);
-		_exit(errno);
+		/* Directly: a sanitizer's _exit() makes calls that the profile may not allow. */
+		syscall(SYS_exit_group, errno);
+		__builtin_unreachable();
 	}
 	seccomp_filter_fini(&f);
 	assert_int_equal(waitpid(pid, &status, 0), pid);
