@@ -196,8 +196,8 @@ gone() {
 
 @test "kill -9 of caisson at any moment leaves no VM" {
 	local delay
-	for delay in 0.05 0.3 0.8 1.5 2.5; do
-		"$CAISSON" run --rootfs "$ROOT" -- /bin/sh -c 'echo ready; sleep 60' >"$BATS_TEST_TMPDIR/out" 2>/dev/null </dev/null 3>&- &
+	for delay in 0.005 0.01 0.015 0.02 0.03 0.05 0.1 0.3 0.8 1.5 2.5; do
+		"$CAISSON" run --net user --rootfs "$ROOT" -- /bin/sh -c 'echo ready; sleep 60' >"$BATS_TEST_TMPDIR/out" 2>/dev/null </dev/null 3>&- &
 		vm_pid=$!
 		sleep "$delay"
 		kill -KILL $vm_pid
@@ -226,6 +226,13 @@ gone() {
 		done
 	done
 	gone || show "$(leak_snapshot)"
+}
+
+@test "a published port that is taken" {
+	local port=$((20000 + RANDOM % 10000))
+	socat "TCP-LISTEN:$port,bind=127.0.0.1,reuseaddr" - >/dev/null </dev/null 3>&- &
+	wait_for 5 bash -c "ss -Hltn 'sport = :$port' | grep -q ."
+	must_fail 125 'port' --net user --publish "127.0.0.1:$port:80" --rootfs "$ROOT" -- /bin/true
 }
 
 @test "the reader of stdout goes away: the end that SIGPIPE is" {
