@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <limits.h>
+#include <stdio.h>
 
 #include "base/fd.h"
 #include "cli/command.h"
@@ -22,6 +23,7 @@ int attach(struct attachment *a, const char *root, const char *id, struct err *e
 	r = state_read(root, id, &a->state, &alive, e);
 	if (r < 0)
 		return r;
+	snprintf(a->dir, sizeof a->dir, "%s/%s", root, a->state.id);
 	if (!alive)
 		return err_set(e, ERR_CONFIG, ESRCH, "container %s is dead; caisson list --prune removes what it left",
 			       id);

@@ -11,6 +11,7 @@ struct attachment {
 	struct loop *loop;
 	struct agent *agent;
 	struct pod_state state;
+	char dir[4096]; /* the container's state directory */
 };
 
 /* root: NULL for the default. Zero-initialise a before; detach() in any case. */

@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* caisson exec: another command in a running container. */
 #include <errno.h>
+#include <fcntl.h>
 #include <getopt.h>
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/random.h>
 #include <unistd.h>
 
@@ -13,7 +15,10 @@
 #include "cli/attach.h"
 #include "cli/command.h"
 #include "cli/session.h"
+#include "oci/spec.h"
 #include "oci/user.h"
+
+#define PROCESS_FILE_MAX (4u << 20)
 
 struct exec_flags {
 	const char *root, *workdir, *user;
@@ -25,7 +30,7 @@ struct exec_flags {
 };
 
 static const char usage[] =
-	"usage: caisson exec [-i] [-t] [-e NAME=VALUE] [-w DIR] [-u UID[:GID]] [--root DIR] ID COMMAND [ARG...]\n";
+	"usage: caisson exec [-i] [-t] [-e NAME=VALUE] [-w DIR] [-u USER[:GROUP]] [--root DIR] ID COMMAND [ARG...]\n";
 
 /* 0; 1: help was printed; -EINVAL. */
 static int parse(struct exec_flags *f, int argc, char **argv)
@@ -66,50 +71,84 @@ static int parse(struct exec_flags *f, int argc, char **argv)
 	return 0;
 }
 
-/* The capabilities that docker gives a command, for one that an administrator starts in a running container. */
-static char *default_capabilities[] = {
-	(char *)"CAP_CHOWN",   (char *)"CAP_DAC_OVERRIDE", (char *)"CAP_FSETID",           (char *)"CAP_FOWNER",
-	(char *)"CAP_MKNOD",   (char *)"CAP_NET_RAW",      (char *)"CAP_SETGID",           (char *)"CAP_SETUID",
-	(char *)"CAP_SETFCAP", (char *)"CAP_SETPCAP",      (char *)"CAP_NET_BIND_SERVICE", (char *)"CAP_SYS_CHROOT",
-	(char *)"CAP_KILL",    (char *)"CAP_AUDIT_WRITE",
+/* What the container's own process has is where the new one starts from, as docker exec has it. */
+static int load_process(const struct attachment *a, Grpc__Process **ret, struct err *e)
+{
+	_cleanup_free_ char *path = str_printf("%s/" STATE_PROCESS_FILE, a->dir), *text = NULL;
+	size_t len;
+	int r = path ? file_read(path, PROCESS_FILE_MAX, &text, &len) : -ENOMEM;
+
+	if (r < 0)
+		return err_sys(e, -r, "cannot read the process of container %s", a->state.id);
+	return oci_spec_parse_process(text, len, path, ret, NULL, e);
+}
+
+/* Borrowed parts of a message that another one owns, given back before that is freed. */
+struct exec_parts {
+	struct strv env;
+	Grpc__User user;
+	uint32_t groups[OCI_USER_GROUPS_MAX];
 };
 
-static int exec_process(struct attachment *a, const struct exec_flags *f, const char *exec_id, struct err *e)
+static int set_user(struct exec_parts *parts, const struct attachment *a, const char *user, Grpc__Process *process,
+		    struct err *e)
 {
-	Grpc__LinuxCapabilities caps = GRPC__LINUX_CAPABILITIES__INIT;
-	Grpc__ExecProcessRequest q = GRPC__EXEC_PROCESS_REQUEST__INIT;
-	Grpc__Process process = GRPC__PROCESS__INIT;
-	Grpc__User user = GRPC__USER__INIT;
-	_cleanup_strv_ struct strv env = { 0 };
+	_cleanup_close_ int rootfs = open(a->state.rootfs, O_PATH | O_DIRECTORY | O_CLOEXEC);
 	struct oci_user who;
-	int r = oci_user_resolve(f->user, -1, &who, e);
+	int r = oci_user_resolve(user, rootfs, &who, e);
 
 	if (r < 0)
 		return r;
-	r = strv_add(&env, "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin");
-	if (f->terminal)
-		r |= strv_add(&env, "TERM=xterm");
-	for (size_t i = 0; i < f->env.len; i++)
-		r |= strv_set_env(&env, f->env.v[i]);
-	if (r)
-		return err_sys(e, ENOMEM, "cannot start the command");
-	user.uid = who.uid;
-	user.gid = who.gid;
-	caps.bounding = caps.effective = caps.permitted = default_capabilities;
-	caps.n_bounding = caps.n_effective = caps.n_permitted =
-		sizeof default_capabilities / sizeof default_capabilities[0];
-	process.terminal = f->terminal;
-	process.user = &user;
-	process.capabilities = &caps;
-	process.args = f->args;
-	process.n_args = f->n_args;
-	process.env = env.v;
-	process.n_env = env.len;
-	process.cwd = (char *)(f->workdir ? f->workdir : "/");
-	q.container_id = a->state.id;
-	q.exec_id = (char *)exec_id;
-	q.process = &process;
-	return agent_exec(a->agent, &q, e);
+	grpc__user__init(&parts->user);
+	parts->user.uid = who.uid;
+	parts->user.gid = who.gid;
+	memcpy(parts->groups, who.groups, who.n_groups * sizeof *who.groups);
+	parts->user.additionalgids = parts->groups;
+	parts->user.n_additionalgids = who.n_groups;
+	process->user = &parts->user;
+	return 0;
+}
+
+static int set_env(struct exec_parts *parts, const struct exec_flags *f, const Grpc__Process *own, struct err *e)
+{
+	int r = strv_copy(&parts->env, own->env, own->n_env);
+
+	if (r == 0 && f->terminal && !strv_get_env(&parts->env, "TERM"))
+		r = strv_add(&parts->env, "TERM=xterm");
+	for (size_t i = 0; r == 0 && i < f->env.len; i++)
+		r = strv_set_env(&parts->env, f->env.v[i]);
+	return r < 0 ? err_sys(e, ENOMEM, "cannot start the command") : 0;
+}
+
+static int exec_process(struct attachment *a, const struct exec_flags *f, const char *exec_id, struct err *e)
+{
+	_cleanup_(oci_process_free_p) Grpc__Process *own = NULL;
+	Grpc__ExecProcessRequest q = GRPC__EXEC_PROCESS_REQUEST__INIT;
+	struct exec_parts parts = { 0 };
+	Grpc__Process process;
+	int r = load_process(a, &own, e);
+
+	if (r < 0)
+		return r;
+	process = *own;
+	r = set_env(&parts, f, own, e);
+	if (r == 0 && f->user)
+		r = set_user(&parts, a, f->user, &process, e);
+	if (r == 0) {
+		process.terminal = f->terminal;
+		process.args = f->args;
+		process.n_args = f->n_args;
+		process.env = parts.env.v;
+		process.n_env = parts.env.len;
+		if (f->workdir)
+			process.cwd = (char *)f->workdir;
+		q.container_id = a->state.id;
+		q.exec_id = (char *)exec_id;
+		q.process = &process;
+		r = agent_exec(a->agent, &q, e);
+	}
+	strv_fini(&parts.env);
+	return r;
 }
 
 static int serve(struct attachment *a, const struct exec_flags *f, struct err *e)

@@ -296,6 +296,18 @@ static int write_state(struct run *run, const char *status, struct err *e)
 	return state_dir_write(run->state, s, e);
 }
 
+/* exec gives its command what the container's own has: environment, user, folder, rights. */
+static int write_process(struct run *run, struct err *e)
+{
+	_cleanup_free_ char *text = oci_process_to_json(run->plan->spec->process);
+	char path[PATH_MAX + 32];
+	int r;
+
+	snprintf(path, sizeof path, "%s/" STATE_PROCESS_FILE, run->run_dir);
+	r = text ? file_replace(path, text, strlen(text), 0600) : -ENOMEM;
+	return r < 0 ? err_sys(e, -r, "cannot write %s", path) : 0;
+}
+
 static int start_sandbox(struct run *run, struct err *e)
 {
 	int r;
@@ -306,6 +318,8 @@ static int start_sandbox(struct run *run, struct err *e)
 	r = state_dir_create(run->state_root, run->id, &run->state, e);
 	if (r == 0)
 		r = write_state(run, "creating", e);
+	if (r == 0)
+		r = write_process(run, e);
 	if (r < 0)
 		return r;
 	run->log = output_log_new(run->run_dir);

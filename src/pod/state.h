@@ -16,6 +16,9 @@
 #include "base/err.h"
 #include "base/strv.h"
 
+/* In the state directory: the container's process as the OCI runtime spec writes it, which exec starts from. */
+#define STATE_PROCESS_FILE "process.json"
+
 struct pod_state {
 	char *id;
 	char *status; /* "creating", "running", "stopped" */

@@ -257,7 +257,7 @@ fetch() {
 }
 
 @test "list, exec, logs, kill" {
-	vm_bg -e FROM_RUN=1 -- /bin/sh -c 'echo ready; exec sleep 60'
+	vm_bg -e FROM_RUN=1 -w /etc -- /bin/sh -c 'echo ready; exec sleep 60'
 	run --separate-stderr caisson list
 	expect_match "$NAME"
 	run --separate-stderr caisson list --json
@@ -267,6 +267,9 @@ fetch() {
 	expect_line 'exec out'
 	expect_line sleep
 	expect_stderr '^exec err$'
+	# what the container's own process has
+	run --separate-stderr caisson exec "$NAME" /bin/sh -c 'echo "$FROM_RUN $(pwd)"'
+	expect_output '1 /etc'
 	run --separate-stderr caisson exec -e X=y -w /tmp -u 1000 "$NAME" /bin/sh -c 'echo "$X $(pwd) $(id -u)"'
 	expect_output 'y /tmp 1000'
 	run --separate-stderr bash -c "echo piped | timeout -k 1 20 '$CAISSON' exec -i '$NAME' /bin/cat"
