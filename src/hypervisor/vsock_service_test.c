@@ -27,14 +27,15 @@
 #include "virtio/fake_driver.h"
 #include "vsock/packet.h"
 
-#define RAM      0x200000
-#define USER     0x7f0000000000
-#define QUEUE    64
-#define RX_DATA  0x10000
-#define RX_SIZE  4096
-#define TX_DATA  0x100000
-#define CLIENTS  4
-#define PER_CONN (1U << 20)
+#define RAM     0x200000
+#define USER    0x7f0000000000
+#define QUEUE   64
+#define RX_DATA 0x10000
+#define RX_SIZE 4096
+#define TX_DATA 0x100000
+#define CLIENTS 4
+/* This guest does not watch the credit that it has: all that it sends fits into it (VSOCK_BUF_SIZE). */
+#define PER_CONN (256U << 10)
 
 struct vmm {
 	char dir[32], hybrid[64], device[64];
