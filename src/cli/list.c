@@ -10,6 +10,7 @@
 #include "base/log.h"
 #include "cli/command.h"
 #include "cli/table.h"
+#include "oci/image.h"
 #include "pod/state.h"
 
 static int prune(const char *root)
@@ -23,6 +24,11 @@ static int prune(const char *root)
 	}
 	for (size_t i = 0; i < removed.len; i++)
 		printf("removed %s\n", removed.v[i]);
+	/* Half-unpacked images, too. */
+	if (oci_image_clean_store(OCI_IMAGE_STORE, &e) < 0) {
+		log_error("%s", e.text);
+		return EXIT_CAISSON;
+	}
 	return 0;
 }
 

@@ -28,8 +28,6 @@
 #include "pod/sandbox.h"
 #include "pod/state.h"
 
-#define IMAGE_STORE "/var/lib/caisson/images"
-
 struct run {
 	struct run_flags flags;
 	struct config *config;
@@ -93,7 +91,7 @@ static int choose_id(struct run *run, struct err *e)
 
 static int find_rootfs(struct run *run, struct err *e)
 {
-	struct oci_image_options o = { .store = run->flags.store ? run->flags.store : IMAGE_STORE };
+	struct oci_image_options o = { .store = run->flags.store ? run->flags.store : OCI_IMAGE_STORE };
 	const char *place = run->flags.rootfs;
 	int r;
 

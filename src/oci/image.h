@@ -38,6 +38,9 @@ struct oci_image_options {
 	uint64_t max_entries; /* of a layer; 0: 2 million */
 };
 
+/* Where images are unpacked unless a flag says otherwise. */
+#define OCI_IMAGE_STORE "/var/lib/caisson/images"
+
 /* Is s such a reference, and not a directory's name? */
 bool oci_image_is_reference(const char *s);
 
