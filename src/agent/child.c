@@ -27,6 +27,7 @@
 #include "sys/namespaces.h"
 #include "sys/pty.h"
 #include "sys/rlimits.h"
+#include "sys/spawn.h"
 #include "sys/filter.h"
 
 struct child {
@@ -76,17 +77,6 @@ static int tell_and_wait(const struct child_plan *plan, uint32_t kind, struct er
 	int r = tell(plan->sync_fd, kind, 0);
 
 	return r < 0 ? err_sys(e, -r, "tell the agent") : wait_go_on(plan);
-}
-
-static void reset_signals(void)
-{
-	struct sigaction dfl = { .sa_handler = SIG_DFL };
-	sigset_t none;
-
-	for (int i = 1; i < NSIG; i++)
-		sigaction(i, &dfl, NULL);
-	sigemptyset(&none);
-	sigprocmask(SIG_SETMASK, &none, NULL);
 }
 
 /* ---- stage ---- */
@@ -432,7 +422,7 @@ void child_stage(const struct child_plan *plan)
 	int flags = plan->new_flags & ~CLONE_NEWCGROUP, r;
 	pid_t pid;
 
-	reset_signals();
+	spawn_reset_signals();
 	c.user_ns = (plan->new_flags | plan->init_flags) & CLONE_NEWUSER;
 	for (size_t i = 0; i < plan->n_join; i++)
 		c.user_ns |= plan->join[i].flag == CLONE_NEWUSER;

@@ -33,7 +33,7 @@ static void fail(int report_fd, const char *step)
 	_exit(127);
 }
 
-static void reset_signals(void)
+void spawn_reset_signals(void)
 {
 	struct sigaction dfl = { .sa_handler = SIG_DFL };
 	sigset_t none;
@@ -69,7 +69,7 @@ static __attribute__((noreturn)) void child(const struct spawn *s, pid_t parent,
 		if (getppid() != parent)
 			_exit(127);
 	}
-	reset_signals();
+	spawn_reset_signals();
 	if (s->own_session)
 		setsid();
 	if (s->netns) {

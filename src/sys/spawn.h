@@ -31,5 +31,8 @@ struct spawn {
  */
 int spawn_start(const struct spawn *s, pid_t *ret_pid, int *ret_pidfd, struct err *e);
 
+/* For the child of a fork: every signal at its default and none blocked, as a new program expects it. */
+void spawn_reset_signals(void);
+
 /* SIGTERM, wait at most grace_ms, SIGKILL, reap. pid <= 0 does nothing. Returns the wait(2) status, or -1. */
 int spawn_stop(pid_t pid, int pidfd, int grace_ms);
