@@ -2,6 +2,7 @@
 /* The client against a fake monitor: a scripted thread at the other end of a socketpair. */
 #include <errno.h>
 #include <pthread.h>
+#include <signal.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <string.h>
@@ -49,7 +50,12 @@ static void read_request(struct fake_monitor *f)
 static void *fake_run(void *arg)
 {
 	struct fake_monitor *f = arg;
+	sigset_t pipe_signal;
 
+	/* The client may close in the middle of the script. Its own writes, in the other thread, must not need this. */
+	sigemptyset(&pipe_signal);
+	sigaddset(&pipe_signal, SIGPIPE);
+	pthread_sigmask(SIG_BLOCK, &pipe_signal, NULL);
 	for (size_t i = 0; f->script[i]; i++) {
 		if (i > 0)
 			read_request(f);
