@@ -2,7 +2,6 @@
 #include "cli/settings.h"
 
 #include <errno.h>
-#include <stdlib.h>
 
 #include "base/log.h"
 #include "pod/plan.h"
@@ -17,17 +16,10 @@ static int no_such_driver(const char *name, struct err *e)
 		       known.data);
 }
 
-/* The VMM does not run in our working directory: it gets absolute paths. */
+/* The plan makes the path absolute, wherever it came from. */
 static int override_path(struct config *c, const char *key, const char *path, const char *origin, struct err *e)
 {
-	_cleanup_free_ char *real = NULL;
-
-	if (str_empty(path))
-		return path ? config_override(c, "hypervisor", key, path, origin, e) : 0;
-	real = realpath(path, NULL);
-	if (!real)
-		return err_sys(e, errno, "cannot use the %s %s", key, path);
-	return config_override(c, "hypervisor", key, real, origin, e);
+	return path ? config_override(c, "hypervisor", key, path, origin, e) : 0;
 }
 
 /* What the driver honours and what pod/ reads for all drivers, as one list. */
