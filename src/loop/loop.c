@@ -2,7 +2,10 @@
 /*
  * One epoll descriptor; every source is a descriptor (signalfd, pidfd) or, for timers, an entry in a sorted list.
  * Freed sources are unlinked at once and released at the end of the round, so that an event already fetched for them
- * finds `fn` cleared.
+ * finds it dead.
+ *
+ * Callbacks run under the mutex `inside`, which loop_enter() takes too. Whoever waits for it holds `gate` meanwhile,
+ * and the loop passes through `gate` first: a busy loop lets a waiter in after each round.
  */
 #include "loop/loop.h"
 
@@ -49,6 +52,10 @@ struct loop {
 	int epoll_fd, wake_fd;
 	struct list sources, timers, dead; /* timers: sorted by due_ms, armed ones only */
 	pthread_mutex_t lock;              /* guards posted */
+	pthread_mutex_t gate, inside;      /* see above */
+	_Atomic(pthread_t) owner;          /* of inside; meaningful while depth is not 0 */
+	atomic_uint depth;                 /* how often the owner is in */
+	bool polling, dispatching;         /* guarded by inside */
 	struct list posted;
 	atomic_bool quit;
 	atomic_int code;
@@ -88,6 +95,8 @@ int loop_new(struct loop **ret, struct err *e)
 	list_init(&loop->dead);
 	list_init(&loop->posted);
 	pthread_mutex_init(&loop->lock, NULL);
+	pthread_mutex_init(&loop->gate, NULL);
+	pthread_mutex_init(&loop->inside, NULL);
 	loop->wake_fd = -1;
 	loop->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
 	if (loop->epoll_fd >= 0)
@@ -127,6 +136,8 @@ void loop_free(struct loop *loop)
 		free(p);
 	fd_close(&loop->epoll_fd);
 	fd_close(&loop->wake_fd);
+	pthread_mutex_destroy(&loop->inside);
+	pthread_mutex_destroy(&loop->gate);
 	pthread_mutex_destroy(&loop->lock);
 	free(loop);
 }
@@ -190,6 +201,15 @@ int loop_add_timer(struct loop *loop, uint64_t delay_ms, loop_timer_fn fn, void 
 	return 0;
 }
 
+static void wake(struct loop *loop)
+{
+	uint64_t one = 1;
+
+	if (write(loop->wake_fd, &one, sizeof one) < 0) {
+		/* Full counter: the loop is awake already. */
+	}
+}
+
 void loop_timer_set(struct loop_source *s, uint64_t delay_ms)
 {
 	struct list *at;
@@ -206,6 +226,8 @@ void loop_timer_set(struct loop_source *s, uint64_t delay_ms)
 			break;
 	/* Insert behind `at`: list_append() puts a node in front of its first argument. */
 	list_append(at->next, &s->node);
+	if (s->loop->polling && !s->loop->dispatching && s->loop->timers.next == &s->node)
+		wake(s->loop); /* it waits for a later one */
 }
 
 int loop_add_signal(struct loop *loop, int signo, loop_signal_fn fn, void *userdata, struct loop_source **ret)
@@ -284,7 +306,6 @@ struct loop *loop_source_loop(struct loop_source *s)
 int loop_post(struct loop *loop, void (*fn)(void *userdata), void *userdata)
 {
 	struct posted *p = malloc(sizeof *p);
-	uint64_t one = 1;
 
 	if (!p)
 		return -ENOMEM;
@@ -293,9 +314,7 @@ int loop_post(struct loop *loop, void (*fn)(void *userdata), void *userdata)
 	pthread_mutex_lock(&loop->lock);
 	list_append(&loop->posted, &p->node);
 	pthread_mutex_unlock(&loop->lock);
-	if (write(loop->wake_fd, &one, sizeof one) < 0) {
-		/* Full counter: the loop is awake already. */
-	}
+	wake(loop);
 	return 0;
 }
 
@@ -360,13 +379,54 @@ static int wait_time(struct loop *loop, int timeout_ms)
 	return timeout_ms >= 0 && (uint64_t)timeout_ms < left ? timeout_ms : (int)left;
 }
 
+void loop_enter(struct loop *loop)
+{
+	pthread_t self = pthread_self();
+
+	/* Only this thread can have made it the owner, so a stale answer is never "yes". */
+	if (!atomic_load(&loop->depth) || !pthread_equal(atomic_load(&loop->owner), self)) {
+		pthread_mutex_lock(&loop->gate);
+		pthread_mutex_lock(&loop->inside);
+		pthread_mutex_unlock(&loop->gate);
+		atomic_store(&loop->owner, self);
+	}
+	atomic_fetch_add(&loop->depth, 1);
+}
+
+void loop_leave(struct loop *loop)
+{
+	if (atomic_fetch_sub(&loop->depth, 1) == 1)
+		pthread_mutex_unlock(&loop->inside);
+}
+
+/* Wait for events outside of the mutex. */
+static int poll_events(struct loop *loop, struct epoll_event *events, int max, int timeout_ms)
+{
+	int n;
+
+	loop_enter(loop);
+	timeout_ms = wait_time(loop, timeout_ms);
+	loop->polling = true;
+	loop_leave(loop);
+	n = epoll_wait(loop->epoll_fd, events, max, timeout_ms);
+	if (n < 0)
+		n = errno == EINTR ? 0 : -errno;
+	loop_enter(loop);
+	loop->polling = false;
+	return n;
+}
+
 int loop_run_once(struct loop *loop, int timeout_ms)
 {
 	struct epoll_event events[32];
-	int n = epoll_wait(loop->epoll_fd, events, 32, wait_time(loop, timeout_ms));
+	int n = poll_events(loop, events, 32, timeout_ms);
+	bool nested = loop->dispatching;
 
-	if (n < 0)
-		return errno == EINTR ? 0 : -errno;
+	if (n < 0) {
+		loop_leave(loop);
+		return n;
+	}
+	loop->dispatching = true;
 	for (int i = 0; i < n; i++) {
 		if (events[i].data.ptr)
 			dispatch(events[i].data.ptr, events[i].events);
@@ -375,6 +435,8 @@ int loop_run_once(struct loop *loop, int timeout_ms)
 	}
 	run_timers(loop);
 	release_dead(loop);
+	loop->dispatching = nested;
+	loop_leave(loop);
 	return 0;
 }
 

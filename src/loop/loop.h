@@ -2,9 +2,10 @@
 /*
  * The event loop: descriptors, timers, signals and child processes of one thread.
  *
- * A loop belongs to the thread that runs it; only loop_post() and loop_quit() may be called from others. Sources are
- * owned by whoever added them and end with loop_source_free(), which is safe inside any callback, the source's own
- * included: a freed source is never called again. Timers are one-shot: a periodic one re-arms itself.
+ * A loop belongs to the thread that runs it; only loop_post(), loop_quit() and loop_enter() may be called from others,
+ * and, between loop_enter() and loop_leave(), everything else. Sources are owned by whoever added them and end with
+ * loop_source_free(), which is safe inside any callback, the source's own included: a freed source is never called
+ * again. Timers are one-shot: a periodic one re-arms itself.
  */
 #pragma once
 
@@ -53,5 +54,13 @@ int loop_post(struct loop *loop, void (*fn)(void *userdata), void *userdata);
 int loop_run(struct loop *loop);
 /* One round: wait at most timeout_ms (-1: for ever), then call what is due. 0, or a negative errno. */
 int loop_run_once(struct loop *loop, int timeout_ms);
+/*
+ * Take the place of the loop's own thread for a moment: until loop_leave() no callback of the loop runs, and every
+ * function of the loop and of what belongs to it may be called from here. Waits for a callback that is running to
+ * return. Nests, also inside a callback. From any thread. Timers armed in between wake the loop.
+ */
+void loop_enter(struct loop *loop);
+void loop_leave(struct loop *loop);
+
 /* From any thread. */
 void loop_quit(struct loop *loop, int code);

@@ -142,13 +142,98 @@ static void test_post_from_thread(void **state)
 	loop_free(seen.loop);
 }
 
+/* Two strangers and a loop that is never idle count together; each `enter` is alone with the counter. */
+struct shared {
+	struct loop *loop;
+	struct loop_source *timer;
+	int count, rounds; /* not atomic: the thread sanitizer sees a missing lock */
+	bool fired;
+};
+
+static void on_busy(struct loop_source *s, void *userdata)
+{
+	struct shared *shared = userdata;
+
+	loop_enter(shared->loop); /* nests */
+	shared->count++;
+	loop_leave(shared->loop);
+	if (shared->rounds < 2000)
+		loop_timer_set(s, 0);
+	else
+		loop_quit(shared->loop, 0);
+}
+
+static void *stranger(void *userdata)
+{
+	struct shared *shared = userdata;
+
+	for (int i = 0; i < 1000; i++) {
+		loop_enter(shared->loop);
+		shared->count++;
+		shared->rounds++;
+		loop_leave(shared->loop);
+	}
+	return NULL;
+}
+
+static void test_strangers_enter(void **state)
+{
+	struct shared shared = { 0 };
+	pthread_t threads[2];
+
+	assert_int_equal(loop_new(&shared.loop, NULL), 0);
+	assert_int_equal(loop_add_timer(shared.loop, 0, on_busy, &shared, &shared.timer), 0);
+	for (int i = 0; i < 2; i++)
+		assert_int_equal(pthread_create(&threads[i], NULL, stranger, &shared), 0);
+	assert_int_equal(loop_run(shared.loop), 0);
+	for (int i = 0; i < 2; i++)
+		pthread_join(threads[i], NULL);
+	assert_int_equal(shared.rounds, 2000);
+	assert_true(shared.count > 2000);
+	loop_source_free(shared.timer);
+	loop_free(shared.loop);
+}
+
+static void on_fired(struct loop_source *s, void *userdata)
+{
+	struct shared *shared = userdata;
+
+	shared->fired = true;
+	loop_quit(shared->loop, 0);
+}
+
+static void *arms_timer(void *userdata)
+{
+	struct shared *shared = userdata;
+
+	loop_enter(shared->loop);
+	loop_timer_set(shared->timer, 0);
+	loop_leave(shared->loop);
+	return NULL;
+}
+
+/* Without the wake-up the loop would sleep for ever. */
+static void test_stranger_arms_a_timer(void **state)
+{
+	struct shared shared = { 0 };
+	pthread_t thread;
+
+	assert_int_equal(loop_new(&shared.loop, NULL), 0);
+	assert_int_equal(loop_add_timer(shared.loop, UINT64_MAX, on_fired, &shared, &shared.timer), 0);
+	assert_int_equal(pthread_create(&thread, NULL, arms_timer, &shared), 0);
+	assert_int_equal(loop_run(shared.loop), 0);
+	pthread_join(thread, NULL);
+	assert_true(shared.fired);
+	loop_source_free(shared.timer);
+	loop_free(shared.loop);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_timers_in_order),
-		cmocka_unit_test(test_freed_source_is_not_called),
-		cmocka_unit_test(test_child_and_signal),
-		cmocka_unit_test(test_post_from_thread),
+		cmocka_unit_test(test_timers_in_order),  cmocka_unit_test(test_freed_source_is_not_called),
+		cmocka_unit_test(test_child_and_signal), cmocka_unit_test(test_post_from_thread),
+		cmocka_unit_test(test_strangers_enter),  cmocka_unit_test(test_stranger_arms_a_timer),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

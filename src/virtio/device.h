@@ -37,6 +37,7 @@
 #define VIRTIO_STATUS_NEEDS_RESET 64
 #define VIRTIO_STATUS_FAILED      128
 
+struct state; /* state/state.h */
 struct virtio_device;
 struct virtio_transport;
 
@@ -64,6 +65,12 @@ struct virtio_device_ops {
 	void (*quiesce)(struct virtio_device *dev);
 	/* Back to the state after new; host resources that serve the next driver (listeners, files) stay. */
 	void (*reset)(struct virtio_device *dev);
+	/*
+	 * The device's own state beyond features and queues, which the transport keeps: for a snapshot, taken quiesced.
+	 * load is called on a new device before it is activated again. NULL: there is none. load: 0 or -errno with *e.
+	 */
+	void (*save)(struct virtio_device *dev, struct state *s);
+	int (*load)(struct virtio_device *dev, const struct state *s, struct err *e);
 	void (*free)(struct virtio_device *dev);
 };
 
