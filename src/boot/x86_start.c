@@ -160,13 +160,16 @@ static int write_start_info(struct guestmem *mem, const struct boot_config *c, c
 	return r < 0 ? r : boot_write(mem, X86_ZERO_PAGE, v, map->n * sizeof *v, e);
 }
 
-/* Flat segments, accessed already so that no CPU writes to them: 64-bit code for Linux, 32-bit code for PVH. */
+/*
+ * Flat segments, accessed already so that no CPU writes to them: 64-bit code for Linux, 32-bit code for PVH; and the
+ * busy task state segment that a vCPU must have, of which nobody makes use (Intel SDM 3A §3.4.5, §7.2.2).
+ */
 static int write_gdt(struct guestmem *mem, enum boot_protocol protocol, struct err *e)
 {
-	const uint64_t code = protocol == BOOT_PVH ? 0x00cf9b000000ffff : 0x00af9b000000ffff;
-	const le64 gdt[] = {
-		[X86_BOOT_CS / 8] = le64_of(code),
+	const le64 gdt[X86_BOOT_GDT_SIZE / 8] = {
+		[X86_BOOT_CS / 8] = le64_of(protocol == BOOT_PVH ? 0x00cf9b000000ffff : 0x00af9b000000ffff),
 		[X86_BOOT_DS / 8] = le64_of(0x00cf93000000ffff),
+		[X86_BOOT_TSS / 8] = le64_of(0x00008b000000ffff),
 	};
 
 	_Static_assert(X86_GDT + sizeof gdt <= X86_IDT, "the GDT's room");
