@@ -340,6 +340,8 @@ void aml_field_bits(struct aml *a, const char *name, uint32_t bits)
 
 void aml_field_skip(struct aml *a, uint32_t bits)
 {
+	if (!bits)
+		return;
 	byte(a, 0);
 	field_width(a, bits);
 }
