@@ -53,10 +53,8 @@ static void on_event(const char *event, struct json_object *data, void *userdata
 		q->paused = true;
 	} else if (str_eq(event, "RESUME")) {
 		q->paused = false;
-	} else if (str_eq(event, "DEVICE_DELETED")) {
-		text = json_get_str(data, "device");
-		if (text)
-			qemu_hotplug_event(q, text);
+	} else {
+		qemu_plugged_event(q, event, data);
 	}
 }
 
@@ -198,6 +196,7 @@ static int prepare(struct loop *loop, const struct vm_config *c, struct vm **ret
 	q->vm = (struct vm){ .driver = &qemu_driver, .config = c, .exit_fd = -1, .interrupt_fd = -1 };
 	q->loop = loop;
 	q->vsock_fd = -1;
+	q->unplug_ms = QEMU_UNPLUG_MS;
 	list_init(&q->hotplugged);
 	r = qemu_probe(c->hv, false, &q->facts, e);
 	if (r == 0)
@@ -508,7 +507,7 @@ static void vm_free(struct vm *vm)
 	q = qemu_vm_of(vm);
 	stop_all(q);
 	vsock_service_stop(q->vsock);
-	qemu_hotplug_fini(q);
+	qemu_plugged_fini(q);
 	qmp_free(q->qmp);
 	process_free(q->process);
 	console_free(vm->console);
