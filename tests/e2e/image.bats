@@ -17,7 +17,8 @@ setup_file() {
 	ln -s ../init "$dir/root/sbin/init"
 	"$TOP/tests/qemu/make-image" "$dir/root" "$dir/dax.img"
 	"$TOP/tests/qemu/make-image" --plain "$dir/root" "$dir/plain.img"
-	head -c $((127 * 1048576 + 4096)) "$dir/dax.img" >"$dir/cut.img"
+	cp --sparse=always "$dir/dax.img" "$dir/cut.img"
+	truncate -s -4096 "$dir/cut.img"
 
 	printf 'nfit\nnd_pmem\n' >"$dir/modules"
 	"$TOP/guest/make-initramfs" -k "$kernel/debian" -b "$dir/modules" "$dir/initrd"
