@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* One QEMU virtual machine: the state that qemu_driver.c (its life) and the files of its changes while it runs share.
- */
+/* One QEMU virtual machine: what qemu_driver.c (its life) and qemu_*plug*.c, qemu_resize.c (its changes) share. */
 #pragma once
 
 #include "base/list.h"
