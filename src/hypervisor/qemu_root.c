@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "base/strv.h"
 #include "hypervisor/qemu_argv.h"
@@ -18,6 +19,18 @@ bool qemu_image_is_pmem(const struct vm_config *c, enum qemu_machine machine)
 	if (str_empty(c->image) || machine != QEMU_Q35 || c->hv->disable_image_nvdimm)
 		return false;
 	return str_empty(driver) || str_eq(driver, "virtio-pmem") || str_eq(driver, "nvdimm");
+}
+
+int qemu_image_facts(const struct vm_config *c, struct qemu_facts *facts, struct err *e)
+{
+	struct stat st;
+
+	if (str_empty(c->image))
+		return 0;
+	if (stat(c->image, &st) < 0)
+		return err_sys(e, errno, "cannot read the guest image %s", c->image);
+	facts->image_bytes = (uint64_t)st.st_size;
+	return dax_image_read(c->image, facts->image_bytes, &facts->image_dax, e);
 }
 
 /* "root_hash=..,salt=..,data_blocks=..,data_block_size=..,hash_block_size=.." (Kata). */
@@ -66,7 +79,7 @@ static int verity_parse(const char *params, struct verity *v, struct err *e)
 	return 0;
 }
 
-int qemu_root_params(const struct vm_config *c, bool pmem, struct strv *ret, struct err *e)
+int qemu_root_params(const struct vm_config *c, bool pmem, bool dax, struct strv *ret, struct err *e)
 {
 	const char *type = str_empty(c->hv->rootfs_type) ? "ext4" : c->hv->rootfs_type;
 	const char *disk = pmem ? "/dev/pmem0p" : "/dev/vda";
@@ -90,13 +103,17 @@ int qemu_root_params(const struct vm_config *c, bool pmem, struct strv *ret, str
 			(unsigned long long)v.hash_block_size, (unsigned long long)v.data_blocks, v.root_hash, v.salt);
 		if (r == 0)
 			r = strv_add(ret, "root=/dev/dm-0");
+		dax = false; /* device-mapper's verity has to read what it checks: it offers no DAX */
 	} else {
 		r = strv_addf(ret, "root=%s1", disk);
 	}
-	/* DAX maps the image into the guest page by page: nothing of it is copied into guest memory. */
+	/*
+	 * DAX maps the image into the guest page by page: nothing of it is copied into guest memory. A file system
+	 * whose device cannot do that refuses to be mounted with it, and the kernel panics.
+	 */
 	if (r == 0 && str_eq(type, "ext4"))
-		r = strv_addf(ret, "rootflags=%sdata=ordered,errors=remount-ro", pmem ? "dax," : "");
-	else if (r == 0 && pmem)
+		r = strv_addf(ret, "rootflags=%sdata=ordered,errors=remount-ro", dax ? "dax," : "");
+	else if (r == 0 && dax)
 		r = strv_add(ret, "rootflags=dax");
 	if (r == 0)
 		r = strv_add(ret, "ro");
@@ -130,6 +147,12 @@ static int add_defaults(const struct qemu_plan *plan, struct strv *p)
 		r = strv_add(p, all[i]);
 	if (r == 0 && hv->enable_iommu && plan->layout.machine == QEMU_Q35)
 		r = strv_add(p, "intel_iommu=on") < 0 ? -ENOMEM : strv_add(p, "iommu=pt");
+	/*
+	 * Added memory becomes movable, so that it can be taken out again, unless that would leave the kernel with less
+	 * than a third as much of its own as there is of it (auto_movable_ratio). Linux 5.16 and newer.
+	 */
+	if (r == 0 && qemu_wants_memory_hotplug(plan))
+		r = strv_add(p, "memory_hotplug.online_policy=auto-movable");
 	if (r == 0)
 		r = strv_add(p, hv->disable_guest_selinux ? "selinux=0" : "selinux=1");
 	if (r == 0)
@@ -146,11 +169,13 @@ int qemu_kernel_command_line(const struct qemu_plan *plan, struct buf *ret, stru
 {
 	_cleanup_strv_ struct strv p = { 0 };
 	const struct vm_config *c = plan->config;
+	bool pmem;
 	int r = add_defaults(plan, &p);
 
 	if (r < 0)
 		return err_sys(e, -r, "kernel command line");
-	r = qemu_root_params(c, qemu_image_is_pmem(c, plan->layout.machine), &p, e);
+	pmem = qemu_image_is_pmem(c, plan->layout.machine);
+	r = qemu_root_params(c, pmem, pmem && plan->facts->image_dax == DAX_IMAGE_PAGES, &p, e);
 	if (r < 0)
 		return r;
 	for (size_t i = 0; i < c->kernel_params.len && r == 0; i++) {
