@@ -103,8 +103,6 @@ void qemu_opt(struct strv *args, int *r, const char *option, const char *fmt, ..
 
 /* The guest kernel's command line. */
 int qemu_kernel_command_line(const struct qemu_plan *plan, struct buf *ret, struct err *e);
-/* root= and what belongs to it for an image boot. pmem: it is an nvdimm; dax: whose pages can be mapped. qemu_root.c */
-int qemu_root_params(const struct vm_config *c, bool pmem, bool dax, struct strv *ret, struct err *e);
 /* Look at the guest image, if there is one: image_bytes and image_dax of facts. */
 int qemu_image_facts(const struct vm_config *c, struct qemu_facts *facts, struct err *e);
 /* Can memory be added to the running VM? */
