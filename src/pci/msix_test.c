@@ -6,6 +6,7 @@
 
 #include <cmocka.h>
 
+#include "base/log.h"
 #include "guestmem/le.h"
 #include "hw/fake_platform.h"
 #include "pci/msix.h"
@@ -34,6 +35,7 @@ static int setup(void **state)
 {
 	struct fixture *x = calloc(1, sizeof *x);
 
+	log_set_level(LOG_LEVEL_ERROR);
 	fake_platform_init(&x->platform);
 	new_msix(x);
 	*state = x;

@@ -3,6 +3,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <pthread.h>
 
 #include <cmocka.h>
 
@@ -417,6 +418,44 @@ static void test_loop_of_its_own(void **state)
 	loop_free(other);
 }
 
+static void *read_bar(void *arg)
+{
+	struct fake_machine *x = arg;
+	size_t seen = 0;
+
+	for (int i = 0; i < 5000; i++) {
+		uint64_t v = fake_guest_read(x->mmio, FAKE_WIN32, 1);
+
+		if (v != 0xff && v != 0xa0)
+			return NULL;
+		seen++;
+	}
+	return (void *)seen;
+}
+
+/* One processor moves the BAR about while others read it: a read sees it or does not. */
+static void test_moves_under_way(void **state)
+{
+	struct fake_machine *x = *state;
+	struct probe *p = new_probe(x->loop);
+	pthread_t threads[2];
+	void *seen;
+
+	assert_int_equal(pci_bus_add(x->pci, &p->f, 1, NULL), 1);
+	for (int i = 0; i < 2; i++)
+		assert_int_equal(pthread_create(&threads[i], NULL, read_bar, x), 0);
+	for (int i = 0; i < 2000; i++)
+		fake_config_write(x, 1, i & 1 ? PCI_COMMAND : PCI_BAR0,
+				  i & 1 ? (i & 2 ? PCI_COMMAND_MEMORY : 0)
+					: (uint32_t)FAKE_WIN32 + (i & 4 ? BAR0_SIZE : 0),
+				  i & 1 ? 2 : 4);
+	assert_int_equal(pci_bus_remove(x->pci, 1), 0);
+	for (int i = 0; i < 2; i++) {
+		assert_int_equal(pthread_join(threads[i], &seen), 0);
+		assert_int_equal((size_t)seen, 5000);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -430,6 +469,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_unasked_eject, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_move, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_loop_of_its_own, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_moves_under_way, setup, teardown),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
