@@ -1,8 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The BAR, one page for each block, so that none shares a page with another:
- *   0x0000 common configuration   0x1000 ISR status   0x2000 device configuration   0x3000 notifications, 4 bytes a
- * queue 0x4000 MSI-X table            0x5000 pending bits
+ * The BAR has a page for each block of registers, so that none shares a page with another: see the offsets below.
  */
 #include "pci/virtio_pci_state.h"
 
@@ -15,10 +13,10 @@
 #include "state/state.h"
 
 #define BLOCK      0x1000U
-#define COMMON     0x0000U
-#define ISR        0x1000U
-#define DEVICE     0x2000U
-#define NOTIFY     0x3000U
+#define COMMON     0x0000U /* common configuration */
+#define ISR        0x1000U /* one byte */
+#define DEVICE     0x2000U /* device configuration */
+#define NOTIFY     0x3000U /* NOTIFY_MULTIPLIER bytes for each queue */
 #define MSIX_TABLE 0x4000U
 #define MSIX_PBA   0x5000U
 #define BAR_SIZE   0x8000U
