@@ -3,7 +3,7 @@
  * The registers behind the generic event device and the two ports of a hardware-reduced machine. The interrupt is
  * an edge for each new event; the guest's method reads EVENTS, which clears it, and then asks what each event is about.
  */
-#include "hw/acpi_events.h"
+#include "hw/acpi_events_device.h"
 
 #include <errno.h>
 #include <string.h>
