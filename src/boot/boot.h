@@ -3,7 +3,10 @@
  * Put a Linux kernel into guest memory so that a vCPU can start it. Pure: files in, guest memory out; no KVM.
  *
  * x86_64: bzImage by its 64-bit entry (Linux Documentation/arch/x86/boot.rst, protocol 2.12 and later), ELF with a PVH
- * note (Xen docs/misc/pvh.pandoc). arm64: Image (Documentation/arch/arm64/booting.rst).
+ * note (Xen docs/misc/pvh.pandoc), ELF without one as a Linux vmlinux. arm64: Image
+ * (Documentation/arch/arm64/booting.rst).
+ *
+ * The guest memory is new, that is, all zeroes: what a kernel wants cleared is not written again.
  */
 #pragma once
 

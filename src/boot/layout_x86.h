@@ -2,8 +2,8 @@
 /* Where things are in the guest-physical address space of the built-in VMM, x86_64. */
 #pragma once
 
-#define X86_GDT         0x500
-#define X86_IDT         0x520
+#define X86_GDT         0x500  /* null, null, code, data, task: see X86_BOOT_CS */
+#define X86_IDT         0x540  /* a null gate */
 #define X86_PVH_INFO    0x6000 /* hvm_start_info; its module list follows */
 #define X86_ZERO_PAGE   0x7000 /* Linux boot_params, or PVH's memory map */
 #define X86_BOOT_STACK  0x8ff0
@@ -17,6 +17,16 @@
 #define X86_ACPI_END    0xfe000
 #define X86_VMGENID     0xfe000 /* a page */
 #define X86_HIGH_RAM    0x100000
+
+/*
+ * Selectors of the GDT that boot_load_x86() writes: flat code (64-bit for BOOT_LINUX64, 32-bit for BOOT_PVH), flat
+ * data, and a task state segment. The first two have the values of Linux's __BOOT_CS and __BOOT_DS. The page tables are
+ * there for BOOT_LINUX64; PVH starts without paging.
+ */
+#define X86_BOOT_CS       0x10
+#define X86_BOOT_DS       0x18
+#define X86_BOOT_TSS      0x20
+#define X86_BOOT_GDT_SIZE 0x28
 
 #define X86_RAM_LOW_END    0xc0000000ULL /* RAM goes on at 4 GiB */
 #define X86_VIRTIO_MMIO    0xc0001000ULL /* windows of 0x1000 each, upward */

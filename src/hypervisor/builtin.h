@@ -1,0 +1,15 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The driver of the built-in VMM. For registry.c only. */
+#pragma once
+
+#include "hypervisor/driver.h"
+
+#ifdef __aarch64__
+#define BUILTIN_ARCH    "aarch64"
+#define BUILTIN_CONSOLE "console=ttyAMA0"
+#else
+#define BUILTIN_ARCH    "x86_64"
+#define BUILTIN_CONSOLE "console=ttyS0"
+#endif
+
+extern const struct hypervisor_driver builtin_driver;

@@ -1,0 +1,18 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What a vCPU says of itself: the features that KVM supports on this host, without those that the monitor does not
+ * offer (performance counters, nested virtualization), and with the VM's own topology. Pure.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "kvm/vcpu.h"
+
+/*
+ * supported: KVM_GET_SUPPORTED_CPUID. tsc_khz: the guest is told, so that it need not measure; 0: unknown.
+ * *ret: freed by the caller. 0 or -ENOMEM.
+ */
+int cpuid_x86_build(const struct kvm_cpuid2 *supported, const struct kvm_topology *t, uint32_t index, bool tsc_deadline,
+		    uint32_t tsc_khz, struct kvm_cpuid2 **ret);

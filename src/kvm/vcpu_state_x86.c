@@ -1,0 +1,247 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A vCPU's state on x86_64, for snapshots. The order matters (Linux Documentation/virt/kvm/api.rst and its history):
+ * reading the run state first lets KVM settle a pending start; writing, the special registers carry the APIC's mode
+ * and come before the APIC, the APIC before the MSRs (the TSC deadline arms its timer), pending events last.
+ *
+ * Structures are saved as KVM defines them: its interface keeps them stable.
+ */
+#include <errno.h>
+#include <linux/kvm.h>
+#include <string.h>
+#include <sys/ioctl.h>
+
+#include "kvm/vcpu_internal.h"
+#include "state/state.h"
+
+#define MSR_TSC_DEADLINE 0x6e0
+#define CPUID_MAX        256
+
+static int cannot(const struct kvm_vcpu *v, const char *verb, const char *what, struct err *e)
+{
+	return err_sys(e, errno, "cannot %s the %s of vCPU %u", verb, what, v->index);
+}
+
+/* What is one ioctl each way. */
+struct part {
+	const char *name;
+	unsigned long get, set;
+	size_t size;
+};
+
+static const struct part run_state = { "mp-state", KVM_GET_MP_STATE, KVM_SET_MP_STATE, sizeof(struct kvm_mp_state) };
+static const struct part registers[] = {
+	{ "regs", KVM_GET_REGS, KVM_SET_REGS, sizeof(struct kvm_regs) },
+	{ "sregs", KVM_GET_SREGS, KVM_SET_SREGS, sizeof(struct kvm_sregs) },
+	{ "xcrs", KVM_GET_XCRS, KVM_SET_XCRS, sizeof(struct kvm_xcrs) },
+	{ "debugregs", KVM_GET_DEBUGREGS, KVM_SET_DEBUGREGS, sizeof(struct kvm_debugregs) },
+	{ "lapic", KVM_GET_LAPIC, KVM_SET_LAPIC, sizeof(struct kvm_lapic_state) },
+};
+static const struct part events = { "events", KVM_GET_VCPU_EVENTS, KVM_SET_VCPU_EVENTS,
+				    sizeof(struct kvm_vcpu_events) };
+
+static int save_part(struct kvm_vcpu *v, const struct part *part, struct state *s, struct err *e)
+{
+	_cleanup_free_ void *data = calloc(1, part->size);
+
+	if (!data)
+		return err_sys(e, ENOMEM, "cannot save vCPU %u", v->index);
+	if (ioctl(v->fd, part->get, data) < 0)
+		return cannot(v, "read", part->name, e);
+	state_put_bytes(s, part->name, data, part->size);
+	return 0;
+}
+
+static int load_part(struct kvm_vcpu *v, const struct part *part, const struct state *s, struct err *e)
+{
+	_cleanup_free_ void *data = malloc(part->size);
+	int r;
+
+	if (!data)
+		return err_sys(e, ENOMEM, "cannot load vCPU %u", v->index);
+	r = state_get_bytes(s, part->name, data, part->size, e);
+	if (r < 0)
+		return r;
+	return ioctl(v->fd, part->set, data) < 0 ? cannot(v, "set", part->name, e) : 0;
+}
+
+/* Beyond 4 KiB when the host has large registers (AMX). */
+static size_t xsave_size(const struct kvm_vcpu *v)
+{
+	int size = ioctl(kvm_vm_fd(v->vm), KVM_CHECK_EXTENSION, KVM_CAP_XSAVE2);
+
+	return size > (int)sizeof(struct kvm_xsave) ? (size_t)size : sizeof(struct kvm_xsave);
+}
+
+static int save_xsave(struct kvm_vcpu *v, struct state *s, struct err *e)
+{
+	size_t size = xsave_size(v);
+	_cleanup_free_ void *data = calloc(1, size);
+
+	if (!data)
+		return err_sys(e, ENOMEM, "cannot save vCPU %u", v->index);
+	if (ioctl(v->fd, size > sizeof(struct kvm_xsave) ? KVM_GET_XSAVE2 : KVM_GET_XSAVE, data) < 0)
+		return cannot(v, "read", "floating-point state", e);
+	state_put_bytes(s, "xsave", data, size);
+	return 0;
+}
+
+static int load_xsave(struct kvm_vcpu *v, const struct state *s, struct err *e)
+{
+	size_t size = xsave_size(v);
+	_cleanup_free_ void *data = malloc(size);
+	int r;
+
+	if (!data)
+		return err_sys(e, ENOMEM, "cannot load vCPU %u", v->index);
+	r = state_get_bytes(s, "xsave", data, size, e);
+	if (r < 0)
+		return r;
+	/* KVM_SET_XSAVE takes the size that KVM_CAP_XSAVE2 tells. */
+	return ioctl(v->fd, KVM_SET_XSAVE, data) < 0 ? cannot(v, "set", "floating-point state", e) : 0;
+}
+
+static int save_cpuid(struct kvm_vcpu *v, struct state *s, struct err *e)
+{
+	_cleanup_free_ struct kvm_cpuid2 *c = calloc(1, sizeof *c + CPUID_MAX * sizeof c->entries[0]);
+
+	if (!c)
+		return err_sys(e, ENOMEM, "cannot save vCPU %u", v->index);
+	c->nent = CPUID_MAX;
+	if (ioctl(v->fd, KVM_GET_CPUID2, c) < 0)
+		return cannot(v, "read", "features", e);
+	state_put_bytes(s, "cpuid", c->entries, c->nent * sizeof c->entries[0]);
+	state_put_u64(s, "tsc-khz", (uint64_t)ioctl(v->fd, KVM_GET_TSC_KHZ, 0));
+	return 0;
+}
+
+static int load_cpuid(struct kvm_vcpu *v, const struct state *s, struct err *e)
+{
+	_cleanup_free_ struct kvm_cpuid2 *c = calloc(1, sizeof *c + CPUID_MAX * sizeof c->entries[0]);
+	const void *entries;
+	uint64_t khz;
+	size_t len;
+	int r;
+
+	if (!c)
+		return err_sys(e, ENOMEM, "cannot load vCPU %u", v->index);
+	r = state_get_blob(s, "cpuid", &entries, &len, e);
+	if (r == 0)
+		r = state_get_max(s, "tsc-khz", INT32_MAX, &khz, e);
+	if (r < 0)
+		return r;
+	c->nent = (uint32_t)(len / sizeof c->entries[0]);
+	if (len % sizeof c->entries[0] || c->nent > CPUID_MAX)
+		return err_set(e, ERR_CONFIG, EINVAL, "the features of vCPU %u are malformed", v->index);
+	memcpy(c->entries, entries, len);
+	if (ioctl(v->fd, KVM_SET_CPUID2, c) < 0) {
+		cannot(v, "set", "features", e);
+		return err_append(e, ": this host's processor may lack what the snapshot's had");
+	}
+	if (ioctl(v->fd, KVM_GET_TSC_KHZ, 0) != (int)khz && ioctl(v->fd, KVM_SET_TSC_KHZ, (unsigned long)khz) < 0) {
+		cannot(v, "set", "TSC frequency", e);
+		return err_append(e, ": this host's runs at another speed than the snapshot's and cannot be scaled");
+	}
+	return 0;
+}
+
+struct one_msr {
+	struct kvm_msrs head;
+	struct kvm_msr_entry entry;
+};
+
+static bool get_msr(const struct kvm_vcpu *v, uint32_t index, uint64_t *ret)
+{
+	struct one_msr one = { { .nmsrs = 1 }, { .index = index } };
+
+	if (ioctl(v->fd, KVM_GET_MSRS, &one) != 1)
+		return false;
+	*ret = one.entry.data;
+	return true;
+}
+
+/* The list names what KVM knows; what this guest's features exclude cannot be read, and is not part of its state. */
+static int save_msrs(struct kvm_vcpu *v, struct state *s, struct err *e)
+{
+	const struct kvm_msr_list *list = kvm_vm_kvm(v->vm)->msrs;
+	_cleanup_free_ struct kvm_msr_entry *entries = calloc(list->nmsrs, sizeof *entries);
+	size_t n = 0;
+
+	if (!entries)
+		return err_sys(e, ENOMEM, "cannot save vCPU %u", v->index);
+	for (uint32_t i = 0; i < list->nmsrs; i++) {
+		uint64_t value;
+
+		if (!get_msr(v, list->indices[i], &value))
+			continue;
+		entries[n++] = (struct kvm_msr_entry){ .index = list->indices[i], .data = value };
+	}
+	state_put_bytes(s, "msrs", entries, n * sizeof *entries);
+	return 0;
+}
+
+/* Some may be read only; then the value must be right already. */
+static int set_msr(const struct kvm_vcpu *v, const struct kvm_msr_entry *entry, struct err *e)
+{
+	struct one_msr one = { { .nmsrs = 1 }, *entry };
+	uint64_t value;
+
+	one.entry.reserved = 0;
+	if (ioctl(v->fd, KVM_SET_MSRS, &one) == 1 || (get_msr(v, entry->index, &value) && value == entry->data))
+		return 0;
+	return err_set(e, ERR_HYPERVISOR, EINVAL, "KVM does not take MSR 0x%x of vCPU %u", entry->index, v->index);
+}
+
+static int load_msrs(struct kvm_vcpu *v, const struct state *s, struct err *e)
+{
+	const struct kvm_msr_entry *entries, *deadline = NULL;
+	const void *blob;
+	size_t len;
+	int r = state_get_blob(s, "msrs", &blob, &len, e);
+
+	if (r < 0)
+		return r;
+	if (len % sizeof *entries)
+		return err_set(e, ERR_CONFIG, EINVAL, "the MSRs of vCPU %u are malformed", v->index);
+	entries = blob;
+	for (size_t i = 0; i < len / sizeof *entries; i++) {
+		if (entries[i].index == MSR_TSC_DEADLINE) {
+			deadline = &entries[i]; /* counts on the TSC */
+			continue;
+		}
+		r = set_msr(v, &entries[i], e);
+		if (r < 0)
+			return r;
+	}
+	return deadline ? set_msr(v, deadline, e) : 0;
+}
+
+int kvm_vcpu_save(struct kvm_vcpu *v, struct state *s, struct err *e)
+{
+	int r = save_part(v, &run_state, s, e);
+
+	if (r == 0)
+		r = save_cpuid(v, s, e);
+	for (size_t i = 0; r == 0 && i < sizeof registers / sizeof *registers; i++)
+		r = save_part(v, &registers[i], s, e);
+	if (r == 0)
+		r = save_xsave(v, s, e);
+	if (r == 0)
+		r = save_msrs(v, s, e);
+	return r < 0 ? r : save_part(v, &events, s, e);
+}
+
+int kvm_vcpu_load(struct kvm_vcpu *v, const struct state *s, struct err *e)
+{
+	int r = load_cpuid(v, s, e);
+
+	if (r == 0)
+		r = load_part(v, &run_state, s, e);
+	for (size_t i = 0; r == 0 && i < sizeof registers / sizeof *registers; i++)
+		r = load_part(v, &registers[i], s, e);
+	if (r == 0)
+		r = load_xsave(v, s, e);
+	if (r == 0)
+		r = load_msrs(v, s, e);
+	return r < 0 ? r : load_part(v, &events, s, e);
+}
