@@ -43,7 +43,7 @@ bool qemu_has_virtconsole(const struct qemu_plan *plan)
 	       plan->layout.machine != QEMU_MICROVM;
 }
 
-static int check_config(const struct vm_config *c, const struct qemu_facts *f, struct err *e)
+static int check_config(const struct vm_config *c, enum qemu_machine machine, const struct qemu_facts *f, struct err *e)
 {
 	if (c->hv->confidential_guest)
 		return err_set(e, ERR_CONFIG, ENOTSUP,
@@ -53,6 +53,18 @@ static int check_config(const struct vm_config *c, const struct qemu_facts *f, s
 		return err_set(e, ERR_CONFIG, EINVAL,
 			       str_empty(c->image) ? "neither a guest image nor an initrd is given"
 						   : "both a guest image and an initrd are given");
+	if (qemu_image_is_pmem(c, machine) && f->image_dax == DAX_IMAGE_BAD)
+		return err_set(
+			e, ERR_CONFIG, EINVAL,
+			"the DAX header of the guest image %s does not fit its size, %llu bytes, and the guest would "
+			"not find it: was it cut off? Make it anew, or set disable_image_nvdimm = true",
+			c->image, (unsigned long long)f->image_bytes);
+	if (qemu_image_is_pmem(c, machine) && f->image_dax == DAX_IMAGE_SELF)
+		return err_set(
+			e, ERR_CONFIG, EINVAL,
+			"the DAX header of the guest image %s makes the guest keep page tables in the image, which "
+			"is read-only: write the header for page tables in memory, or set disable_image_nvdimm = true",
+			c->image);
 	if (!c->vcpus || c->max_vcpus < c->vcpus)
 		return err_set(e, ERR_CONFIG, EINVAL, "%u vCPUs of at most %u cannot be", c->vcpus, c->max_vcpus);
 	if (c->memory_mib < 64 || (c->max_memory_mib && c->max_memory_mib < c->memory_mib))
@@ -73,7 +85,7 @@ static bool wants_cpu_hotplug(const struct qemu_plan *p)
 	return p->layout.machine == QEMU_Q35 && p->config->max_vcpus > p->config->vcpus;
 }
 
-static bool wants_memory_hotplug(const struct qemu_plan *p)
+bool qemu_wants_memory_hotplug(const struct qemu_plan *p)
 {
 	return p->layout.machine == QEMU_Q35 && p->config->max_memory_mib > p->config->memory_mib;
 }
@@ -134,7 +146,7 @@ static int plan_builtin(struct qemu_plan *p, struct err *e)
 		qemu_opt(&p->builtin, &r, "-device", "virtio-scsi-pci,id=scsi0,%s%s%s", at,
 			 hv->enable_iothreads ? ",iothread=iothread0" : "", iommu);
 	}
-	if (wants_memory_hotplug(p) && hv->enable_virtio_mem) {
+	if (qemu_wants_memory_hotplug(p) && hv->enable_virtio_mem) {
 		PLACE();
 		qemu_opt(&p->builtin, &r, "-object",
 			 "memory-backend-memfd,id=virtiomem,size=%lluM,share=on,reserve=off",
@@ -167,7 +179,7 @@ int qemu_plan_init(struct qemu_plan *plan, const struct vm_config *c, const stru
 	plan->facts = f;
 	r = qemu_machine_parse(c->hv, f->arch, &plan->layout.machine, e);
 	if (r == 0)
-		r = check_config(c, f, e);
+		r = check_config(c, plan->layout.machine, f, e);
 	if (r < 0)
 		return r;
 	plan->vsock_socket = str_printf("%s/vsock-device.sock", c->run_dir);
@@ -259,11 +271,11 @@ static void add_memory(const struct qemu_plan *p, struct strv *a, int *r)
 		qemu_opt(a, r, "-smp", "%u,maxcpus=%u", c->vcpus, c->max_vcpus);
 	else
 		qemu_opt(a, r, "-smp", "%u", c->vcpus);
-	if (wants_memory_hotplug(p))
+	if (qemu_wants_memory_hotplug(p))
 		max = c->max_memory_mib + c->hv->memory_offset;
 	if (pmem) /* the image takes room of the hot-plug area; DIMMs there are aligned to 1 GiB */
 		max += p->facts->image_bytes / (1024 * 1024) + 1024;
-	if (pmem || wants_memory_hotplug(p))
+	if (pmem || qemu_wants_memory_hotplug(p))
 		qemu_opt(a, r, "-m", "%lluM,slots=%u,maxmem=%lluM", (unsigned long long)c->memory_mib,
 			 c->hv->memory_slots ? c->hv->memory_slots : 10, max);
 	else

@@ -104,6 +104,8 @@ static void test_images(void **state)
 	config.image = STR("/i/kata,containers.img");
 	facts.image_bytes = 256 << 20;
 	golden("image-nvdimm");
+	facts.image_dax = DAX_IMAGE_PAGES;
+	golden("image-nvdimm-dax");
 	hv.rootfs_type = STR("erofs");
 	hv.kernel_verity_params =
 		STR("root_hash=ab12,salt=cd,data_blocks=1000,data_block_size=4096,hash_block_size=4096");
@@ -249,6 +251,14 @@ static void test_refusals(void **state)
 
 	hv.confidential_guest = true;
 	expect_error("confidential_guest");
+	config.initrd = STR("");
+	config.image = STR("/i");
+	facts.image_dax = DAX_IMAGE_SELF;
+	expect_error("keep page tables in the image");
+	config.initrd = STR("");
+	config.image = STR("/i");
+	facts.image_dax = DAX_IMAGE_BAD;
+	expect_error("does not fit its size");
 	hv.machine_type = STR("pc");
 	expect_error("machine_type = \"pc\"");
 	config.image = STR("/i");

@@ -53,10 +53,8 @@ static void on_event(const char *event, struct json_object *data, void *userdata
 		q->paused = true;
 	} else if (str_eq(event, "RESUME")) {
 		q->paused = false;
-	} else if (str_eq(event, "DEVICE_DELETED")) {
-		text = json_get_str(data, "device");
-		if (text)
-			qemu_hotplug_event(q, text);
+	} else {
+		qemu_plugged_event(q, event, data);
 	}
 }
 
@@ -139,10 +137,8 @@ static int check_inputs(struct qemu_vm *q, const struct vm_config *c, struct err
 			return err_sys(e, errno, "cannot read the %s %s", files[i].what, files[i].path);
 		if (i == 0 && (!S_ISREG(st.st_mode) || st.st_size == 0))
 			return err_set(e, ERR_CONFIG, EINVAL, "the initrd %s is empty or not a file", c->initrd);
-		if (i == 1)
-			q->facts.image_bytes = (uint64_t)st.st_size;
 	}
-	return r;
+	return r < 0 ? r : qemu_image_facts(c, &q->facts, e);
 }
 
 /* The host kernel's vsock: claim a free CID on a descriptor that QEMU inherits. */
@@ -200,6 +196,7 @@ static int prepare(struct loop *loop, const struct vm_config *c, struct vm **ret
 	q->vm = (struct vm){ .driver = &qemu_driver, .config = c, .exit_fd = -1, .interrupt_fd = -1 };
 	q->loop = loop;
 	q->vsock_fd = -1;
+	q->unplug_ms = QEMU_UNPLUG_MS;
 	list_init(&q->hotplugged);
 	r = qemu_probe(c->hv, false, &q->facts, e);
 	if (r == 0)
@@ -222,14 +219,15 @@ static int describe(const struct vm_config *c, struct vm_device *const *devices,
 	struct qemu_fds fds = { .monitor = 3, .console = 4, .vsock = c->use_vhost_vsock ? 5 : -1, .guest_cid = 3 };
 	struct qemu_plan plan = { 0 };
 	struct qemu_facts facts;
-	struct stat st;
 	int r = qemu_probe(c->hv, false, &facts, e);
 
 	if (r < 0)
 		return r;
-	if (!str_empty(c->image) && stat(c->image, &st) == 0)
-		facts.image_bytes = (uint64_t)st.st_size;
-	r = qemu_plan_init(&plan, c, &facts, e);
+	/* Without the image the command line can be told all the same; start() is who misses it. */
+	if (!str_empty(c->image) && access(c->image, R_OK) == 0)
+		r = qemu_image_facts(c, &facts, e);
+	if (r == 0)
+		r = qemu_plan_init(&plan, c, &facts, e);
 	for (size_t i = 0; i < n && r == 0; i++)
 		r = qemu_plan_device(&plan, devices[i], e);
 	if (r == 0)
@@ -509,7 +507,7 @@ static void vm_free(struct vm *vm)
 	q = qemu_vm_of(vm);
 	stop_all(q);
 	vsock_service_stop(q->vsock);
-	qemu_hotplug_fini(q);
+	qemu_plugged_fini(q);
 	qmp_free(q->qmp);
 	process_free(q->process);
 	console_free(vm->console);

@@ -6,8 +6,10 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "base/strv.h"
+#include "hypervisor/guest_root.h"
 #include "hypervisor/qemu_argv.h"
 
 bool qemu_image_is_pmem(const struct vm_config *c, enum qemu_machine machine)
@@ -20,89 +22,16 @@ bool qemu_image_is_pmem(const struct vm_config *c, enum qemu_machine machine)
 	return str_empty(driver) || str_eq(driver, "virtio-pmem") || str_eq(driver, "nvdimm");
 }
 
-/* "root_hash=..,salt=..,data_blocks=..,data_block_size=..,hash_block_size=.." (Kata). */
-struct verity {
-	char root_hash[129], salt[513];
-	uint64_t data_blocks, data_block_size, hash_block_size;
-};
-
-static bool is_hex(const char *s)
+int qemu_image_facts(const struct vm_config *c, struct qemu_facts *facts, struct err *e)
 {
-	return *s && strspn(s, "0123456789abcdefABCDEF") == strlen(s);
-}
-
-static int verity_parse(const char *params, struct verity *v, struct err *e)
-{
-	_cleanup_free_ char *copy = strdup(params);
-	char *save = NULL;
-	int r = 0;
-
-	if (!copy)
-		return err_sys(e, ENOMEM, "kernel_verity_params");
-	for (char *p = strtok_r(copy, ", ", &save); p && r == 0; p = strtok_r(NULL, ", ", &save)) {
-		const char *x;
-
-		if ((x = str_after(p, "root_hash=")))
-			r = is_hex(x) && strlen(x) < sizeof v->root_hash ? (strcpy(v->root_hash, x), 0) : -EINVAL;
-		else if ((x = str_after(p, "salt=")))
-			r = (is_hex(x) || str_eq(x, "-")) && strlen(x) < sizeof v->salt ? (strcpy(v->salt, x), 0)
-											: -EINVAL;
-		else if ((x = str_after(p, "data_blocks=")))
-			r = str_to_u64(x, 10, &v->data_blocks);
-		else if ((x = str_after(p, "data_block_size=")))
-			r = str_to_u64(x, 10, &v->data_block_size);
-		else if ((x = str_after(p, "hash_block_size=")))
-			r = str_to_u64(x, 10, &v->hash_block_size);
-		else
-			r = -EINVAL;
-		if (r < 0)
-			return err_set(e, ERR_CONFIG, EINVAL, "kernel_verity_params: \"%s\" is not understood", p);
-	}
-	if (!v->root_hash[0] || !v->salt[0] || !v->data_blocks || v->data_block_size < 512 || !v->hash_block_size ||
-	    v->data_block_size % 512)
-		return err_set(e, ERR_CONFIG, EINVAL,
-			       "kernel_verity_params needs root_hash, salt, data_blocks, data_block_size and "
-			       "hash_block_size");
-	return 0;
-}
-
-int qemu_root_params(const struct vm_config *c, bool pmem, struct strv *ret, struct err *e)
-{
-	const char *type = str_empty(c->hv->rootfs_type) ? "ext4" : c->hv->rootfs_type;
-	const char *disk = pmem ? "/dev/pmem0p" : "/dev/vda";
-	struct verity v = { 0 };
-	uint64_t sectors;
-	int r = 0;
+	struct stat st;
 
 	if (str_empty(c->image))
 		return 0;
-	if (!str_eq(type, "ext4") && !str_eq(type, "xfs") && !str_eq(type, "erofs"))
-		return err_set(e, ERR_CONFIG, EINVAL, "rootfs_type \"%s\": use ext4, xfs or erofs", type);
-	if (!str_empty(c->hv->kernel_verity_params)) {
-		r = verity_parse(c->hv->kernel_verity_params, &v, e);
-		if (r < 0)
-			return r;
-		if (__builtin_mul_overflow(v.data_blocks, v.data_block_size / 512, &sectors))
-			return err_set(e, ERR_CONFIG, ERANGE, "kernel_verity_params: data_blocks is too large");
-		r = strv_addf(
-			ret, "dm-mod.create=\"dm-verity,,,ro,0 %llu verity 1 %s1 %s2 %llu %llu %llu 0 sha256 %s %s\"",
-			(unsigned long long)sectors, disk, disk, (unsigned long long)v.data_block_size,
-			(unsigned long long)v.hash_block_size, (unsigned long long)v.data_blocks, v.root_hash, v.salt);
-		if (r == 0)
-			r = strv_add(ret, "root=/dev/dm-0");
-	} else {
-		r = strv_addf(ret, "root=%s1", disk);
-	}
-	/* DAX maps the image into the guest page by page: nothing of it is copied into guest memory. */
-	if (r == 0 && str_eq(type, "ext4"))
-		r = strv_addf(ret, "rootflags=%sdata=ordered,errors=remount-ro", pmem ? "dax," : "");
-	else if (r == 0 && pmem)
-		r = strv_add(ret, "rootflags=dax");
-	if (r == 0)
-		r = strv_add(ret, "ro");
-	if (r == 0)
-		r = strv_addf(ret, "rootfstype=%s", type);
-	return r < 0 ? err_sys(e, -r, "kernel command line") : 0;
+	if (stat(c->image, &st) < 0)
+		return err_sys(e, errno, "cannot read the guest image %s", c->image);
+	facts->image_bytes = (uint64_t)st.st_size;
+	return dax_image_read(c->image, facts->image_bytes, &facts->image_dax, e);
 }
 
 static int add_defaults(const struct qemu_plan *plan, struct strv *p)
@@ -130,6 +59,12 @@ static int add_defaults(const struct qemu_plan *plan, struct strv *p)
 		r = strv_add(p, all[i]);
 	if (r == 0 && hv->enable_iommu && plan->layout.machine == QEMU_Q35)
 		r = strv_add(p, "intel_iommu=on") < 0 ? -ENOMEM : strv_add(p, "iommu=pt");
+	/*
+	 * Added memory becomes movable, so that it can be taken out again, unless that would leave the kernel with less
+	 * than a third as much of its own as there is of it (auto_movable_ratio). Linux 5.16 and newer.
+	 */
+	if (r == 0 && qemu_wants_memory_hotplug(plan))
+		r = strv_add(p, "memory_hotplug.online_policy=auto-movable");
 	if (r == 0)
 		r = strv_add(p, hv->disable_guest_selinux ? "selinux=0" : "selinux=1");
 	if (r == 0)
@@ -146,11 +81,13 @@ int qemu_kernel_command_line(const struct qemu_plan *plan, struct buf *ret, stru
 {
 	_cleanup_strv_ struct strv p = { 0 };
 	const struct vm_config *c = plan->config;
+	bool pmem;
 	int r = add_defaults(plan, &p);
 
 	if (r < 0)
 		return err_sys(e, -r, "kernel command line");
-	r = qemu_root_params(c, qemu_image_is_pmem(c, plan->layout.machine), &p, e);
+	pmem = qemu_image_is_pmem(c, plan->layout.machine);
+	r = guest_root_params(c, pmem, pmem && plan->facts->image_dax == DAX_IMAGE_PAGES, &p, e);
 	if (r < 0)
 		return r;
 	for (size_t i = 0; i < c->kernel_params.len && r == 0; i++) {

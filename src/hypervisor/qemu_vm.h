@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* One QEMU virtual machine: the state that qemu_driver.c (life) and qemu_hotplug.c (changes while it runs) share. */
+/* One QEMU virtual machine: what qemu_driver.c (its life) and qemu_*plug*.c, qemu_resize.c (its changes) share. */
 #pragma once
 
 #include "base/list.h"
@@ -15,15 +15,19 @@
 /* Unplugging needs the guest's cooperation; PCIe's attention button alone waits 5 s. */
 #define QEMU_UNPLUG_MS 15000
 
-/* A device that was plugged in while the VM runs. */
+enum qemu_plugged_kind { QEMU_PLUGGED_DISK, QEMU_PLUGGED_NIC, QEMU_PLUGGED_VCPU, QEMU_PLUGGED_DIMM };
+
+/* Something that was plugged in while the VM runs; QEMU knows it as "dev-ID". */
 struct qemu_hotplugged {
 	struct list link;
-	enum vm_device_kind kind;
+	enum qemu_plugged_kind kind;
 	char id[33];
-	char node[24];    /* block node, or "" */
-	bool gone;        /* DEVICE_DELETED came */
-	int bridge, slot; /* -1: not on a bridge */
-	int scsi_id;      /* -1: not SCSI */
+	char node[24];       /* disk: block node; DIMM: memory back end */
+	uint64_t mib;        /* DIMM */
+	bool gone;           /* DEVICE_DELETED came */
+	const char *refusal; /* why the guest will not let go of it, as it said last; NULL: it did not say so */
+	int bridge, slot;    /* -1: not on a bridge */
+	int scsi_id;         /* -1: not SCSI */
 };
 
 struct qemu_vm {
@@ -41,7 +45,8 @@ struct qemu_vm {
 	struct loop_source *qmp_source;
 	struct list hotplugged;
 	unsigned next_dimm, next_fd;
-	uint64_t plugged_mib; /* beyond the boot memory, pc-dimm */
+	unsigned unplug_ms;   /* how long a guest may take to release something */
+	uint64_t plugged_mib; /* beyond the boot memory */
 	bool running, paused;
 	bool panicked;
 	char shutdown_reason[32]; /* of the SHUTDOWN event: "guest-reset", "host-qmp-quit" … */
@@ -62,10 +67,25 @@ int qemu_check_kernel(const char *path, const char *arch, struct err *e);
 int qemu_check(const struct config_hypervisor *hv, struct vm_host_report *ret, struct err *e);
 void qemu_capabilities(const struct config_hypervisor *hv, struct vm_capabilities *ret);
 
-/* qemu_hotplug.c: add_device and remove_device of a running VM, resize_* */
+/* qemu_plugged.c: the list of what was plugged in */
+struct qemu_hotplugged *qemu_plugged_find(struct qemu_vm *q, const char *id);
+/* NULL: no memory. */
+struct qemu_hotplugged *qemu_plugged_add(struct qemu_vm *q, enum qemu_plugged_kind kind, const char *id);
+/* Frees h and its address. */
+void qemu_plugged_forget(struct qemu_vm *q, struct qemu_hotplugged *h);
+void qemu_plugged_event(struct qemu_vm *q, const char *event, struct json_object *data);
+void qemu_plugged_fini(struct qemu_vm *q);
+/* Ask the guest for it and wait, unplug_ms at most. 0: it is gone; -EBUSY: it stays, and e says why. */
+int qemu_unplug(struct qemu_vm *q, struct qemu_hotplugged *h, struct err *e);
+/* The arguments of device_add that all devices have. */
+struct json_object *qemu_device_args(const char *driver, const char *id);
+/* blockdev-del, netdev_del, object-del: a failure is logged only, for nothing could be done about it. */
+void qemu_delete(struct qemu_vm *q, const char *command, const char *key, const char *name);
+
+/* qemu_hotplug.c: add_device and remove_device of a running VM */
 int qemu_hotplug_add(struct qemu_vm *q, struct vm_device *device, struct err *e);
 int qemu_hotplug_remove(struct qemu_vm *q, const char *id, struct err *e);
+
+/* qemu_resize.c */
 int qemu_resize_vcpus(struct vm *vm, uint32_t vcpus, uint32_t *ret, struct err *e);
 int qemu_resize_memory(struct vm *vm, uint64_t mib, uint64_t *ret, struct err *e);
-void qemu_hotplug_event(struct qemu_vm *q, const char *device_id);
-void qemu_hotplug_fini(struct qemu_vm *q);

@@ -232,6 +232,26 @@ static void test_hotplug_scsi(void **state)
 	plug_disk_and_nic("sda");
 }
 
+/* Out again where QEMU can: an emulated vCPU has to stay. */
+static void shrink_cpus(struct vm *vm)
+{
+	struct err e = { 0 };
+	uint32_t cpus = 0;
+
+	if (!hypervisor_kvm_usable(NULL, 0)) {
+		assert_int_equal(driver->resize_vcpus(vm, 1, &cpus, &e), -ENOTSUP);
+		return;
+	}
+	ok(driver->resize_vcpus(vm, 3, &cpus, &e));
+	expect_console(vm, "cpus=3");
+	for (unsigned i = 0; i < 3; i++) {
+		ok(driver->resize_vcpus(vm, 1, &cpus, &e));
+		assert_int_equal(cpus, 1);
+		ok(driver->resize_vcpus(vm, 2, &cpus, &e));
+		assert_int_equal(cpus, 2);
+	}
+}
+
 static void test_hotplug_cpu_and_memory(void **state)
 {
 	struct err e = { 0 };
@@ -251,6 +271,40 @@ static void test_hotplug_cpu_and_memory(void **state)
 	expect_console(vm, "cpus=2 memory=6.");
 	assert_int_equal(driver->resize_vcpus(vm, 4, &cpus, &e), -ERANGE);
 	assert_int_equal(driver->resize_memory(vm, 2048, &mib, &e), -ERANGE);
+	ok(driver->resize_memory(vm, 640, &mib, &e));
+	expect_console(vm, "cpus=2 memory=8.");
+	ok(driver->resize_memory(vm, 256, &mib, &e));
+	assert_int_equal(mib, 256);
+	/* With one of those DIMMs still there it would have more than this. */
+	ok(driver->resize_memory(vm, 768, &mib, &e));
+	expect_console(vm, "cpus=2 memory=10.");
+	shrink_cpus(vm);
+	driver->free(vm);
+}
+
+/* A guest whose kernel itself sits in the added memory. */
+static void test_guest_keeps_memory(void **state)
+{
+	struct err e = { 0 };
+	uint64_t mib = 0;
+	struct vm *vm;
+
+	params[1] = STR("test=keep-memory");
+	config.kernel_params.len = 2;
+	config.max_memory_mib = 1024;
+	vm = boot();
+	expect_console(vm, "cpus=1 memory=2.");
+	ok(driver->resize_memory(vm, 512, &mib, &e));
+	expect_console(vm, "cpus=1 memory=6.");
+	mib = 0;
+	assert_int_equal(driver->resize_memory(vm, 256, &mib, &e), -EBUSY);
+	if (!strstr(e.text, "(it has 512 MiB): the guest did not release it: it is in use"))
+		fail_msg("%s", e.text);
+	assert_int_equal(mib, 0);
+	/* It goes on with that memory, and may be asked again. */
+	ok(driver->resize_memory(vm, 768, &mib, &e));
+	assert_int_equal(mib, 768);
+	expect_console(vm, "cpus=1 memory=10.");
 	driver->free(vm);
 }
 
@@ -486,6 +540,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_hotplug_pci, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_hotplug_scsi, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_hotplug_cpu_and_memory, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_guest_keeps_memory, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_command_lines, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_virtio_mem, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_guest_ends, set_up, tear_down),
