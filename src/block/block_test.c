@@ -48,7 +48,7 @@ static int setup(void **state)
 	struct fixture *f = calloc(1, sizeof *f);
 	uint8_t sector[BLOCK_SECTOR];
 
-	/* Beside the program, not in /tmp: direct I/O and holes need an ordinary file system. */
+	/* Where we are (the build folder), not in /tmp: direct I/O and holes need an ordinary file system. */
 	strcpy(f->path, "block_test_XXXXXX");
 	f->fd = mkstemp(f->path);
 	assert_true(f->fd >= 0);

@@ -31,10 +31,10 @@
 enum { QUEUE_INFLATE, QUEUE_DEFLATE, QUEUE_STATS, QUEUE_HINT, QUEUE_REPORT, QUEUES };
 
 #define PAGE_SHIFT 12
-#define PFNS       1024  /* looked at together */
-#define PFNS_MAX   16384 /* of one request; Linux sends 256 */
-#define STATS_MAX  64    /* entries looked at */
-#define BUDGET     32
+#define PFNS       1024 /* looked at together */
+#define PFNS_MAX   4096 /* of one request; Linux sends 256 */
+#define STATS_MAX  64   /* entries looked at */
+#define BUDGET     8
 
 struct config_space { /* §5.5.4 */
 	le32 num_pages, actual, free_page_hint_cmd_id, poison_val;

@@ -140,7 +140,7 @@ static void test_malformed_breaks(void **state)
 	struct fixture *f = *state;
 	le32 outside[] = { le32_of(POOL_PFN + 1), le32_of(POOL_PFN + 64) };
 	struct fake_buf bad[] = { { .len = 7 },
-				  { .len = 4 * 16385, .fixed = true, .gpa = FAKE_DATA },
+				  { .len = 4 * 4097, .fixed = true, .gpa = FAKE_DATA },
 				  { .len = 8, .data = outside } };
 	static const char *const why[] = { "a balloon request that is no list of pages",
 					   "a balloon request that is no list of pages",
