@@ -21,6 +21,7 @@
 #include "caisson/vmm.h"
 
 #include "base/fd.h"
+#include "base/list.h"
 #include "base/log.h"
 #include "hypervisor/builtin.h"
 #include "hypervisor/console.h"
