@@ -7,6 +7,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <endian.h>
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -110,25 +111,23 @@ static uint64_t build(struct fixture *f, const struct fdt_config *c)
 	return size;
 }
 
-/* Byte for byte: one node, one property. */
+/* Cell for cell: one node with three properties, two of them of the same name. */
 static void test_writer(void **state)
 {
-	static const uint8_t
-		expected[] = {
-			0xd0, 0x0d, 0xfe, 0xed, 0, 0, 0, 0x7e, 0,   0,   0,   0x38, 0,    0,    0,    0x78, 0,   0, 0,
-			0x28, /* header */
-			0,    0,    0,    17,   0, 0, 0, 16,   0,   0,   0,   0,    0,    0,    0,    0x0a, 0,   0, 0,
-			0x40, 0,    0,    0,    0, 0, 0, 0,    0,   0,   0,   0,    0,    0,    0,    0,    0, /* no
-														  reservations
-														*/
-			0,    0,    0,    1,    0, 0, 0, 0, /* the root */
-			0,    0,    0,    3,    0, 0, 0, 4,    0,   0,   0,   0,    0x12, 0x34, 0x56, 0x78, /* first */
-			0,    0,    0,    3,    0, 0, 0, 2,    0,   0,   0,   6,    'x',  0,    0,    0, /* two = "x" */
-			0,    0,    0,    3,    0, 0, 0, 0,    0,   0,   0,   0, /* first again: the same name */
-			0,    0,    0,    2,    0, 0, 0, 9,    'f', 'i', 'r', 's',  't',  0,    't',  'w',  'o', 0,
-		};
+	static const uint32_t header[] = { 0xd00dfeed, 0x7e, 0x38, 0x74, 0x28, 17, 16, 0, 10, 0x3c };
+	static const uint32_t nodes[] = {
+		0, 0, 0, 0,          /* no reservations */
+		1, 0,                /* the root */
+		3, 4, 0, 0x12345678, /* first */
+		3, 2, 6, 0x78000000, /* two = "x" */
+		3, 0, 0,             /* first */
+		2, 9,
+	};
+	static const char names[] = "first\0two"; /* and the NUL */
 	_cleanup_fdt_writer_ struct fdt_writer w = { 0 };
 	_cleanup_buf_ struct buf out = { 0 };
+	const size_t cells = sizeof header + sizeof nodes;
+	uint32_t cell;
 
 	fdt_node(&w, "");
 	fdt_prop_u32(&w, "first", 0x12345678);
@@ -137,8 +136,12 @@ static void test_writer(void **state)
 	assert_int_equal(fdt_writer_finish(&w, &out), -EINVAL);
 	fdt_node_end(&w);
 	assert_int_equal(fdt_writer_finish(&w, &out), 0);
-	assert_int_equal(out.len, sizeof expected);
-	assert_memory_equal(out.data, expected, sizeof expected);
+	assert_int_equal(out.len, cells + sizeof names);
+	for (size_t i = 0; i < cells; i += sizeof cell) {
+		memcpy(&cell, out.data + i, sizeof cell);
+		assert_int_equal(be32toh(cell), i < sizeof header ? header[i / 4] : nodes[(i - sizeof header) / 4]);
+	}
+	assert_memory_equal(out.data + cells, names, sizeof names);
 	fdt_node_end(&w);
 	assert_int_not_equal(fdt_writer_finish(&w, &out), 0);
 }
