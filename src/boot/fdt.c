@@ -6,6 +6,7 @@
 #include "boot/fdt.h"
 
 #include <errno.h>
+#include <stdio.h>
 
 #include "boot/fdt_writer.h"
 #include "boot/layout_arm64.h"
@@ -262,19 +263,22 @@ int fdt_build(struct guestmem *mem, const struct fdt_config *c, gpa_t area, uint
 	      struct err *e)
 {
 	_cleanup_fdt_writer_ struct fdt_writer w = { 0 };
-	_cleanup_buf_ struct buf out = { 0 };
-	int r;
+	const void *tree;
+	size_t len;
+	int r = fdt_writer_init(&w, size);
 
-	machine(&w, c);
-	r = fdt_writer_finish(&w, &out);
+	if (r == 0) {
+		machine(&w, c);
+		r = fdt_writer_finish(&w, &tree, &len);
+	}
+	if (r == -ENOSPC)
+		return err_set(e, ERR_LIMIT, ENOSPC, "the device tree needs more room than %llu bytes",
+			       (unsigned long long)size);
 	if (r < 0)
 		return err_sys(e, -r, "make the device tree");
-	if (out.len > size)
-		return err_set(e, ERR_LIMIT, ENOSPC, "the device tree takes %zu bytes, and there is room for %llu",
-			       out.len, (unsigned long long)size);
-	r = guestmem_write(mem, area, out.data, out.len);
+	r = guestmem_write(mem, area, tree, len);
 	if (r < 0)
 		return err_sys(e, -r, "write the device tree to guest memory at 0x%llx", (unsigned long long)area);
-	*ret_size = out.len;
+	*ret_size = len;
 	return 0;
 }
