@@ -22,6 +22,7 @@ struct kvm_vm {
 	struct kvm *kvm;
 	int fd;
 	bool split, track_dirty, pit;
+	int gic, its;         /* arm64: KVM devices; -1: none */
 	pthread_mutex_t lock; /* guards what is below */
 	struct slot slots[KVM_SLOTS_MAX];
 	struct route routes[KVM_GSI_MAX]; /* by gsi */
