@@ -70,7 +70,6 @@ static struct fdt_config micro(const struct fixture *f)
 		.gic_dist_size = ARM64_GIC_DIST_SIZE,
 		.gic_redist = ARM64_GIC_REDIST,
 		.gic_redist_size = ARM64_GIC_REDIST_SIZE,
-		.serial_kind = FDT_SERIAL_NS16550A,
 		.serial = { ARM64_SERIAL, ARM64_DEVICE_SIZE, ARM64_SPI_SERIAL },
 		.virtio = f->virtio,
 		.n_virtio = 1,
@@ -89,7 +88,6 @@ static struct fdt_config cloud(const struct fixture *f)
 	c.gic_redist_size *= 3;
 	c.gic_its = ARM64_GIC_ITS;
 	c.gic_its_size = ARM64_GIC_ITS_SIZE;
-	c.serial_kind = FDT_SERIAL_PL011;
 	c.rtc = (struct fdt_device){ ARM64_RTC, ARM64_DEVICE_SIZE, ARM64_SPI_RTC };
 	c.n_virtio = 2;
 	c.vmgenid = ARM64_VMGENID;

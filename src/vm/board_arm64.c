@@ -180,7 +180,6 @@ static int write_fdt(struct vmm *vm, const struct boot_entry *entry, struct err 
 		.gic_redist_size = ARM64_GIC_REDIST_SIZE * vm->config.vcpus,
 		.gic_its = ARM64_GIC_ITS,
 		.gic_its_size = vm->config.shape == VMM_SHAPE_CLOUD ? ARM64_GIC_ITS_SIZE : 0,
-		.serial_kind = FDT_SERIAL_NS16550A,
 		.serial = { ARM64_SERIAL, SERIAL_PORTS, ARM64_SPI_SERIAL },
 		.rtc = { ARM64_RTC, PL031_SIZE, ARM64_SPI_RTC },
 		.virtio = virtio,
