@@ -86,6 +86,7 @@ void kvm_vm_free(struct kvm_vm *vm)
 	fd_close(&vm->gic);
 	fd_close(&vm->fd);
 	pthread_mutex_destroy(&vm->lock);
+	free(vm->mpidr);
 	free(vm);
 }
 

@@ -9,7 +9,6 @@
 #include <string.h>
 #include <sys/ioctl.h>
 
-#include "kvm/vcpu.h"
 #include "kvm/vm_internal.h"
 
 static int set_attr(int device, uint32_t group, uint64_t attr, const void *value)
@@ -62,34 +61,15 @@ int kvm_vm_new_arch(struct kvm_vm *vm, const struct kvm_vm_config *c, struct err
 
 int kvm_vm_start_gic(struct kvm_vm *vm, const uint64_t *mpidr, unsigned vcpus, struct err *e)
 {
-	int r = set_attr(vm->gic, KVM_DEV_ARM_VGIC_GRP_CTRL, KVM_DEV_ARM_VGIC_CTRL_INIT, NULL);
+	int r;
 
+	vm->mpidr = malloc(vcpus * sizeof *mpidr);
+	if (!vm->mpidr)
+		return err_sys(e, ENOMEM, "cannot start the interrupt controller");
+	memcpy(vm->mpidr, mpidr, vcpus * sizeof *mpidr);
+	vm->n_mpidr = vcpus;
+	r = set_attr(vm->gic, KVM_DEV_ARM_VGIC_GRP_CTRL, KVM_DEV_ARM_VGIC_CTRL_INIT, NULL);
 	if (r == 0)
 		r = kvm_routes_commit(vm); /* which it replaced by its own */
 	return r < 0 ? err_sys(e, -r, "KVM cannot start the interrupt controller") : 0;
-}
-
-static int not_yet(struct err *e)
-{
-	return err_set(e, ERR_HYPERVISOR, ENOTSUP, "snapshots are not supported on arm64 yet");
-}
-
-int kvm_vm_save(struct kvm_vm *vm, struct state *s, struct err *e)
-{
-	return not_yet(e);
-}
-
-int kvm_vm_load(struct kvm_vm *vm, const struct state *s, bool advance, struct err *e)
-{
-	return not_yet(e);
-}
-
-int kvm_vcpu_save(struct kvm_vcpu *v, struct state *s, struct err *e)
-{
-	return not_yet(e);
-}
-
-int kvm_vcpu_load(struct kvm_vcpu *v, const struct state *s, struct err *e)
-{
-	return not_yet(e);
 }
