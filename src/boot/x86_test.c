@@ -1,126 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Every way that a kernel is loaded on x86_64, and every sentence with which one is refused. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <errno.h>
+/* Every way that a bzImage is loaded on x86_64 and what the kernel finds, and every sentence with which one is refused.
+ */
 #include <fcntl.h>
-#include <stdlib.h>
-
-#include <cmocka.h>
 
 #include "base/strv.h"
-#include "boot/boot.h"
-#include "boot/fake_kernel.h"
-#include "boot/layout_x86.h"
-
-#define MIB      0x100000ULL
-#define LOW_RAM  (24 * MIB)
-#define HIGH_RAM (2 * MIB)
-#define RSDP     0xa1230
-
-struct fixture {
-	struct guestmem *mem;
-	uint8_t *low, *high;
-	struct boot_ram ram[2];
-	struct fake_kernel kernel;
-	struct boot_config c;
-	struct boot_entry entry;
-	struct err e;
-	uint64_t dirty; /* bytes that the dirty log was told of */
-};
-
-static void count_dirty(void *userdata, gpa_t gpa, uint64_t len)
-{
-	struct fixture *f = userdata;
-
-	f->dirty += len;
-}
-
-static int setup(void **state)
-{
-	struct fixture *f = calloc(1, sizeof *f);
-
-	f->low = mmap(NULL, LOW_RAM, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-	f->high = mmap(NULL, HIGH_RAM, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-	assert_true(f->low != MAP_FAILED && f->high != MAP_FAILED);
-	assert_int_equal(guestmem_new(&f->mem), 0);
-	/* Two regions, so that a load has to cross from one to the other. */
-	assert_int_equal(guestmem_add_buffer(f->mem, 0, FAKE_BZIMAGE_BASE + 0x800, f->low), 0);
-	assert_int_equal(guestmem_add_buffer(f->mem, FAKE_BZIMAGE_BASE + 0x800, LOW_RAM - FAKE_BZIMAGE_BASE - 0x800,
-					     f->low + FAKE_BZIMAGE_BASE + 0x800),
-			 0);
-	assert_int_equal(guestmem_add_buffer(f->mem, X86_RAM_HIGH, HIGH_RAM, f->high), 0);
-	guestmem_set_dirty_log(f->mem, count_dirty, f);
-	f->ram[0] = (struct boot_ram){ 0, LOW_RAM };
-	f->ram[1] = (struct boot_ram){ X86_RAM_HIGH, HIGH_RAM };
-	f->c = (struct boot_config){ .kernel_path = "/k",
-				     .initrd_path = "/i",
-				     .initrd_fd = -1,
-				     .cmdline = "console=ttyS0 quiet",
-				     .ram = f->ram,
-				     .n_ram = 2,
-				     .rsdp = RSDP };
-	*state = f;
-	return 0;
-}
-
-static int teardown(void **state)
-{
-	struct fixture *f = *state;
-
-	guestmem_free(f->mem);
-	munmap(f->low, LOW_RAM);
-	munmap(f->high, HIGH_RAM);
-	free(f);
-	return 0;
-}
-
-static int load_file(struct fixture *f, int fd)
-{
-	int r;
-
-	f->c.kernel_fd = fd;
-	f->e = (struct err){ 0 };
-	r = boot_load_x86(f->mem, &f->c, &f->entry, &f->e);
-	close(fd);
-	return r;
-}
-
-static int load(struct fixture *f)
-{
-	int fd = fake_file(f->kernel.data, f->kernel.len);
-
-	assert_true(fd >= 0);
-	return load_file(f, fd);
-}
-
-/* Refused as the user's mistake, with this in the message, and nothing handed out. */
-#define assert_refused(f, text_)                                                                                       \
-	do {                                                                                                           \
-		(f)->entry.pc = 1;                                                                                     \
-		assert_true(load(f) < 0);                                                                              \
-		if (!strstr((f)->e.text, text_))                                                                       \
-			fail_msg("'%s' does not say '%s'", (f)->e.text, text_);                                        \
-		assert_int_equal((f)->e.domain, ERR_CONFIG);                                                           \
-		assert_non_null(strstr((f)->e.text, "/k"));                                                            \
-		assert_int_equal((f)->entry.pc, 1);                                                                    \
-	} while (0)
-
-static uint64_t get(const uint8_t *p, size_t n)
-{
-	uint64_t v = 0;
-
-	memcpy(&v, p, n);
-	return v;
-}
-
-static void assert_loaded_ok(struct fixture *f)
-{
-	if (load(f) < 0)
-		fail_msg("%s", f->e.text);
-}
+#include "boot/x86_fixture.h"
 
 /* --- bzImage --- */
 
@@ -162,22 +46,6 @@ static void test_zero_page(void **state)
 	assert_int_equal(get(zp + 0x268, 4), 0x12345678);
 	assert_int_equal(zp[0x26c], 0);
 }
-
-struct range {
-	uint64_t addr, size;
-	uint32_t type;
-};
-
-static const struct range expected_map[] = {
-	{ 0, 0x9fc00, 1 },
-	{ 0x9fc00, 0x400, 2 },
-	{ X86_ACPI, X86_ACPI_END - X86_ACPI, 3 },
-	{ X86_VMGENID, 0x2000, 2 },
-	{ X86_HIGH_RAM, LOW_RAM - X86_HIGH_RAM, 1 },
-	{ X86_ECAM, X86_ECAM_SIZE, 2 },
-	{ X86_RAM_HIGH, HIGH_RAM, 1 },
-};
-#define MAP_LEN (sizeof expected_map / sizeof *expected_map)
 
 static void test_e820(void **state)
 {
@@ -308,143 +176,6 @@ static void test_bzimage_cut(void **state)
 	}
 }
 
-/* --- ELF --- */
-
-static void put_phdr(struct fixture *f, unsigned n, size_t field, uint64_t value)
-{
-	fake_put(&f->kernel, FAKE_ELF_PHDR + 56 * n + field, value, 8);
-}
-
-static void test_elf_pvh(void **state)
-{
-	struct fixture *f = *state;
-	const uint8_t *info = f->low + X86_PVH_INFO, *map = f->low + X86_ZERO_PAGE;
-
-	fake_elf(&f->kernel, true);
-	assert_loaded_ok(f);
-	assert_int_equal(f->entry.protocol, BOOT_PVH);
-	assert_int_equal(f->entry.pc, FAKE_ELF_PVH);
-	assert_int_equal(f->entry.arg, X86_PVH_INFO);
-	assert_memory_equal(f->low + FAKE_ELF_BASE, f->kernel.data + FAKE_ELF_TEXT, FAKE_ELF_LEN);
-	assert_memory_equal(f->low + FAKE_ELF_BASE + 0x1000, f->kernel.data + FAKE_ELF_DATA, FAKE_ELF_LEN);
-
-	assert_int_equal(get(info, 4), 0x336ec578);
-	assert_int_equal(get(info + 4, 4), 1);
-	assert_int_equal(get(info + 12, 4), 0); /* modules */
-	assert_int_equal(get(info + 24, 8), X86_CMDLINE);
-	assert_int_equal(get(info + 32, 8), RSDP);
-	assert_int_equal(get(info + 40, 8), X86_ZERO_PAGE);
-	assert_int_equal(get(info + 48, 4), MAP_LEN);
-	for (size_t i = 0; i < MAP_LEN; i++) {
-		assert_int_equal(get(map + 24 * i, 8), expected_map[i].addr);
-		assert_int_equal(get(map + 24 * i + 8, 8), expected_map[i].size);
-		assert_int_equal(get(map + 24 * i + 16, 4), expected_map[i].type);
-	}
-}
-
-/* Linux's own note has 64 bits, and the other notes come in between. */
-static void test_elf_notes(void **state)
-{
-	const uint64_t entry = FAKE_ELF_PVH + 4;
-	struct fixture *f = *state;
-	size_t end;
-
-	fake_elf(&f->kernel, false);
-	end = fake_note(&f->kernel, FAKE_ELF_NOTES, "Linux", 18, "\x01\x02\x03\x04", 4);
-	end = fake_note(&f->kernel, end, "Xen", 17, "\x01\x02\x03\x04", 4);
-	end = fake_note(&f->kernel, end, "Xen", 18, "", 1); /* too short */
-	end = fake_note(&f->kernel, end, "Xen", 18, &entry, 8);
-	put_phdr(f, 2, offsetof(Elf64_Phdr, p_filesz), end - FAKE_ELF_NOTES);
-	assert_loaded_ok(f);
-	assert_int_equal(f->entry.protocol, BOOT_PVH);
-	assert_int_equal(f->entry.pc, entry);
-	/* Cut anywhere in the note that counts, it is not found. */
-	for (size_t cut = 1; cut <= 24; cut++) {
-		put_phdr(f, 2, offsetof(Elf64_Phdr, p_filesz), end - FAKE_ELF_NOTES - cut);
-		assert_loaded_ok(f);
-		assert_int_equal(f->entry.protocol, BOOT_LINUX64);
-	}
-}
-
-static void test_elf_linux(void **state)
-{
-	struct fixture *f = *state;
-	const uint8_t *zp = f->low + X86_ZERO_PAGE;
-
-	fake_elf(&f->kernel, false);
-	assert_loaded_ok(f);
-	assert_int_equal(f->entry.protocol, BOOT_LINUX64);
-	assert_int_equal(f->entry.pc, FAKE_ELF_ENTRY);
-	assert_int_equal(f->entry.arg, X86_ZERO_PAGE);
-	assert_int_equal(get(zp + 0x1fe, 2), 0xaa55);
-	assert_memory_equal(zp + 0x202, "HdrS", 4);
-	assert_int_equal(get(zp + 0x206, 2), 0x20c);
-	assert_int_equal(zp[0x210], 0xff);
-	assert_int_equal(get(zp + 0x228, 4), X86_CMDLINE);
-}
-
-static void test_elf_refused(void **state)
-{
-	struct fixture *f = *state;
-	static const struct {
-		size_t at, len;
-		uint64_t value;
-		const char *text;
-	} cases[] = {
-#define EHDR(field, value, text) { offsetof(Elf64_Ehdr, field), sizeof(((Elf64_Ehdr *)0)->field), value, text }
-#define PHDR(n, field, value, text)                                                                                    \
-	{                                                                                                              \
-		FAKE_ELF_PHDR + 56 * (n) + offsetof(Elf64_Phdr, field), 8, value, text                                 \
-	}
-		{ EI_CLASS, 1, ELFCLASS32, "not for x86_64" },
-		{ EI_DATA, 1, ELFDATA2MSB, "not for x86_64" },
-		EHDR(e_machine, EM_AARCH64, "not for x86_64"),
-		EHDR(e_type, ET_REL, "cannot be executed"),
-		EHDR(e_phnum, 0, "0 program headers"),
-		EHDR(e_phnum, 65, "65 program headers"),
-		EHDR(e_phentsize, 32, "headers of 32 bytes"),
-		EHDR(e_phoff, UINT64_MAX, "ends too early"),
-		EHDR(e_phoff, FAKE_ELF_DATA + FAKE_ELF_LEN - 56, "ends too early"),
-		PHDR(0, p_filesz, FAKE_ELF_LEN + 1, "larger in the file than in memory"),
-		PHDR(0, p_offset, FAKE_ELF_DATA + 1, "ends too early"),
-		PHDR(0, p_offset, UINT64_MAX, "ends too early"),
-		PHDR(0, p_paddr, X86_HIGH_RAM - 1, "give the guest more memory"),
-		PHDR(0, p_paddr, LOW_RAM - FAKE_ELF_LEN + 1, "give the guest more memory"),
-		PHDR(0, p_paddr, X86_RAM_HIGH, "give the guest more memory"),
-		PHDR(0, p_paddr, UINT64_MAX - 1, "give the guest more memory"),
-		PHDR(1, p_memsz, UINT64_MAX, "give the guest more memory"),
-		PHDR(2, p_filesz, 65537, "notes are larger"),
-		PHDR(2, p_offset, UINT64_MAX - 8, "ends too early"),
-		{ FAKE_ELF_NOTES + 20 + 12 + 4, 4, FAKE_ELF_BASE - 1, "entry point 0xffffff is outside" },
-		{ FAKE_ELF_NOTES + 20 + 12 + 4, 4, FAKE_ELF_BASE + FAKE_ELF_BSS, "is outside" },
-	};
-
-	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
-		fake_elf(&f->kernel, true);
-		fake_put(&f->kernel, cases[i].at, cases[i].value, cases[i].len);
-		assert_refused(f, cases[i].text);
-	}
-	/* Nothing to load. */
-	fake_elf(&f->kernel, true);
-	put_phdr(f, 0, offsetof(Elf64_Phdr, p_memsz), 0);
-	put_phdr(f, 1, offsetof(Elf64_Phdr, p_type), PT_NULL);
-	assert_refused(f, "is outside");
-}
-
-/* A file cannot make us read more than itself. */
-static void test_elf_overlap(void **state)
-{
-	struct fixture *f = *state;
-
-	fake_elf(&f->kernel, true);
-	for (unsigned i = 0; i < 2; i++) {
-		put_phdr(f, i, offsetof(Elf64_Phdr, p_offset), 0);
-		put_phdr(f, i, offsetof(Elf64_Phdr, p_filesz), f->kernel.len);
-		put_phdr(f, i, offsetof(Elf64_Phdr, p_memsz), f->kernel.len);
-	}
-	assert_refused(f, "overlap in the file");
-}
-
 /* --- what is no kernel --- */
 
 static void test_not_a_kernel(void **state)
@@ -461,7 +192,7 @@ static void test_not_a_kernel(void **state)
 	assert_refused(f, "neither");
 	f->kernel.len = 0;
 	assert_refused(f, "the file is empty");
-	assert_int_equal(load_file(f, dir), -EINVAL);
+	assert_int_equal(x86_load_file(f, dir), -EINVAL);
 	assert_non_null(strstr(f->e.text, "not a regular file"));
 }
 
@@ -540,20 +271,20 @@ static void test_initrd_room(void **state)
 	assert_loaded_ok(f);
 	assert_int_equal(f->entry.initrd, FAKE_BZIMAGE_BASE + FAKE_BZIMAGE_INIT);
 	give_initrd(f, room + 1);
-	assert_true(load(f) < 0);
+	assert_true(x86_load(f) < 0);
 	assert_non_null(strstr(f->e.text, "initrd /i: its 6144 KiB do not fit into the 6144 KiB"));
 	assert_int_equal(f->e.domain, ERR_CONFIG);
 	/* The bytes fit, the page does not. */
 	fake_put(&f->kernel, 0x260, FAKE_BZIMAGE_INIT + 1, 4);
 	give_initrd(f, room - 1);
-	assert_true(load(f) < 0);
+	assert_true(x86_load(f) < 0);
 	assert_non_null(strstr(f->e.text, "initrd /i: no room beside the kernel"));
 	/* The limit is below the kernel. */
 	fake_put(&f->kernel, 0x22c, 0xffff, 4);
-	assert_true(load(f) < 0);
+	assert_true(x86_load(f) < 0);
 	assert_non_null(strstr(f->e.text, "into the 0 KiB"));
 	give_initrd(f, 0);
-	assert_true(load(f) < 0);
+	assert_true(x86_load(f) < 0);
 	assert_non_null(strstr(f->e.text, "initrd /i: the file is empty"));
 	close(f->c.initrd_fd);
 }
@@ -566,15 +297,15 @@ static void test_ram_refused(void **state)
 	/* Low RAM that ends within the structures that we write. */
 	fake_bzimage(&f->kernel);
 	guestmem_remove(f->mem, 0, FAKE_BZIMAGE_BASE + 0x800);
-	assert_int_equal(load(f), -EFAULT);
+	assert_int_equal(x86_load(f), -EFAULT);
 	assert_int_equal(guestmem_add_buffer(f->mem, 0x8000, FAKE_BZIMAGE_BASE + 0x800 - 0x8000, f->low + 0x8000), 0);
-	assert_int_equal(load(f), -EFAULT);
+	assert_int_equal(x86_load(f), -EFAULT);
 	assert_non_null(strstr(f->e.text, "guest memory at 0x500"));
 	for (size_t i = 0; i < 40; i++)
 		many[i] = (struct boot_ram){ i * 32 * MIB, LOW_RAM };
 	f->c.ram = many;
 	f->c.n_ram = 40;
-	assert_int_equal(load(f), -E2BIG);
+	assert_int_equal(x86_load(f), -E2BIG);
 	f->c.n_ram = 0;
 	assert_refused(f, "give the guest more memory");
 }
@@ -624,7 +355,7 @@ static void test_real_elf(void **state)
 
 int main(void)
 {
-#define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+#define T(name) cmocka_unit_test_setup_teardown(name, x86_setup, x86_teardown)
 	const struct CMUnitTest tests[] = {
 		T(test_bzimage),
 		T(test_zero_page),
@@ -634,11 +365,6 @@ int main(void)
 		T(test_bzimage_placement),
 		T(test_bzimage_refused),
 		T(test_bzimage_cut),
-		T(test_elf_pvh),
-		T(test_elf_notes),
-		T(test_elf_linux),
-		T(test_elf_refused),
-		T(test_elf_overlap),
 		T(test_not_a_kernel),
 		T(test_cmdline),
 		T(test_initrd),

@@ -12,8 +12,11 @@
 #define VIRTIO_ID_CONSOLE 3
 
 struct virtio_console_config {
-	/* Pipe, socket, terminal or file; -1: none (no input; output is dropped). Taken over on success. out should be
-	 * non-blocking, else a reader that stops stops the device's loop. May be one descriptor for both. */
+	/*
+	 * Pipe, socket, terminal or file; -1: none (no input; output is dropped); may be one for both. Taken over on
+	 * success. out should be non-blocking, else a reader that stops stops the device's loop; where a pipe may lose
+	 * its reader, the loop's thread blocks SIGPIPE.
+	 */
 	int in, out;
 };
 
