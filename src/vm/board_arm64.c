@@ -17,6 +17,7 @@
 #include "hw/serial.h"
 #include "kvm/vcpu_arm64.h"
 #include "kvm/vm_arm64.h"
+#include "pci/pci_bus.h"
 #include "state/state.h"
 #include "vm/machine.h"
 
@@ -24,6 +25,7 @@
 
 _Static_assert(ARM64_SPI_FIRST == KVM_GIC_PRIVATE, "the first line");
 _Static_assert(ARM64_SPI_MAX - ARM64_SPI_FIRST < KVM_PINS, "every line has a route");
+_Static_assert(ARM64_ECAM_SIZE == PCI_ECAM_SIZE, "one bus");
 _Static_assert(ARM64_GIC_REDIST + VMM_VCPUS_MAX * ARM64_GIC_REDIST_SIZE <= ARM64_SERIAL, "one for each vCPU");
 
 /* The interrupt lines of the platform's devices. */
@@ -35,8 +37,12 @@ struct board {
 	int lines[LINES]; /* eventfds */
 	struct serial *serial;
 	struct pl031 *rtc;
+	struct pci_bus *pci; /* shape cloud */
 	uint64_t mpidr[VMM_VCPUS_MAX];
 };
+
+/* Without ACPI nobody could tell the guest. */
+const bool board_hotplug = false;
 
 void board_ram(uint64_t size, struct memory *ret)
 {
@@ -51,6 +57,25 @@ bool board_mmio_place(unsigned n, uint64_t *ret_base, uint32_t *ret_gsi)
 	*ret_base = ARM64_VIRTIO_MMIO + n * 0x1000ULL;
 	*ret_gsi = ARM64_SPI_VIRTIO + n - ARM64_SPI_FIRST;
 	return true;
+}
+
+struct pci_bus *board_pci(struct board *b)
+{
+	return b->pci;
+}
+
+/* Half of what a guest can address is for memory, a quarter for BARs. */
+static uint64_t address_space(const struct vmm *vm)
+{
+	return 1ULL << vm->kvm->ipa_bits;
+}
+
+void board_region(const struct vmm *vm, gpa_t *ret_base, gpa_t *ret_end)
+{
+	const uint64_t align = 1ULL << 30;
+
+	*ret_base = (ARM64_RAM + vm->config.memory + align - 1) & ~(align - 1);
+	*ret_end = address_space(vm) / 2;
 }
 
 /* ---- building it ---- */
@@ -109,6 +134,21 @@ static int make_devices(struct board *b)
 	return r < 0 ? r : bus_add(vm->mmio, ARM64_RTC, PL031_SIZE, &pl031_bus, b->rtc, vm->loop);
 }
 
+static int make_pci(struct board *b, struct err *e)
+{
+	const struct pci_bus_config c = {
+		.mmio = b->vm->mmio,
+		.loop = b->vm->loop,
+		.ecam = ARM64_ECAM,
+		.window32 = ARM64_PCI_MMIO32,
+		.window32_size = ARM64_PCI_MMIO32_END - ARM64_PCI_MMIO32,
+		.window64 = address_space(b->vm) / 2,
+		.window64_size = address_space(b->vm) / 4,
+	};
+
+	return b->vm->config.shape == VMM_SHAPE_CLOUD ? pci_bus_new(&c, &b->pci, e) : 0;
+}
+
 int board_new(struct vmm *vm, struct err *e)
 {
 	struct board *b;
@@ -130,6 +170,8 @@ int board_new(struct vmm *vm, struct err *e)
 		if (r < 0)
 			err_sys(e, -r, "cannot make the machine's devices");
 	}
+	if (r == 0)
+		r = make_pci(b, e);
 	if (r < 0) {
 		board_free(b);
 		return r;
@@ -142,6 +184,7 @@ void board_free(struct board *b)
 {
 	if (!b)
 		return;
+	pci_bus_free(b->pci);
 	serial_free(b->serial);
 	pl031_free(b->rtc);
 	for (unsigned i = 0; i < LINES; i++)
@@ -184,6 +227,13 @@ static int write_fdt(struct vmm *vm, const struct boot_entry *entry, struct err 
 		.rtc = { ARM64_RTC, PL031_SIZE, ARM64_SPI_RTC },
 		.virtio = virtio,
 		.n_virtio = list_virtio(vm, virtio),
+		.pci = vm->board->pci,
+		.ecam = ARM64_ECAM,
+		.ecam_size = ARM64_ECAM_SIZE,
+		.mmio32 = ARM64_PCI_MMIO32,
+		.mmio32_end = ARM64_PCI_MMIO32_END,
+		.mmio64 = address_space(vm) / 2,
+		.mmio64_end = address_space(vm) / 4 * 3,
 	};
 	uint64_t size;
 
@@ -214,6 +264,11 @@ int board_power_button(struct vmm *vm, struct err *e)
 int board_ctrl_alt_del(struct vmm *vm, struct err *e)
 {
 	return err_set(e, ERR_CONFIG, ENOTSUP, "the arm64 machine has no keyboard");
+}
+
+void board_start_hotplug(struct board *b)
+{
+	/* See board_hotplug. */
 }
 
 void board_cpu(struct vmm *vm, unsigned cpu, bool insert)

@@ -40,7 +40,10 @@ int machine_load_kernel(struct vmm *vm, boot_loader *load, const struct boot_con
 
 size_t machine_boot_ram(const struct vmm *vm, struct boot_ram *ret)
 {
+	size_t n = 0;
+
 	for (unsigned i = 0; i < vm->memory.n; i++)
-		ret[i] = (struct boot_ram){ vm->memory.ram[i].gpa, vm->memory.ram[i].size };
-	return vm->memory.n;
+		if (!vm->memory.ram[i].plugged)
+			ret[n++] = (struct boot_ram){ vm->memory.ram[i].gpa, vm->memory.ram[i].size };
+	return n;
 }

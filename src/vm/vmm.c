@@ -227,6 +227,7 @@ int vmm_start(struct vmm *vm, struct err *e)
 		r = vcpu_start(vm, i, e);
 	if (r < 0)
 		return r;
+	board_start_hotplug(vm->board);
 	set_state(vm, VMM_RUNNING);
 	vcpus_want(vm, VCPU_RUN, false);
 	return 0;
