@@ -13,7 +13,7 @@
 #define HOST_BRIDGE_UUID "33DB4D5B-1FF7-401C-9657-7441C03DD766"
 
 enum { NOTIFY_DEVICE_CHECK = 1, NOTIFY_EJECT = 3 };
-enum { OSC_UNKNOWN_UUID = 0x04 };
+enum { OSC_UNKNOWN_UUID = 0x04, OSC_MASKED = 0x10 };
 
 static void windows(struct aml *a, const struct acpi_config *c)
 {
@@ -27,9 +27,18 @@ static void windows(struct aml *a, const struct acpi_config *c)
 	aml_end(a);
 }
 
+/* CDW1 = CDW1 | status */
+static void set_status(struct aml *a, uint8_t status)
+{
+	aml_op(a, AML_OR);
+	aml_path(a, "CDW1");
+	aml_int(a, status);
+	aml_path(a, "CDW1");
+}
+
 /*
  * _OSC (§6.2.11): the guest asks in the third word of Arg3 for control of PCI Express features. None of them (native
- * hot-plug, power management events, error reporting) is there to be controlled.
+ * hot-plug, power management events, error reporting) is there to be controlled; the answer says so.
  */
 static void osc(struct aml *a)
 {
@@ -46,15 +55,16 @@ static void osc(struct aml *a)
 	aml_arg(a, 3);
 	aml_int(a, 8);
 	aml_path(a, "CDW3");
+	aml_if(a); /* (CDW3) */
+	aml_path(a, "CDW3");
 	aml_op(a, AML_STORE);
 	aml_int(a, 0);
 	aml_path(a, "CDW3");
+	set_status(a, OSC_MASKED);
+	aml_end(a);
 	aml_end(a);
 	aml_else(a);
-	aml_op(a, AML_OR);
-	aml_path(a, "CDW1");
-	aml_int(a, OSC_UNKNOWN_UUID);
-	aml_path(a, "CDW1");
+	set_status(a, OSC_UNKNOWN_UUID);
 	aml_end(a);
 	aml_op(a, AML_RETURN);
 	aml_arg(a, 3);

@@ -48,10 +48,10 @@ int settings_load(const struct settings_request *q, struct config **ret, const s
 	int r = config_load(&o, &c, &warnings, e);
 
 	if (r == 0 && str_empty(c->hypervisor_name)) {
-		/* Nothing names one: take the most preferred, with its defaults. */
+		/* Nothing names one: take the most preferred that this host can run, with its defaults. */
 		config_free(take_ptr(c));
 		strv_fini(&warnings);
-		o.hypervisor = hypervisor_list()[0]->name;
+		o.hypervisor = hypervisor_default()->name;
 		r = config_load(&o, &c, &warnings, e);
 	}
 	if (r < 0)

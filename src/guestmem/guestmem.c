@@ -273,3 +273,45 @@ void guestmem_mark_dirty(struct guestmem *mem, gpa_t gpa, uint64_t len)
 	if (mem->dirty && len)
 		mem->dirty(mem->dirty_userdata, gpa, len);
 }
+
+static int discard(uint8_t *host, size_t len)
+{
+	uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE), start = ((uintptr_t)host + page - 1) & ~(page - 1),
+		  end = ((uintptr_t)host + len) & ~(page - 1);
+
+	if (start >= end)
+		return 0;
+	/* Shared memory goes away only with its backing; private memory has none to remove, which is told by these. */
+	if (madvise((void *)start, end - start, MADV_REMOVE) == 0)
+		return 0;
+	if (errno != EINVAL && errno != EACCES)
+		return -errno;
+	return madvise((void *)start, end - start, MADV_DONTNEED) < 0 ? -errno : 0;
+}
+
+int guestmem_discard(struct guestmem *mem, gpa_t gpa, uint64_t len)
+{
+	int r = 0;
+
+	if (!guestmem_valid(mem, gpa, len))
+		return -EFAULT;
+	guestmem_mark_dirty(mem, gpa, len);
+	while (len && r == 0) {
+		size_t n;
+		uint8_t *host = piece(mem, gpa, len, &n);
+
+		r = discard(host, n);
+		gpa += n;
+		len -= n;
+	}
+	return r;
+}
+
+int guestmem_discard_iov(struct guestmem *mem, const struct iovec *iov, size_t n)
+{
+	int r = 0;
+
+	for (size_t i = 0; i < n && r == 0; i++)
+		r = discard(iov[i].iov_base, iov[i].iov_len);
+	return r;
+}

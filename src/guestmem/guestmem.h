@@ -75,3 +75,12 @@ ssize_t guestmem_iov(struct guestmem *mem, gpa_t gpa, uint64_t len, struct iovec
 typedef void (*guestmem_dirty_fn)(void *userdata, gpa_t gpa, uint64_t len);
 void guestmem_set_dirty_log(struct guestmem *mem, guestmem_dirty_fn fn, void *userdata);
 void guestmem_mark_dirty(struct guestmem *mem, gpa_t gpa, uint64_t len);
+
+/*
+ * Give the host pages that lie wholly inside [gpa, gpa+len) back to the host. Touched again they are zero or, where
+ * memory is a private mapping of a file (a restored snapshot), as in that file. Counts as a write in the dirty log.
+ * 0, -EFAULT (then nothing was done), or what madvise(2) says (locked or huge pages).
+ */
+int guestmem_discard(struct guestmem *mem, gpa_t gpa, uint64_t len);
+/* The same for iovecs of guestmem_iov(); the dirty log is the caller's business. */
+int guestmem_discard_iov(struct guestmem *mem, const struct iovec *iov, size_t n);

@@ -7,6 +7,7 @@
 #include <fcntl.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 
 #include <cmocka.h>
 
@@ -221,6 +222,87 @@ static void test_dirty_log(void **state)
 	assert_int_equal(dirty_calls, 2);
 }
 
+/* Pages that a mapping (fd -1: anonymous) or the file behind it holds. */
+static int held(uint8_t *map, int fd)
+{
+	unsigned char there[4];
+	struct stat st;
+	int n = 0;
+
+	if (fd >= 0) {
+		assert_int_equal(fstat(fd, &st), 0);
+		return (int)(st.st_blocks * 512 / PAGE);
+	}
+	assert_int_equal(mincore(map, 4 * PAGE, there), 0);
+	for (int i = 0; i < 4; i++)
+		n += there[i] & 1;
+	return n;
+}
+
+/* All but the first and last half page of four pages: the two whole pages between go, and nothing else. */
+static void discard_in(struct fixture *f, uint8_t *map, int fd, int left, int expect)
+{
+	struct iovec iov;
+
+	assert_int_equal(guestmem_add_buffer(f->mem, 0x100000, 4 * PAGE, map), 0);
+	memset(map, 0x11, 4 * PAGE);
+	assert_int_equal(guestmem_discard(f->mem, 0x100000 + PAGE / 2, 3 * PAGE), 0);
+	assert_int_equal(held(map, fd), left);
+	assert_int_equal(map[PAGE - 1], 0x11);
+	assert_int_equal(map[PAGE], expect);
+	assert_int_equal(map[3 * PAGE - 1], expect);
+	assert_int_equal(map[3 * PAGE], 0x11);
+	memset(map, 0x22, 4 * PAGE);
+	assert_int_equal(guestmem_iov(f->mem, 0x100000, PAGE, &iov, 1), 1);
+	assert_int_equal(guestmem_discard_iov(f->mem, &iov, 1), 0);
+	assert_int_equal(map[0], expect);
+	assert_int_equal(map[PAGE], 0x22);
+	/* Less than a page, nothing, and what is not there. */
+	assert_int_equal(guestmem_discard(f->mem, 0x100000 + PAGE + 1, PAGE - 1), 0);
+	assert_int_equal(guestmem_discard(f->mem, 0x100000 + PAGE, 0), 0);
+	assert_int_equal(map[PAGE], 0x22);
+	assert_int_equal(guestmem_discard(f->mem, 0x100000 + 3 * PAGE, 2 * PAGE), -EFAULT);
+	assert_int_equal(map[3 * PAGE], 0x22);
+	assert_int_equal(guestmem_remove(f->mem, 0x100000, 4 * PAGE), 0);
+	munmap(map, 4 * PAGE);
+}
+
+static void test_discard(void **state)
+{
+	struct fixture *f = *state;
+	int fd = memfd_create("ram", MFD_CLOEXEC), old = memfd_create("snapshot", MFD_CLOEXEC);
+	uint8_t *map;
+
+	if (sysconf(_SC_PAGESIZE) != PAGE)
+		skip();
+	map = mmap(NULL, 4 * PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	discard_in(f, map, -1, 2, 0);
+	/* Shared: the memfd itself gets smaller. */
+	assert_int_equal(ftruncate(fd, 4 * PAGE), 0);
+	map = mmap(NULL, 4 * PAGE, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	discard_in(f, map, fd, 2, 0);
+	/* A private mapping of a snapshot, which keeps its content. */
+	assert_int_equal(ftruncate(old, 4 * PAGE), 0);
+	for (int i = 0; i < 4 * PAGE; i++)
+		assert_int_equal(pwrite(old, "s", 1, i), 1);
+	map = mmap(NULL, 4 * PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE, old, 0);
+	discard_in(f, map, old, 4, 's');
+	close(fd);
+	close(old);
+}
+
+static void test_discard_is_dirty(void **state)
+{
+	struct fixture *f = *state;
+
+	guestmem_set_dirty_log(f->mem, on_dirty, &dirty_calls);
+	dirty_calls = 0;
+	assert_int_equal(guestmem_discard(f->mem, 0x1000, 16), 0);
+	assert_int_equal(dirty_calls, 1);
+	assert_int_equal(dirty_gpa, 0x1000);
+	assert_int_equal(dirty_len, 16);
+}
+
 static void test_le(void **state)
 {
 	le16 a = le16_of(0x1234);
@@ -247,6 +329,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_regions, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_memfd, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_dirty_log, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_discard, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_discard_is_dirty, setup, teardown),
 		cmocka_unit_test(test_le),
 	};
 

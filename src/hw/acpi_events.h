@@ -45,3 +45,4 @@
 #define ACPI_SLEEP_STATUS_PORT 0x602
 #define ACPI_SLEEP_TYPE_S5     5
 #define ACPI_SLEEP_ENABLE      0x20
+#define ACPI_POWER_PORTS       3 /* from ACPI_RESET_PORT */

@@ -138,11 +138,14 @@ static void submit(struct fixture *x, unsigned queue)
 	fake_submit(&x->q[queue], 0);
 }
 
+/* Take a used buffer, and ask for an interrupt with the next one. */
 static bool used(struct fixture *x, unsigned queue)
 {
 	uint32_t id, len;
+	bool got = fake_used(&x->q[queue], &id, &len) && len == 16;
 
-	return fake_used(&x->q[queue], &id, &len) && len == 16;
+	fake_set_used_event(&x->q[queue], x->q[queue].used_idx);
+	return got;
 }
 
 static void test_identity(void **state)

@@ -21,6 +21,7 @@
 #include "caisson/vmm.h"
 
 #include "base/fd.h"
+#include "base/list.h"
 #include "base/log.h"
 #include "hypervisor/builtin.h"
 #include "hypervisor/console.h"
@@ -136,7 +137,7 @@ static int command_line(const struct vm_config *c, struct buf *ret, struct err *
 	_cleanup_strv_ struct strv p = { 0 };
 	int r = add_defaults(c, &p);
 
-	if (r == 0 && (r = guest_root_params(c, image_is_pmem(c), &p, e)) < 0)
+	if (r == 0 && (r = guest_root_params(c, image_is_pmem(c), image_is_pmem(c), &p, e)) < 0)
 		return r;
 	for (size_t i = 0; i < c->kernel_params.len && r == 0; i++)
 		r = strv_add(&p, c->kernel_params.v[i]);
@@ -209,7 +210,7 @@ static int add_fixed_devices(struct builtin_vm *b, struct err *e)
 		r = vmm_add_rng(b->vmm, "rng", NULL, e);
 	if (r == 0 && c->hv->reclaim_guest_freed_memory)
 		r = vmm_add_balloon(b->vmm, "balloon", &balloon, e);
-	if (r == 0 && c->hv->enable_virtio_mem && memory.max) {
+	if (r == 0 && memory.max) {
 		r = vmm_add_memory(b->vmm, "memory", &memory, e);
 		b->has_memory = r == 0;
 	}
@@ -301,7 +302,7 @@ static int add_block(struct builtin_vm *b, const struct vm_device *d, struct err
 		.flush = !hv->block_device_cache_noflush,
 		.discard = d->u.block.discard,
 		.direct = hv->block_device_cache_set && hv->block_device_cache_direct,
-		.io_uring = str_empty(hv->block_device_aio) || str_eq(hv->block_device_aio, "io_uring"),
+		.io_uring = true,
 		.own_thread = hv->enable_iothreads,
 		.queues = hv->num_queues,
 		.queue_size = hv->queue_size,
@@ -480,7 +481,7 @@ static int resize_memory(struct vm *vm, uint64_t mib, uint64_t *ret, struct err 
 
 	if (!b->has_memory)
 		return err_set(e, ERR_CONFIG, ENOTSUP,
-			       "memory cannot be resized: set enable_virtio_mem and default_maxmemory");
+			       "memory cannot be resized: set default_maxmemory");
 	r = vmm_set_memory(b->vmm, (mib > b->boot_mib ? mib - b->boot_mib : 0) << 20, e);
 	if (r == 0)
 		r = vmm_memory_status(b->vmm, &status, e);
@@ -551,7 +552,6 @@ static const char *const honoured_keys[] = {
 	"default_maxvcpus",
 	"default_memory",
 	"default_maxmemory",
-	"enable_virtio_mem",
 	"enable_mem_prealloc",
 	"enable_hugepages",
 	"reclaim_guest_freed_memory",
@@ -562,7 +562,6 @@ static const char *const honoured_keys[] = {
 	"virtio_fs_extra_args",
 	"virtio_fs_cache",
 	"block_device_driver",
-	"block_device_aio",
 	"block_device_cache_set",
 	"block_device_cache_direct",
 	"block_device_cache_noflush",
@@ -584,6 +583,7 @@ const struct hypervisor_driver builtin_driver = {
 	.name = "builtin",
 	.aliases = aliases,
 	.honoured_keys = honoured_keys,
+	.needs_kvm = true,
 	.check = check,
 	.capabilities = capabilities,
 	.describe = describe,

@@ -130,6 +130,7 @@ struct hypervisor_driver {
 	const char *name;                 /* as in [hypervisor.NAME] and --hypervisor */
 	const char *const *aliases;       /* NULL-terminated */
 	const char *const *honoured_keys; /* [hypervisor.*] keys that take effect with this driver; NULL-terminated */
+	bool needs_kvm;                   /* it runs guests on KVM only */
 
 	/* Look at the host; hv names the binary. Starts nothing that outlives the call. */
 	int (*check)(const struct config_hypervisor *hv, struct vm_host_report *ret, struct err *e);
@@ -196,6 +197,12 @@ int vm_connect_address(const char *address, uint32_t port, uint64_t deadline_ms,
 const struct hypervisor_driver *hypervisor_find(const char *name);
 /* All drivers, NULL-terminated, in order of preference. */
 const struct hypervisor_driver *const *hypervisor_list(void);
+
+/*
+ * The one to take when nobody names one: the first that this host can run, else the last of the list. Starts nothing:
+ * whether a driver's program works shows when it is used.
+ */
+const struct hypervisor_driver *hypervisor_default(void);
 
 /* Can this host's KVM run an ordinary guest? why: a sentence when it cannot. */
 bool hypervisor_kvm_usable(char *why, size_t size);

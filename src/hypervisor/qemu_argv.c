@@ -43,6 +43,11 @@ bool qemu_has_virtconsole(const struct qemu_plan *plan)
 	       plan->layout.machine != QEMU_MICROVM;
 }
 
+bool qemu_counts_instructions(const struct qemu_plan *p)
+{
+	return p->layout.machine == QEMU_MICROVM && !p->facts->kvm;
+}
+
 static int check_config(const struct vm_config *c, enum qemu_machine machine, const struct qemu_facts *f, struct err *e)
 {
 	if (c->hv->confidential_guest)
@@ -180,6 +185,11 @@ int qemu_plan_init(struct qemu_plan *plan, const struct vm_config *c, const stru
 	r = qemu_machine_parse(c->hv, f->arch, &plan->layout.machine, e);
 	if (r == 0)
 		r = check_config(c, plan->layout.machine, f, e);
+	/* See add_accel(). Processors that take turns wait for each other's turns: the second did not come up in a
+	 * minute. */
+	if (r == 0 && qemu_counts_instructions(plan) && c->vcpus > 1)
+		r = err_set(e, ERR_CONFIG, ENOTSUP,
+			    "machine_type = \"microvm\" without KVM can have one vCPU, not %u: use \"q35\"", c->vcpus);
 	if (r < 0)
 		return r;
 	plan->vsock_socket = str_printf("%s/vsock-device.sock", c->run_dir);
@@ -206,6 +216,29 @@ void qemu_plan_fini(struct qemu_plan *plan)
 	strv_fini(&plan->devices);
 	free(plan->vsock_socket);
 	plan->vsock_socket = NULL;
+}
+
+/*
+ * microvm's ACPI tables say "hardware-reduced", so Linux uses neither PIT nor PM timer, and its only tick is the local
+ * APIC's timer. It learns that timer's rate at boot, by looking at it at the first and the last of 100 ms of the TSC.
+ * Under emulation both go on while the virtual CPU does not run: on a busy host the rate came out wrong by half, and
+ * whenever the CPU was kept from running for the 100 ms the kernel said "APIC frequency too slow, disabling apic timer"
+ * and was left without any tick, so that the first sleep never ended. Other machines correct the rate by their PM
+ * timer. No kernel parameter helps: nolapic_timer takes the only tick away, and the rate cannot be given.
+ * Hence -icount: virtual time, which TSC and timer both show, goes on by executed instructions (adjusted to real time
+ * over the long run) and, when the guest sleeps, by the clock. The rate is then exact, whatever the host does. A boot
+ * takes half as much CPU time again, and there can be one vCPU only.
+ */
+static void add_accel(const struct qemu_plan *p, struct strv *a, int *r)
+{
+	if (p->facts->kvm) {
+		qemu_opt(a, r, "-accel", "kvm");
+	} else if (qemu_counts_instructions(p)) {
+		qemu_opt(a, r, "-accel", "tcg,thread=single");
+		qemu_opt(a, r, "-icount", "shift=auto");
+	} else {
+		qemu_opt(a, r, "-accel", "tcg,thread=multi");
+	}
 }
 
 static void add_machine(const struct qemu_plan *p, struct strv *a, int *r)
@@ -246,10 +279,7 @@ static void add_machine(const struct qemu_plan *p, struct strv *a, int *r)
 	if (*r == 0 && !str_empty(extra))
 		*r = buf_printf(&m, ",%s", extra);
 	qemu_opt(a, r, "-machine", "%s", m.data ? m.data : "");
-	if (p->facts->kvm)
-		qemu_opt(a, r, "-accel", "kvm");
-	else
-		qemu_opt(a, r, "-accel", "tcg,thread=multi");
+	add_accel(p, a, r);
 	qemu_opt(a, r, "-cpu", "%s%s%s", p->facts->kvm ? "host" : "max", str_empty(hv->cpu_features) ? "" : ",",
 		 str_empty(hv->cpu_features) ? "" : hv->cpu_features);
 	if (p->layout.machine == QEMU_MICROVM)

@@ -28,7 +28,6 @@ struct qemu_facts {
 	char kvm_why[160]; /* why not */
 	bool vhost_net;
 	uint64_t host_memory_mib;
-	uint32_t tsc_khz;     /* of the host, for machines whose kernel cannot find it out; 0: unknown */
 	uint64_t image_bytes; /* size of the guest image, when there is one */
 	enum dax_image image_dax;
 };
@@ -103,14 +102,14 @@ void qemu_opt(struct strv *args, int *r, const char *option, const char *fmt, ..
 
 /* The guest kernel's command line. */
 int qemu_kernel_command_line(const struct qemu_plan *plan, struct buf *ret, struct err *e);
-/* root= and what belongs to it for an image boot. pmem: it is an nvdimm; dax: whose pages can be mapped. qemu_root.c */
-int qemu_root_params(const struct vm_config *c, bool pmem, bool dax, struct strv *ret, struct err *e);
 /* Look at the guest image, if there is one: image_bytes and image_dax of facts. */
 int qemu_image_facts(const struct vm_config *c, struct qemu_facts *facts, struct err *e);
 /* Can memory be added to the running VM? */
 bool qemu_wants_memory_hotplug(const struct qemu_plan *plan);
 /* Has the VM a virtconsole besides the serial port? */
 bool qemu_has_virtconsole(const struct qemu_plan *plan);
+/* Does the guest's time go by executed instructions (-icount)? */
+bool qemu_counts_instructions(const struct qemu_plan *plan);
 /* Is the guest image attached as nvdimm (as opposed to virtio-blk)? */
 bool qemu_image_is_pmem(const struct vm_config *c, enum qemu_machine machine);
 

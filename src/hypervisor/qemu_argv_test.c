@@ -91,7 +91,6 @@ static void test_machines(void **state)
 	hv.machine_type = STR("microvm");
 	golden("microvm-kvm");
 	facts.kvm = false;
-	facts.tsc_khz = 2100000;
 	golden("microvm-tcg");
 	facts = (struct qemu_facts){ .path = "/usr/bin/qemu-system-aarch64", .arch = "aarch64", .major = 7 };
 	hv.machine_type = STR("virt");
@@ -261,6 +260,9 @@ static void test_refusals(void **state)
 	expect_error("does not fit its size");
 	hv.machine_type = STR("pc");
 	expect_error("machine_type = \"pc\"");
+	hv.machine_type = STR("microvm");
+	config.vcpus = config.max_vcpus = 2;
+	expect_error("without KVM can have one vCPU, not 2");
 	config.image = STR("/i");
 	expect_error("both a guest image and an initrd");
 	config.initrd = STR("");

@@ -12,7 +12,6 @@
 #include <sys/stat.h>
 #include <sys/sysinfo.h>
 #include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "base/fd.h"
@@ -110,22 +109,6 @@ static int read_version(const char *path, char *text, size_t size, struct err *e
 	return 0;
 }
 
-/* The frequency of this host's TSC, measured for 20 ms. */
-static uint32_t measure_tsc_khz(void)
-{
-#ifdef __x86_64__
-	uint64_t us = clock_us(), ticks = __builtin_ia32_rdtsc();
-	struct timespec t = { .tv_nsec = 20 * 1000 * 1000 };
-
-	nanosleep(&t, NULL);
-	ticks = __builtin_ia32_rdtsc() - ticks;
-	us = clock_us() - us;
-	return us ? (uint32_t)(ticks * 1000 / us) : 0;
-#else
-	return 0;
-#endif
-}
-
 int qemu_check_version(const struct qemu_facts *f, struct err *e)
 {
 	if (f->major < QEMU_MAJOR_MIN)
@@ -160,8 +143,6 @@ int qemu_probe(const struct config_hypervisor *hv, bool ask_version, struct qemu
 	if (r < 0)
 		return r;
 	ret->kvm = hypervisor_kvm_usable(ret->kvm_why, sizeof ret->kvm_why);
-	if (!ret->kvm && str_eq(hv->machine_type, "microvm"))
-		ret->tsc_khz = measure_tsc_khz();
 	ret->vhost_net = access("/dev/vhost-net", R_OK | W_OK) == 0;
 	return 0;
 }

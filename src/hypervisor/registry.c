@@ -8,12 +8,13 @@
 #include <unistd.h>
 
 #include "base/fd.h"
+#include "hypervisor/builtin.h"
 #include "hypervisor/console.h"
 #include "hypervisor/driver.h"
 #include "hypervisor/qemu.h"
 
 /* In order of preference. */
-static const struct hypervisor_driver *const drivers[] = { &qemu_driver, NULL };
+static const struct hypervisor_driver *const drivers[] = { &builtin_driver, &qemu_driver, NULL };
 
 const struct hypervisor_driver *const *hypervisor_list(void)
 {
@@ -30,6 +31,16 @@ const struct hypervisor_driver *hypervisor_find(const char *name)
 				return drivers[i];
 	}
 	return NULL;
+}
+
+const struct hypervisor_driver *hypervisor_default(void)
+{
+	bool kvm = hypervisor_kvm_usable(NULL, 0);
+	size_t i = 0;
+
+	while (drivers[i + 1] && drivers[i]->needs_kvm && !kvm)
+		i++;
+	return drivers[i];
 }
 
 /*

@@ -10,6 +10,7 @@
 #include <errno.h>
 #include <poll.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/eventfd.h>
@@ -29,7 +30,7 @@
 
 #define RAM     0x200000
 #define USER    0x7f0000000000
-#define QUEUE   64
+#define QUEUE   64 /* at most */
 #define RX_DATA 0x10000
 #define RX_SIZE 4096
 #define TX_DATA 0x100000
@@ -42,9 +43,12 @@ struct vmm {
 	struct vsock_service *svc;
 	int fd, memfd, kick[2], call[2];
 	uint8_t *ram;
+	uint16_t queue;  /* receive buffers, and packets to the device at once */
+	uint32_t credit; /* that this guest gives each connection */
 	struct fake_queue q[2];
 	bool tx_busy[QUEUE];
 	uint32_t fwd[CLIENTS + 1], port[CLIENTS + 1]; /* per connection: bytes echoed, host port */
+	bool ended[CLIENTS + 1];
 	unsigned n_conns, finished;
 };
 
@@ -97,14 +101,14 @@ static void vmm_start(struct vmm *v)
 	message(v, VHOST_USER_SET_FEATURES, &features, 8, NULL);
 	message(v, VHOST_USER_SET_MEM_TABLE, &t, sizeof t, &v->memfd);
 	for (uint32_t i = 0; i < 2; i++) {
-		uint32_t num[2] = { i, QUEUE };
+		uint32_t num[2] = { i, v->queue };
 		uint64_t index = i;
 		struct {
 			uint32_t index, flags;
 			uint64_t desc, used, avail, log;
 		} a = { i };
 
-		fake_init(&v->q[i], v->ram, 0x1000 * (i + 1), QUEUE);
+		fake_init(&v->q[i], v->ram, 0x1000 * (i + 1), v->queue);
 		a.desc = USER + v->q[i].desc;
 		a.used = USER + v->q[i].used;
 		a.avail = USER + v->q[i].avail;
@@ -115,7 +119,7 @@ static void vmm_start(struct vmm *v)
 		message(v, VHOST_USER_SET_VRING_CALL, &index, 8, &v->call[i]);
 		message(v, VHOST_USER_SET_VRING_KICK, &index, 8, &v->kick[i]);
 	}
-	for (uint16_t i = 0; i < QUEUE; i++)
+	for (uint16_t i = 0; i < v->queue; i++)
 		offer(v, i);
 	kick(v, 0);
 }
@@ -163,14 +167,14 @@ static void say(struct vmm *v, const struct vsock_hdr *in, uint16_t op, uint32_t
 		.op = le16_of(op),
 		.flags = le32_of(flags),
 		.len = le32_of(len),
-		.buf_alloc = le32_of(65536),
+		.buf_alloc = le32_of(v->credit),
 		.fwd_cnt = le32_of(fwd),
 	};
 	uint16_t i = 0;
 
 	reclaim(v);
 	while (v->tx_busy[i]) {
-		if (++i == QUEUE) {
+		if (++i == v->queue) {
 			wait_call(v);
 			i = 0;
 		}
@@ -216,6 +220,9 @@ static void guest_packet(struct vmm *v, const struct vsock_hdr *h, const uint8_t
 		say(v, h, VSOCK_OP_SHUTDOWN, VSOCK_SHUTDOWN_BOTH, NULL, 0, v->fwd[i]);
 		break;
 	case VSOCK_OP_RST:
+		/* Ending before every client has would leave the others waiting for ever: each counts, and once. */
+		assert_true(i < v->n_conns && !v->ended[i]);
+		v->ended[i] = true;
 		v->finished++;
 		break;
 	}
@@ -271,7 +278,7 @@ static void begin(struct vmm *v)
 {
 	struct err e = { 0 };
 
-	*v = (struct vmm){ .dir = "/tmp/vsock_service_XXXXXX" };
+	*v = (struct vmm){ .dir = "/tmp/vsock_service_XXXXXX", .queue = QUEUE, .credit = 65536 };
 	assert_non_null(mkdtemp(v->dir));
 	snprintf(v->hybrid, sizeof v->hybrid, "%s/v", v->dir);
 	snprintf(v->device, sizeof v->device, "%s/d", v->dir);
@@ -284,13 +291,15 @@ static void end(struct vmm *v)
 	assert_int_equal(rmdir(v->dir), 0); /* both sockets are gone */
 }
 
-static void test_echo_of_many_clients(void **state)
+static void echo_of_many_clients(uint16_t queue, uint32_t credit)
 {
 	struct client c[CLIENTS] = { 0 };
 	pthread_t t[CLIENTS];
 	struct vmm v;
 
 	begin(&v);
+	v.queue = queue;
+	v.credit = credit;
 	vmm_start(&v);
 	for (int i = 0; i < CLIENTS; i++) {
 		c[i].path = v.hybrid;
@@ -317,6 +326,17 @@ static void test_echo_of_many_clients(void **state)
 	}
 	vmm_stop(&v);
 	end(&v);
+}
+
+static void test_echo_of_many_clients(void **state)
+{
+	echo_of_many_clients(QUEUE, 65536);
+}
+
+/* Connections run out of credit and the device out of buffers all the time, often both at once. */
+static void test_echo_through_few_buffers_with_little_credit(void **state)
+{
+	echo_of_many_clients(4, 9000);
 }
 
 static void test_start_and_stop(void **state)
@@ -353,7 +373,10 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_start_and_stop),
 		cmocka_unit_test(test_echo_of_many_clients),
+		cmocka_unit_test(test_echo_through_few_buffers_with_little_credit),
 	};
 
+	/* A client whose connection was reset is to be reported by what it misses. */
+	signal(SIGPIPE, SIG_IGN);
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

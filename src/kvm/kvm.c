@@ -16,7 +16,6 @@ static const struct kvm_need needs[] = {
 	NEED(IRQFD),          NEED(IOEVENTFD),
 	NEED(IRQ_ROUTING),    NEED(MP_STATE),
 	NEED(IMMEDIATE_EXIT), NEED(SIGNAL_MSI),
-	NEED(ONE_REG),
 };
 
 int kvm_capability(const struct kvm *kvm, int capability)

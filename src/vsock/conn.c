@@ -391,7 +391,13 @@ static uint16_t next_op(struct vsock_conn *c, struct virtq_chain *chain, struct 
 	}
 	if (c->pending & PEND_CREDIT_REQUEST) {
 		c->pending &= ~PEND_CREDIT_REQUEST;
-		return VSOCK_OP_CREDIT_REQUEST;
+		/*
+		 * Credit or the end may have come while there was no receive buffer. A question behind the end would be
+		 * answered to a connection that is no more, and that answer with a second reset.
+		 */
+		if (can_read(c) && !credit(c))
+			return VSOCK_OP_CREDIT_REQUEST;
+		c->credit_asked = false;
 	}
 	return c->pending & PEND_CREDIT_UPDATE ? VSOCK_OP_CREDIT_UPDATE : 0;
 }

@@ -426,6 +426,43 @@ static void test_guest_credit_is_never_exceeded(void **state)
 	expect_nothing(f);
 }
 
+/* The only receive buffer: give it to the device, and take what comes in it. */
+static unsigned through_one_buffer(struct fixture *f)
+{
+	uint8_t *data;
+	uint16_t i;
+
+	guest_offer(&f->g, 0);
+	virtio_device_kick(f->dev, 0);
+	run(f);
+	return guest_recv(&f->g, &f->hdr, &data, &i) ? le16_get(f->hdr.op) : 0;
+}
+
+static void test_credit_that_came_by_itself_is_not_asked_for(void **state)
+{
+	struct fixture *f = *state;
+
+	virtio_device_reset(f->dev);
+	guest_start(&f->g, 0);
+	f->host = client(f, "CONNECT 9\n");
+	run(f);
+	assert_int_equal(through_one_buffer(f), VSOCK_OP_REQUEST);
+	f->host_port = le32_get(f->hdr.src_port);
+	f->guest_port = 9;
+	f->fwd = 4 - 65536U; /* a credit of 4 bytes */
+	say(f, VSOCK_OP_RESPONSE, 0);
+	assert_int_equal(send(f->host, "fourrest", 8, 0), 8);
+	assert_int_equal(shutdown(f->host, SHUT_WR), 0);
+	assert_int_equal(through_one_buffer(f), VSOCK_OP_RW);
+	assert_int_equal(le32_get(f->hdr.len), 4);
+	/* Now a question waits for a receive buffer, and the answer is faster. */
+	f->fwd = 4;
+	say(f, VSOCK_OP_CREDIT_UPDATE, 0);
+	assert_int_equal(through_one_buffer(f), VSOCK_OP_RW);
+	assert_int_equal(through_one_buffer(f), VSOCK_OP_SHUTDOWN);
+	assert_int_equal(through_one_buffer(f), 0);
+}
+
 static void test_no_receive_buffers(void **state)
 {
 	struct fixture *f = *state;
@@ -888,6 +925,7 @@ int main(void)
 		T(test_data_both_ways),
 		T(test_data_behind_the_connect_line),
 		T(test_guest_credit_is_never_exceeded),
+		T(test_credit_that_came_by_itself_is_not_asked_for),
 		T(test_no_receive_buffers),
 		T(test_host_that_does_not_read),
 		T(test_guest_exceeds_our_credit),

@@ -7,7 +7,7 @@ load helper
 # expect_script COMMANDS: run them in expect, with pseudo-terminals of 33 × 99. $output is what was seen.
 expect_script() {
 	cat >"$BATS_TEST_TMPDIR/script.exp" <<-END
-		set timeout 30
+		set timeout 120
 		set stty_init "rows 33 columns 99"
 		proc want {pattern} {
 			expect {
@@ -26,7 +26,7 @@ expect_script() {
 		}
 		$1
 	END
-	run timeout -k 1 100 expect -f "$BATS_TEST_TMPDIR/script.exp"
+	run timeout -k 1 400 expect -f "$BATS_TEST_TMPDIR/script.exp"
 }
 
 # What a shell on the terminal must find. The prompt of busybox's shell ends in "# ".
@@ -41,7 +41,7 @@ dialogue='
 	send "while \[ \"\$(stty size)\" != \"44 111\" \]; do :; done; echo resi\"\"zed\r"
 	want {resized}
 	want {# }
-	send "echo begun-\$((1 + 1)); sleep 100\r"
+	send "echo begun-\$((1 + 1)); sleep 600\r"
 	want {begun-2}
 	send "\003"
 	want {# }
@@ -63,7 +63,7 @@ dialogue='
 }
 
 @test "exec -it: the same in a running container" {
-	vm_bg -- /bin/sh -c 'echo ready; exec sleep 100'
+	vm_bg -- /bin/sh -c 'echo ready; exec sleep 600'
 	expect_script "
 		spawn $CAISSON exec -i -t $NAME /bin/sh
 		$dialogue
@@ -91,7 +91,7 @@ dialogue='
 }
 
 @test "-t without a terminal on our side gives the command one" {
-	run --separate-stderr bash -c "timeout -k 1 60 '$CAISSON' run -t --rootfs '$ROOT' -- /bin/sh -c '[ -t 0 ] && [ -t 1 ] && [ -t 2 ] && tty' </dev/null"
+	run --separate-stderr bash -c "timeout -k 1 240 '$CAISSON' run -t --rootfs '$ROOT' -- /bin/sh -c '[ -t 0 ] && [ -t 1 ] && [ -t 2 ] && tty' </dev/null"
 	expect_status 0
 	expect_match '^/dev/(pts/[0-9]+|console)'
 }

@@ -132,22 +132,29 @@ static void *serve(void *arg)
 	return NULL;
 }
 
-static void *listener(void *arg)
+static int listen_at(int port)
 {
-	int port = (int)(intptr_t)arg, l = socket(AF_VSOCK, SOCK_STREAM, 0);
 	struct sockaddr_vm sa = { .svm_family = AF_VSOCK, .svm_cid = VMADDR_CID_ANY, .svm_port = (unsigned)port };
+	int l = socket(AF_VSOCK, SOCK_STREAM, 0);
 
 	if (bind(l, (struct sockaddr *)&sa, sizeof sa) < 0 || listen(l, 1024) < 0) {
 		perror("vsock listen");
-		return NULL;
+		exit(1);
 	}
+	return l;
+}
+
+static _Noreturn void *listener(void *arg)
+{
+	int l = (int)((intptr_t)arg & 0xffff);
+
 	for (;;) {
 		pthread_t t;
 		int fd = accept(l, NULL, NULL);
 
 		if (fd < 0)
 			continue;
-		pthread_create(&t, NULL, serve, (void *)((intptr_t)port << 16 | fd));
+		pthread_create(&t, NULL, serve, (void *)(((intptr_t)arg & ~(intptr_t)0xffff) | fd));
 		pthread_detach(t);
 	}
 }
@@ -156,10 +163,9 @@ int main(void)
 {
 	pthread_t t;
 
-	for (int port = PORT_ECHO; port <= PORT_SHUT_RD; port++)
-		pthread_create(&t, NULL, listener, (void *)(intptr_t)port);
-	sleep(1);
-	printf("guest ready\n");
+	/* PORT_ECHO last: it is what the host waits for. */
+	for (int port = PORT_SHUT_RD; port >= PORT_ECHO; port--)
+		pthread_create(&t, NULL, listener, (void *)((intptr_t)port << 16 | listen_at(port)));
 	for (;;)
 		pause();
 }

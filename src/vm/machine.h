@@ -1,0 +1,151 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The VM object and what its parts know of each other. Private to the layer; the outside sees caisson/vmm.h.
+ *
+ * Threads: one runs the loop in which all devices live, one runs each vCPU, and the host program's own threads call the
+ * API. Device models are touched inside the loop only (loop_enter). The lock guards what says who shall run and how the
+ * VM ended; it is taken inside the loop, never the other way round.
+ */
+#pragma once
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+#include "base/cleanup.h"
+#include "base/err.h"
+#include "base/list.h"
+#include "caisson/vmm.h"
+#include "guestmem/guestmem.h"
+#include "hw/bus.h"
+#include "hw/platform.h"
+#include "kvm/kvm.h"
+#include "kvm/vcpu.h"
+#include "kvm/vm.h"
+#include "loop/loop.h"
+
+struct board;
+struct state;
+struct vmm;
+
+#define RAM_MAX 2
+
+struct ram {
+	gpa_t gpa;
+	uint64_t size, offset; /* offset in the memfd */
+	uint8_t *host;
+	uint64_t *host_dirty; /* with a dirty log: pages that devices wrote; one bit each, atomically */
+};
+
+struct memory {
+	struct ram ram[RAM_MAX];
+	unsigned n;
+	int fd; /* shared memory: the memfd; else -1 */
+};
+
+enum vcpu_want { VCPU_PAUSE, VCPU_RUN, VCPU_STOP };
+
+struct vcpu_thread {
+	struct vmm *vm;
+	unsigned index;
+	struct kvm_vcpu *kvm; /* NULL: not made yet */
+	pthread_t thread;
+	bool started; /* thread is there */
+	bool enabled; /* the guest may use it; guarded by the loop */
+	/* Guarded by the lock. */
+	enum vcpu_want want;
+	bool idle; /* it is not in the guest and will not enter it */
+	pid_t tid;
+};
+
+struct vmm {
+	struct platform platform; /* first */
+	struct vmm_config config; /* with strings of its own */
+	struct kvm *kvm;
+	struct kvm_vm *kvm_vm;
+	struct kvm_topology topology;
+	struct memory memory;
+	struct guestmem *mem;
+	struct bus *pio, *mmio;
+	struct board *board;
+	struct list devices; /* vm_device.node */
+	unsigned n_devices;
+
+	struct loop *loop;
+	pthread_t loop_thread;
+	bool loop_running;
+
+	struct vcpu_thread *vcpus; /* max_vcpus */
+	int exit_fd;
+
+	pthread_mutex_t lock;
+	pthread_cond_t changed;
+	/* Guarded by the lock. */
+	enum vmm_state state;
+	struct vmm_exit exit;
+	bool panicked;
+};
+
+/* ---- memory.c ---- */
+
+int memory_new(struct vmm *vm, struct err *e);
+void memory_free(struct vmm *vm);
+/* Which pages of region i the guest or a device wrote since the last call, one bit each; n_words as in kvm/vm.h. */
+int memory_take_dirty(struct vmm *vm, unsigned i, uint64_t *bitmap, size_t n_words);
+
+/* ---- platform.c ---- */
+
+extern const struct platform_ops machine_platform_ops;
+
+/* ---- vcpu_thread.c ---- */
+
+/* Make vCPU i in its power-on state. */
+int vcpu_new(struct vmm *vm, unsigned i, struct err *e);
+/* Start its thread, which waits. */
+int vcpu_start(struct vmm *vm, unsigned i, struct err *e);
+/* What all vCPUs shall do. wait: until none is in the guest any more (not for VCPU_RUN, not inside the loop). */
+void vcpus_want(struct vmm *vm, enum vcpu_want want, bool wait);
+/* Join the threads, free the vCPUs. */
+void vcpus_free(struct vmm *vm);
+/* Is the kick signal usable? Gives it an empty handler when it has none. */
+int vcpu_kick_signal_check(int signo, struct err *e);
+
+/* ---- exit_report.c ---- */
+
+/*
+ * The VM ends: the first reason counts. No vCPU enters the guest from now on. why may be ""; console: add the last
+ * lines of the serial port. From any thread but without the lock.
+ */
+void machine_end(struct vmm *vm, enum vmm_end end, bool console, const char *why);
+
+/* ---- devices.c ---- */
+
+struct acpi_mmio_device;
+
+/* Free all devices. */
+void devices_free(struct vmm *vm);
+/* The windows of the virtio-mmio devices, for ACPI; at most max. Returns how many. */
+size_t devices_mmio(const struct vmm *vm, struct acpi_mmio_device *ret, size_t max);
+
+/* ---- the architecture: board_x86.c ---- */
+
+/* Fills the RAM map: regions without host memory. */
+void board_ram(uint64_t size, struct memory *ret);
+/* The devices that are part of the machine. */
+int board_new(struct vmm *vm, struct err *e);
+/* NULL does nothing. */
+void board_free(struct board *b);
+/* Put kernel and tables into memory and set vCPU 0 to the first instruction. */
+int board_boot(struct vmm *vm, struct err *e);
+int board_power_button(struct vmm *vm, struct err *e);
+int board_ctrl_alt_del(struct vmm *vm, struct err *e);
+/* The vCPU's slot was filled, or shall be emptied. Inside the loop. */
+void board_cpu(struct vmm *vm, unsigned cpu, bool insert);
+/* The end of the serial port's output. Inside the loop. */
+size_t board_console_tail(const struct board *b, char *buf, size_t size);
+void board_console_flush(struct board *b);
+/* The place of the n-th virtio-mmio device; false: there is none. */
+bool board_mmio_place(unsigned n, uint64_t *ret_base, uint32_t *ret_gsi);
+void board_save(const struct board *b, struct state *s);
+int board_load(struct board *b, const struct state *s, struct err *e);
+/* CPUs that the guest let go of. Called inside the loop. */
+void machine_cpu_ejected(struct vmm *vm, unsigned cpu);

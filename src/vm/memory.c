@@ -1,0 +1,181 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The guest's RAM: one memfd or anonymous memory, in one or two pieces around the hole below 4 GiB. Mapped on a 2 MiB
+ * boundary, so that the host may use large pages.
+ */
+#include <errno.h>
+#include <linux/memfd.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "base/fd.h"
+#include "vm/machine.h"
+
+#define LARGE_PAGE (2ULL << 20)
+
+#ifndef MADV_POPULATE_WRITE
+#define MADV_POPULATE_WRITE 23
+#endif
+
+static int make_memfd(struct vmm *vm, struct err *e)
+{
+	unsigned flags = MFD_CLOEXEC | (vm->config.hugepages ? MFD_HUGETLB | MFD_HUGE_2MB : 0);
+	int fd = memfd_create("guest-memory", flags);
+
+	if (fd < 0)
+		return err_sys(e, errno, "cannot make shared memory for the guest");
+	if (ftruncate(fd, (off_t)vm->config.memory) < 0) {
+		int code = errno;
+
+		close(fd);
+		return err_sys(e, code, "cannot make %llu MiB of shared memory for the guest",
+			       (unsigned long long)vm->config.memory >> 20);
+	}
+	vm->memory.fd = fd;
+	return 0;
+}
+
+/* mmap(2) at a multiple of 2 MiB: reserve more, map over the right part, give the rest back. */
+static void *map_aligned(uint64_t size, int flags, int fd, uint64_t offset)
+{
+	uint8_t *area = mmap(NULL, size + LARGE_PAGE, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	uint64_t skip;
+	void *p;
+
+	if (area == MAP_FAILED)
+		return MAP_FAILED;
+	skip = (LARGE_PAGE - (uintptr_t)area % LARGE_PAGE) % LARGE_PAGE;
+	p = mmap(area + skip, size, PROT_READ | PROT_WRITE, flags | MAP_FIXED | MAP_NORESERVE, fd, (off_t)offset);
+	if (p == MAP_FAILED) {
+		int code = errno;
+
+		munmap(area, size + LARGE_PAGE);
+		errno = code;
+		return MAP_FAILED;
+	}
+	if (skip)
+		munmap(area, skip);
+	munmap(area + skip + size, LARGE_PAGE - skip);
+	return p;
+}
+
+static int map_ram(struct vmm *vm, struct ram *ram, struct err *e)
+{
+	int fd = vm->memory.fd;
+	int flags = fd >= 0 ? MAP_SHARED : MAP_PRIVATE | MAP_ANONYMOUS | (vm->config.hugepages ? MAP_HUGETLB : 0);
+	void *p = map_aligned(ram->size, flags, fd, ram->offset);
+
+	if (p == MAP_FAILED) {
+		err_sys(e, errno, "cannot map %llu MiB of guest memory", (unsigned long long)ram->size >> 20);
+		return vm->config.hugepages ? err_append(e, ": are enough large pages reserved (vm.nr_hugepages)?")
+					    : -errno;
+	}
+	ram->host = p;
+	madvise(p, ram->size, MADV_DONTDUMP);
+	return 0;
+}
+
+/* Touch every page, so that it is there before the guest runs, and a lack of memory is an error now. */
+static int populate(struct ram *ram, struct err *e)
+{
+	if (madvise(ram->host, ram->size, MADV_POPULATE_WRITE) == 0)
+		return 0;
+	if (errno != EINVAL) /* before Linux 5.14 */
+		return err_sys(e, errno, "cannot allocate %llu MiB of guest memory in advance",
+			       (unsigned long long)ram->size >> 20);
+	for (uint64_t i = 0; i < ram->size; i += 4096)
+		((volatile uint8_t *)ram->host)[i] = 0;
+	return 0;
+}
+
+static uint64_t page_size(void)
+{
+	return (uint64_t)sysconf(_SC_PAGESIZE);
+}
+
+static size_t bitmap_words(const struct ram *ram)
+{
+	return (ram->size / page_size() + 63) / 64;
+}
+
+static void on_device_write(void *userdata, gpa_t gpa, uint64_t len)
+{
+	struct memory *m = userdata;
+	uint64_t page = page_size();
+
+	for (unsigned i = 0; len && i < m->n; i++) {
+		struct ram *ram = &m->ram[i];
+
+		if (gpa < ram->gpa || gpa - ram->gpa >= ram->size)
+			continue;
+		for (uint64_t p = (gpa - ram->gpa) / page; p <= (gpa - ram->gpa + len - 1) / page; p++)
+			if (p < ram->size / page)
+				__atomic_fetch_or(&ram->host_dirty[p / 64], 1ULL << p % 64, __ATOMIC_RELAXED);
+	}
+}
+
+static int add_ram(struct vmm *vm, struct ram *ram, struct err *e)
+{
+	int r = map_ram(vm, ram, e);
+
+	if (r == 0 && vm->config.prealloc)
+		r = populate(ram, e);
+	if (r < 0)
+		return r;
+	r = guestmem_add_buffer(vm->mem, ram->gpa, ram->size, ram->host);
+	if (r == 0)
+		r = kvm_vm_map(vm->kvm_vm, ram->gpa, ram->size, ram->host, vm->config.track_dirty ? KVM_MAP_LOG : 0);
+	if (r < 0)
+		return err_sys(e, -r, "KVM does not take %llu MiB of guest memory",
+			       (unsigned long long)ram->size >> 20);
+	if (vm->config.track_dirty) {
+		ram->host_dirty = calloc(bitmap_words(ram), sizeof *ram->host_dirty);
+		if (!ram->host_dirty)
+			return err_sys(e, ENOMEM, "cannot track written pages");
+	}
+	return 0;
+}
+
+int memory_new(struct vmm *vm, struct err *e)
+{
+	struct memory *m = &vm->memory;
+	int r = guestmem_new(&vm->mem);
+
+	if (r < 0)
+		return err_sys(e, -r, "cannot make guest memory");
+	board_ram(vm->config.memory, m);
+	r = vm->config.shared_memory ? make_memfd(vm, e) : 0;
+	for (unsigned i = 0; r == 0 && i < m->n; i++)
+		r = add_ram(vm, &m->ram[i], e);
+	if (r == 0 && vm->config.track_dirty)
+		guestmem_set_dirty_log(vm->mem, on_device_write, m);
+	return r;
+}
+
+void memory_free(struct vmm *vm)
+{
+	for (unsigned i = 0; i < vm->memory.n; i++) {
+		struct ram *ram = &vm->memory.ram[i];
+
+		if (ram->host)
+			munmap(ram->host, ram->size);
+		free(ram->host_dirty);
+	}
+	vm->memory.n = 0;
+	fd_close(&vm->memory.fd);
+	guestmem_free(vm->mem);
+	vm->mem = NULL;
+}
+
+int memory_take_dirty(struct vmm *vm, unsigned i, uint64_t *bitmap, size_t n_words)
+{
+	struct ram *ram = &vm->memory.ram[i];
+	int r = kvm_vm_dirty_get(vm->kvm_vm, ram->gpa, bitmap, n_words);
+
+	if (r == 0)
+		r = kvm_vm_dirty_clear(vm->kvm_vm, ram->gpa, bitmap, n_words);
+	for (size_t w = 0; r == 0 && ram->host_dirty && w < n_words; w++)
+		bitmap[w] |= __atomic_exchange_n(&ram->host_dirty[w], 0, __ATOMIC_RELAXED);
+	return r;
+}

@@ -1,0 +1,417 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The public interface against small guests on the host's own KVM: each is an ELF kernel of a few instructions, written
+ * by the test. Without /dev/kvm the tests that run one are skipped.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+
+#include <cmocka.h>
+#include <elf.h>
+#include <poll.h>
+
+#include "base/fd.h"
+#include "caisson/vmm.h"
+#include "kvm/micro_guest.h"
+
+#define PATIENCE_MS 60000
+#define KERNEL_AT   0x100000
+
+/* Ports and instructions that the guests share. */
+#define POWER_OFF "mov $0x601, %dx\n mov $0x34, %al\n out %al, %dx\n 9: hlt\n jmp 9b\n"
+#define PRINT(c)  "mov $0x3f8, %dx\n mov $'" c "', %al\n out %al, %dx\n"
+
+struct guest {
+	struct vmm *vm;
+	int kernel, console[2];
+	struct vmm_exit exit;
+};
+
+static int make_kernel(const uint8_t *code, size_t len)
+{
+	struct {
+		Elf64_Ehdr head;
+		Elf64_Phdr load;
+	} elf = { .head = { .e_type = ET_EXEC,
+			    .e_machine = EM_X86_64,
+			    .e_version = EV_CURRENT,
+			    .e_entry = KERNEL_AT,
+			    .e_phoff = sizeof elf.head,
+			    .e_ehsize = sizeof elf.head,
+			    .e_phentsize = sizeof elf.load,
+			    .e_phnum = 1 },
+		  .load = { .p_type = PT_LOAD,
+			    .p_offset = sizeof elf,
+			    .p_vaddr = KERNEL_AT,
+			    .p_paddr = KERNEL_AT,
+			    .p_filesz = len,
+			    .p_memsz = len } };
+	int fd = memfd_create("kernel", MFD_CLOEXEC);
+
+	memcpy(elf.head.e_ident, ELFMAG "\2\1\1", 7);
+	assert_int_equal(write(fd, &elf, sizeof elf), sizeof elf);
+	assert_int_equal(write(fd, code, len), (ssize_t)len);
+	return fd;
+}
+
+static struct vmm_config small(struct guest *g, char *path, size_t size)
+{
+	snprintf(path, size, "/proc/self/fd/%d", g->kernel);
+	return (struct vmm_config){ .name = "test",
+				    .vcpus = 1,
+				    .memory = 4 << 20,
+				    .kernel = path,
+				    .serial_in = -1,
+				    .serial_out = g->console[1] };
+}
+
+static void begin(struct guest *g, const uint8_t *code, const uint8_t *end, uint32_t vcpus, uint32_t max_vcpus)
+{
+	char path[64];
+	struct vmm_config c;
+	struct err e = { 0 };
+
+	if (!micro_guest_possible())
+		skip();
+	memset(g, 0, sizeof *g);
+	g->kernel = make_kernel(code, (size_t)(end - code));
+	assert_int_equal(pipe(g->console), 0);
+	c = small(g, path, sizeof path);
+	c.vcpus = vcpus;
+	c.max_vcpus = max_vcpus;
+	if (vmm_new(&c, &g->vm, &e) < 0)
+		fail_msg("%s", e.text);
+	assert_int_equal(vmm_state(g->vm), VMM_NEW);
+}
+
+static void start(struct guest *g)
+{
+	struct err e = { 0 };
+
+	if (vmm_start(g->vm, &e) < 0)
+		fail_msg("%s", e.text);
+}
+
+/* Wait for the end and take the report. */
+static void finish(struct guest *g)
+{
+	struct pollfd fd = { .fd = vmm_exit_fd(g->vm), .events = POLLIN };
+
+	assert_int_equal(poll(&fd, 1, PATIENCE_MS), 1);
+	assert_int_equal(vmm_state(g->vm), VMM_ENDED);
+	vmm_exit_info(g->vm, &g->exit);
+}
+
+static void end(struct guest *g)
+{
+	vmm_free(g->vm);
+	close(g->kernel);
+	close(g->console[0]);
+	close(g->console[1]);
+}
+
+/* Wait for one byte from the console. */
+static char heard(struct guest *g)
+{
+	struct pollfd fd = { .fd = g->console[0], .events = POLLIN };
+	char c = 0;
+
+	assert_int_equal(poll(&fd, 1, PATIENCE_MS), 1);
+	assert_int_equal(read(g->console[0], &c, 1), 1);
+	return c;
+}
+
+MICRO_GUEST(off, PRINT("h") PRINT("i") POWER_OFF);
+
+static void test_power_off(void **state)
+{
+	struct guest g;
+	char text[3] = "";
+
+	begin(&g, micro_off, micro_off_end, 1, 0);
+	start(&g);
+	finish(&g);
+	assert_int_equal(g.exit.end, VMM_END_POWEROFF);
+	assert_string_equal(g.exit.text, "");
+	/* What was gathered is written before the end is told. */
+	assert_int_equal(read(g.console[0], text, 2), 2);
+	assert_string_equal(text, "hi");
+	vmm_stop(g.vm);
+	vmm_stop(g.vm);
+	vmm_exit_info(g.vm, &g.exit);
+	assert_int_equal(g.exit.end, VMM_END_POWEROFF);
+	end(&g);
+}
+
+MICRO_GUEST(acpi_reset, "mov $0x600, %dx\n mov $1, %al\n out %al, %dx\n 9: hlt\n jmp 9b\n");
+MICRO_GUEST(keyboard_reset, "mov $0xfe, %al\n out %al, $0x64\n 9: hlt\n jmp 9b\n");
+MICRO_GUEST(triple_reset, PRINT("o") PRINT("h") "ud2\n");
+
+static void test_resets(void **state)
+{
+	struct guest g;
+
+	begin(&g, micro_acpi_reset, micro_acpi_reset_end, 1, 0);
+	start(&g);
+	finish(&g);
+	assert_int_equal(g.exit.end, VMM_END_RESET);
+	end(&g);
+	begin(&g, micro_keyboard_reset, micro_keyboard_reset_end, 1, 0);
+	start(&g);
+	finish(&g);
+	assert_int_equal(g.exit.end, VMM_END_RESET);
+	end(&g);
+	begin(&g, micro_triple_reset, micro_triple_reset_end, 1, 0);
+	start(&g);
+	finish(&g);
+	assert_int_equal(g.exit.end, VMM_END_RESET);
+	assert_non_null(strstr(g.exit.text, "vCPU 0: triple fault; rip "));
+	assert_non_null(strstr(g.exit.text, "; console: oh"));
+	end(&g);
+}
+
+MICRO_GUEST(panic, PRINT("b") PRINT("y") PRINT("e") "mov $0x505, %dx\n in %dx, %al\n out %al, %dx\n"
+						    "mov $0xfe, %al\n out %al, $0x64\n 9: hlt\n jmp 9b\n");
+
+static void test_panic(void **state)
+{
+	struct guest g;
+
+	begin(&g, micro_panic, micro_panic_end, 1, 0);
+	start(&g);
+	finish(&g);
+	assert_int_equal(g.exit.end, VMM_END_PANIC);
+	assert_string_equal(g.exit.text, "console: bye");
+	end(&g);
+}
+
+/* Writes a letter for each one that it counts; never ends. */
+MICRO_GUEST(chatter, "mov $0x3f8, %dx\n mov $10, %al\n 1: out %al, %dx\n mov $10000, %ecx\n 2: loop 2b\n jmp 1b\n");
+
+static void test_pause_and_stop(void **state)
+{
+	struct guest g;
+	struct err e = { 0 };
+	pid_t tids[4];
+
+	begin(&g, micro_chatter, micro_chatter_end, 1, 0);
+	assert_int_equal(vmm_pause(g.vm, &e), -EINVAL);
+	assert_string_equal(e.text, "cannot pause the virtual machine: it has not been started");
+	start(&g);
+	assert_int_equal(vmm_start(g.vm, NULL), -EINVAL);
+	assert_int_equal(heard(&g), '\n');
+	assert_int_equal(vmm_vcpu_threads(g.vm, tids, 4), 1);
+	assert_true(tids[0] > 0 && tids[0] != gettid());
+	for (int i = 0; i < 50; i++) {
+		assert_int_equal(vmm_pause(g.vm, &e), 0);
+		assert_int_equal(vmm_pause(g.vm, &e), 0);
+		assert_int_equal(vmm_state(g.vm), VMM_PAUSED);
+		/* Nothing is written while it is paused: drain, and find nothing more. */
+		fd_set_nonblock(g.console[0], true);
+		for (char buf[4096]; read(g.console[0], buf, sizeof buf) > 0;)
+			;
+		assert_int_equal(poll(&(struct pollfd){ .fd = g.console[0], .events = POLLIN }, 1, i ? 0 : 50), 0);
+		fd_set_nonblock(g.console[0], false);
+		assert_int_equal(vmm_resume(g.vm, &e), 0);
+		assert_int_equal(vmm_resume(g.vm, &e), 0);
+		assert_int_equal(heard(&g), '\n');
+	}
+	vmm_stop(g.vm);
+	finish(&g);
+	assert_int_equal(g.exit.end, VMM_END_STOPPED);
+	assert_int_equal(vmm_resume(g.vm, &e), -EINVAL);
+	end(&g);
+}
+
+/* Waits for the ACPI event of the power button. */
+MICRO_GUEST(button, PRINT("r") "mov $0xc0200000, %rbx\n"
+			       "1: pause\n"
+			       "mov (%rbx), %al\n"
+			       "test $8, %al\n"
+			       "jz 1b\n" POWER_OFF);
+/* Waits for the first byte of the keyboard, and powers off if it is the Ctrl key. */
+MICRO_GUEST(keys, PRINT("r") "1: pause\n"
+			     "in $0x64, %al\n"
+			     "test $1, %al\n"
+			     "jz 1b\n"
+			     "in $0x60, %al\n"
+			     "cmp $0x1d, %al\n"
+			     "jne 1b\n" POWER_OFF);
+
+static void test_buttons(void **state)
+{
+	struct guest g;
+
+	begin(&g, micro_button, micro_button_end, 1, 0);
+	assert_int_equal(vmm_power_button(g.vm, NULL), -EINVAL);
+	start(&g);
+	assert_int_equal(heard(&g), 'r');
+	assert_int_equal(vmm_power_button(g.vm, NULL), 0);
+	finish(&g);
+	assert_int_equal(g.exit.end, VMM_END_POWEROFF);
+	end(&g);
+	begin(&g, micro_keys, micro_keys_end, 1, 0);
+	start(&g);
+	assert_int_equal(heard(&g), 'r');
+	assert_int_equal(vmm_ctrl_alt_del(g.vm, NULL), 0);
+	finish(&g);
+	assert_int_equal(g.exit.end, VMM_END_POWEROFF);
+	end(&g);
+}
+
+/* Echoes one byte from the serial port and powers off. */
+MICRO_GUEST(echo, "mov $0x3fd, %dx\n 1: pause\n in %dx, %al\n test $1, %al\n jz 1b\n mov $0x3f8, %dx\n in %dx, %al\n"
+		  "out %al, %dx\n" POWER_OFF);
+
+static void test_serial_input(void **state)
+{
+	char path[64];
+	struct guest g = { 0 };
+	struct vmm_config c;
+	struct err e = { 0 };
+	int in[2];
+
+	if (!micro_guest_possible())
+		skip();
+	g.kernel = make_kernel(micro_echo, (size_t)(micro_echo_end - micro_echo));
+	assert_int_equal(pipe(g.console), 0);
+	assert_int_equal(pipe(in), 0);
+	c = small(&g, path, sizeof path);
+	c.serial_in = in[0];
+	c.shared_memory = c.prealloc = c.track_dirty = true;
+	if (vmm_new(&c, &g.vm, &e) < 0)
+		fail_msg("%s", e.text);
+	start(&g);
+	assert_int_equal(write(in[1], "x", 1), 1);
+	assert_int_equal(heard(&g), 'x');
+	finish(&g);
+	end(&g);
+	close(in[0]);
+	close(in[1]);
+}
+
+/*
+ * Starts each CPU that comes, the others at page 2 of memory: CPU 0 copies their code there, waits for as many as the
+ * event block tells it of, and prints a letter for each.
+ */
+MICRO_GUEST(plug, "lea ap_code(%rip), %rsi\n mov $0x2000, %rdi\n mov $32, %ecx\n rep movsb\n"
+		  "mov $0xfee00000, %rbp\n movl $0x1ff, 0xf0(%rbp)\n" PRINT(
+			  "r") "mov $0xc0200000, %rbx\n"
+			       "1: pause\n mov (%rbx), %al\n test $1, %al\n jz 1b\n" /* a CPU event */
+			       "movl $1, 0x100(%rbx)\n"                              /* of CPU 1 */
+			       "mov 0x104(%rbx), %al\n"
+			       "test $2, %al\n jz 3f\n" /* inserted */
+			       "movb $2, 0x104(%rbx)\n"
+			       "movl $0x1000000, 0x310(%rbp)\n movl $0x4500, 0x300(%rbp)\n movl $0x4602, 0x300(%rbp)\n"
+			       "2: pause\n cmpl $1, 0x3000\n jne 2b\n movl $0, 0x3000\n" PRINT(
+				       "i") "jmp 1b\n"
+					    "3: test $4, %al\n jz 1b\n" /* shall go */
+					    "movb $4, 0x104(%rbx)\n movb $8, 0x104(%rbx)\n" PRINT(
+						    "e") "jmp 1b\n"
+							 "ap_code: .code16\n xor %ax, %ax\n mov %ax, %ds\n incl "
+							 "0x3000\n 4: cli\n hlt\n jmp 4b\n .code64\n");
+
+static void test_cpus_come_and_go(void **state)
+{
+	struct guest g;
+	struct err e = { 0 };
+	uint32_t n;
+
+	begin(&g, micro_plug, micro_plug_end, 1, 2);
+	assert_int_equal(vmm_set_vcpus(g.vm, 2, &n, NULL), -EINVAL);
+	start(&g);
+	assert_int_equal(heard(&g), 'r');
+	assert_int_equal(vmm_set_vcpus(g.vm, 3, &n, &e), -EINVAL);
+	assert_int_equal(vmm_set_vcpus(g.vm, 0, &n, &e), -EINVAL);
+	for (int i = 0; i < 3; i++) {
+		assert_int_equal(vmm_set_vcpus(g.vm, 2, &n, &e), 0);
+		assert_int_equal(n, 2);
+		assert_int_equal(heard(&g), 'i');
+		assert_int_equal(vmm_vcpu_threads(g.vm, NULL, 0), 2);
+		assert_int_equal(vmm_set_vcpus(g.vm, 1, &n, &e), 0);
+		assert_int_equal(heard(&g), 'e');
+		assert_int_equal(vmm_set_vcpus(g.vm, 1, &n, &e), 0);
+		assert_int_equal(n, 1);
+	}
+	end(&g);
+}
+
+static void refuse(struct vmm_config c, int code, const char *text)
+{
+	struct err e = { 0 };
+	struct vmm *vm = NULL;
+
+	assert_int_equal(vmm_new(&c, &vm, &e), code);
+	if (!strstr(e.text, text))
+		fail_msg("%s", e.text);
+	assert_null(vm);
+}
+
+static void test_bad_configurations(void **state)
+{
+	const struct vmm_config good = { .vcpus = 1, .memory = 2 << 20, .serial_in = -1, .serial_out = -1 };
+	struct vmm_config c = good;
+
+	c.vcpus = 0;
+	refuse(c, -EINVAL, "0 vCPUs");
+	c.vcpus = 65;
+	refuse(c, -EINVAL, "65 vCPUs");
+	c.vcpus = 4;
+	c.max_vcpus = 3;
+	refuse(c, -EINVAL, "4 vCPUs of at most 3");
+	c = good;
+	c.threads_per_core = 2;
+	refuse(c, -EINVAL, "1 vCPUs in cores of 2 threads");
+	c = good;
+	c.memory = 0;
+	refuse(c, -EINVAL, "0 bytes of memory");
+	c.memory = (2 << 20) + 4096;
+	refuse(c, -EINVAL, "bytes of memory");
+	c = good;
+	c.kick_signal = SIGTERM;
+	refuse(c, -EINVAL, "is not a real-time signal");
+	c.kick_signal = SIGRTMAX;
+	signal(SIGRTMAX, SIG_IGN);
+	refuse(c, -EBUSY, "is ignored in this process");
+	signal(SIGRTMAX, SIG_DFL);
+}
+
+static void test_a_missing_kernel_is_named(void **state)
+{
+	struct vmm_config c = { .vcpus = 1, .memory = 4 << 20, .serial_in = -1, .serial_out = -1 };
+	struct err e = { 0 };
+	struct vmm *vm;
+
+	if (!micro_guest_possible())
+		skip();
+	assert_int_equal(vmm_new(&c, &vm, &e), 0);
+	assert_int_equal(vmm_start(vm, &e), -EINVAL);
+	assert_string_equal(e.text, "a virtual machine needs a kernel to start");
+	vmm_free(vm);
+	c.kernel = "/nowhere/vmlinux";
+	assert_int_equal(vmm_new(&c, &vm, &e), 0);
+	assert_int_equal(vmm_start(vm, &e), -ENOENT);
+	assert_string_equal(e.text, "cannot open the kernel /nowhere/vmlinux: No such file or directory");
+	vmm_free(vm);
+	vmm_free(NULL);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_bad_configurations),
+		cmocka_unit_test(test_a_missing_kernel_is_named),
+		cmocka_unit_test(test_power_off),
+		cmocka_unit_test(test_resets),
+		cmocka_unit_test(test_panic),
+		cmocka_unit_test(test_pause_and_stop),
+		cmocka_unit_test(test_buttons),
+		cmocka_unit_test(test_serial_input),
+		cmocka_unit_test(test_cpus_come_and_go),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

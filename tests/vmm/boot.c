@@ -1,0 +1,149 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Runs one VM by the public interface of the built-in monitor and reports how it ended.
+ *
+ *   vmm-boot [--vcpus N[/MAX]] [--memory MIB] [--shared] [--initrd FILE] [--cmdline TEXT] [--do ACTION] KERNEL
+ *
+ * The guest's serial port is our standard output and input. ACTION is what is done when the guest has written
+ * "vmm-boot: now" to its console; it is one of: power-button, ctrl-alt-del, pause (and resume), cpus=N.
+ * The last line on standard error is "end: KIND: TEXT". Exit status: 0 once the VM ended by itself, else 1.
+ */
+#include <getopt.h>
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/err.h"
+#include "caisson/vmm.h"
+
+static const char *const ends[] = { "none", "poweroff", "reset", "panic", "stopped", "error" };
+static const char cue[] = "vmm-boot: now";
+
+static int act(struct vmm *vm, const char *action, struct err *e)
+{
+	uint32_t n;
+	int r;
+
+	if (!strcmp(action, "power-button"))
+		return vmm_power_button(vm, e);
+	if (!strcmp(action, "ctrl-alt-del"))
+		return vmm_ctrl_alt_del(vm, e);
+	if (!strncmp(action, "cpus=", 5)) {
+		r = vmm_set_vcpus(vm, (uint32_t)atoi(action + 5), &n, e);
+		fprintf(stderr, "vcpus: %u\n", r == 0 ? n : 0);
+		return r;
+	}
+	if (strcmp(action, "pause") != 0)
+		return err_set(e, ERR_CONFIG, EXIT_FAILURE, "unknown action %s", action);
+	for (int i = 0; i < 20; i++) {
+		r = vmm_pause(vm, e);
+		if (r == 0)
+			r = vmm_resume(vm, e);
+		if (r < 0)
+			return r;
+	}
+	return 0;
+}
+
+/* Copy the console to standard output until the VM ends. True: the cue was seen. */
+static bool copy_console(int from, int exit_fd, bool *ended)
+{
+	struct pollfd fds[2] = { { .fd = from, .events = POLLIN }, { .fd = exit_fd, .events = POLLIN } };
+	static char seen[8192];
+	static size_t len;
+
+	for (;;) {
+		ssize_t n;
+
+		if (poll(fds, 2, -1) < 0)
+			return false;
+		if (fds[0].revents & POLLIN) {
+			if (len > sizeof seen / 2) {
+				memmove(seen, seen + len - sizeof cue, sizeof cue);
+				len = sizeof cue;
+			}
+			n = read(from, seen + len, sizeof seen - 1 - len);
+			if (n > 0 && write(STDOUT_FILENO, seen + len, (size_t)n) == n) {
+				len += (size_t)n;
+				seen[len] = '\0';
+			}
+			if (strstr(seen, cue)) {
+				len = 0;
+				seen[0] = '\0';
+				return true;
+			}
+			continue;
+		}
+		if (fds[1].revents) {
+			*ended = true;
+			return false;
+		}
+	}
+}
+
+static int run(const struct vmm_config *c, int console, const char *vsock, const char *action, struct err *e)
+{
+	struct vmm_exit exit;
+	struct vmm *vm = NULL;
+	bool ended = false;
+	int r = vmm_new(c, &vm, e);
+
+	if (r == 0 && vsock)
+		r = vmm_add_vsock(vm, "vsock", &(struct vmm_vsock){ .cid = 3, .uds_path = vsock }, e);
+	if (r == 0)
+		r = vmm_start(vm, e);
+	while (r == 0 && !ended)
+		if (copy_console(console, vmm_exit_fd(vm), &ended) && action)
+			r = act(vm, action, e);
+	if (r == 0) {
+		vmm_exit_info(vm, &exit);
+		fprintf(stderr, "end: %s: %s\n", ends[exit.end], exit.text);
+		r = exit.end == VMM_END_ERROR ? -1 : 0;
+	} else {
+		fprintf(stderr, "vmm-boot: %s\n", e->text);
+	}
+	vmm_free(vm);
+	return r;
+}
+
+int main(int argc, char **argv)
+{
+	static const struct option options[] = {
+		{ "vcpus", required_argument, NULL, 'v' },   { "memory", required_argument, NULL, 'm' },
+		{ "shared", no_argument, NULL, 's' },        { "initrd", required_argument, NULL, 'i' },
+		{ "cmdline", required_argument, NULL, 'c' }, { "do", required_argument, NULL, 'd' },
+		{ "vsock", required_argument, NULL, 'k' },   { 0 },
+	};
+	struct vmm_config c = { .vcpus = 1, .memory = 256ULL << 20, .serial_in = STDIN_FILENO, .name = "boot" };
+	const char *action = NULL, *vsock = NULL;
+	struct err e = { 0 };
+	int opt, console[2];
+
+	while ((opt = getopt_long(argc, argv, "", options, NULL)) != -1) {
+		if (opt == 'v')
+			sscanf(optarg, "%u/%u", &c.vcpus, &c.max_vcpus);
+		else if (opt == 'm')
+			c.memory = strtoull(optarg, NULL, 10) << 20;
+		else if (opt == 's')
+			c.shared_memory = true;
+		else if (opt == 'i')
+			c.initrd = optarg;
+		else if (opt == 'c')
+			c.cmdline = optarg;
+		else if (opt == 'd')
+			action = optarg;
+		else if (opt == 'k')
+			vsock = optarg;
+		else
+			return 2;
+	}
+	if (optind + 1 != argc || pipe(console) < 0) {
+		fprintf(stderr, "usage: vmm-boot [OPTION...] KERNEL\n");
+		return 2;
+	}
+	c.kernel = argv[optind];
+	c.serial_out = console[1];
+	return run(&c, console[0], vsock, action, &e) < 0;
+}
