@@ -125,8 +125,8 @@ static int unsigned_number(struct scan *s, enum body_type type, uint64_t *ret)
 		const char *name;
 		uint64_t max;
 	} types[] = {
-		[BODY_U8] = { "u8", UINT8_MAX },    [BODY_U16] = { "u16", UINT16_MAX },
-		[BODY_U32] = { "u32", UINT32_MAX }, [BODY_U64] = { "u64", UINT64_MAX },
+		[BODY_U8] = { "u8", UINT8_MAX },      [BODY_U16] = { "u16", UINT16_MAX },
+		[BODY_U32] = { "u32", UINT32_MAX },   [BODY_U64] = { "u64", UINT64_MAX },
 		[BODY_USIZE] = { "usize", SIZE_MAX },
 	};
 	struct scan_number number;
@@ -336,11 +336,7 @@ static int unknown_member(struct scan *s, const struct body_table *t, const char
 	int r = 0;
 
 	for (size_t i = 0; i < t->n_fields && r == 0; i++)
-		r = buf_printf(&known, "%s`%s`",
-			       i == 0		  ? ""
-			       : t->n_fields == 2 ? " or "
-						  : ", ",
-			       t->fields[i].name);
+		r = buf_printf(&known, "%s`%s`", i == 0 ? "" : t->n_fields == 2 ? " or " : ", ", t->fields[i].name);
 	if (r < 0)
 		return no_memory(s);
 	snprintf(quoted, sizeof quoted, "%s", key);

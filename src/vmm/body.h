@@ -17,8 +17,8 @@
 #include "base/strv.h"
 
 enum body_type {
-	BODY_BOOL,   /* bool */
-	BODY_U8,     /* uint64_t, as all numbers */
+	BODY_BOOL, /* bool */
+	BODY_U8,   /* uint64_t, as all numbers */
 	BODY_U16,
 	BODY_U32,
 	BODY_U64,
@@ -57,12 +57,12 @@ struct body_table {
 	const char *name; /* of the structure, in messages */
 	const struct body_field *fields;
 	size_t n_fields;
-	size_t size; /* of the structure */
-	bool lax;    /* unknown members are passed over */
+	size_t size;                /* of the structure */
+	bool lax;                   /* unknown members are passed over */
 	void (*init)(void *target); /* defaults other than zero; NULL: none */
 };
 
-#define BODY_LIST_MAX 256
+#define BODY_LIST_MAX   256
 #define BODY_FIELDS_MAX 32
 
 struct body_list {
@@ -84,7 +84,8 @@ int body_print(const struct body_table *table, const void *target, struct buf *o
 /* Append a JSON string. */
 int body_print_string(struct buf *out, const char *text);
 
-/* A new item of a list, with defaults; NULL: no memory, or the list is full. Item i. Remove item i, which is cleared. */
+/* A new item of a list, with defaults; NULL: no memory, or the list is full. Item i. Remove item i, which is cleared.
+ */
 void *body_list_add(const struct body_table *table, struct body_list *list);
 void *body_list_at(const struct body_table *table, const struct body_list *list, size_t i);
 void body_list_remove(const struct body_table *table, struct body_list *list, size_t i);

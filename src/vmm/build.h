@@ -10,9 +10,9 @@
  * goes in front; the '-' cannot be in an id of the API.
  */
 #define BUILD_BALLOON_ID "balloon"
-#define BUILD_VSOCK_ID	 "vsock"
-#define BUILD_RNG_ID	 "rng"
-#define BUILD_MEMORY_ID	 "memory"
+#define BUILD_VSOCK_ID   "vsock"
+#define BUILD_RNG_ID     "rng"
+#define BUILD_MEMORY_ID  "memory"
 struct device_id {
 	char text[VMM_ID_MAX + 1];
 };

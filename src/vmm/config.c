@@ -7,6 +7,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/cleanup.h"
 #include "base/unix_socket.h"
 #include "vmm/probe.h"
 
@@ -167,8 +168,10 @@ int config_set_vsock(struct config *c, struct vsock *v, struct err *e)
 	int fd, r;
 
 	if (v->guest_cid < 3)
-		return err_set(e, ERR_CONFIG, EINVAL, "Cannot create vsock device: guest_cid is %llu, and less than 3 "
-			       "is reserved", (unsigned long long)v->guest_cid);
+		return err_set(e, ERR_CONFIG, EINVAL,
+			       "Cannot create vsock device: guest_cid is %llu, and less than 3 "
+			       "is reserved",
+			       (unsigned long long)v->guest_cid);
 	/* The old one first: it may be at the same path. */
 	config_release_vsock(c);
 	c->doc.has_vsock = false;

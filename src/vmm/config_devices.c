@@ -142,7 +142,8 @@ int config_put_drive(struct config *c, struct drive *d, struct err *e)
 	int r;
 
 	if (root && has_root_pmem(c))
-		return refuse(e, "Attempt to add block as a root device while the root device defined as a pmem device");
+		return refuse(e,
+			      "Attempt to add block as a root device while the root device defined as a pmem device");
 	if (root && first && first->is_root_device && strcmp(first->drive_id, d->drive_id))
 		return refuse(e, "A root block device already exists!");
 	r = check_drive(d, e);
@@ -195,7 +196,8 @@ int config_put_pmem(struct config *c, struct pmem *p, struct err *e)
 	if (r < 0)
 		return r;
 	if (p->root_device && first && first->is_root_device)
-		return refuse(e, "Attempt to add pmem as a root device while the root device defined as a block device");
+		return refuse(e,
+			      "Attempt to add pmem as a root device while the root device defined as a block device");
 	if (p->root_device && has_root_pmem(c) && !(old && old->root_device))
 		return refuse(e, "A root pmem device already exist");
 	return put(&pmem_table, &c->doc.pmem, p, e);

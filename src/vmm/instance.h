@@ -24,16 +24,16 @@ struct instance {
 	bool pci; /* devices on PCI instead of virtio-mmio */
 	bool seccomp;
 	int serial_in, serial_out; /* of the serial port, unless the configuration names a file; -1: none */
-	int serial_fd;		   /* that file; -1: none */
+	int serial_fd;             /* that file; -1: none */
 
 	struct config config;
 	struct logger logger;
 	struct metrics metrics;
 
-	struct vmm *vm;		/* NULL: before the start */
-	bool boot_path;		/* something was configured that a snapshot brings by itself */
-	bool restored;		/* the VM comes from a snapshot, and config says little about it */
-	bool fatal;		/* the process has to end with an error */
+	struct vmm *vm; /* NULL: before the start */
+	bool boot_path; /* something was configured that a snapshot brings by itself */
+	bool restored;  /* the VM comes from a snapshot, and config says little about it */
+	bool fatal;     /* the process has to end with an error */
 	uint64_t start_time_us, start_time_cpu_us, parent_cpu_time_us; /* as the jailer measured; 0: not told */
 
 	/* Called once there is a VM. */

@@ -18,7 +18,7 @@
 #define LINE_LONGEST 8192 /* bytes; longer lines are cut */
 
 static const char *const level_names[] = {
-	[LOGGER_OFF] = "OFF",	[LOGGER_ERROR] = "ERROR", [LOGGER_WARN] = "WARN",
+	[LOGGER_OFF] = "OFF",   [LOGGER_ERROR] = "ERROR", [LOGGER_WARN] = "WARN",
 	[LOGGER_INFO] = "INFO", [LOGGER_DEBUG] = "DEBUG", [LOGGER_TRACE] = "TRACE",
 };
 
@@ -37,7 +37,7 @@ int logger_level_parse(const char *name, enum logger_level *ret)
 /* The library of the VM logs by itself: its lines go the same way. */
 static void tell_library(const struct logger *l)
 {
-	log_set_level(l->level >= LOGGER_DEBUG	? LOG_LEVEL_DEBUG
+	log_set_level(l->level >= LOGGER_DEBUG  ? LOG_LEVEL_DEBUG
 		      : l->level == LOGGER_INFO ? LOG_LEVEL_INFO
 		      : l->level == LOGGER_WARN ? LOG_LEVEL_WARN
 						: LOG_LEVEL_ERROR);

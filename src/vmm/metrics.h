@@ -80,7 +80,7 @@ enum metric {
 #define X(group, key) METRIC_##group##_##key,
 	METRICS_COUNTED(X)
 #undef X
-	METRICS_N,
+		METRICS_N,
 };
 /* From here on values are not reset by a flush. */
 #define METRICS_STORE METRIC_api_server_process_startup_time_us

@@ -5,7 +5,7 @@
 #include <string.h>
 #include <strings.h>
 
-#define AT(type, member) .at = offsetof(struct type, member)
+#define AT(type, member)  .at = offsetof(struct type, member)
 #define HAS(type, member) .has = offsetof(struct type, member)
 #define TABLE(var, type, title, ...)                                                                                   \
 	const struct body_table var = { .name = (title),                                                               \
@@ -31,7 +31,10 @@ static const struct body_field limiter_table_fields[] = {
 static TABLE(limiter_table, limiter, "RateLimiterConfig");
 
 #define LIMITER(type, member)                                                                                          \
-	{ #member, BODY_OBJECT, BODY_OPTIONAL, AT(type, member), HAS(type, has_##member), .table = &limiter_table }
+	{                                                                                                              \
+#member, BODY_OBJECT, BODY_OPTIONAL, AT(type, member), HAS(type, has_##member),                        \
+			.table = &limiter_table                                                                        \
+	}
 
 /* ---- machine and kernel ---- */
 
@@ -320,7 +323,9 @@ static void init_document(void *target)
 }
 
 #define PART(key, member, part)                                                                                        \
-	{ key, BODY_OBJECT, BODY_OPTIONAL, AT(document, member), HAS(document, has_##member), .table = &(part) }
+	{                                                                                                              \
+		key, BODY_OBJECT, BODY_OPTIONAL, AT(document, member), HAS(document, has_##member), .table = &(part)   \
+	}
 
 static const struct body_field document_table_fields[] = {
 	PART("balloon", balloon, balloon_table),

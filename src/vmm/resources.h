@@ -22,9 +22,9 @@ struct limiter {
 
 enum cpu_template { /* of the names in resources.c only this one means something to us */
 #if defined(__x86_64__)
-	CPU_TEMPLATE_NONE = 3,
+		    CPU_TEMPLATE_NONE = 3,
 #else
-	CPU_TEMPLATE_NONE = 1,
+		    CPU_TEMPLATE_NONE = 1,
 #endif
 };
 enum huge_pages { HUGE_PAGES_NONE, HUGE_PAGES_TRANSPARENT, HUGE_PAGES_2M };
@@ -141,7 +141,12 @@ struct vsock_override {
 	char *uds_path;
 };
 
-enum snapshot_huge_pages { SNAPSHOT_PAGES_SNAPSHOT, SNAPSHOT_PAGES_NONE, SNAPSHOT_PAGES_TRANSPARENT, SNAPSHOT_PAGES_2M };
+enum snapshot_huge_pages {
+	SNAPSHOT_PAGES_SNAPSHOT,
+	SNAPSHOT_PAGES_NONE,
+	SNAPSHOT_PAGES_TRANSPARENT,
+	SNAPSHOT_PAGES_2M
+};
 struct snapshot_load {
 	char *snapshot_path, *mem_file_path;
 	struct mem_backend mem_backend;
