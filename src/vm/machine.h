@@ -24,22 +24,25 @@
 #include "loop/loop.h"
 
 struct board;
+struct pci_bus;
 struct state;
 struct vmm;
 
-#define RAM_MAX 2
+#define RAM_MAX 4 /* two pieces from the start, and regions of virtio-mem */
 
 struct ram {
 	gpa_t gpa;
 	uint64_t size, offset; /* offset in the memfd */
 	uint8_t *host;
+	int fd;               /* shared memory: the memfd; else -1 */
+	bool plugged;         /* not there from the start: virtio-mem's */
 	uint64_t *host_dirty; /* with a dirty log: pages that devices wrote; one bit each, atomically */
 };
 
 struct memory {
 	struct ram ram[RAM_MAX];
 	unsigned n;
-	int fd; /* shared memory: the memfd; else -1 */
+	int fd; /* shared memory: the memfd of what is there from the start; else -1 */
 };
 
 enum vcpu_want { VCPU_PAUSE, VCPU_RUN, VCPU_STOP };
@@ -68,7 +71,6 @@ struct vmm {
 	struct bus *pio, *mmio;
 	struct board *board;
 	struct list devices; /* vm_device.node */
-	unsigned n_devices;
 
 	struct loop *loop;
 	pthread_t loop_thread;
@@ -89,6 +91,10 @@ struct vmm {
 
 int memory_new(struct vmm *vm, struct err *e);
 void memory_free(struct vmm *vm);
+/* Memory for a virtio-mem device; stays as long as the VM. -ENOSPC: too many. */
+int memory_add_plugged(struct vmm *vm, gpa_t gpa, uint64_t size, struct err *e);
+/* Give the host back what is in [gpa, gpa+len) of such memory. 0 or -errno. */
+int memory_discard(struct vmm *vm, gpa_t gpa, uint64_t len);
 /* Which pages of region i the guest or a device wrote since the last call, one bit each; n_words as in kvm/vm.h. */
 int memory_take_dirty(struct vmm *vm, unsigned i, uint64_t *bitmap, size_t n_words);
 
@@ -117,6 +123,11 @@ int vcpu_kick_signal_check(int signo, struct err *e);
  */
 void machine_end(struct vmm *vm, enum vmm_end end, bool console, const char *why);
 
+/* ---- seccomp.c ---- */
+
+/* First thing that a thread of the VM does. When it fails, the VM ends. */
+void machine_confine_thread(struct vmm *vm);
+
 /* ---- devices.c ---- */
 
 struct acpi_mmio_device;
@@ -125,6 +136,8 @@ struct acpi_mmio_device;
 void devices_free(struct vmm *vm);
 /* The windows of the virtio-mmio devices, for ACPI; at most max. Returns how many. */
 size_t devices_mmio(const struct vmm *vm, struct acpi_mmio_device *ret, size_t max);
+/* The guest let go of what is in this slot, which was freed. Inside the loop. */
+void devices_gone(struct vmm *vm, unsigned slot);
 
 /* ---- the architecture: board_x86.c ---- */
 
@@ -145,6 +158,12 @@ size_t board_console_tail(const struct board *b, char *buf, size_t size);
 void board_console_flush(struct board *b);
 /* The place of the n-th virtio-mmio device; false: there is none. */
 bool board_mmio_place(unsigned n, uint64_t *ret_base, uint32_t *ret_gsi);
+/* The PCI bus; NULL in a machine without. */
+struct pci_bus *board_pci(struct board *b);
+/* From now on functions come and go under the eyes of the guest. */
+void board_start_hotplug(struct board *b);
+/* Where memory of devices may be: [base, end). */
+void board_region(const struct vmm *vm, gpa_t *ret_base, gpa_t *ret_end);
 void board_save(const struct board *b, struct state *s);
 int board_load(struct board *b, const struct state *s, struct err *e);
 /* CPUs that the guest let go of. Called inside the loop. */

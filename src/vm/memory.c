@@ -4,6 +4,7 @@
  * boundary, so that the host may use large pages.
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <linux/memfd.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -18,21 +19,21 @@
 #define MADV_POPULATE_WRITE 23
 #endif
 
-static int make_memfd(struct vmm *vm, struct err *e)
+static int make_memfd(struct vmm *vm, uint64_t size, int *ret, struct err *e)
 {
 	unsigned flags = MFD_CLOEXEC | (vm->config.hugepages ? MFD_HUGETLB | MFD_HUGE_2MB : 0);
 	int fd = memfd_create("guest-memory", flags);
 
 	if (fd < 0)
 		return err_sys(e, errno, "cannot make shared memory for the guest");
-	if (ftruncate(fd, (off_t)vm->config.memory) < 0) {
+	if (ftruncate(fd, (off_t)size) < 0) {
 		int code = errno;
 
 		close(fd);
 		return err_sys(e, code, "cannot make %llu MiB of shared memory for the guest",
-			       (unsigned long long)vm->config.memory >> 20);
+			       (unsigned long long)size >> 20);
 	}
-	vm->memory.fd = fd;
+	*ret = fd;
 	return 0;
 }
 
@@ -62,7 +63,7 @@ static void *map_aligned(uint64_t size, int flags, int fd, uint64_t offset)
 
 static int map_ram(struct vmm *vm, struct ram *ram, struct err *e)
 {
-	int fd = vm->memory.fd;
+	int fd = ram->fd;
 	int flags = fd >= 0 ? MAP_SHARED : MAP_PRIVATE | MAP_ANONYMOUS | (vm->config.hugepages ? MAP_HUGETLB : 0);
 	void *p = map_aligned(ram->size, flags, fd, ram->offset);
 
@@ -115,11 +116,11 @@ static void on_device_write(void *userdata, gpa_t gpa, uint64_t len)
 	}
 }
 
-static int add_ram(struct vmm *vm, struct ram *ram, struct err *e)
+static int add_ram(struct vmm *vm, struct ram *ram, bool prealloc, struct err *e)
 {
 	int r = map_ram(vm, ram, e);
 
-	if (r == 0 && vm->config.prealloc)
+	if (r == 0 && prealloc)
 		r = populate(ram, e);
 	if (r < 0)
 		return r;
@@ -145,12 +146,49 @@ int memory_new(struct vmm *vm, struct err *e)
 	if (r < 0)
 		return err_sys(e, -r, "cannot make guest memory");
 	board_ram(vm->config.memory, m);
-	r = vm->config.shared_memory ? make_memfd(vm, e) : 0;
-	for (unsigned i = 0; r == 0 && i < m->n; i++)
-		r = add_ram(vm, &m->ram[i], e);
+	r = vm->config.shared_memory ? make_memfd(vm, vm->config.memory, &m->fd, e) : 0;
+	for (unsigned i = 0; r == 0 && i < m->n; i++) {
+		m->ram[i].fd = m->fd;
+		r = add_ram(vm, &m->ram[i], vm->config.prealloc, e);
+	}
 	if (r == 0 && vm->config.track_dirty)
 		guestmem_set_dirty_log(vm->mem, on_device_write, m);
 	return r;
+}
+
+int memory_add_plugged(struct vmm *vm, gpa_t gpa, uint64_t size, struct err *e)
+{
+	struct memory *m = &vm->memory;
+	struct ram *ram = &m->ram[m->n];
+	int r = 0;
+
+	if (m->n == RAM_MAX)
+		return err_set(e, ERR_LIMIT, ENOSPC, "no more than %d regions of memory are possible", RAM_MAX);
+	*ram = (struct ram){ .gpa = gpa, .size = size, .fd = -1, .plugged = true };
+	if (vm->config.shared_memory)
+		r = make_memfd(vm, size, &ram->fd, e);
+	if (r == 0)
+		r = add_ram(vm, ram, false, e);
+	m->n++; /* also half-built: memory_free() cleans up */
+	return r;
+}
+
+int memory_discard(struct vmm *vm, gpa_t gpa, uint64_t len)
+{
+	for (unsigned i = 0; i < vm->memory.n; i++) {
+		struct ram *ram = &vm->memory.ram[i];
+		uint64_t at = gpa - ram->gpa;
+
+		if (gpa < ram->gpa || at >= ram->size || len > ram->size - at)
+			continue;
+		if (ram->fd >= 0)
+			return fallocate(ram->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t)(ram->offset + at),
+					 (off_t)len) < 0
+				       ? -errno
+				       : 0;
+		return madvise(ram->host + at, len, MADV_DONTNEED) < 0 ? -errno : 0;
+	}
+	return -EINVAL;
 }
 
 void memory_free(struct vmm *vm)
@@ -161,6 +199,8 @@ void memory_free(struct vmm *vm)
 		if (ram->host)
 			munmap(ram->host, ram->size);
 		free(ram->host_dirty);
+		if (ram->plugged)
+			fd_close(&ram->fd);
 	}
 	vm->memory.n = 0;
 	fd_close(&vm->memory.fd);
