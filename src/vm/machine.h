@@ -123,6 +123,11 @@ int vcpu_kick_signal_check(int signo, struct err *e);
  */
 void machine_end(struct vmm *vm, enum vmm_end end, bool console, const char *why);
 
+/* ---- seccomp.c ---- */
+
+/* First thing that a thread of the VM does. When it fails, the VM ends. */
+void machine_confine_thread(struct vmm *vm);
+
 /* ---- devices.c ---- */
 
 struct acpi_mmio_device;

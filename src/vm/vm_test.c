@@ -414,6 +414,48 @@ static void test_a_missing_kernel_is_named(void **state)
 	vmm_free(NULL);
 }
 
+/* Is the thread under a filter? */
+static bool confined(pid_t tid)
+{
+	char path[64], *text, *at;
+	size_t len;
+	bool yes;
+
+	snprintf(path, sizeof path, "/proc/self/task/%d/status", tid);
+	assert_int_equal(file_read(path, 65536, &text, &len), 0);
+	at = strstr(text, "Seccomp:");
+	assert_non_null(at);
+	yes = strstr(at, "2") && strstr(at, "2") < strchr(at, '\n');
+	free(text);
+	return yes;
+}
+
+static void test_threads_are_confined(void **state)
+{
+	char path[64];
+	struct guest g = { 0 };
+	struct vmm_config c;
+	pid_t tid;
+
+	if (!micro_guest_possible())
+		skip();
+	g.kernel = make_kernel(micro_chatter, (size_t)(micro_chatter_end - micro_chatter));
+	assert_int_equal(pipe(g.console), 0);
+	for (int on = 0; on < 2; on++) {
+		c = small(&g, path, sizeof path);
+		c.seccomp = on;
+		assert_int_equal(vmm_new(&c, &g.vm, NULL), 0);
+		start(&g);
+		assert_int_equal(heard(&g), '\n');
+		assert_int_equal(vmm_vcpu_threads(g.vm, &tid, 1), 1);
+		assert_int_equal(confined(tid), on);
+		assert_false(confined(gettid()));
+		vmm_free(g.vm);
+	}
+	g.vm = NULL;
+	end(&g);
+}
+
 static int sized_file(off_t size)
 {
 	int fd = memfd_create("disk", MFD_CLOEXEC);
@@ -496,6 +538,7 @@ static void devices_of_shape(enum vmm_shape shape)
 	assert_int_equal(pipe(g.console), 0);
 	c = small(&g, path, sizeof path);
 	c.shape = shape;
+	c.seccomp = true;
 	ok(vmm_new(&c, &g.vm, &e), &e);
 	add_all(g.vm, dir);
 	assert_int_equal(vmm_pci_slot(g.vm, "rng", &slot), shape == VMM_SHAPE_CLOUD ? 0 : -ENOENT);
@@ -552,6 +595,7 @@ int main(void)
 		cmocka_unit_test(test_buttons),
 		cmocka_unit_test(test_serial_input),
 		cmocka_unit_test(test_cpus_come_and_go),
+		cmocka_unit_test(test_threads_are_confined),
 		cmocka_unit_test(test_devices),
 		cmocka_unit_test(test_as_many_devices_as_there_are_places),
 	};

@@ -29,8 +29,6 @@ static int check_config(const struct vmm_config *c, struct err *e)
 		return err_set(e, ERR_CONFIG, EINVAL, "unknown machine shape %d", (int)c->shape);
 	if (c->split_irqchip)
 		return err_set(e, ERR_CONFIG, ENOTSUP, "a split interrupt controller is not supported yet");
-	if (c->seccomp)
-		return err_set(e, ERR_CONFIG, ENOTSUP, "filtering of the VM's system calls is not supported yet");
 	if (c->kick_signal && (c->kick_signal < SIGRTMIN || c->kick_signal > SIGRTMAX))
 		return err_set(e, ERR_CONFIG, EINVAL, "signal %d is not a real-time signal", c->kick_signal);
 	return 0;
@@ -158,6 +156,7 @@ static void *run_loop(void *arg)
 
 	snprintf(name, sizeof name, "%.11s-dev", vm->config.name);
 	pthread_setname_np(pthread_self(), name);
+	machine_confine_thread(vm);
 	r = loop_run(vm->loop);
 	if (r < 0)
 		machine_end(vm, VMM_END_ERROR, false, "the event loop of the devices failed");
@@ -389,4 +388,14 @@ int vmm_set_vcpus(struct vmm *vm, uint32_t vcpus, uint32_t *ret, struct err *e)
 		*ret = count_enabled(vm);
 	loop_leave(vm->loop);
 	return r;
+}
+
+int vmm_snapshot(struct vmm *vm, const struct vmm_snapshot *c, struct err *e)
+{
+	return err_set(e, ERR_CONFIG, ENOTSUP, "the built-in monitor cannot save a virtual machine yet");
+}
+
+int vmm_restore(const struct vmm_restore *c, struct vmm **ret, struct err *e)
+{
+	return err_set(e, ERR_CONFIG, ENOTSUP, "the built-in monitor cannot restore a virtual machine yet");
 }

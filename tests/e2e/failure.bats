@@ -31,12 +31,16 @@ must_fail() {
 	must_fail 125 "guest|initrd|VM" --initrd "$BATS_TEST_TMPDIR/junk" --rootfs "$ROOT" -- /bin/true
 }
 
+@test "a hypervisor that there is not" {
+	must_fail 125 'no-such-hypervisor' --hypervisor no-such-hypervisor --rootfs "$ROOT" -- /bin/true
+}
+
 @test "no QEMU; a QEMU that is none" {
+	needs_hypervisor qemu
 	printf '[hypervisor.qemu]\npath = "/no/such/qemu"\n' >"$BATS_TEST_TMPDIR/c.toml"
 	must_fail 125 '/no/such/qemu' --config "$BATS_TEST_TMPDIR/c.toml" --hypervisor qemu --rootfs "$ROOT" -- /bin/true
 	printf '[hypervisor.qemu]\npath = "/bin/false"\n' >"$BATS_TEST_TMPDIR/c.toml"
 	must_fail 125 '/bin/false' --config "$BATS_TEST_TMPDIR/c.toml" --hypervisor qemu --rootfs "$ROOT" -- /bin/true
-	must_fail 125 'no-such-hypervisor' --hypervisor no-such-hypervisor --rootfs "$ROOT" -- /bin/true
 }
 
 # The children of a process that carry a name.
@@ -57,6 +61,7 @@ background_error() {
 }
 
 @test "QEMU killed in the middle is noticed at once" {
+	needs_hypervisor qemu
 	vm_bg -- /bin/sh -c 'echo ready; exec sleep 600'
 	kill -KILL "$(child "$vm_pid" qemu)"
 	vm_wait
@@ -64,6 +69,7 @@ background_error() {
 }
 
 @test "the file server killed in the middle ends in bounded time" {
+	needs_capability fs_sharing
 	vm_bg -- /bin/sh -c 'echo ready; exec sleep 600'
 	local server
 	server=$(child "$vm_pid" virtiofsd | head -n 1)
@@ -94,7 +100,7 @@ background_error() {
 }
 
 @test "too little memory" {
-	printf '[hypervisor.qemu]\ndefault_memory = 16\n' >"$BATS_TEST_TMPDIR/c.toml"
+	printf '[hypervisor.%s]\ndefault_memory = 16\n' "$DRIVER" >"$BATS_TEST_TMPDIR/c.toml"
 	must_fail 125 'memory' --config "$BATS_TEST_TMPDIR/c.toml" --rootfs "$ROOT" -- /bin/true
 }
 
@@ -172,7 +178,7 @@ on_full_disk() {
 }
 
 @test "broken configuration: file and line" {
-	printf '[hypervisor.qemu]\ndefault_memory = \n' >"$BATS_TEST_TMPDIR/c.toml"
+	printf '[hypervisor.%s]\ndefault_memory = \n' "$DRIVER" >"$BATS_TEST_TMPDIR/c.toml"
 	must_fail 125 'c.toml:2' --config "$BATS_TEST_TMPDIR/c.toml" --rootfs "$ROOT" -- /bin/true
 	must_fail 125 'none.toml' --config "$BATS_TEST_TMPDIR/none.toml" --rootfs "$ROOT" -- /bin/true
 }

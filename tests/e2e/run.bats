@@ -199,6 +199,7 @@ load helper
 }
 
 @test "user-mode network without passt" {
+	needs_capability net_user
 	[ "$(id -u)" = 0 ] || skip "needs root to hide passt"
 	local port=$((20000 + RANDOM % 10000))
 	# a program that cannot be executed, for this caisson only
@@ -310,7 +311,7 @@ fetch() {
 	before=$(leak_snapshot | sort)
 	vm --dry-run --memory 300m --name planned -- /bin/false
 	expect_status 0
-	expect_match 'qemu-system'
+	expect_match "$GUEST/"
 	expect_match "$ROOT"
 	expect_match '/bin/false'
 	[ "$(leak_snapshot | sort)" = "$before" ]
@@ -325,17 +326,55 @@ fetch() {
 	done
 }
 
-@test "other hypervisor machines, annotations, a configuration file" {
+# memory_by_annotation: 300 MiB for a VM of the configuration in $BATS_TEST_TMPDIR/c.toml; $output: its PCI devices
+memory_by_annotation() {
+	vm --config "$BATS_TEST_TMPDIR/c.toml" --annotation io.katacontainers.config.hypervisor.default_memory=300 -- \
+		/bin/sh -c 'sed -n "s/MemTotal: *\([0-9]*\) kB/\1/p" /proc/meminfo; ls /sys/bus/pci/devices 2>/dev/null | wc -l'
+	expect_status 0 || return
+	[ "$(head -n 1 <<<"$output")" -gt 200000 ] && [ "$(head -n 1 <<<"$output")" -lt 307200 ] || show "not 300 MiB"
+}
+
+@test "annotations, a configuration file" {
+	printf '[hypervisor.%s]\nenable_annotations = ["default_memory"]\n' "$DRIVER" >"$BATS_TEST_TMPDIR/c.toml"
+	memory_by_annotation
+}
+
+@test "QEMU's microvm, at a path that the configuration names" {
+	needs_hypervisor qemu
 	printf '[hypervisor.qemu]\npath = "/usr/bin/qemu-system-x86_64"\nmachine_type = "microvm"\nenable_annotations = ["default_memory"]\n' \
 		>"$BATS_TEST_TMPDIR/c.toml"
-	vm --config "$BATS_TEST_TMPDIR/c.toml" --annotation io.katacontainers.config.hypervisor.default_memory=300 \
-		--hypervisor qemu -- /bin/sh -c 'sed -n "s/MemTotal: *\([0-9]*\) kB/\1/p" /proc/meminfo; ls /sys/bus/pci/devices 2>/dev/null | wc -l'
+	memory_by_annotation
+	[ "$(tail -n 1 <<<"$output")" = 0 ]
+}
+
+@test "the built-in VMM's machine with PCI" {
+	needs_hypervisor builtin
+	printf '[hypervisor.builtin]\nblock_device_driver = "virtio-blk-pci"\nenable_annotations = ["default_memory"]\n' \
+		>"$BATS_TEST_TMPDIR/c.toml"
+	memory_by_annotation
+	[ "$(tail -n 1 <<<"$output")" -gt 2 ]
+}
+
+@test "a root file system image: ext4 and erofs" {
+	needs_capability block
+	truncate -s 32M "$BATS_TEST_TMPDIR/root.ext4"
+	mkfs.ext4 -q -d "$ROOT" "$BATS_TEST_TMPDIR/root.ext4"
+	run --separate-stderr caisson run --rootfs "$BATS_TEST_TMPDIR/root.ext4" -- \
+		/bin/sh -c 'head -n 1 /etc/group; ls /sys/class/block | grep -v ^loop; echo changed >/etc/group && cat /etc/group'
 	expect_status 0
-	[ "$(head -n 1 <<<"$output")" -gt 200000 ]
-	[ "$(head -n 1 <<<"$output")" -lt 307200 ]
+	expect_output $'root:x:0:\nvda\nchanged'
+	# thrown away
+	[ "$(debugfs -R 'cat /etc/group' "$BATS_TEST_TMPDIR/root.ext4" 2>/dev/null | head -n 1)" = root:x:0: ]
+	command -v mkfs.erofs >/dev/null || return 0
+	mkfs.erofs --quiet "$BATS_TEST_TMPDIR/root.erofs" "$ROOT"
+	run --separate-stderr caisson run --rootfs "$BATS_TEST_TMPDIR/root.erofs" -- \
+		/bin/sh -c 'head -n 1 /etc/group; echo changed >/etc/group && cat /etc/group'
+	expect_status 0
+	expect_output $'root:x:0:\nchanged'
 }
 
 @test "a root file system image on a SCSI disk" {
+	needs_hypervisor qemu
 	truncate -s 32M "$BATS_TEST_TMPDIR/root.ext4"
 	mkfs.ext4 -q -d "$ROOT" "$BATS_TEST_TMPDIR/root.ext4"
 	printf '[hypervisor.qemu]\nblock_device_driver = "virtio-scsi"\n' >"$BATS_TEST_TMPDIR/c.toml"
