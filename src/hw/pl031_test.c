@@ -155,7 +155,6 @@ static void test_state(void **state)
 {
 	struct fixture *f = *state;
 	_cleanup_(state_free_p) struct state *s = NULL;
-	_cleanup_(pl031_free_p) struct pl031 *other = NULL;
 	struct err e = { 0 };
 
 	wr(f, MATCH, CENTURY_21);
