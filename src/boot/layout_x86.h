@@ -16,6 +16,7 @@
 #define X86_ACPI        0xa0000 /* RSDP first, then the tables; reserved */
 #define X86_ACPI_END    0xfe000
 #define X86_VMGENID     0xfe000 /* a page */
+#define X86_RESET       0xffff0 /* 16 bytes: where a PC starts in real mode, f000:fff0 */
 #define X86_HIGH_RAM    0x100000
 
 /*

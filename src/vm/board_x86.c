@@ -229,6 +229,28 @@ static int write_acpi(struct vmm *vm, gpa_t *ret_rsdp, struct err *e)
 	return r < 0 ? err_sys(e, -r, "cannot make the virtual machine's generation id") : 0;
 }
 
+/*
+ * Linux on a hardware-reduced machine does not use ACPI's reset register: it asks EFI, and, where there is none, goes
+ * back to real mode and jumps to where a PC starts (arch/x86/kernel/reboot.c). What it finds there writes the register.
+ */
+static int write_reset_code(struct vmm *vm, struct err *e)
+{
+	static const uint8_t code[] = {
+		0xba,
+		ACPI_RESET_PORT & 0xff,
+		ACPI_RESET_PORT >> 8, /* mov dx, ACPI_RESET_PORT */
+		0xb0,
+		ACPI_RESET_VALUE, /* mov al, ACPI_RESET_VALUE */
+		0xee,             /* out dx, al */
+		0xf4,             /* hlt */
+		0xeb,
+		0xfd, /* jmp to the hlt */
+	};
+	int r = guestmem_write(vm->mem, X86_RESET, code, sizeof code);
+
+	return r < 0 ? err_sys(e, -r, "cannot write the reset code") : 0;
+}
+
 static int open_file(const char *path, const char *what, int *ret, struct err *e)
 {
 	*ret = open(path, O_RDONLY | O_CLOEXEC);
@@ -267,6 +289,8 @@ int board_boot(struct vmm *vm, struct err *e)
 	gpa_t rsdp;
 	int r = write_acpi(vm, &rsdp, e);
 
+	if (r == 0)
+		r = write_reset_code(vm, e);
 	if (r == 0)
 		r = load_kernel(vm, rsdp, &entry, e);
 	if (r < 0)

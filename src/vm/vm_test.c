@@ -148,6 +148,15 @@ static void test_power_off(void **state)
 
 MICRO_GUEST(acpi_reset, "mov $0x600, %dx\n mov $1, %al\n out %al, %dx\n 9: hlt\n jmp 9b\n");
 MICRO_GUEST(keyboard_reset, "mov $0xfe, %al\n out %al, $0x64\n 9: hlt\n jmp 9b\n");
+/* As Linux does it: back to real mode, and to where a PC starts. The jump goes by 32-bit and 16-bit code segments. */
+MICRO_GUEST(real_reset, "lea 1f(%rip), %rdi\n mov $0x2000, %rsi\n xchg %rsi, %rdi\n mov $256, %ecx\n rep movsb\n"
+			"movq $0x00009b000000ffff, %rax\n mov %rax, 0x508\n" /* 16-bit code at selector 8 */
+			"movl $0x2000, 0x6000\n movw $8, 0x6004\n"
+			"ljmpl *0x6000\n"
+			"1: .code16\n"
+			"mov %cr0, %eax\n and $0x7ffffffe, %eax\n mov %eax, %cr0\n"
+			"ljmpw $0xf000, $0xfff0\n"
+			".code64\n");
 MICRO_GUEST(triple_reset, PRINT("o") PRINT("h") "ud2\n");
 
 static void test_resets(void **state)
@@ -163,6 +172,12 @@ static void test_resets(void **state)
 	start(&g);
 	finish(&g);
 	assert_int_equal(g.exit.end, VMM_END_RESET);
+	end(&g);
+	begin(&g, micro_real_reset, micro_real_reset_end, 1, 0);
+	start(&g);
+	finish(&g);
+	assert_int_equal(g.exit.end, VMM_END_RESET);
+	assert_string_equal(g.exit.text, "");
 	end(&g);
 	begin(&g, micro_triple_reset, micro_triple_reset_end, 1, 0);
 	start(&g);
