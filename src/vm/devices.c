@@ -10,15 +10,8 @@
 #include "hw/virtio_mmio.h"
 #include "virtio/device.h"
 #include "vm/machine.h"
+#include "vm/vm_device.h"
 #include "vsock/vsock.h"
-
-struct vm_device {
-	struct list node;
-	char id[VMM_ID_MAX + 1];
-	unsigned place; /* shape micro: number of the window */
-	struct virtio_device *dev;
-	struct virtio_mmio *mmio;
-};
 
 static struct vm_device *find(const struct vmm *vm, const char *id)
 {
@@ -75,20 +68,22 @@ static int attach_mmio(struct vmm *vm, struct vm_device *d, struct err *e)
 	uint64_t base;
 	uint32_t gsi;
 
-	d->place = free_place(vm);
+	d->place = vm->next_place >= 0 ? (unsigned)vm->next_place : free_place(vm);
 	if (!board_mmio_place(d->place, &base, &gsi))
 		return err_set(e, ERR_LIMIT, ENOSPC, "%u devices are as many as a machine without PCI can have",
 			       d->place);
 	return virtio_mmio_new(&vm->platform, vm->mmio, vm->loop, base, gsi, d->dev, &d->mmio, e);
 }
 
-/* Takes dev over, also on failure. Inside the loop. */
-static int attach(struct vmm *vm, const char *id, struct virtio_device *dev, struct err *e)
+/* Takes dev over, also on failure; config: what it was made of. Inside the loop. */
+static int attach(struct vmm *vm, const char *id, enum vm_device_kind kind, const void *config, struct virtio_device *dev,
+		  struct err *e)
 {
 	struct vm_device *d = calloc(1, sizeof *d);
 	int r;
 
-	if (!d) {
+	if (!d || device_config_copy(&d->config, kind, config) < 0) {
+		free(d);
 		virtio_device_free(dev);
 		return err_sys(e, ENOMEM, "cannot add device \"%s\"", id);
 	}
@@ -99,6 +94,7 @@ static int attach(struct vmm *vm, const char *id, struct virtio_device *dev, str
 	if (r < 0) {
 		err_wrap(e, "device \"%s\"", id);
 		virtio_device_free(dev);
+		device_config_fini(&d->config);
 		free(d);
 		return r;
 	}
@@ -112,6 +108,7 @@ static void detach(struct vmm *vm, struct vm_device *d)
 	list_remove(&d->node);
 	vm->n_devices--;
 	virtio_mmio_free(d->mmio);
+	device_config_fini(&d->config);
 	free(d);
 }
 
@@ -170,7 +167,7 @@ int vmm_add_vsock(struct vmm *vm, const char *id, const struct vmm_vsock *c, str
 	loop_enter(vm->loop);
 	r = vsock_device_new(vm->loop, c->uds_path, c->cid, &dev, e);
 	if (r == 0)
-		r = attach(vm, id, dev, e);
+		r = attach(vm, id, DEVICE_VSOCK, c, dev, e);
 	loop_leave(vm->loop);
 	return r;
 }

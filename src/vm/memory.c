@@ -2,6 +2,9 @@
 /*
  * The guest's RAM: one memfd or anonymous memory, in one or two pieces around the hole below 4 GiB. Mapped on a 2 MiB
  * boundary, so that the host may use large pages.
+ *
+ * Of a restored VM it is a private mapping of the memory file, so that all who restore the same one share its pages
+ * until they write to them; but memory that is shared with other processes has to be a memfd, and is copied.
  */
 #include <errno.h>
 #include <linux/memfd.h>
@@ -12,7 +15,7 @@
 #include "base/fd.h"
 #include "vm/machine.h"
 
-#define LARGE_PAGE (2ULL << 20)
+#define LARGE_PAGE MEMORY_LARGE_PAGE
 
 #ifndef MADV_POPULATE_WRITE
 #define MADV_POPULATE_WRITE 23
@@ -62,8 +65,11 @@ static void *map_aligned(uint64_t size, int flags, int fd, uint64_t offset)
 
 static int map_ram(struct vmm *vm, struct ram *ram, struct err *e)
 {
-	int fd = vm->memory.fd;
-	int flags = fd >= 0 ? MAP_SHARED : MAP_PRIVATE | MAP_ANONYMOUS | (vm->config.hugepages ? MAP_HUGETLB : 0);
+	const struct memory *m = &vm->memory;
+	int fd = m->fd >= 0 ? m->fd : m->base;
+	int flags = m->fd >= 0     ? MAP_SHARED
+		    : m->base >= 0 ? MAP_PRIVATE
+				   : MAP_PRIVATE | MAP_ANONYMOUS | (vm->config.hugepages ? MAP_HUGETLB : 0);
 	void *p = map_aligned(ram->size, flags, fd, ram->offset);
 
 	if (p == MAP_FAILED) {
@@ -89,20 +95,20 @@ static int populate(struct ram *ram, struct err *e)
 	return 0;
 }
 
-static uint64_t page_size(void)
+uint64_t memory_page(void)
 {
 	return (uint64_t)sysconf(_SC_PAGESIZE);
 }
 
-static size_t bitmap_words(const struct ram *ram)
+size_t memory_words(const struct ram *ram)
 {
-	return (ram->size / page_size() + 63) / 64;
+	return (ram->size / memory_page() + 63) / 64;
 }
 
 static void on_device_write(void *userdata, gpa_t gpa, uint64_t len)
 {
 	struct memory *m = userdata;
-	uint64_t page = page_size();
+	uint64_t page = memory_page();
 
 	for (unsigned i = 0; len && i < m->n; i++) {
 		struct ram *ram = &m->ram[i];
@@ -130,14 +136,29 @@ static int add_ram(struct vmm *vm, struct ram *ram, struct err *e)
 		return err_sys(e, -r, "KVM does not take %llu MiB of guest memory",
 			       (unsigned long long)ram->size >> 20);
 	if (vm->config.track_dirty) {
-		ram->host_dirty = calloc(bitmap_words(ram), sizeof *ram->host_dirty);
+		ram->host_dirty = calloc(memory_words(ram), sizeof *ram->host_dirty);
 		if (!ram->host_dirty)
 			return err_sys(e, ENOMEM, "cannot track written pages");
 	}
 	return 0;
 }
 
-int memory_new(struct vmm *vm, struct err *e)
+static int fill(struct vmm *vm, struct memory_source *source, struct err *e)
+{
+	struct memory *m = &vm->memory;
+
+	if (source->page_server)
+		return page_server_connect(vm, source->page_server, e);
+	for (unsigned i = 0; m->fd >= 0 && i < m->n; i++) {
+		int r = memory_read(&m->ram[i], source->fd);
+
+		if (r < 0)
+			return err_sys(e, -r, "cannot read %s", source->path);
+	}
+	return 0;
+}
+
+int memory_new(struct vmm *vm, struct memory_source *source, struct err *e)
 {
 	struct memory *m = &vm->memory;
 	int r = guestmem_new(&vm->mem);
@@ -146,11 +167,13 @@ int memory_new(struct vmm *vm, struct err *e)
 		return err_sys(e, -r, "cannot make guest memory");
 	board_ram(vm->config.memory, m);
 	r = vm->config.shared_memory ? make_memfd(vm, e) : 0;
+	if (r == 0 && source && !source->page_server && !vm->config.shared_memory)
+		m->base = take_fd(&source->fd);
 	for (unsigned i = 0; r == 0 && i < m->n; i++)
 		r = add_ram(vm, &m->ram[i], e);
 	if (r == 0 && vm->config.track_dirty)
 		guestmem_set_dirty_log(vm->mem, on_device_write, m);
-	return r;
+	return r == 0 && source ? fill(vm, source, e) : r;
 }
 
 void memory_free(struct vmm *vm)
@@ -164,6 +187,8 @@ void memory_free(struct vmm *vm)
 	}
 	vm->memory.n = 0;
 	fd_close(&vm->memory.fd);
+	fd_close(&vm->memory.base);
+	fd_close(&vm->memory.uffd);
 	guestmem_free(vm->mem);
 	vm->mem = NULL;
 }
@@ -178,4 +203,12 @@ int memory_take_dirty(struct vmm *vm, unsigned i, uint64_t *bitmap, size_t n_wor
 	for (size_t w = 0; r == 0 && ram->host_dirty && w < n_words; w++)
 		bitmap[w] |= __atomic_exchange_n(&ram->host_dirty[w], 0, __ATOMIC_RELAXED);
 	return r;
+}
+
+void memory_put_dirty(struct vmm *vm, unsigned i, const uint64_t *bitmap)
+{
+	struct ram *ram = &vm->memory.ram[i];
+
+	for (size_t w = 0; w < memory_words(ram); w++)
+		__atomic_fetch_or(&ram->host_dirty[w], bitmap[w], __ATOMIC_RELAXED);
 }
