@@ -37,6 +37,10 @@ static int get_cpuid(struct kvm *kvm, struct err *e)
 	kvm->cpuid->nent = CPUID_ENTRIES;
 	if (ioctl(kvm->fd, KVM_GET_SUPPORTED_CPUID, kvm->cpuid) < 0)
 		return err_sys(e, errno, "cannot read KVM's CPUID");
+	kvm->phys_bits = 36; /* what every processor has */
+	for (uint32_t i = 0; i < kvm->cpuid->nent; i++)
+		if (kvm->cpuid->entries[i].function == 0x80000008)
+			kvm->phys_bits = kvm->cpuid->entries[i].eax & 0xff;
 	return 0;
 }
 

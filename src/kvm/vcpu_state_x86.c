@@ -19,6 +19,7 @@
 #define MSR_TSC           0x10
 #define MSR_TSC_DEADLINE  0x6e0
 #define CPUID_MAX         256
+#define MSRS_AT_ONCE      128 /* KVM takes fewer than 256 */
 #define TSC_TOLERANCE_PPM 250 /* as KVM itself: clocks are no more exact than that */
 
 static int cannot(const struct kvm_vcpu *v, const char *verb, const char *what, struct err *e)
@@ -216,15 +217,37 @@ static int save_msrs(struct kvm_vcpu *v, struct state *s, struct err *e)
 }
 
 /* Some may be read only; then the value must be right already. */
-static int set_msr(const struct kvm_vcpu *v, const struct kvm_msr_entry *entry, struct err *e)
+static int check_msr(const struct kvm_vcpu *v, const struct kvm_msr_entry *entry, struct err *e)
 {
-	struct one_msr one = { { .nmsrs = 1 }, *entry };
 	uint64_t value;
 
-	one.entry.reserved = 0;
-	if (ioctl(v->fd, KVM_SET_MSRS, &one) == 1 || (get_msr(v, entry->index, &value) && value == entry->data))
+	if (get_msr(v, entry->index, &value) && value == entry->data)
 		return 0;
 	return err_set(e, ERR_HYPERVISOR, EINVAL, "KVM does not take MSR 0x%x of vCPU %u", entry->index, v->index);
+}
+
+/* All in their order, in as few calls as may be: KVM takes them up to the first that it refuses. */
+static int set_msrs(const struct kvm_vcpu *v, const struct kvm_msr_entry *entries, size_t n, struct err *e)
+{
+	_cleanup_free_ struct kvm_msrs *m = malloc(sizeof *m + MSRS_AT_ONCE * sizeof *entries);
+
+	if (!m)
+		return err_sys(e, ENOMEM, "cannot load vCPU %u", v->index);
+	for (size_t at = 0; at < n;) {
+		size_t want = n - at < MSRS_AT_ONCE ? n - at : MSRS_AT_ONCE;
+		int done, r;
+
+		*m = (struct kvm_msrs){ .nmsrs = (uint32_t)want };
+		memcpy(m->entries, entries + at, want * sizeof *entries);
+		done = ioctl(v->fd, KVM_SET_MSRS, m);
+		at += done > 0 ? (size_t)done : 0;
+		if (done == (int)want)
+			continue;
+		r = check_msr(v, &entries[at++], e);
+		if (r < 0)
+			return r;
+	}
+	return 0;
 }
 
 /* How much the guest's TSC counts in that time; its frequency is set. */
@@ -236,42 +259,43 @@ static uint64_t tsc_cycles(const struct kvm_vcpu *v, uint64_t ns)
 }
 
 /*
- * The deadline counts on the TSC and comes last. An expired timer whose interrupt was not delivered yet reads as no
- * deadline; it gets one that is over, which is at worst an interrupt too many. Where the timer is in another mode, or
- * off, KVM takes no notice.
+ * The TSC goes on where the guest's clock does. The deadline of the local APIC's timer counts on it and comes last; an
+ * expired timer whose interrupt was not delivered yet reads as no deadline, and gets one that is over, which is at
+ * worst an interrupt too many. Where the timer is in another mode, or off, KVM takes no notice.
  */
-static int load_deadline(struct kvm_vcpu *v, struct kvm_msr_entry deadline, uint64_t tsc, struct err *e)
-{
-	if (!deadline.data)
-		deadline.data = tsc;
-	return deadline.data ? set_msr(v, &deadline, e) : 0;
-}
-
 static int load_msrs(struct kvm_vcpu *v, const struct state *s, uint64_t elapsed_ns, struct err *e)
 {
-	struct kvm_msr_entry deadline = { 0 }, entry;
+	struct kvm_msr_entry deadline = { 0 };
+	_cleanup_free_ struct kvm_msr_entry *entries = NULL;
 	uint64_t tsc = 0;
-	const uint8_t *blob;
-	size_t len;
-	int r = state_get_blob(s, "msrs", (const void **)&blob, &len, e);
+	const void *blob;
+	size_t len, n = 0;
+	int r = state_get_blob(s, "msrs", &blob, &len, e);
 
 	if (r < 0)
 		return r;
-	if (len % sizeof entry)
+	if (len % sizeof *entries)
 		return err_set(e, ERR_CONFIG, EINVAL, "the MSRs of vCPU %u are malformed", v->index);
-	for (size_t i = 0; i < len; i += sizeof entry) {
-		memcpy(&entry, blob + i, sizeof entry);
-		if (entry.index == MSR_TSC_DEADLINE) {
-			deadline = entry;
+	entries = malloc(len + 1);
+	if (!entries)
+		return err_sys(e, ENOMEM, "cannot load vCPU %u", v->index);
+	memcpy(entries, blob, len);
+	for (size_t i = 0; i < len / sizeof *entries; i++) {
+		if (entries[i].index == MSR_TSC_DEADLINE) {
+			deadline = entries[i];
 			continue;
 		}
-		if (entry.index == MSR_TSC)
-			tsc = entry.data += tsc_cycles(v, elapsed_ns);
-		r = set_msr(v, &entry, e);
-		if (r < 0)
-			return r;
+		if (entries[i].index == MSR_TSC)
+			tsc = entries[i].data += tsc_cycles(v, elapsed_ns);
+		entries[i].reserved = 0;
+		entries[n++] = entries[i];
 	}
-	return deadline.index ? load_deadline(v, deadline, tsc, e) : 0;
+	r = set_msrs(v, entries, n, e);
+	if (!deadline.data)
+		deadline.data = tsc;
+	if (r == 0 && deadline.index && deadline.data)
+		r = set_msrs(v, &deadline, 1, e);
+	return r;
 }
 
 int kvm_vcpu_save(struct kvm_vcpu *v, struct state *s, struct err *e)

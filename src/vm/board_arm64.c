@@ -75,3 +75,17 @@ int board_renew_generation(struct vmm *vm)
 {
 	return -ENOTSUP;
 }
+
+struct pci_bus *board_pci(struct board *b)
+{
+	return NULL;
+}
+
+void board_start_hotplug(struct board *b)
+{
+}
+
+void board_region(const struct vmm *vm, gpa_t *ret_base, gpa_t *ret_end)
+{
+	*ret_base = *ret_end = 0;
+}

@@ -19,6 +19,7 @@
 #include "hw/serial.h"
 #include "hw/vmgenid.h"
 #include "kvm/vcpu_x86.h"
+#include "pci/pci_bus.h"
 #include "state/state.h"
 #include "vm/machine.h"
 
@@ -40,6 +41,7 @@ struct board {
 	struct rtc *rtc;
 	struct pvpanic pvpanic;
 	struct acpi_events *events;
+	struct pci_bus *pci; /* shape cloud */
 };
 
 void board_ram(uint64_t size, struct memory *ret)
@@ -63,6 +65,26 @@ bool board_mmio_place(unsigned n, uint64_t *ret_base, uint32_t *ret_gsi)
 	return true;
 }
 
+struct pci_bus *board_pci(struct board *b)
+{
+	return b->pci;
+}
+
+/* Half of what the processor can address is for memory, a quarter for BARs: AMD's hole below 1 TiB is in the last. */
+static uint64_t address_space(const struct vmm *vm)
+{
+	return 1ULL << (vm->kvm->phys_bits < 46 ? vm->kvm->phys_bits : 46);
+}
+
+void board_region(const struct vmm *vm, gpa_t *ret_base, gpa_t *ret_end)
+{
+	const uint64_t align = 1ULL << 30;
+	uint64_t low = vm->config.memory < X86_RAM_LOW_END ? vm->config.memory : X86_RAM_LOW_END;
+
+	*ret_base = (X86_RAM_HIGH + vm->config.memory - low + align - 1) & ~(align - 1);
+	*ret_end = address_space(vm) / 2;
+}
+
 /* ---- what the devices ask for ---- */
 
 static void on_reset(void *userdata)
@@ -80,6 +102,44 @@ static void on_eject_cpu(void *userdata, uint32_t cpu)
 	machine_cpu_ejected(userdata, cpu);
 }
 
+static void on_eject_pci(void *userdata, uint32_t slots)
+{
+	struct vmm *vm = userdata;
+
+	for (unsigned slot = 0; vm->board->pci && slot < PCI_SLOTS; slot++)
+		if (slots >> slot & 1)
+			pci_bus_ejected(vm->board->pci, slot);
+}
+
+static void on_pci_up(void *userdata, unsigned slot)
+{
+	struct board *b = userdata;
+
+	acpi_events_insert_pci(b->events, 1u << slot);
+}
+
+static void on_pci_down(void *userdata, unsigned slot)
+{
+	struct board *b = userdata;
+
+	acpi_events_remove_pci(b->events, 1u << slot);
+}
+
+static void on_pci_gone(void *userdata, unsigned slot)
+{
+	struct board *b = userdata;
+
+	devices_gone(b->vm, slot);
+}
+
+static const struct pci_hotplug_ops hotplug_ops = { on_pci_up, on_pci_down, on_pci_gone };
+
+void board_start_hotplug(struct board *b)
+{
+	if (b->pci)
+		pci_bus_set_hotplug(b->pci, &hotplug_ops, b);
+}
+
 static void on_panic(void *userdata, unsigned events)
 {
 	struct vmm *vm = userdata;
@@ -91,6 +151,7 @@ static void on_panic(void *userdata, unsigned events)
 
 static const struct acpi_events_ops events_ops = {
 	.eject_cpu = on_eject_cpu,
+	.eject_pci = on_eject_pci,
 	.power_off = on_power_off,
 	.reset = on_reset,
 };
@@ -156,6 +217,22 @@ static int connect_devices(struct board *b)
 	return r;
 }
 
+static int make_pci(struct board *b, struct err *e)
+{
+	const struct pci_bus_config c = {
+		.mmio = b->vm->mmio,
+		.pio = b->vm->pio,
+		.loop = b->vm->loop,
+		.ecam = X86_ECAM,
+		.window32 = X86_PCI_MMIO32,
+		.window32_size = X86_PCI_MMIO32_END - X86_PCI_MMIO32,
+		.window64 = address_space(b->vm) / 2,
+		.window64_size = address_space(b->vm) / 4,
+	};
+
+	return b->vm->config.shape == VMM_SHAPE_CLOUD ? pci_bus_new(&c, &b->pci, e) : 0;
+}
+
 int board_new(struct vmm *vm, struct err *e)
 {
 	struct board *b = calloc(1, sizeof *b);
@@ -180,6 +257,11 @@ int board_new(struct vmm *vm, struct err *e)
 		board_free(b);
 		return err_sys(e, -r, "cannot make the machine's devices");
 	}
+	r = make_pci(b, e);
+	if (r < 0) {
+		board_free(b);
+		return r;
+	}
 	vm->board = b;
 	return 0;
 }
@@ -188,6 +270,7 @@ void board_free(struct board *b)
 {
 	if (!b)
 		return;
+	pci_bus_free(b->pci);
 	serial_free(b->serial);
 	i8042_free(b->keyboard);
 	rtc_free(b->rtc);
@@ -217,6 +300,13 @@ static int write_acpi(struct vmm *vm, gpa_t *ret_rsdp, struct err *e)
 		.cpu_hotplug = vm->config.max_vcpus > vm->config.vcpus,
 		.vmgenid = X86_VMGENID,
 		.pvpanic = true,
+		.pci = vm->board->pci,
+		.ecam = X86_ECAM,
+		.mmio32 = X86_PCI_MMIO32,
+		.mmio32_end = X86_PCI_MMIO32_END,
+		.mmio64 = address_space(vm) / 2,
+		.mmio64_end = address_space(vm) / 4 * 3,
+		.pci_hotplug = true,
 	};
 	int r;
 
@@ -265,14 +355,14 @@ static int load_kernel(struct vmm *vm, gpa_t rsdp, struct boot_entry *ret, struc
 				 .initrd_path = vm->config.initrd,
 				 .cmdline = vm->config.cmdline,
 				 .ram = ram,
-				 .n_ram = vm->memory.n,
 				 .rsdp = rsdp };
 	int r;
 
 	if (!c.kernel_path)
 		return err_set(e, ERR_CONFIG, EINVAL, "a virtual machine needs a kernel to start");
 	for (unsigned i = 0; i < vm->memory.n; i++)
-		ram[i] = (struct boot_ram){ vm->memory.ram[i].gpa, vm->memory.ram[i].size };
+		if (!vm->memory.ram[i].plugged)
+			ram[c.n_ram++] = (struct boot_ram){ vm->memory.ram[i].gpa, vm->memory.ram[i].size };
 	r = open_file(c.kernel_path, "kernel", &kernel, e);
 	if (r == 0 && c.initrd_path)
 		r = open_file(c.initrd_path, "initrd", &initrd, e);

@@ -8,63 +8,81 @@
 #include <string.h>
 
 #include "hw/virtio_mmio.h"
+#include "pci/pci_bus.h"
 #include "state/state.h"
-#include "vm/machine.h"
-#include "vm/vm_device.h"
+#include "vm/devices.h"
 #include "vsock/vsock.h"
 
 #define PLACES_MAX 1024
 
 void devices_pause(struct vmm *vm)
 {
+	struct pci_bus *bus = board_pci(vm->board);
 	struct vm_device *d;
 
-	loop_enter(vm->loop);
-	list_foreach (d, &vm->devices, struct vm_device, node)
+	if (bus)
+		pci_bus_pause(bus);
+	list_foreach (d, &vm->devices, struct vm_device, node) {
+		if (!d->mmio)
+			continue;
+		loop_enter(d->loop);
 		virtio_mmio_pause(d->mmio);
-	loop_leave(vm->loop);
+		loop_leave(d->loop);
+	}
 }
 
 void devices_resume(struct vmm *vm)
 {
+	struct pci_bus *bus = board_pci(vm->board);
 	struct vm_device *d;
 
-	loop_enter(vm->loop);
+	if (bus)
+		pci_bus_resume(bus);
 	list_foreach (d, &vm->devices, struct vm_device, node) {
-		virtio_mmio_resume(d->mmio);
+		loop_enter(d->loop);
+		if (d->mmio)
+			virtio_mmio_resume(d->mmio);
 		/* Its peers stayed behind. A guest that has no buffer for the message has no driver to read it. */
-		if (vm->restored && d->config.kind == DEVICE_VSOCK)
+		if (vm->restored && d->kind == DEVICE_VSOCK)
 			vsock_device_transport_reset(d->dev);
+		loop_leave(d->loop);
 	}
 	vm->restored = false;
-	loop_leave(vm->loop);
 }
 
 static int save_device(const struct vm_device *d, struct state *s, struct err *e)
 {
-	if (d->config.kind == DEVICE_FS)
+	if (d->kind == DEVICE_FS)
 		return err_set(
 			e, ERR_CONFIG, ENOTSUP,
 			"device \"%s\" cannot be saved: the state of a shared folder is in the process that serves it. "
 			"Remove the device, or use a disk",
 			d->id);
 	state_put_str(s, "id", d->id);
-	state_put_u64(s, "place", d->place);
+	state_put_u64(s, "place", d->pci ? d->slot : d->place);
+	state_put_u64(s, "gpa", d->gpa);
 	device_config_save(&d->config, state_child(s, "config"));
-	virtio_mmio_save(d->mmio, state_child(s, "virtio"));
+	if (d->mmio) {
+		loop_enter(d->loop);
+		virtio_mmio_save(d->mmio, state_child(s, "virtio"));
+		loop_leave(d->loop);
+	}
 	return 0;
 }
 
 int devices_save(struct vmm *vm, struct state *s, struct err *e)
 {
+	struct pci_bus *bus = board_pci(vm->board);
 	struct vm_device *d;
 	unsigned n = 0;
 	int r = 0;
 
 	list_foreach (d, &vm->devices, struct vm_device, node)
-		if (r == 0)
+		if (r == 0 && !d->gone)
 			r = save_device(d, state_child_n(s, "device", n++), e);
 	state_put_u64(s, "devices", n);
+	if (bus)
+		pci_bus_save(bus, state_child(s, "pci"));
 	return r;
 }
 
@@ -99,18 +117,22 @@ static int restore_device(struct vmm *vm, const struct state *s, const char *id,
 {
 	const struct state *config = state_get_child(s, "config", e);
 	struct device_config c;
+	struct device_place again;
 	uint64_t place;
 	int r = config ? state_get_max(s, "place", PLACES_MAX, &place, e) : -ENOENT;
 
+	if (r == 0)
+		r = state_get_u64(s, "gpa", &again.gpa, e);
 	if (r == 0)
 		r = device_config_load(&c, config, path, e);
 	if (r < 0) {
 		err_wrap(e, "device \"%s\"", id);
 		return r;
 	}
-	vm->next_place = (int)place;
+	again.place = (unsigned)place;
+	vm->place_again = &again;
 	r = add(vm, id, &c, e);
-	vm->next_place = -1;
+	vm->place_again = NULL;
 	device_config_fini(&c);
 	return r;
 }
@@ -174,22 +196,36 @@ int devices_restore(struct vmm *vm, const struct state *s, const struct vmm_over
 	return r;
 }
 
+static int load_mmio(struct vm_device *d, const struct state *s, struct err *e)
+{
+	const struct state *virtio = s ? state_get_child(s, "virtio", e) : NULL;
+	int r;
+
+	if (!virtio)
+		return -ENOENT;
+	loop_enter(d->loop);
+	r = virtio_mmio_load(d->mmio, virtio, e);
+	loop_leave(d->loop);
+	if (r < 0)
+		err_wrap(e, "device \"%s\"", d->id);
+	return r;
+}
+
 int devices_load(struct vmm *vm, const struct state *s, struct err *e)
 {
+	struct pci_bus *bus = board_pci(vm->board);
+	const struct state *pci = bus ? state_get_child(s, "pci", e) : NULL;
 	struct vm_device *d;
 	unsigned i = 0;
 	int r = 0;
 
+	if (bus)
+		r = pci ? pci_bus_load(bus, pci, e) : -ENOENT;
 	/* The order is that in which they were restored. */
 	list_foreach (d, &vm->devices, struct vm_device, node) {
-		const struct state *device = r == 0 ? state_get_child_n(s, "device", i++, e) : NULL;
-		const struct state *virtio = device ? state_get_child(device, "virtio", e) : NULL;
-
-		if (r < 0)
-			break;
-		r = virtio ? virtio_mmio_load(d->mmio, virtio, e) : -ENOENT;
-		if (r < 0)
-			err_wrap(e, "device \"%s\"", d->id);
+		if (r == 0 && d->mmio)
+			r = load_mmio(d, state_get_child_n(s, "device", i, e), e);
+		i++;
 	}
 	vm->restored = true;
 	return r;

@@ -24,31 +24,35 @@
 #include "loop/loop.h"
 
 struct board;
+struct pci_bus;
 struct state;
 struct vmm;
 
-#define RAM_MAX 2
+#define RAM_MAX 4 /* two pieces from the start, and regions of virtio-mem */
 
 struct ram {
 	gpa_t gpa;
 	uint64_t size, offset; /* offset in the memfd */
 	uint8_t *host;
+	int fd;               /* shared memory: the memfd; else -1 */
+	bool plugged;         /* not there from the start: virtio-mem's */
 	uint64_t *host_dirty; /* with a dirty log: pages that devices wrote; one bit each, atomically */
 };
 
 struct memory {
 	struct ram ram[RAM_MAX];
 	unsigned n;
-	int fd;   /* shared memory: the memfd; else -1 */
+	int fd;   /* shared memory: the memfd of what is there from the start; else -1 */
 	int base; /* restored, private memory: the file that it is a private mapping of; else -1 */
 	int uffd; /* restored, filled by a page server: the userfaultfd; else -1 */
+	const struct memory_source *source; /* while it is restored */
 };
 
 /* What memory of a restored VM holds at first. */
 struct memory_source {
 	const char *path;        /* of the memory file, for messages */
-	int fd;                  /* the memory file; the memory may take it over */
-	const char *page_server; /* or: the Unix socket of who has the pages */
+	int fd;                  /* the memory file, as large as all regions are; -1: the page server has it */
+	const char *page_server; /* its Unix socket */
 };
 
 #define MEMORY_LARGE_PAGE (2ULL << 20)
@@ -78,10 +82,9 @@ struct vmm {
 	struct guestmem *mem;
 	struct bus *pio, *mmio;
 	struct board *board;
-	struct list devices; /* vm_device.node */
-	unsigned n_devices;
-	int next_place; /* while a device is restored: the place that it had; else -1 */
-	bool restored;  /* and not resumed yet: the devices' peers are not told */
+	struct list devices;                    /* vm_device.node */
+	const struct device_place *place_again; /* while a device is restored */
+	bool restored;                          /* and not resumed yet: the devices' peers are not told */
 
 	struct loop *loop;
 	pthread_t loop_thread;
@@ -101,18 +104,26 @@ struct vmm {
 /* ---- vmm.c ---- */
 
 /* vmm_new() with memory that is not empty; source NULL: it is. */
-int machine_new(const struct vmm_config *c, struct memory_source *source, struct vmm **ret, struct err *e);
+int machine_new(const struct vmm_config *c, const struct memory_source *source, struct vmm **ret, struct err *e);
 /* The threads run and wait, for vmm_resume(). The state of everything is loaded. */
 int machine_start_paused(struct vmm *vm, struct err *e);
 
 /* ---- memory.c ---- */
 
-/* source NULL: zeroes. */
-int memory_new(struct vmm *vm, struct memory_source *source, struct err *e);
+/* source NULL: zeroes. Else it is borrowed until memory_loaded(); its descriptor may go on to be used. */
+int memory_new(struct vmm *vm, const struct memory_source *source, struct err *e);
+/* All regions are there, and nobody has touched them. */
+int memory_loaded(struct vmm *vm, struct err *e);
 void memory_free(struct vmm *vm);
 uint64_t memory_page(void);
 /* Of a map with one bit for each page of the region. */
 size_t memory_words(const struct ram *ram);
+/* Where region i begins in a memory file; i = n: the size of the file. */
+uint64_t memory_file_offset(const struct memory *m, unsigned i);
+/* Memory for a virtio-mem device; stays as long as the VM. -ENOSPC: too many. */
+int memory_add_plugged(struct vmm *vm, gpa_t gpa, uint64_t size, struct err *e);
+/* Give the host back what is in [gpa, gpa+len) of such memory. 0 or -errno. */
+int memory_discard(struct vmm *vm, gpa_t gpa, uint64_t len);
 /* Which pages of region i the guest or a device wrote since the last call, one bit each; n_words as in kvm/vm.h. */
 int memory_take_dirty(struct vmm *vm, unsigned i, uint64_t *bitmap, size_t n_words);
 /* Take it back: the next call tells of these pages too. */
@@ -126,8 +137,8 @@ int memory_find_used(struct vmm *vm, unsigned i, uint64_t *bitmap, struct err *e
 int memory_write(struct vmm *vm, unsigned i, const uint64_t *bitmap, bool zeroes, int fd);
 /* Is it a file of guest memory of this size? */
 int memory_file_check(int fd, const char *path, uint64_t size, struct err *e);
-/* Fill the region, which is zero, from the file. 0 or -errno. */
-int memory_read(const struct ram *ram, int fd);
+/* Fill the region, which is zero, from its place in the file. 0 or -errno. */
+int memory_read(const struct ram *ram, int fd, uint64_t offset);
 
 /* ---- page_server.c ---- */
 
@@ -159,6 +170,11 @@ int vcpu_kick_signal_check(int signo, struct err *e);
  */
 void machine_end(struct vmm *vm, enum vmm_end end, bool console, const char *why);
 
+/* ---- seccomp.c ---- */
+
+/* First thing that a thread of the VM does. When it fails, the VM ends. */
+void machine_confine_thread(struct vmm *vm);
+
 /* ---- devices.c ---- */
 
 struct acpi_mmio_device;
@@ -167,6 +183,8 @@ struct acpi_mmio_device;
 void devices_free(struct vmm *vm);
 /* The windows of the virtio-mmio devices, for ACPI; at most max. Returns how many. */
 size_t devices_mmio(const struct vmm *vm, struct acpi_mmio_device *ret, size_t max);
+/* The guest let go of what is in this slot, which was freed. Inside the loop. */
+void devices_gone(struct vmm *vm, unsigned slot);
 
 /* ---- device_state.c ---- */
 
@@ -200,6 +218,12 @@ size_t board_console_tail(const struct board *b, char *buf, size_t size);
 void board_console_flush(struct board *b);
 /* The place of the n-th virtio-mmio device; false: there is none. */
 bool board_mmio_place(unsigned n, uint64_t *ret_base, uint32_t *ret_gsi);
+/* The PCI bus; NULL in a machine without. */
+struct pci_bus *board_pci(struct board *b);
+/* From now on functions come and go under the eyes of the guest. */
+void board_start_hotplug(struct board *b);
+/* Where memory of devices may be: [base, end). */
+void board_region(const struct vmm *vm, gpa_t *ret_base, gpa_t *ret_end);
 void board_save(const struct board *b, struct state *s);
 int board_load(struct board *b, const struct state *s, struct err *e);
 /* The VM's generation id (hw/vmgenid.h); VMGENID_LEN bytes. 0 or -errno. */

@@ -7,6 +7,7 @@
  * until they write to them; but memory that is shared with other processes has to be a memfd, and is copied.
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <linux/memfd.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -21,21 +22,21 @@
 #define MADV_POPULATE_WRITE 23
 #endif
 
-static int make_memfd(struct vmm *vm, struct err *e)
+static int make_memfd(struct vmm *vm, uint64_t size, int *ret, struct err *e)
 {
 	unsigned flags = MFD_CLOEXEC | (vm->config.hugepages ? MFD_HUGETLB | MFD_HUGE_2MB : 0);
 	int fd = memfd_create("guest-memory", flags);
 
 	if (fd < 0)
 		return err_sys(e, errno, "cannot make shared memory for the guest");
-	if (ftruncate(fd, (off_t)vm->config.memory) < 0) {
+	if (ftruncate(fd, (off_t)size) < 0) {
 		int code = errno;
 
 		close(fd);
 		return err_sys(e, code, "cannot make %llu MiB of shared memory for the guest",
-			       (unsigned long long)vm->config.memory >> 20);
+			       (unsigned long long)size >> 20);
 	}
-	vm->memory.fd = fd;
+	*ret = fd;
 	return 0;
 }
 
@@ -66,12 +67,15 @@ static void *map_aligned(uint64_t size, int flags, int fd, uint64_t offset)
 static int map_ram(struct vmm *vm, struct ram *ram, struct err *e)
 {
 	const struct memory *m = &vm->memory;
-	int fd = m->fd >= 0 ? m->fd : m->base;
-	int flags = m->fd >= 0     ? MAP_SHARED
-		    : m->base >= 0 ? MAP_PRIVATE
-				   : MAP_PRIVATE | MAP_ANONYMOUS | (vm->config.hugepages ? MAP_HUGETLB : 0);
-	void *p = map_aligned(ram->size, flags, fd, ram->offset);
+	void *p;
 
+	if (ram->fd >= 0)
+		p = map_aligned(ram->size, MAP_SHARED, ram->fd, ram->offset);
+	else if (m->base >= 0)
+		p = map_aligned(ram->size, MAP_PRIVATE, m->base, memory_file_offset(m, (unsigned)(ram - m->ram)));
+	else
+		p = map_aligned(ram->size, MAP_PRIVATE | MAP_ANONYMOUS | (vm->config.hugepages ? MAP_HUGETLB : 0), -1,
+				0);
 	if (p == MAP_FAILED) {
 		err_sys(e, errno, "cannot map %llu MiB of guest memory", (unsigned long long)ram->size >> 20);
 		return vm->config.hugepages ? err_append(e, ": are enough large pages reserved (vm.nr_hugepages)?")
@@ -105,6 +109,15 @@ size_t memory_words(const struct ram *ram)
 	return (ram->size / memory_page() + 63) / 64;
 }
 
+uint64_t memory_file_offset(const struct memory *m, unsigned i)
+{
+	uint64_t offset = 0;
+
+	for (unsigned k = 0; k < i; k++)
+		offset += m->ram[k].size;
+	return offset;
+}
+
 static void on_device_write(void *userdata, gpa_t gpa, uint64_t len)
 {
 	struct memory *m = userdata;
@@ -121,12 +134,24 @@ static void on_device_write(void *userdata, gpa_t gpa, uint64_t len)
 	}
 }
 
-static int add_ram(struct vmm *vm, struct ram *ram, struct err *e)
+/* Shared memory of a restored VM is a copy. */
+static int copy_ram(const struct memory *m, struct ram *ram, struct err *e)
+{
+	int r = 0;
+
+	if (m->source && m->source->fd >= 0 && ram->fd >= 0)
+		r = memory_read(ram, m->source->fd, memory_file_offset(m, (unsigned)(ram - m->ram)));
+	return r < 0 ? err_sys(e, -r, "cannot read %s", m->source->path) : 0;
+}
+
+static int add_ram(struct vmm *vm, struct ram *ram, bool prealloc, struct err *e)
 {
 	int r = map_ram(vm, ram, e);
 
-	if (r == 0 && vm->config.prealloc)
+	if (r == 0 && prealloc)
 		r = populate(ram, e);
+	if (r == 0)
+		r = copy_ram(&vm->memory, ram, e);
 	if (r < 0)
 		return r;
 	r = guestmem_add_buffer(vm->mem, ram->gpa, ram->size, ram->host);
@@ -143,22 +168,7 @@ static int add_ram(struct vmm *vm, struct ram *ram, struct err *e)
 	return 0;
 }
 
-static int fill(struct vmm *vm, struct memory_source *source, struct err *e)
-{
-	struct memory *m = &vm->memory;
-
-	if (source->page_server)
-		return page_server_connect(vm, source->page_server, e);
-	for (unsigned i = 0; m->fd >= 0 && i < m->n; i++) {
-		int r = memory_read(&m->ram[i], source->fd);
-
-		if (r < 0)
-			return err_sys(e, -r, "cannot read %s", source->path);
-	}
-	return 0;
-}
-
-int memory_new(struct vmm *vm, struct memory_source *source, struct err *e)
+int memory_new(struct vmm *vm, const struct memory_source *source, struct err *e)
 {
 	struct memory *m = &vm->memory;
 	int r = guestmem_new(&vm->mem);
@@ -166,14 +176,63 @@ int memory_new(struct vmm *vm, struct memory_source *source, struct err *e)
 	if (r < 0)
 		return err_sys(e, -r, "cannot make guest memory");
 	board_ram(vm->config.memory, m);
-	r = vm->config.shared_memory ? make_memfd(vm, e) : 0;
-	if (r == 0 && source && !source->page_server && !vm->config.shared_memory)
-		m->base = take_fd(&source->fd);
-	for (unsigned i = 0; r == 0 && i < m->n; i++)
-		r = add_ram(vm, &m->ram[i], e);
+	m->source = source;
+	if (source && source->fd >= 0 && !vm->config.shared_memory) {
+		m->base = fcntl(source->fd, F_DUPFD_CLOEXEC, 3);
+		if (m->base < 0)
+			return err_sys(e, errno, "cannot open %s", source->path);
+	}
+	r = vm->config.shared_memory ? make_memfd(vm, vm->config.memory, &m->fd, e) : 0;
+	for (unsigned i = 0; r == 0 && i < m->n; i++) {
+		m->ram[i].fd = m->fd;
+		r = add_ram(vm, &m->ram[i], vm->config.prealloc, e);
+	}
 	if (r == 0 && vm->config.track_dirty)
 		guestmem_set_dirty_log(vm->mem, on_device_write, m);
-	return r == 0 && source ? fill(vm, source, e) : r;
+	return r;
+}
+
+int memory_loaded(struct vmm *vm, struct err *e)
+{
+	const struct memory_source *source = vm->memory.source;
+
+	vm->memory.source = NULL;
+	return source->page_server ? page_server_connect(vm, source->page_server, e) : 0;
+}
+
+int memory_add_plugged(struct vmm *vm, gpa_t gpa, uint64_t size, struct err *e)
+{
+	struct memory *m = &vm->memory;
+	struct ram *ram = &m->ram[m->n];
+	int r = 0;
+
+	if (m->n == RAM_MAX)
+		return err_set(e, ERR_LIMIT, ENOSPC, "no more than %d regions of memory are possible", RAM_MAX);
+	*ram = (struct ram){ .gpa = gpa, .size = size, .fd = -1, .plugged = true };
+	if (vm->config.shared_memory)
+		r = make_memfd(vm, size, &ram->fd, e);
+	if (r == 0)
+		r = add_ram(vm, ram, false, e);
+	m->n++; /* also half-built: memory_free() cleans up */
+	return r;
+}
+
+int memory_discard(struct vmm *vm, gpa_t gpa, uint64_t len)
+{
+	for (unsigned i = 0; i < vm->memory.n; i++) {
+		struct ram *ram = &vm->memory.ram[i];
+		uint64_t at = gpa - ram->gpa;
+
+		if (gpa < ram->gpa || at >= ram->size || len > ram->size - at)
+			continue;
+		if (ram->fd >= 0)
+			return fallocate(ram->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t)(ram->offset + at),
+					 (off_t)len) < 0
+				       ? -errno
+				       : 0;
+		return madvise(ram->host + at, len, MADV_DONTNEED) < 0 ? -errno : 0;
+	}
+	return -EINVAL;
 }
 
 void memory_free(struct vmm *vm)
@@ -184,6 +243,8 @@ void memory_free(struct vmm *vm)
 		if (ram->host)
 			munmap(ram->host, ram->size);
 		free(ram->host_dirty);
+		if (ram->plugged)
+			fd_close(&ram->fd);
 	}
 	vm->memory.n = 0;
 	fd_close(&vm->memory.fd);

@@ -36,13 +36,13 @@ static void set_all(const struct ram *ram, uint64_t *bitmap)
 	set_bits(bitmap, 0, ram->size / memory_page());
 }
 
-/* Where the file has data, of which the region is a part. */
-static void add_file_data(const struct ram *ram, int fd, uint64_t *bitmap)
+/* Where the file has data; the region begins at offset in it. */
+static void add_file_data(const struct ram *ram, int fd, uint64_t offset, uint64_t *bitmap)
 {
-	uint64_t page = memory_page(), end = ram->offset + ram->size;
+	uint64_t page = memory_page(), end = offset + ram->size;
 	off_t data, hole;
 
-	for (uint64_t at = ram->offset; at < end; at = (uint64_t)hole) {
+	for (uint64_t at = offset; at < end; at = (uint64_t)hole) {
 		data = lseek(fd, (off_t)at, SEEK_DATA);
 		if (data < 0 && errno == ENXIO)
 			return; /* the rest is a hole */
@@ -55,8 +55,7 @@ static void add_file_data(const struct ram *ram, int fd, uint64_t *bitmap)
 			return;
 		if ((uint64_t)hole > end)
 			hole = (off_t)end;
-		set_bits(bitmap, ((uint64_t)data - ram->offset) / page,
-			 ((uint64_t)hole - ram->offset + page - 1) / page);
+		set_bits(bitmap, ((uint64_t)data - offset) / page, ((uint64_t)hole - offset + page - 1) / page);
 	}
 }
 
@@ -88,11 +87,11 @@ int memory_find_used(struct vmm *vm, unsigned i, uint64_t *bitmap, struct err *e
 
 	if (m->uffd >= 0) {
 		set_all(ram, bitmap); /* what is not here yet, the page server has */
-	} else if (m->fd >= 0) {
-		add_file_data(ram, m->fd, bitmap);
+	} else if (ram->fd >= 0) {
+		add_file_data(ram, ram->fd, ram->offset, bitmap);
 	} else {
 		if (m->base >= 0)
-			add_file_data(ram, m->base, bitmap);
+			add_file_data(ram, m->base, memory_file_offset(m, i), bitmap);
 		if (add_own_pages(ram, bitmap))
 			return 0;
 		/* Reading large pages would allocate them, and the host may have none left. */
@@ -111,11 +110,11 @@ static bool is_zero(const uint8_t *page, uint64_t size)
 }
 
 /* len bytes of the region, by themselves or in buf. Shared memory is read as a file, so that holes stay holes. */
-static const uint8_t *view(const struct memory *m, const struct ram *ram, uint64_t at, uint64_t len, uint8_t *buf)
+static const uint8_t *view(const struct ram *ram, uint64_t at, uint64_t len, uint8_t *buf)
 {
-	if (m->fd < 0)
+	if (ram->fd < 0)
 		return ram->host + at;
-	return pread(m->fd, buf, len, (off_t)(ram->offset + at)) == (ssize_t)len ? buf : NULL;
+	return pread(ram->fd, buf, len, (off_t)(ram->offset + at)) == (ssize_t)len ? buf : NULL;
 }
 
 static int write_at(int fd, const uint8_t *data, uint64_t len, uint64_t at)
@@ -134,12 +133,12 @@ static int write_at(int fd, const uint8_t *data, uint64_t len, uint64_t at)
 	return 0;
 }
 
-/* n pages from page first on; without those of zeroes unless zeroes. */
-static int write_run(const struct memory *m, const struct ram *ram, uint64_t first, uint64_t n, bool zeroes, int fd,
+/* n pages from page first on; without those of zeroes unless zeroes. The region begins at offset in the file. */
+static int write_run(const struct ram *ram, uint64_t first, uint64_t n, bool zeroes, int fd, uint64_t offset,
 		     uint8_t *buf)
 {
 	uint64_t page = memory_page(), at = first * page, len = n * page, from = 0, to;
-	const uint8_t *data = view(m, ram, at, len, buf);
+	const uint8_t *data = view(ram, at, len, buf);
 	int r = data ? 0 : -EIO;
 
 	while (r == 0 && from < len) {
@@ -147,7 +146,7 @@ static int write_run(const struct memory *m, const struct ram *ram, uint64_t fir
 			from += page;
 		for (to = from; to < len && (zeroes || !is_zero(data + to, page)); to += page)
 			;
-		r = write_at(fd, data + from, to - from, ram->offset + at + from);
+		r = write_at(fd, data + from, to - from, offset + at + from);
 		from = to;
 	}
 	return r;
@@ -171,7 +170,7 @@ int memory_write(struct vmm *vm, unsigned i, const uint64_t *bitmap, bool zeroes
 		}
 		for (to = from; to < pages && to - from < most && get_bit(bitmap, to); to++)
 			;
-		r = write_run(&vm->memory, ram, from, to - from, zeroes, fd, buf);
+		r = write_run(ram, from, to - from, zeroes, fd, memory_file_offset(&vm->memory, i), buf);
 		from = to;
 	}
 	return r;
@@ -195,19 +194,19 @@ int memory_file_check(int fd, const char *path, uint64_t size, struct err *e)
 	return 0;
 }
 
-int memory_read(const struct ram *ram, int fd)
+int memory_read(const struct ram *ram, int fd, uint64_t offset)
 {
 	uint64_t page = memory_page(), pages = ram->size / page;
 	_cleanup_free_ uint64_t *bitmap = calloc(memory_words(ram), sizeof *bitmap);
 
 	if (!bitmap)
 		return -ENOMEM;
-	add_file_data(ram, fd, bitmap);
+	add_file_data(ram, fd, offset, bitmap);
 	for (uint64_t from = 0, to; from < pages; from = to) {
 		for (to = from; to < pages && get_bit(bitmap, to); to++)
 			;
 		for (uint64_t at = from * page; at < to * page;) {
-			ssize_t n = pread(fd, ram->host + at, to * page - at, (off_t)(ram->offset + at));
+			ssize_t n = pread(fd, ram->host + at, to * page - at, (off_t)(offset + at));
 
 			if (n < 0 && errno == EINTR)
 				continue;

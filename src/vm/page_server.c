@@ -70,7 +70,7 @@ static size_t describe(const struct memory *m, uint64_t page, char *buf, size_t 
 			"%s{\"base_host_virt_addr\":%llu,\"size\":%llu,\"offset\":%llu,\"page_size\":%llu,"
 			"\"page_size_kib\":%llu}",
 			i ? "," : "[", (unsigned long long)(uintptr_t)m->ram[i].host,
-			(unsigned long long)m->ram[i].size, (unsigned long long)m->ram[i].offset,
+			(unsigned long long)m->ram[i].size, (unsigned long long)memory_file_offset(m, i),
 			/* The latter is in bytes too: an error that became the interface. */
 			(unsigned long long)page, (unsigned long long)page);
 	return len + (size_t)snprintf(buf + len, size - len, "]");

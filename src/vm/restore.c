@@ -112,23 +112,55 @@ static int open_memory(const struct vmm_restore *c, uint64_t size, int *ret, str
 	return r;
 }
 
-/* Is memory where it was? */
-static int check_ram(const struct vmm *vm, const struct state *s, struct err *e)
+/* How large a file of all memory is. */
+static int memory_size(const struct state *s, uint64_t *ret, struct err *e)
 {
-	uint64_t n, gpa, size;
-	int r = state_get_u64(s, "regions", &n, e);
+	uint64_t n, size, sum = 0;
+	int r = state_get_max(s, "regions", RAM_MAX, &n, e);
 
-	if (r == 0 && n != vm->memory.n)
-		r = err_set(e, ERR_CONFIG, EINVAL, "memory was in other places when it was saved");
-	for (unsigned i = 0; r == 0 && i < vm->memory.n; i++) {
+	for (unsigned i = 0; r == 0 && i < n; i++) {
 		const struct state *region = state_get_child_n(s, "region", i, e);
 
-		r = region ? state_get_u64(region, "gpa", &gpa, e) : -ENOENT;
+		r = region ? state_get_max(region, "size", MEMORY_MAX, &size, e) : -ENOENT;
 		if (r == 0)
-			r = state_get_u64(region, "size", &size, e);
-		if (r == 0 && (gpa != vm->memory.ram[i].gpa || size != vm->memory.ram[i].size))
-			r = err_set(e, ERR_CONFIG, EINVAL, "memory was in other places when it was saved");
+			sum += size;
 	}
+	if (r == 0)
+		*ret = sum;
+	return r;
+}
+
+static int check_region(const struct ram *ram, const struct state *s, struct err *e)
+{
+	uint64_t gpa, size;
+	int r = s ? state_get_u64(s, "gpa", &gpa, e) : -ENOENT;
+
+	if (r == 0)
+		r = state_get_u64(s, "size", &size, e);
+	if (r == 0 && (gpa != ram->gpa || size != ram->size))
+		r = err_set(e, ERR_CONFIG, EINVAL, "memory was in other places when it was saved");
+	return r;
+}
+
+/* Are memory and what the machine makes of addresses as they were? */
+static int check_layout(const struct vmm *vm, const struct state *s, struct err *e)
+{
+	const struct state *ram = state_get_child(s, "ram", e), *config = state_get_child(s, "config", e);
+	uint64_t n, bits;
+	int r = ram && config ? state_get_u64(ram, "regions", &n, e) : -ENOENT;
+
+	if (r == 0)
+		r = state_get_u64(config, "address-bits", &bits, e);
+	if (r < 0)
+		return r;
+	if (bits != vm->kvm->phys_bits)
+		return err_set(e, ERR_CONFIG, ENOTSUP,
+			       "the guest was told of addresses of %llu bits, and this host's processor has %u",
+			       (unsigned long long)bits, vm->kvm->phys_bits);
+	if (n != vm->memory.n)
+		return err_set(e, ERR_CONFIG, EINVAL, "memory was in other places when it was saved");
+	for (unsigned i = 0; r == 0 && i < vm->memory.n; i++)
+		r = check_region(&vm->memory.ram[i], state_get_child_n(ram, "region", i, e), e);
 	return r;
 }
 
@@ -199,7 +231,7 @@ static int load_cpus(struct vmm *vm, const struct state *s, struct err *e)
 }
 
 /* Inside the loop. */
-static int load_devices(struct vmm *vm, const struct vmm_restore *c, const struct state *s, struct err *e)
+static int load_devices(struct vmm *vm, const struct state *s, struct err *e)
 {
 	const struct state *board = state_get_child(s, "board", e), *devices = state_get_child(s, "devices", e);
 	int r = board && devices ? board_load(vm->board, board, e) : -ENOENT;
@@ -211,19 +243,21 @@ static int load_devices(struct vmm *vm, const struct vmm_restore *c, const struc
 
 static int load_machine(struct vmm *vm, const struct vmm_restore *c, const struct state *s, struct err *e)
 {
-	const struct state *ram = state_get_child(s, "ram", e), *devices = state_get_child(s, "devices", e);
-	int r = ram && devices ? check_ram(vm, ram, e) : -ENOENT;
+	const struct state *devices = state_get_child(s, "devices", e);
+	int r = devices ? devices_restore(vm, devices, c->overrides, c->n_overrides, e) : -ENOENT;
 
 	if (r == 0)
-		r = check_generation(vm, s, e);
+		r = check_layout(vm, s, e);
 	if (r == 0)
-		r = devices_restore(vm, devices, c->overrides, c->n_overrides, e);
+		r = memory_loaded(vm, e);
+	if (r == 0)
+		r = check_generation(vm, s, e);
 	if (r == 0)
 		r = load_cpus(vm, s, e);
 	if (r < 0)
 		return r;
 	loop_enter(vm->loop);
-	r = load_devices(vm, c, s, e);
+	r = load_devices(vm, s, e);
 	if (r == 0) {
 		r = board_renew_generation(vm);
 		if (r < 0)
@@ -236,21 +270,26 @@ static int load_machine(struct vmm *vm, const struct vmm_restore *c, const struc
 /* Everything behind the reading of the state file. */
 static int restore(const struct vmm_restore *c, const struct state *s, struct vmm **ret, struct err *e)
 {
-	struct memory_source source = { .path = c->memory_path, .fd = -1, .page_server = c->uffd_socket };
-	const struct state *config;
+	_cleanup_close_ int fd = -1;
+	struct memory_source source = { .path = c->memory_path, .page_server = c->uffd_socket };
+	const struct state *config, *ram;
 	struct vmm_config n;
 	struct vmm *vm = NULL;
+	uint64_t size;
 	int r = check_kind(s, e);
 
 	if (r < 0)
 		return r;
 	config = state_get_child(s, "config", e);
-	r = config ? load_config(c, config, &n, e) : -ENOENT;
+	ram = config ? state_get_child(s, "ram", e) : NULL;
+	r = ram ? load_config(c, config, &n, e) : -ENOENT;
+	if (r == 0)
+		r = memory_size(ram, &size, e);
 	if (r == 0 && !c->uffd_socket)
-		r = open_memory(c, n.memory, &source.fd, e);
+		r = open_memory(c, size, &fd, e);
+	source.fd = fd;
 	if (r == 0)
 		r = machine_new(&n, &source, &vm, e);
-	fd_close(&source.fd);
 	if (r < 0)
 		return r;
 	r = load_machine(vm, c, s, e);

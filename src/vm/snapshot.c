@@ -38,6 +38,7 @@ static void save_config(const struct vmm *vm, struct state *s)
 	state_put_u64(s, "hugepages", c->hugepages);
 	state_put_u64(s, "split-irqchip", c->split_irqchip);
 	state_put_u64(s, "kick-signal", (uint64_t)c->kick_signal);
+	state_put_u64(s, "address-bits", vm->kvm->phys_bits);
 }
 
 static void save_ram(const struct vmm *vm, struct state *s)
@@ -148,7 +149,7 @@ static int choose_pages(struct vmm *vm, bool diff, struct pages *p, struct err *
 
 static int write_memory(struct vmm *vm, const struct whole_file *f, bool diff, const struct pages *p, struct err *e)
 {
-	int r = ftruncate(f->fd, (off_t)vm->config.memory) < 0 ? -errno : 0;
+	int r = ftruncate(f->fd, (off_t)memory_file_offset(&vm->memory, vm->memory.n)) < 0 ? -errno : 0;
 
 	for (unsigned i = 0; r == 0 && i < vm->memory.n; i++)
 		r = memory_write(vm, i, diff ? p->dirty[i] : p->used[i], diff, f->fd);

@@ -300,6 +300,175 @@ static void test_a_missing_kernel_is_named(void **state)
 	vmm_free(NULL);
 }
 
+/* Is the thread under a filter? */
+static bool confined(pid_t tid)
+{
+	char path[64], *text, *at;
+	size_t len;
+	bool yes;
+
+	snprintf(path, sizeof path, "/proc/self/task/%d/status", tid);
+	assert_int_equal(file_read(path, 65536, &text, &len), 0);
+	at = strstr(text, "Seccomp:");
+	assert_non_null(at);
+	yes = strstr(at, "2") && strstr(at, "2") < strchr(at, '\n');
+	free(text);
+	return yes;
+}
+
+static void test_threads_are_confined(void **state)
+{
+	char path[64];
+	struct guest g = { 0 };
+	struct vmm_config c;
+	pid_t tid;
+
+	if (!micro_guest_possible())
+		skip();
+	g.kernel = make_kernel(micro_chatter, (size_t)(micro_chatter_end - micro_chatter));
+	assert_int_equal(pipe(g.console), 0);
+	for (int on = 0; on < 2; on++) {
+		c = small(&g, path, sizeof path);
+		c.seccomp = on;
+		assert_int_equal(vmm_new(&c, &g.vm, NULL), 0);
+		start(&g);
+		assert_int_equal(heard(&g), '\n');
+		assert_int_equal(vmm_vcpu_threads(g.vm, &tid, 1), 1);
+		assert_int_equal(confined(tid), on);
+		assert_false(confined(gettid()));
+		vmm_free(g.vm);
+	}
+	g.vm = NULL;
+	end(&g);
+}
+
+static int sized_file(off_t size)
+{
+	int fd = memfd_create("disk", MFD_CLOEXEC);
+
+	assert_int_equal(ftruncate(fd, size), 0);
+	return fd;
+}
+
+static void ok(int r, const struct err *e)
+{
+	if (r < 0)
+		fail_msg("%s", e->text);
+}
+
+/* Each kind of device that needs nobody else. */
+static void add_all(struct vmm *vm, const char *dir)
+{
+	int disk = sized_file(1 << 20), pmem = sized_file((1 << 20) + 4096), in[2];
+	char path[64], uds[64];
+	struct err e = { 0 };
+
+	snprintf(path, sizeof path, "/proc/self/fd/%d", pmem);
+	snprintf(uds, sizeof uds, "%s/vsock", dir);
+	assert_int_equal(pipe(in), 0);
+	ok(vmm_add_block(vm, "disk", &(struct vmm_block){ .fd = disk, .own_thread = true }, &e), &e);
+	ok(vmm_add_pmem(vm, "pmem", &(struct vmm_pmem){ .path = path }, &e), &e);
+	ok(vmm_add_pmem(vm, "pmem2", &(struct vmm_pmem){ .path = path, .readonly = true }, &e), &e);
+	ok(vmm_add_rng(vm, "rng", NULL, &e), &e);
+	ok(vmm_add_balloon(vm, "balloon", &(struct vmm_balloon){ .stats_interval_s = 1 }, &e), &e);
+	ok(vmm_add_console(vm, "console", &(struct vmm_console){ .in = in[0], .out = -1 }, &e), &e);
+	ok(vmm_add_memory(vm, "memory", &(struct vmm_memory){ .max = 256 << 20, .requested = 2 << 20 }, &e), &e);
+	ok(vmm_add_vsock(vm, "vsock", &(struct vmm_vsock){ .cid = 3, .uds_path = uds }, &e), &e);
+	assert_int_equal(vmm_add_rng(vm, "rng", NULL, &e), -EEXIST);
+	assert_int_equal(vmm_add_rng(vm, "a/b", NULL, &e), -EINVAL);
+	/* On failure a descriptor stays ours. */
+	assert_int_equal(
+		vmm_add_block(vm, "bad", &(struct vmm_block){ .fd = pmem, .serial = "much too long a serial" }, &e),
+		-EINVAL);
+	assert_int_equal(close(pmem), 0);
+	close(in[1]);
+}
+
+static void change_all(struct vmm *vm)
+{
+	const struct vmm_rate rate = { .ops = { 10, 0, 100 } };
+	struct vmm_balloon_stats stats;
+	struct vmm_memory_status memory;
+	struct err e = { 0 };
+
+	ok(vmm_update_block(vm, "disk", NULL, &rate, &e), &e);
+	assert_int_equal(vmm_update_block(vm, "disk", "/nowhere", NULL, &e), -ENOENT);
+	assert_int_equal(vmm_update_block(vm, "pmem", NULL, &rate, &e), -ENOENT);
+	assert_string_equal(e.text, "there is no block device \"pmem\"");
+	ok(vmm_update_pmem(vm, "pmem", &rate, &e), &e);
+	ok(vmm_set_balloon(vm, 1 << 20, &e), &e);
+	ok(vmm_balloon_stats(vm, &stats, &e), &e);
+	assert_int_equal(stats.target, 1 << 20);
+	ok(vmm_set_memory(vm, 128 << 20, &e), &e);
+	ok(vmm_memory_status(vm, &memory, &e), &e);
+	assert_int_equal(memory.requested, 128 << 20);
+	assert_int_equal(memory.plugged, 0);
+	assert_int_equal(vmm_set_memory(vm, 512ULL << 20, &e), -EINVAL);
+	ok(vmm_remove(vm, "disk", 0, &e), &e);
+	assert_int_equal(vmm_remove(vm, "disk", 0, &e), -ENOENT);
+	assert_int_equal(vmm_remove(vm, "memory", 0, &e), -ENOTSUP);
+}
+
+static void devices_of_shape(enum vmm_shape shape)
+{
+	char dir[] = "/tmp/caisson-vm-XXXXXX", path[64];
+	struct guest g = { 0 };
+	struct vmm_config c;
+	struct err e = { 0 };
+	uint32_t slot;
+
+	if (!micro_guest_possible())
+		skip();
+	assert_non_null(mkdtemp(dir));
+	g.kernel = make_kernel(micro_off, (size_t)(micro_off_end - micro_off));
+	assert_int_equal(pipe(g.console), 0);
+	c = small(&g, path, sizeof path);
+	c.shape = shape;
+	c.seccomp = true;
+	ok(vmm_new(&c, &g.vm, &e), &e);
+	add_all(g.vm, dir);
+	assert_int_equal(vmm_pci_slot(g.vm, "rng", &slot), shape == VMM_SHAPE_CLOUD ? 0 : -ENOENT);
+	change_all(g.vm);
+	start(&g);
+	finish(&g);
+	assert_int_equal(g.exit.end, VMM_END_POWEROFF);
+	assert_int_equal(vmm_add_rng(g.vm, "late", NULL, &e), -ENOTSUP);
+	end(&g);
+	assert_int_equal(dir_remove(dir), 0);
+}
+
+static void test_devices(void **state)
+{
+	devices_of_shape(VMM_SHAPE_MICRO);
+	devices_of_shape(VMM_SHAPE_CLOUD);
+}
+
+static void test_as_many_devices_as_there_are_places(void **state)
+{
+	struct vmm_config c = { .vcpus = 1, .memory = 4 << 20, .serial_in = -1, .serial_out = -1 };
+	struct err e = { 0 };
+	struct vmm *vm;
+	char id[16];
+	int r = 0, n;
+
+	if (!micro_guest_possible())
+		skip();
+	for (int shape = 0; shape < 2; shape++) {
+		c.shape = shape ? VMM_SHAPE_CLOUD : VMM_SHAPE_MICRO;
+		ok(vmm_new(&c, &vm, &e), &e);
+		for (n = 0, r = 0; r == 0; n++) {
+			snprintf(id, sizeof id, "rng%d", n);
+			r = vmm_add_rng(vm, id, NULL, &e);
+		}
+		assert_int_equal(r, -ENOSPC);
+		assert_int_equal(n - 1, shape ? 31 : 17);
+		/* A place that became free is used again. */
+		ok(vmm_remove(vm, "rng5", 0, &e), &e);
+		ok(vmm_add_rng(vm, "again", NULL, &e), &e);
+		vmm_free(vm);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -312,6 +481,9 @@ int main(void)
 		cmocka_unit_test(test_buttons),
 		cmocka_unit_test(test_serial_input),
 		cmocka_unit_test(test_cpus_come_and_go),
+		cmocka_unit_test(test_threads_are_confined),
+		cmocka_unit_test(test_devices),
+		cmocka_unit_test(test_as_many_devices_as_there_are_places),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

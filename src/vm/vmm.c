@@ -29,8 +29,6 @@ static int check_config(const struct vmm_config *c, struct err *e)
 		return err_set(e, ERR_CONFIG, EINVAL, "unknown machine shape %d", (int)c->shape);
 	if (c->split_irqchip)
 		return err_set(e, ERR_CONFIG, ENOTSUP, "a split interrupt controller is not supported yet");
-	if (c->seccomp)
-		return err_set(e, ERR_CONFIG, ENOTSUP, "filtering of the VM's system calls is not supported yet");
 	if (c->kick_signal && (c->kick_signal < SIGRTMIN || c->kick_signal > SIGRTMAX))
 		return err_set(e, ERR_CONFIG, EINVAL, "signal %d is not a real-time signal", c->kick_signal);
 	return 0;
@@ -69,7 +67,7 @@ static int copy_config(struct vmm *vm, const struct vmm_config *c)
 }
 
 /* Everything that exists before the VM starts. */
-static int build(struct vmm *vm, struct memory_source *source, struct err *e)
+static int build(struct vmm *vm, const struct memory_source *source, struct err *e)
 {
 	int r = loop_new(&vm->loop, e);
 
@@ -95,7 +93,7 @@ static int build(struct vmm *vm, struct memory_source *source, struct err *e)
 	return r < 0 ? r : memory_new(vm, source, e);
 }
 
-int machine_new(const struct vmm_config *c, struct memory_source *source, struct vmm **ret, struct err *e)
+int machine_new(const struct vmm_config *c, const struct memory_source *source, struct vmm **ret, struct err *e)
 {
 	struct vmm *vm;
 	int r = check_config(c, e);
@@ -106,7 +104,7 @@ int machine_new(const struct vmm_config *c, struct memory_source *source, struct
 	if (!vm)
 		return err_sys(e, ENOMEM, "cannot make a virtual machine");
 	vm->platform.ops = &machine_platform_ops;
-	vm->exit_fd = vm->memory.fd = vm->memory.base = vm->memory.uffd = vm->next_place = -1;
+	vm->exit_fd = vm->memory.fd = vm->memory.base = vm->memory.uffd = -1;
 	list_init(&vm->devices);
 	pthread_mutex_init(&vm->lock, NULL);
 	pthread_cond_init(&vm->changed, NULL);
@@ -163,6 +161,7 @@ static void *run_loop(void *arg)
 
 	snprintf(name, sizeof name, "%.11s-dev", vm->config.name);
 	pthread_setname_np(pthread_self(), name);
+	machine_confine_thread(vm);
 	r = loop_run(vm->loop);
 	if (r < 0)
 		machine_end(vm, VMM_END_ERROR, false, "the event loop of the devices failed");
@@ -241,6 +240,7 @@ int vmm_start(struct vmm *vm, struct err *e)
 		r = start_threads(vm, e);
 	if (r < 0)
 		return r;
+	board_start_hotplug(vm->board);
 	set_state(vm, VMM_RUNNING);
 	vcpus_want(vm, VCPU_RUN, false);
 	return 0;
@@ -250,9 +250,11 @@ int machine_start_paused(struct vmm *vm, struct err *e)
 {
 	int r = start_threads(vm, e);
 
-	if (r == 0)
-		set_state(vm, VMM_PAUSED);
-	return r;
+	if (r < 0)
+		return r;
+	board_start_hotplug(vm->board);
+	set_state(vm, VMM_PAUSED);
+	return 0;
 }
 
 int vmm_pause(struct vmm *vm, struct err *e)
