@@ -8,6 +8,7 @@
 
 #include <cmocka.h>
 
+#include "vm/machine.h"
 #include "vm/small_guest.h"
 
 MICRO_GUEST(off, PRINT("h") PRINT("i") POWER_OFF);
