@@ -238,8 +238,15 @@ static void add_machine(const struct qemu_plan *p, struct strv *a, int *r)
 		qemu_opt(a, r, "-accel", "kvm");
 	else
 		qemu_opt(a, r, "-accel", "tcg,thread=multi");
-	qemu_opt(a, r, "-cpu", "%s%s%s", p->facts->kvm ? "host" : "max", str_empty(hv->cpu_features) ? "" : ",",
-		 str_empty(hv->cpu_features) ? "" : hv->cpu_features);
+	/*
+	 * erms=off: the guest's kernel clears and copies memory with "rep stosb" and "rep movsb" where a processor says
+	 * that it is good at them, and emulation goes byte by byte. Without, it takes eight at a time.
+	 */
+	qemu_opt(a, r, "-cpu", "%s%s%s",
+		 p->facts->kvm                    ? "host"
+		 : p->layout.machine == QEMU_VIRT ? "max"
+						  : "max,erms=off",
+		 str_empty(hv->cpu_features) ? "" : ",", str_empty(hv->cpu_features) ? "" : hv->cpu_features);
 	if (p->layout.machine == QEMU_MICROVM)
 		/* vhost-user devices refuse the legacy interface, which is the default of virtio-mmio. */
 		qemu_opt(a, r, "-global", "virtio-mmio.force-legacy=false");
