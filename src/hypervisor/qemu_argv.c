@@ -102,8 +102,9 @@ static int plan_builtin(struct qemu_plan *p, struct err *e)
 	l->root_slots = pci ? 1 : 0;
 	if (hv->enable_iommu && l->machine == QEMU_Q35)
 		qemu_opt(&p->builtin, &r, "-device", "intel-iommu,intremap=on,device-iotlb=on,caching-mode=on");
-	/* One bridge costs nothing measurable at boot; its slots take hot-plugged devices by ACPI. */
-	for (unsigned i = 0; l->machine == QEMU_Q35 && i < hv->default_bridges; i++) {
+	/* A bridge's slots take hot-plugged devices by ACPI, which describes each: four million instructions of boot.
+	 */
+	for (unsigned i = 0; l->machine == QEMU_Q35 && !p->config->fixed_devices && i < hv->default_bridges; i++) {
 		l->root_slots |= UINT32_C(1) << (i + 2);
 		l->bridge_slots[i] = 1; /* slot 0 of a conventional bridge is its SHPC's */
 		l->n_bridges++;
