@@ -98,13 +98,13 @@ static int mount_those(bool early, struct err *e)
 static void make_dev_links(void)
 {
 	static const char *const links[][2] = {
-		{ "/proc/self/fd", "/dev/fd" },       { "/proc/self/fd/0", "/dev/stdin" },
-		{ "/proc/self/fd/1", "/dev/stdout" }, { "/proc/self/fd/2", "/dev/stderr" },
-		{ "pts/ptmx", "/dev/ptmx" },
+		{ "/proc/self/fd", "/dev/fd" },
+		{ "/proc/self/fd/0", "/dev/stdin" },
+		{ "/proc/self/fd/1", "/dev/stdout" },
+		{ "/proc/self/fd/2", "/dev/stderr" },
 	};
 
-	/* devtmpfs has a ptmx of its own, which belongs to no instance of devpts. */
-	unlink("/dev/ptmx");
+	/* devtmpfs's own ptmx leads to the instance of devpts that is mounted beside it at "pts" (since Linux 4.7). */
 	for (size_t i = 0; i < sizeof links / sizeof links[0]; i++)
 		if (symlink(links[i][0], links[i][1]) < 0 && errno != EEXIST)
 			log_warn("cannot make %s: %s", links[i][1], strerror(errno));
