@@ -102,8 +102,7 @@ static int plan_builtin(struct qemu_plan *p, struct err *e)
 	l->root_slots = pci ? 1 : 0;
 	if (hv->enable_iommu && l->machine == QEMU_Q35)
 		qemu_opt(&p->builtin, &r, "-device", "intel-iommu,intremap=on,device-iotlb=on,caching-mode=on");
-	/* A bridge's slots take hot-plugged devices by ACPI, which describes each: four million instructions of boot.
-	 */
+	/* A bridge's slots take hot-plugged devices by ACPI, which describes each: the guest reads that at boot. */
 	for (unsigned i = 0; l->machine == QEMU_Q35 && !p->config->fixed_devices && i < hv->default_bridges; i++) {
 		l->root_slots |= UINT32_C(1) << (i + 2);
 		l->bridge_slots[i] = 1; /* slot 0 of a conventional bridge is its SHPC's */

@@ -78,8 +78,7 @@ int cap_last(void)
 {
 	int cap = CAP_LAST_CAP;
 
-	/* EINVAL above the last one: capabilities are numbered without gaps. Ours may be of another kernel's headers.
-	 */
+	/* EINVAL above the last one: numbered without gaps. The headers may be older or newer than the kernel. */
 	while (cap > 0 && prctl(PR_CAPBSET_READ, cap, 0, 0, 0) < 0)
 		cap--;
 	while (cap < 63 && prctl(PR_CAPBSET_READ, cap + 1, 0, 0, 0) >= 0)
