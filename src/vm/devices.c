@@ -78,7 +78,7 @@ static void *run_loop(void *arg)
 
 	snprintf(name, sizeof name, "%.7s-%.7s", d->vm->config.name, d->id);
 	pthread_setname_np(pthread_self(), name);
-	machine_confine_thread(d->vm);
+	machine_confine_thread(d->vm, MACHINE_EVENT_LOOP);
 	if (loop_run(d->loop) < 0)
 		machine_end(d->vm, VMM_END_ERROR, false, "the event loop of a device failed");
 	return NULL;

@@ -172,8 +172,14 @@ void machine_end(struct vmm *vm, enum vmm_end end, bool console, const char *why
 
 /* ---- seccomp.c ---- */
 
-/* First thing that a thread of the VM does. When it fails, the VM ends. */
-void machine_confine_thread(struct vmm *vm);
+enum machine_role { MACHINE_EVENT_LOOP, MACHINE_VCPU };
+
+/* False: built with sanitizers, whose runtime makes calls of its own; the VM's threads are not filtered then. */
+bool machine_can_confine(void);
+/* Before the first of them starts. */
+void machine_prepare_filter(const struct vmm *vm);
+/* First thing that a thread of the VM does: filter its system calls, if asked. When it fails, the VM ends. */
+void machine_confine_thread(struct vmm *vm, enum machine_role role);
 
 /* ---- devices.c ---- */
 

@@ -60,7 +60,8 @@ static inline struct vmm_config small(struct guest *g, char *path, size_t size)
 				    .memory = 4 << 20,
 				    .kernel = path,
 				    .serial_in = -1,
-				    .serial_out = g->console[1] };
+				    .serial_out = g->console[1],
+				    .seccomp = true };
 }
 
 static inline void begin(struct guest *g, const uint8_t *code, const uint8_t *end, uint32_t vcpus, uint32_t max_vcpus)

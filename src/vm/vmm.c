@@ -113,6 +113,7 @@ int machine_new(const struct vmm_config *c, const struct memory_source *source, 
 		err_sys(e, -r, "cannot make a virtual machine");
 	else
 		r = vcpu_kick_signal_check(vm->config.kick_signal, e);
+	machine_prepare_filter(vm);
 	if (r == 0)
 		r = build(vm, source, e);
 	if (r < 0) {
@@ -161,7 +162,7 @@ static void *run_loop(void *arg)
 
 	snprintf(name, sizeof name, "%.11s-dev", vm->config.name);
 	pthread_setname_np(pthread_self(), name);
-	machine_confine_thread(vm);
+	machine_confine_thread(vm, MACHINE_EVENT_LOOP);
 	r = loop_run(vm->loop);
 	if (r < 0)
 		machine_end(vm, VMM_END_ERROR, false, "the event loop of the devices failed");
