@@ -2,11 +2,13 @@
 /*
  * Runs one VM by the public interface of the built-in monitor and reports how it ended.
  *
- *   vmm-boot [--vcpus N[/MAX]] [--memory MIB] [--shared] [--initrd FILE] [--cmdline TEXT] [--do ACTION] KERNEL
+ *   vmm-boot [--vcpus N[/MAX]] [--memory MIB] [--shared] [--cloud] [--disk FILE] [--vsock SOCKET] [--initrd FILE]
+ *            [--cmdline TEXT] [--do ACTION]... KERNEL
  *
- * The guest's serial port is our standard output and input. ACTION is what is done when the guest has written
- * "vmm-boot: now" to its console; it is one of: power-button, ctrl-alt-del, pause (and resume), cpus=N.
- * The last line on standard error is "end: KIND: TEXT". Exit status: 0 once the VM ended by itself, else 1.
+ * The guest's serial port is our standard output and input. Each time when the guest has written "vmm-boot: now" to its
+ * console, the next ACTION is done: power-button, ctrl-alt-del, pause (and resume, some times), cpus=N, plug=FILE (a
+ * disk), unplug (that disk). The last line on standard error is "end: KIND: TEXT". Exit status: 0 once the VM ended by
+ * itself, else 1.
  */
 #include <getopt.h>
 #include <poll.h>
@@ -35,6 +37,10 @@ static int act(struct vmm *vm, const char *action, struct err *e)
 		fprintf(stderr, "vcpus: %u\n", r == 0 ? n : 0);
 		return r;
 	}
+	if (!strncmp(action, "plug=", 5))
+		return vmm_add_block(vm, "plugged", &(struct vmm_block){ .fd = -1, .path = action + 5 }, e);
+	if (!strcmp(action, "unplug"))
+		return vmm_remove(vm, "plugged", 60000, e);
 	if (strcmp(action, "pause") != 0)
 		return err_set(e, ERR_CONFIG, EXIT_FAILURE, "unknown action %s", action);
 	for (int i = 0; i < 20; i++) {
@@ -83,20 +89,40 @@ static bool copy_console(int from, int exit_fd, bool *ended)
 	}
 }
 
-static int run(const struct vmm_config *c, int console, const char *vsock, const char *action, struct err *e)
+struct wishes {
+	const char *vsock, *disk;
+	const char *actions[8];
+	unsigned n_actions;
+};
+
+static int add_devices(struct vmm *vm, const struct wishes *w, struct err *e)
+{
+	struct vmm_block disk = { .fd = -1, .path = w->disk, .io_uring = true, .own_thread = true };
+	struct vmm_vsock vsock = { .cid = 3, .uds_path = w->vsock };
+	int r = vmm_add_rng(vm, "rng", NULL, e);
+
+	if (r == 0 && w->disk)
+		r = vmm_add_block(vm, "disk", &disk, e);
+	if (r == 0 && w->vsock)
+		r = vmm_add_vsock(vm, "vsock", &vsock, e);
+	return r;
+}
+
+static int run(const struct vmm_config *c, int console, const struct wishes *w, struct err *e)
 {
 	struct vmm_exit exit;
 	struct vmm *vm = NULL;
 	bool ended = false;
+	unsigned next = 0;
 	int r = vmm_new(c, &vm, e);
 
-	if (r == 0 && vsock)
-		r = vmm_add_vsock(vm, "vsock", &(struct vmm_vsock){ .cid = 3, .uds_path = vsock }, e);
+	if (r == 0)
+		r = add_devices(vm, w, e);
 	if (r == 0)
 		r = vmm_start(vm, e);
 	while (r == 0 && !ended)
-		if (copy_console(console, vmm_exit_fd(vm), &ended) && action)
-			r = act(vm, action, e);
+		if (copy_console(console, vmm_exit_fd(vm), &ended) && next < w->n_actions)
+			r = act(vm, w->actions[next++], e);
 	if (r == 0) {
 		vmm_exit_info(vm, &exit);
 		fprintf(stderr, "end: %s: %s\n", ends[exit.end], exit.text);
@@ -114,10 +140,13 @@ int main(int argc, char **argv)
 		{ "vcpus", required_argument, NULL, 'v' },   { "memory", required_argument, NULL, 'm' },
 		{ "shared", no_argument, NULL, 's' },        { "initrd", required_argument, NULL, 'i' },
 		{ "cmdline", required_argument, NULL, 'c' }, { "do", required_argument, NULL, 'd' },
-		{ "vsock", required_argument, NULL, 'k' },   { 0 },
+		{ "vsock", required_argument, NULL, 'k' },   { "cloud", no_argument, NULL, 'p' },
+		{ "disk", required_argument, NULL, 'b' },    { 0 },
 	};
-	struct vmm_config c = { .vcpus = 1, .memory = 256ULL << 20, .serial_in = STDIN_FILENO, .name = "boot" };
-	const char *action = NULL, *vsock = NULL;
+	struct vmm_config c = {
+		.vcpus = 1, .memory = 256ULL << 20, .serial_in = STDIN_FILENO, .name = "boot", .seccomp = true
+	};
+	struct wishes w = { 0 };
 	struct err e = { 0 };
 	int opt, console[2];
 
@@ -133,9 +162,13 @@ int main(int argc, char **argv)
 		else if (opt == 'c')
 			c.cmdline = optarg;
 		else if (opt == 'd')
-			action = optarg;
+			w.actions[w.n_actions++ % 8] = optarg;
 		else if (opt == 'k')
-			vsock = optarg;
+			w.vsock = optarg;
+		else if (opt == 'b')
+			w.disk = optarg;
+		else if (opt == 'p')
+			c.shape = VMM_SHAPE_CLOUD;
 		else
 			return 2;
 	}
@@ -145,5 +178,5 @@ int main(int argc, char **argv)
 	}
 	c.kernel = argv[optind];
 	c.serial_out = console[1];
-	return run(&c, console[0], vsock, action, &e) < 0;
+	return run(&c, console[0], &w, &e) < 0;
 }
