@@ -182,11 +182,20 @@ static void virtio(struct fdt_writer *w, const struct fdt_config *c)
 	}
 }
 
-/* rng/microsoft,vmgenid.yaml */
+/* rng/microsoft,vmgenid.yaml; reserved-memory/reserved-memory.yaml: a driver maps registers only where no RAM is. */
 static void vmgenid(struct fdt_writer *w, const struct fdt_config *c)
 {
 	if (!c->vmgenid)
 		return;
+	fdt_node(w, "reserved-memory");
+	fdt_prop_u32(w, "#address-cells", 2);
+	fdt_prop_u32(w, "#size-cells", 2);
+	fdt_prop_empty(w, "ranges");
+	fdt_node_at(w, "vmgenid", c->vmgenid);
+	reg(w, c->vmgenid, c->vmgenid_size);
+	fdt_prop_empty(w, "no-map");
+	fdt_node_end(w);
+	fdt_node_end(w);
 	fdt_node_at(w, "vmgenid", c->vmgenid);
 	fdt_prop_str(w, "compatible", "microsoft,vmgenid");
 	reg(w, c->vmgenid, 16);

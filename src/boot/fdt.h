@@ -35,7 +35,9 @@ struct fdt_config {
 	struct fdt_device rtc;    /* PL031; size 0: none */
 	const struct fdt_device *virtio;
 	size_t n_virtio;
-	gpa_t vmgenid; /* a page, whose first 16 bytes are the id; 0: none */
+	gpa_t vmgenid; /* RAM, whose first 16 bytes are the id; whole pages that the kernel shall leave alone; 0: none
+			*/
+	uint64_t vmgenid_size;
 	uint32_t vmgenid_intid;
 
 	bool pci; /* pci-host-ecam-generic */

@@ -91,6 +91,7 @@ static struct fdt_config cloud(const struct fixture *f)
 	c.rtc = (struct fdt_device){ ARM64_RTC, ARM64_DEVICE_SIZE, ARM64_SPI_RTC };
 	c.n_virtio = 2;
 	c.vmgenid = ARM64_VMGENID;
+	c.vmgenid_size = ARM64_VMGENID_SIZE;
 	c.vmgenid_intid = ARM64_SPI_VMGENID;
 	c.pci = true;
 	c.ecam = ARM64_ECAM;

@@ -201,7 +201,7 @@ int kvm_vm_save(struct kvm_vm *vm, struct state *s, struct err *e)
 	return w.failed ? err_sys(e, -w.failed, "cannot read the interrupt controller's state") : 0;
 }
 
-int kvm_vm_load(struct kvm_vm *vm, const struct state *s, bool advance, struct err *e)
+int kvm_vm_load(struct kvm_vm *vm, const struct state *s, uint64_t elapsed_ns, struct err *e)
 {
 	_cleanup_free_ uint64_t *values = NULL;
 	struct walk w = { .load = true };

@@ -24,7 +24,7 @@ int kvm_open_arch(struct kvm *kvm, struct err *e)
 	if (r < 0)
 		return r;
 	bits = kvm_capability(kvm, KVM_CAP_ARM_VM_IPA_SIZE);
-	kvm->ipa_bits = bits ? (unsigned)bits : IPA_BITS_DEFAULT;
+	kvm->phys_bits = bits ? (unsigned)bits : IPA_BITS_DEFAULT;
 	kvm->vm_type = bits ? KVM_VM_TYPE_ARM_IPA_SIZE((unsigned)bits) : 0;
 	return 0;
 }

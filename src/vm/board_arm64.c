@@ -15,6 +15,7 @@
 #include "boot/layout_arm64.h"
 #include "hw/pl031.h"
 #include "hw/serial.h"
+#include "hw/vmgenid.h"
 #include "kvm/vcpu_arm64.h"
 #include "kvm/vm_arm64.h"
 #include "pci/pci_bus.h"
@@ -29,8 +30,8 @@ _Static_assert(ARM64_ECAM_SIZE == PCI_ECAM_SIZE, "one bus");
 _Static_assert(ARM64_GIC_REDIST + VMM_VCPUS_MAX * ARM64_GIC_REDIST_SIZE <= ARM64_SERIAL, "one for each vCPU");
 
 /* The interrupt lines of the platform's devices. */
-enum { LINE_SERIAL, LINE_RTC, LINES };
-static const uint32_t line_intid[LINES] = { ARM64_SPI_SERIAL, ARM64_SPI_RTC };
+enum { LINE_SERIAL, LINE_RTC, LINE_VMGENID, LINES };
+static const uint32_t line_intid[LINES] = { ARM64_SPI_SERIAL, ARM64_SPI_RTC, ARM64_SPI_VMGENID };
 
 struct board {
 	struct vmm *vm;
@@ -67,7 +68,7 @@ struct pci_bus *board_pci(struct board *b)
 /* Half of what a guest can address is for memory, a quarter for BARs. */
 static uint64_t address_space(const struct vmm *vm)
 {
-	return 1ULL << vm->kvm->ipa_bits;
+	return 1ULL << vm->kvm->phys_bits;
 }
 
 void board_region(const struct vmm *vm, gpa_t *ret_base, gpa_t *ret_end)
@@ -227,6 +228,9 @@ static int write_fdt(struct vmm *vm, const struct boot_entry *entry, struct err 
 		.rtc = { ARM64_RTC, PL031_SIZE, ARM64_SPI_RTC },
 		.virtio = virtio,
 		.n_virtio = list_virtio(vm, virtio),
+		.vmgenid = ARM64_VMGENID,
+		.vmgenid_size = ARM64_VMGENID_SIZE,
+		.vmgenid_intid = ARM64_SPI_VMGENID,
 		.pci = vm->board->pci,
 		.ecam = ARM64_ECAM,
 		.ecam_size = ARM64_ECAM_SIZE,
@@ -245,12 +249,18 @@ static int write_fdt(struct vmm *vm, const struct boot_entry *entry, struct err 
 
 int board_boot(struct vmm *vm, struct err *e)
 {
-	const struct boot_config place = { .fdt = ARM64_FDT, .fdt_size = ARM64_FDT_MAX };
+	const struct boot_config place = { .fdt = ARM64_FDT,
+					   .fdt_size = ARM64_VMGENID + ARM64_VMGENID_SIZE - ARM64_FDT };
 	struct boot_entry entry;
 	int r = machine_load_kernel(vm, boot_load_arm64, &place, &entry, e);
 
 	if (r == 0)
 		r = write_fdt(vm, &entry, e);
+	if (r == 0) {
+		r = vmgenid_renew(vm->mem, ARM64_VMGENID);
+		if (r < 0)
+			err_sys(e, -r, "cannot make the virtual machine's generation id");
+	}
 	return r < 0 ? r : kvm_vcpu_start_at(vm->vcpus[0].kvm, entry.pc, entry.arg, e);
 }
 
@@ -284,6 +294,22 @@ size_t board_console_tail(const struct board *b, char *buf, size_t size)
 void board_console_flush(struct board *b)
 {
 	serial_flush(b->serial);
+}
+
+int board_generation(struct vmm *vm, uint8_t *ret)
+{
+	return guestmem_read(vm->mem, ARM64_VMGENID, ret, VMGENID_LEN);
+}
+
+int board_renew_generation(struct vmm *vm)
+{
+	uint64_t one = 1;
+	int r = vmgenid_renew(vm->mem, ARM64_VMGENID);
+
+	if (r == 0 && write(vm->board->lines[LINE_VMGENID], &one, sizeof one) < 0) {
+		/* A full counter is raised already. */
+	}
+	return r;
 }
 
 void board_save(const struct board *b, struct state *s)

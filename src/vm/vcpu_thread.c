@@ -105,7 +105,7 @@ static void *run(void *arg)
 	sigemptyset(&kick);
 	sigaddset(&kick, vm->config.kick_signal);
 	pthread_sigmask(SIG_UNBLOCK, &kick, NULL);
-	machine_confine_thread(vm);
+	machine_confine_thread(vm, MACHINE_VCPU);
 	pthread_mutex_lock(&vm->lock);
 	t->tid = gettid();
 	while (next_order(t) == VCPU_RUN) {

@@ -90,7 +90,7 @@ static void directive(struct transcript *t, const char *line)
 	const char *function = str_after(line, "!fail ");
 
 	if (function)
-		fake_vmm_fail(strdup(function), EIO); /* lives as long as the test */
+		fake_vmm_fail(function, EIO);
 	else if (str_eq(line, "!pci"))
 		t->i.pci = true;
 	else if (str_eq(line, "!fresh"))

@@ -21,7 +21,7 @@ struct vmm {
 
 static struct {
 	struct buf calls;
-	const char *fail;
+	char fail[64]; /* function; "": none */
 	int code;
 	struct vmm *last;
 } fake;
@@ -35,7 +35,7 @@ char *fake_vmm_calls(void)
 
 void fake_vmm_fail(const char *function, int code)
 {
-	fake.fail = function;
+	snprintf(fake.fail, sizeof fake.fail, "%s", function);
 	fake.code = code;
 }
 
@@ -62,9 +62,9 @@ static void note(const char *fmt, ...)
 
 static int verdict(const char *function, struct err *e)
 {
-	if (!fake.fail || strcmp(fake.fail, function))
+	if (strcmp(fake.fail, function))
 		return 0;
-	fake.fail = NULL;
+	*fake.fail = 0;
 	return err_set(e, ERR_SYSTEM, fake.code, "%s is made to fail", function);
 }
 

@@ -16,6 +16,7 @@ must_fail() {
 	[[ $pattern == *"did not answer"* ]] || ! grep -q 'did not answer' <<<"$stderr" || show "noticed by a time limit only"
 }
 
+# bats test_tags=lab:failure
 @test "no kernel; not a kernel" {
 	must_fail 125 "$BATS_TEST_TMPDIR/none" --kernel "$BATS_TEST_TMPDIR/none" --rootfs "$ROOT" -- /bin/true
 	head -c 100000 /dev/urandom >"$BATS_TEST_TMPDIR/junk"
@@ -60,6 +61,7 @@ background_error() {
 	expect_stderr "$1"
 }
 
+# bats test_tags=lab:failure
 @test "QEMU killed in the middle is noticed at once" {
 	needs_hypervisor qemu
 	vm_bg -- /bin/sh -c 'echo ready; exec sleep 600'
@@ -68,6 +70,7 @@ background_error() {
 	background_error 'QEMU was killed by signal 9'
 }
 
+# bats test_tags=lab:failure
 @test "the file server killed in the middle ends in bounded time" {
 	needs_capability fs_sharing
 	vm_bg -- /bin/sh -c 'echo ready; exec sleep 600'
@@ -79,6 +82,7 @@ background_error() {
 	background_error 'the file server of the container .* has ended'
 }
 
+# bats test_tags=lab:failure
 @test "the guest crashes: reported with the end of its console" {
 	must_fail 125 'panic|console|guest' --rootfs "$ROOT" --cap-add ALL --security-opt systempaths=unconfined -- \
 		/bin/sh -c 'echo c >/proc/sysrq-trigger; sleep 600'
@@ -196,6 +200,7 @@ gone() {
 	! leak_snapshot | grep -q '^process:'
 }
 
+# bats test_tags=lab:failure
 @test "kill -9 of caisson at any moment leaves no VM" {
 	local delay
 	for delay in 0.005 0.01 0.015 0.02 0.03 0.05 0.1 0.3 0.8 1.5 2.5; do
@@ -218,6 +223,7 @@ catches_signals() {
 		(((0x$(sed -n 's/^SigBlk:[[:space:]]*//p' "/proc/$vm_pid/status") & 1 << 14) != 0))
 }
 
+# bats test_tags=lab:failure
 @test "a signal while the guest boots ends it at once" {
 	local signal delay
 	for signal in INT TERM HUP; do
