@@ -18,8 +18,8 @@
 #define ARM64_ECAM            0x3f000000ULL /* bus 0 only: 1 MiB */
 #define ARM64_ECAM_SIZE       0x100000ULL
 
-/* RAM: the device tree first, the generation id in a page that the kernel leaves alone, the kernel, the initrd at the
- * top. */
+/* RAM: the device tree; the generation id, which the kernel leaves alone; the kernel 2 MiB up; the initrd at the end.
+ */
 #define ARM64_RAM          0x40000000ULL
 #define ARM64_FDT          ARM64_RAM
 #define ARM64_FDT_MAX      0x1f0000ULL
