@@ -222,5 +222,8 @@ struct vmm_restore {
 	} const *overrides;
 	size_t n_overrides;
 };
-/* A paused VM out of a snapshot. The guest gets a new generation id and the present time. */
+/*
+ * A paused VM out of a snapshot. The guest gets a new generation id and the present time; on arm64 that is in the
+ * real-time clock only, and the guest's clocks go on where they stood until it reads that.
+ */
 int vmm_restore(const struct vmm_restore *c, struct vmm **ret, struct err *e);
