@@ -4,6 +4,7 @@
 # BUILD=dir      build folder (default build)
 # ARCH=arm64     for guest, guest-kernel
 # STEPS="…"      for check: only these steps (scripts/check --list)
+# HYPERVISOR=x   for check: the end-to-end tests on qemu, builtin, …
 # DESTDIR, PREFIX for install
 
 BUILD  ?= build

@@ -15,19 +15,35 @@ static const char *yes(bool b)
 	return b ? "yes" : "no";
 }
 
+/* Every capability is in the JSON; the table, which must fit a screen, has those with a heading. */
+#define CAPABILITY(field, heading)                                                                                     \
+	{                                                                                                              \
+		heading, #field, offsetof(struct vm_capabilities, field)                                               \
+	}
+
 static const struct {
 	const char *heading, *key;
 	size_t offset;
 } capabilities[] = {
-	{ "GPU", "vfio", offsetof(struct vm_capabilities, vfio) },
-	{ "TDX", "tdx", offsetof(struct vm_capabilities, tdx) },
-	{ "SNP", "sev_snp", offsetof(struct vm_capabilities, sev_snp) },
-	{ "SHARE", "fs_sharing", offsetof(struct vm_capabilities, fs_sharing) },
-	{ "BLOCK+", "block_hotplug", offsetof(struct vm_capabilities, block_hotplug) },
-	{ "NET+", "net_hotplug", offsetof(struct vm_capabilities, net_hotplug) },
-	{ "CPU+", "cpu_hotplug", offsetof(struct vm_capabilities, cpu_hotplug) },
-	{ "MEM+", "memory_hotplug", offsetof(struct vm_capabilities, memory_hotplug) },
-	{ "SNAPSHOT", "snapshot", offsetof(struct vm_capabilities, snapshot) },
+	CAPABILITY(vfio, "GPU"),
+	CAPABILITY(tdx, "TDX"),
+	CAPABILITY(sev_snp, "SNP"),
+	CAPABILITY(fs_sharing, "SHARE"),
+	CAPABILITY(fs_sharing_9p, NULL),
+	CAPABILITY(block, NULL),
+	CAPABILITY(block_hotplug, "BLOCK+"),
+	CAPABILITY(block_discard, NULL),
+	CAPABILITY(net_user, NULL),
+	CAPABILITY(net_passt, NULL),
+	CAPABILITY(net_hotplug, "NET+"),
+	CAPABILITY(multi_queue_net, NULL),
+	CAPABILITY(cpu_hotplug, "CPU+"),
+	CAPABILITY(memory_hotplug, "MEM+"),
+	CAPABILITY(balloon, NULL),
+	CAPABILITY(pause, NULL),
+	CAPABILITY(snapshot, "SNAPSHOT"),
+	CAPABILITY(image_boot, NULL),
+	CAPABILITY(initrd_boot, NULL),
 };
 
 #define N_CAPABILITIES (sizeof capabilities / sizeof capabilities[0])
@@ -37,6 +53,23 @@ static bool capability(const struct vm_capabilities *can, size_t i)
 	return *(const bool *)((const char *)can + capabilities[i].offset);
 }
 
+/* A cell for each capability that the table shows: can NULL makes the headings. */
+static void add_capabilities(struct table *t, const struct vm_capabilities *can)
+{
+	for (size_t i = 0; i < N_CAPABILITIES; i++)
+		if (capabilities[i].heading)
+			table_cell(t, "%s", can ? yes(capability(can, i)) : capabilities[i].heading);
+}
+
+static size_t n_columns(void)
+{
+	size_t n = 6; /* the others */
+
+	for (size_t i = 0; i < N_CAPABILITIES; i++)
+		n += capabilities[i].heading != NULL;
+	return n;
+}
+
 static void add_row(struct table *t, const char *name, const struct vm_host_report *r)
 {
 	table_cell(t, "%s", name);
@@ -44,8 +77,7 @@ static void add_row(struct table *t, const char *name, const struct vm_host_repo
 	table_cell(t, "%s", *r->version ? r->version : "-");
 	table_cell(t, "%s", *r->acceleration ? r->acceleration : "none");
 	table_cell(t, "%s", *r->architectures ? r->architectures : "-");
-	for (size_t i = 0; i < N_CAPABILITIES; i++)
-		table_cell(t, "%s", yes(capability(&r->can, i)));
+	add_capabilities(t, &r->can);
 	table_cell(t, "%s", *r->path ? r->path : "-");
 }
 
@@ -73,14 +105,13 @@ static void print_heading(struct table *t)
 		     (const char *const[]){ "NAME", "USABLE", "VERSION", "ACCELERATION", "ARCHITECTURES", NULL };
 	     *h; h++)
 		table_cell(t, "%s", *h);
-	for (size_t i = 0; i < N_CAPABILITIES; i++)
-		table_cell(t, "%s", capabilities[i].heading);
+	add_capabilities(t, NULL);
 	table_cell(t, "PATH");
 }
 
 static void print_all(bool json)
 {
-	_cleanup_(table_fini) struct table t = { .columns = 6 + N_CAPABILITIES };
+	_cleanup_(table_fini) struct table t = { .columns = n_columns() };
 	json_object *list = json_object_new_array();
 	_cleanup_buf_ struct buf reasons = { 0 };
 

@@ -480,8 +480,7 @@ static int resize_memory(struct vm *vm, uint64_t mib, uint64_t *ret, struct err 
 	int r;
 
 	if (!b->has_memory)
-		return err_set(e, ERR_CONFIG, ENOTSUP,
-			       "memory cannot be resized: set default_maxmemory");
+		return err_set(e, ERR_CONFIG, ENOTSUP, "memory cannot be resized: set default_maxmemory");
 	r = vmm_set_memory(b->vmm, (mib > b->boot_mib ? mib - b->boot_mib : 0) << 20, e);
 	if (r == 0)
 		r = vmm_memory_status(b->vmm, &status, e);

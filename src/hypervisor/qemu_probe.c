@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * What this host and its QEMU offer: found where, which version, accelerated or not; and whether a file is a kernel
- * that QEMU can boot. Nothing outlives a call: the one program run is `qemu --version`, for two seconds at most.
+ * that QEMU can boot. Nothing outlives a call: the one program run is `qemu --version`, for VERSION_MS at most.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -20,6 +20,9 @@
 
 /* The netdev type "stream" (passt) came with 7.2; what is older than 7.0 is not tested. */
 #define QEMU_MAJOR_MIN 7
+
+/* It takes milliseconds; on a busy host whose processors are emulated, with hundreds of libraries to link, seconds. */
+#define VERSION_MS 10000
 
 #ifdef __aarch64__
 #define HOST_ARCH "aarch64"
@@ -71,7 +74,7 @@ static int read_version(const char *path, char *text, size_t size, struct err *e
 {
 	const char *const argv[] = { path, "--version", NULL };
 	_cleanup_close_ int r_fd = -1, w_fd = -1, pidfd = -1;
-	uint64_t deadline = clock_ms() + 2000;
+	uint64_t deadline = clock_ms() + VERSION_MS;
 	struct spawn s = { .path = path,
 			   .argv = (char *const *)(uintptr_t)argv,
 			   .stdin_fd = -1,

@@ -197,3 +197,74 @@ int cpuid_x86_build(const struct kvm_cpuid2 *supported, const struct kvm_topolog
 	*ret = b.c;
 	return 0;
 }
+
+static const struct kvm_cpuid_entry2 *find_leaf(const struct kvm_cpuid2 *c, uint32_t leaf, uint32_t sub)
+{
+	for (uint32_t i = 0; i < c->nent; i++)
+		if (c->entries[i].function == leaf &&
+		    (c->entries[i].index == sub || !(c->entries[i].flags & KVM_CPUID_FLAG_SIGNIFCANT_INDEX)))
+			return &c->entries[i];
+	return NULL;
+}
+
+enum reg { EAX, EBX, ECX, EDX };
+
+static uint32_t reg_of(const struct kvm_cpuid_entry2 *n, enum reg reg)
+{
+	return !n ? 0 : reg == EAX ? n->eax : reg == EBX ? n->ebx : reg == ECX ? n->ecx : n->edx;
+}
+
+static void vendor_name(const struct kvm_cpuid_entry2 *leaf0, char ret[13])
+{
+	const uint32_t parts[3] = { leaf0->ebx, leaf0->edx, leaf0->ecx };
+
+	memcpy(ret, parts, sizeof parts);
+	ret[12] = '\0';
+}
+
+/* Where each bit is a feature; without those that the guest switches (APIC, OSXSAVE, OSPKE, MONITOR). */
+static const struct feature_word {
+	uint32_t leaf, sub;
+	enum reg reg;
+	uint32_t mask;
+} feature_words[] = {
+	{ 1, 0, ECX, ~(1u << 3 | 1u << 27) },
+	{ 1, 0, EDX, ~(1u << 9) },
+	{ 7, 0, EBX, ~0u },
+	{ 7, 0, ECX, ~(1u << 4) },
+	{ 7, 0, EDX, ~0u },
+	{ 7, 1, EAX, ~0u },
+	{ 0xd, 0, EAX, ~0u },
+	{ 0xd, 1, EAX, ~0u },
+	{ 0x80000001, 0, ECX, ~0u },
+	{ 0x80000001, 0, EDX, ~(1u << 9) },
+	{ 0x80000007, 0, EDX, ~0u },
+	{ 0x80000008, 0, EBX, ~0u },
+};
+
+int cpuid_x86_check(const struct kvm_cpuid2 *own, const struct kvm_cpuid2 *saved, struct err *e)
+{
+	const struct kvm_cpuid_entry2 *was = find_leaf(saved, 0, 0), *is = find_leaf(own, 0, 0);
+	static const char *const names[] = { "eax", "ebx", "ecx", "edx" };
+	char was_name[13], is_name[13];
+
+	if (!was || !is)
+		return err_set(e, ERR_CONFIG, EINVAL, "a vCPU without a vendor was saved");
+	vendor_name(was, was_name);
+	vendor_name(is, is_name);
+	if (strcmp(was_name, is_name) != 0)
+		return err_set(e, ERR_CONFIG, ENOTSUP, "it was saved on a processor of %s, and this host's is of %s",
+			       was_name, is_name);
+	for (size_t i = 0; i < sizeof feature_words / sizeof *feature_words; i++) {
+		const struct feature_word *w = &feature_words[i];
+		uint32_t missing = reg_of(find_leaf(saved, w->leaf, w->sub), w->reg) & w->mask &
+				   ~reg_of(find_leaf(own, w->leaf, w->sub), w->reg);
+
+		if (missing)
+			return err_set(
+				e, ERR_CONFIG, ENOTSUP,
+				"the guest uses processor features that this host lacks: CPUID leaf 0x%x.%u, %s 0x%x",
+				w->leaf, w->sub, names[w->reg], missing);
+	}
+	return 0;
+}

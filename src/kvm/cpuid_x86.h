@@ -16,3 +16,9 @@
  */
 int cpuid_x86_build(const struct kvm_cpuid2 *supported, const struct kvm_topology *t, uint32_t index, bool tsc_deadline,
 		    uint32_t tsc_khz, struct kvm_cpuid2 **ret);
+
+/*
+ * May a vCPU that was told `saved` go on where a new one is told `own`? The vendor is the same and no feature is
+ * missing here. 0; -ENOTSUP with what is missing; -EINVAL.
+ */
+int cpuid_x86_check(const struct kvm_cpuid2 *own, const struct kvm_cpuid2 *saved, struct err *e);

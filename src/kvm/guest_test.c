@@ -381,10 +381,11 @@ static void save_guest(struct micro_guest *g, struct state *s)
 
 static void load_guest(struct micro_guest *g, const struct state *s)
 {
+	const struct kvm_topology t = { .vcpus = 1, .threads_per_core = 1 };
 	struct err e = { 0 };
 
-	if (kvm_vm_load(g->vm, state_get_child(s, "vm", &e), false, &e) < 0 ||
-	    kvm_vcpu_load(g->vcpus[0], state_get_child_n(s, "vcpu", 0, &e), &e) < 0)
+	if (kvm_vcpu_reset(g->vcpus[0], &t, &e) < 0 || kvm_vm_load(g->vm, state_get_child(s, "vm", &e), 0, &e) < 0 ||
+	    kvm_vcpu_load(g->vcpus[0], state_get_child_n(s, "vcpu", 0, &e), 0, &e) < 0)
 		fail_msg("%s", e.text);
 }
 

@@ -67,9 +67,12 @@ void kvm_vcpu_unkick(struct kvm_vcpu *v);
 /* The guest's paravirtual clock is told that it was stopped, so that its watchdogs do not bark. */
 void kvm_vcpu_was_paused(struct kvm_vcpu *v);
 
-/* The whole state. load: of a new vCPU of a VM on a like host; the VM's own state is loaded before. */
+/*
+ * The whole state. load: of a new vCPU after its reset, on a like host, else it is refused with the reason; the VM's
+ * own state is loaded before. elapsed_ns: as for kvm_vm_load(), so that all clocks of the guest tell the same time.
+ */
 int kvm_vcpu_save(struct kvm_vcpu *v, struct state *s, struct err *e);
-int kvm_vcpu_load(struct kvm_vcpu *v, const struct state *s, struct err *e);
+int kvm_vcpu_load(struct kvm_vcpu *v, const struct state *s, uint64_t elapsed_ns, struct err *e);
 
 /* The registers that a person wants to see first, in one line. */
 void kvm_vcpu_describe(struct kvm_vcpu *v, char *buf, size_t size);

@@ -20,7 +20,7 @@ int kvm_vcpu_save(struct kvm_vcpu *v, struct state *s, struct err *e)
 	return not_yet(e);
 }
 
-int kvm_vcpu_load(struct kvm_vcpu *v, const struct state *s, struct err *e)
+int kvm_vcpu_load(struct kvm_vcpu *v, const struct state *s, uint64_t elapsed_ns, struct err *e)
 {
 	return not_yet(e);
 }

@@ -8,14 +8,19 @@
  */
 #include <errno.h>
 #include <linux/kvm.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
 
+#include "kvm/cpuid_x86.h"
 #include "kvm/vcpu_internal.h"
 #include "state/state.h"
 
-#define MSR_TSC_DEADLINE 0x6e0
-#define CPUID_MAX        256
+#define MSR_TSC           0x10
+#define MSR_TSC_DEADLINE  0x6e0
+#define CPUID_MAX         256
+#define MSRS_AT_ONCE      128 /* KVM takes fewer than 256 */
+#define TSC_TOLERANCE_PPM 250 /* as KVM itself: clocks are no more exact than that */
 
 static int cannot(const struct kvm_vcpu *v, const char *verb, const char *what, struct err *e)
 {
@@ -101,13 +106,22 @@ static int load_xsave(struct kvm_vcpu *v, const struct state *s, struct err *e)
 	return ioctl(v->fd, KVM_SET_XSAVE, data) < 0 ? cannot(v, "set", "floating-point state", e) : 0;
 }
 
+/* Room for features; NULL: no memory. */
+static struct kvm_cpuid2 *new_cpuid(void)
+{
+	struct kvm_cpuid2 *c = calloc(1, sizeof *c + CPUID_MAX * sizeof c->entries[0]);
+
+	if (c)
+		c->nent = CPUID_MAX;
+	return c;
+}
+
 static int save_cpuid(struct kvm_vcpu *v, struct state *s, struct err *e)
 {
-	_cleanup_free_ struct kvm_cpuid2 *c = calloc(1, sizeof *c + CPUID_MAX * sizeof c->entries[0]);
+	_cleanup_free_ struct kvm_cpuid2 *c = new_cpuid();
 
 	if (!c)
 		return err_sys(e, ENOMEM, "cannot save vCPU %u", v->index);
-	c->nent = CPUID_MAX;
 	if (ioctl(v->fd, KVM_GET_CPUID2, c) < 0)
 		return cannot(v, "read", "features", e);
 	state_put_bytes(s, "cpuid", c->entries, c->nent * sizeof c->entries[0]);
@@ -115,15 +129,37 @@ static int save_cpuid(struct kvm_vcpu *v, struct state *s, struct err *e)
 	return 0;
 }
 
+/*
+ * A guest that measured its TSC once goes wrong with another one. Beyond the tolerance only scaling in hardware helps;
+ * what KVM does without it is right at exits only.
+ */
+static int load_tsc_khz(struct kvm_vcpu *v, uint64_t khz, struct err *e)
+{
+	int64_t host = ioctl(v->fd, KVM_GET_TSC_KHZ, 0), apart = llabs(host - (int64_t)khz);
+
+	if (host == (int64_t)khz)
+		return 0;
+	if (apart * 1000000 > (int64_t)khz * TSC_TOLERANCE_PPM &&
+	    !kvm_capability(kvm_vm_kvm(v->vm), KVM_CAP_TSC_CONTROL))
+		return err_set(
+			e, ERR_HYPERVISOR, ENOTSUP,
+			"the TSC of vCPU %u ran at %llu kHz when it was saved, this host's runs at %lld kHz and cannot "
+			"be scaled",
+			v->index, (unsigned long long)khz, (long long)host);
+	if (ioctl(v->fd, KVM_SET_TSC_KHZ, (unsigned long)khz) < 0 && apart * 1000000 > (int64_t)khz * TSC_TOLERANCE_PPM)
+		return cannot(v, "set", "TSC frequency", e);
+	return 0;
+}
+
 static int load_cpuid(struct kvm_vcpu *v, const struct state *s, struct err *e)
 {
-	_cleanup_free_ struct kvm_cpuid2 *c = calloc(1, sizeof *c + CPUID_MAX * sizeof c->entries[0]);
+	_cleanup_free_ struct kvm_cpuid2 *c = new_cpuid(), *own = new_cpuid();
 	const void *entries;
 	uint64_t khz;
 	size_t len;
 	int r;
 
-	if (!c)
+	if (!c || !own)
 		return err_sys(e, ENOMEM, "cannot load vCPU %u", v->index);
 	r = state_get_blob(s, "cpuid", &entries, &len, e);
 	if (r == 0)
@@ -134,25 +170,20 @@ static int load_cpuid(struct kvm_vcpu *v, const struct state *s, struct err *e)
 	if (len % sizeof c->entries[0] || c->nent > CPUID_MAX)
 		return err_set(e, ERR_CONFIG, EINVAL, "the features of vCPU %u are malformed", v->index);
 	memcpy(c->entries, entries, len);
-	if (ioctl(v->fd, KVM_SET_CPUID2, c) < 0) {
-		cannot(v, "set", "features", e);
-		return err_append(e, ": this host's processor may lack what the snapshot's had");
-	}
-	if (ioctl(v->fd, KVM_GET_TSC_KHZ, 0) != (int)khz && ioctl(v->fd, KVM_SET_TSC_KHZ, (unsigned long)khz) < 0) {
-		cannot(v, "set", "TSC frequency", e);
-		return err_append(e, ": this host's runs at another speed than the snapshot's and cannot be scaled");
-	}
-	return 0;
+	/* What the reset gave it is what this host can give. */
+	if (ioctl(v->fd, KVM_GET_CPUID2, own) < 0)
+		return cannot(v, "read", "features", e);
+	r = cpuid_x86_check(own, c, e);
+	if (r < 0)
+		return r;
+	if (ioctl(v->fd, KVM_SET_CPUID2, c) < 0)
+		return cannot(v, "set", "features", e);
+	return load_tsc_khz(v, khz, e);
 }
-
-struct one_msr {
-	struct kvm_msrs head;
-	struct kvm_msr_entry entry;
-};
 
 static bool get_msr(const struct kvm_vcpu *v, uint32_t index, uint64_t *ret)
 {
-	struct one_msr one = { { .nmsrs = 1 }, { .index = index } };
+	struct kvm_one_msr one = { .nmsrs = 1, .entry.index = index };
 
 	if (ioctl(v->fd, KVM_GET_MSRS, &one) != 1)
 		return false;
@@ -181,39 +212,85 @@ static int save_msrs(struct kvm_vcpu *v, struct state *s, struct err *e)
 }
 
 /* Some may be read only; then the value must be right already. */
-static int set_msr(const struct kvm_vcpu *v, const struct kvm_msr_entry *entry, struct err *e)
+static int check_msr(const struct kvm_vcpu *v, const struct kvm_msr_entry *entry, struct err *e)
 {
-	struct one_msr one = { { .nmsrs = 1 }, *entry };
 	uint64_t value;
 
-	one.entry.reserved = 0;
-	if (ioctl(v->fd, KVM_SET_MSRS, &one) == 1 || (get_msr(v, entry->index, &value) && value == entry->data))
+	if (get_msr(v, entry->index, &value) && value == entry->data)
 		return 0;
 	return err_set(e, ERR_HYPERVISOR, EINVAL, "KVM does not take MSR 0x%x of vCPU %u", entry->index, v->index);
 }
 
-static int load_msrs(struct kvm_vcpu *v, const struct state *s, struct err *e)
+/* All in their order, in as few calls as may be: KVM takes them up to the first that it refuses. */
+static int set_msrs(const struct kvm_vcpu *v, const struct kvm_msr_entry *entries, size_t n, struct err *e)
 {
-	const struct kvm_msr_entry *entries, *deadline = NULL;
+	_cleanup_free_ struct kvm_msrs *m = malloc(sizeof *m + MSRS_AT_ONCE * sizeof *entries);
+
+	if (!m)
+		return err_sys(e, ENOMEM, "cannot load vCPU %u", v->index);
+	for (size_t at = 0; at < n;) {
+		size_t want = n - at < MSRS_AT_ONCE ? n - at : MSRS_AT_ONCE;
+		int done, r;
+
+		*m = (struct kvm_msrs){ .nmsrs = (uint32_t)want };
+		memcpy(m->entries, entries + at, want * sizeof *entries);
+		done = ioctl(v->fd, KVM_SET_MSRS, m);
+		at += done > 0 ? (size_t)done : 0;
+		if (done == (int)want)
+			continue;
+		r = check_msr(v, &entries[at++], e);
+		if (r < 0)
+			return r;
+	}
+	return 0;
+}
+
+/* How much the guest's TSC counts in that time; its frequency is set. */
+static uint64_t tsc_cycles(const struct kvm_vcpu *v, uint64_t ns)
+{
+	int khz = ioctl(v->fd, KVM_GET_TSC_KHZ, 0);
+
+	return khz > 0 ? (uint64_t)((unsigned __int128)ns * (unsigned)khz / 1000000) : 0;
+}
+
+/*
+ * The TSC goes on where the guest's clock does. The deadline of the local APIC's timer counts on it and comes last; an
+ * expired timer whose interrupt was not delivered yet reads as no deadline, and gets one that is over, which is at
+ * worst an interrupt too many. Where the timer is in another mode, or off, KVM takes no notice.
+ */
+static int load_msrs(struct kvm_vcpu *v, const struct state *s, uint64_t elapsed_ns, struct err *e)
+{
+	struct kvm_msr_entry deadline = { 0 };
+	_cleanup_free_ struct kvm_msr_entry *entries = NULL;
+	uint64_t tsc = 0;
 	const void *blob;
-	size_t len;
+	size_t len, n = 0;
 	int r = state_get_blob(s, "msrs", &blob, &len, e);
 
 	if (r < 0)
 		return r;
 	if (len % sizeof *entries)
 		return err_set(e, ERR_CONFIG, EINVAL, "the MSRs of vCPU %u are malformed", v->index);
-	entries = blob;
+	entries = malloc(len + 1);
+	if (!entries)
+		return err_sys(e, ENOMEM, "cannot load vCPU %u", v->index);
+	memcpy(entries, blob, len);
 	for (size_t i = 0; i < len / sizeof *entries; i++) {
 		if (entries[i].index == MSR_TSC_DEADLINE) {
-			deadline = &entries[i]; /* counts on the TSC */
+			deadline = entries[i];
 			continue;
 		}
-		r = set_msr(v, &entries[i], e);
-		if (r < 0)
-			return r;
+		if (entries[i].index == MSR_TSC)
+			tsc = entries[i].data += tsc_cycles(v, elapsed_ns);
+		entries[i].reserved = 0;
+		entries[n++] = entries[i];
 	}
-	return deadline ? set_msr(v, deadline, e) : 0;
+	r = set_msrs(v, entries, n, e);
+	if (!deadline.data)
+		deadline.data = tsc;
+	if (r == 0 && deadline.index && deadline.data)
+		r = set_msrs(v, &deadline, 1, e);
+	return r;
 }
 
 int kvm_vcpu_save(struct kvm_vcpu *v, struct state *s, struct err *e)
@@ -231,7 +308,7 @@ int kvm_vcpu_save(struct kvm_vcpu *v, struct state *s, struct err *e)
 	return r < 0 ? r : save_part(v, &events, s, e);
 }
 
-int kvm_vcpu_load(struct kvm_vcpu *v, const struct state *s, struct err *e)
+int kvm_vcpu_load(struct kvm_vcpu *v, const struct state *s, uint64_t elapsed_ns, struct err *e)
 {
 	int r = load_cpuid(v, s, e);
 
@@ -242,6 +319,6 @@ int kvm_vcpu_load(struct kvm_vcpu *v, const struct state *s, struct err *e)
 	if (r == 0)
 		r = load_xsave(v, s, e);
 	if (r == 0)
-		r = load_msrs(v, s, e);
+		r = load_msrs(v, s, elapsed_ns, e);
 	return r < 0 ? r : load_part(v, &events, s, e);
 }

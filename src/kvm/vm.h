@@ -77,9 +77,9 @@ int kvm_vm_ioeventfd(struct kvm_vm *vm, enum bus_space space, uint64_t addr, uin
 
 /* ---- state ---- */
 
-/* Interrupt controller and clock; no vCPU runs. advance: add the wall time since the save to the guest's clock. */
+/* Interrupt controller and clock; no vCPU runs. elapsed_ns: what the guest's clock shall be ahead of the saved one. */
 int kvm_vm_save(struct kvm_vm *vm, struct state *s, struct err *e);
-int kvm_vm_load(struct kvm_vm *vm, const struct state *s, bool advance, struct err *e);
+int kvm_vm_load(struct kvm_vm *vm, const struct state *s, uint64_t elapsed_ns, struct err *e);
 
 /* ---- for the files of this layer ---- */
 

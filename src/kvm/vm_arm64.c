@@ -19,7 +19,7 @@ int kvm_vm_save(struct kvm_vm *vm, struct state *s, struct err *e)
 	return not_yet(e);
 }
 
-int kvm_vm_load(struct kvm_vm *vm, const struct state *s, bool advance, struct err *e)
+int kvm_vm_load(struct kvm_vm *vm, const struct state *s, uint64_t elapsed_ns, struct err *e)
 {
 	return not_yet(e);
 }

@@ -71,21 +71,22 @@ int kvm_vm_save(struct kvm_vm *vm, struct state *s, struct err *e)
 	return 0;
 }
 
-static int load_clock(struct kvm_vm *vm, const struct state *s, bool advance, struct err *e)
+static int load_clock(struct kvm_vm *vm, const struct state *s, uint64_t elapsed_ns, struct err *e)
 {
 	struct kvm_clock_data clock;
 	int r = state_get_bytes(s, "clock", &clock, sizeof clock, e);
 
 	if (r < 0)
 		return r;
-	/* With the wall time of the save, KVM adds what has passed since. */
-	clock.flags &= advance ? KVM_CLOCK_REALTIME : 0;
+	/* KVM_CLOCK_REALTIME would add the time since the save, but not every host has it, and the TSCs need the same.
+	 */
+	clock = (struct kvm_clock_data){ .clock = clock.clock + elapsed_ns };
 	if (ioctl(vm->fd, KVM_SET_CLOCK, &clock) < 0)
 		return err_sys(e, errno, "cannot set the guest's clock");
 	return 0;
 }
 
-int kvm_vm_load(struct kvm_vm *vm, const struct state *s, bool advance, struct err *e)
+int kvm_vm_load(struct kvm_vm *vm, const struct state *s, uint64_t elapsed_ns, struct err *e)
 {
 	struct kvm_pit_state2 pit;
 	int r;
@@ -107,5 +108,5 @@ int kvm_vm_load(struct kvm_vm *vm, const struct state *s, bool advance, struct e
 		if (ioctl(vm->fd, KVM_SET_PIT2, &pit) < 0)
 			return err_sys(e, errno, "cannot set the interval timer's state");
 	}
-	return load_clock(vm, s, advance, e);
+	return load_clock(vm, s, elapsed_ns, e);
 }

@@ -66,6 +66,16 @@ int board_load(struct board *b, const struct state *s, struct err *e)
 	return not_yet(e);
 }
 
+int board_generation(struct vmm *vm, uint8_t *ret)
+{
+	return -ENOTSUP;
+}
+
+int board_renew_generation(struct vmm *vm)
+{
+	return -ENOTSUP;
+}
+
 struct pci_bus *board_pci(struct board *b)
 {
 	return NULL;

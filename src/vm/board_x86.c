@@ -429,6 +429,20 @@ void board_console_flush(struct board *b)
 	serial_flush(b->serial);
 }
 
+int board_generation(struct vmm *vm, uint8_t *ret)
+{
+	return guestmem_read(vm->mem, X86_VMGENID, ret, VMGENID_LEN);
+}
+
+int board_renew_generation(struct vmm *vm)
+{
+	int r = vmgenid_renew(vm->mem, X86_VMGENID);
+
+	if (r == 0)
+		acpi_events_raise(vm->board->events, ACPI_EVENT_VMGENID);
+	return r;
+}
+
 void board_save(const struct board *b, struct state *s)
 {
 	serial_save(b->serial, state_child(s, "serial"));

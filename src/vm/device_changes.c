@@ -40,6 +40,8 @@ int vmm_update_block(struct vmm *vm, const char *id, const char *path, const str
 		return -ENOENT;
 	if (path)
 		r = block_set_path(d->dev, path, e);
+	if (r == 0 && path && device_config_set_path(&d->config, path) < 0)
+		r = err_sys(e, ENOMEM, "cannot change device \"%s\"", d->id);
 	if (r == 0 && rate)
 		block_set_rate(d->dev, &limits);
 	loop_leave(d->loop);

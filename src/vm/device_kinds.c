@@ -26,7 +26,7 @@
 #include "vm/rates.h"
 #include "vsock/vsock.h"
 
-#define LARGE_PAGE (2ULL << 20)
+#define LARGE_PAGE MEMORY_LARGE_PAGE
 
 static int duplicate(int fd, int *ret, struct err *e)
 {
@@ -51,7 +51,7 @@ int vmm_add_block(struct vmm *vm, const char *id, const struct vmm_block *c, str
 				  .rate = rate_of(&c->rate) };
 	struct virtio_device *dev = NULL;
 	struct vm_device *d;
-	int r = device_begin(vm, id, DEVICE_BLOCK, c->own_thread, &d, e);
+	int r = device_begin(vm, id, DEVICE_BLOCK, c, c->own_thread, &d, e);
 
 	if (r < 0)
 		return r;
@@ -129,7 +129,7 @@ int vmm_add_net(struct vmm *vm, const char *id, const struct vmm_net *c, struct 
 {
 	struct virtio_device *dev = NULL;
 	struct vm_device *d;
-	int r = device_begin(vm, id, DEVICE_NET, false, &d, e);
+	int r = device_begin(vm, id, DEVICE_NET, c, false, &d, e);
 
 	if (r < 0)
 		return r;
@@ -148,7 +148,7 @@ int vmm_add_vsock(struct vmm *vm, const char *id, const struct vmm_vsock *c, str
 {
 	struct virtio_device *dev = NULL;
 	struct vm_device *d;
-	int r = device_begin(vm, id, DEVICE_VSOCK, false, &d, e);
+	int r = device_begin(vm, id, DEVICE_VSOCK, c, false, &d, e);
 
 	if (r < 0)
 		return r;
@@ -163,7 +163,7 @@ int vmm_add_rng(struct vmm *vm, const char *id, const struct vmm_rate *c, struct
 	struct rate_config rate = rate_of(c);
 	struct virtio_device *dev = NULL;
 	struct vm_device *d;
-	int r = device_begin(vm, id, DEVICE_RNG, false, &d, e);
+	int r = device_begin(vm, id, DEVICE_RNG, c, false, &d, e);
 
 	if (r < 0)
 		return r;
@@ -181,7 +181,7 @@ int vmm_add_balloon(struct vmm *vm, const char *id, const struct vmm_balloon *c,
 					   .stats_interval_s = c->stats_interval_s };
 	struct virtio_device *dev = NULL;
 	struct vm_device *d;
-	int r = device_begin(vm, id, DEVICE_BALLOON, false, &d, e);
+	int r = device_begin(vm, id, DEVICE_BALLOON, c, false, &d, e);
 
 	if (r < 0)
 		return r;
@@ -196,7 +196,7 @@ int vmm_add_console(struct vmm *vm, const char *id, const struct vmm_console *c,
 	struct virtio_console_config k = { .in = -1, .out = -1 };
 	struct virtio_device *dev = NULL;
 	struct vm_device *d;
-	int r = device_begin(vm, id, DEVICE_CONSOLE, false, &d, e);
+	int r = device_begin(vm, id, DEVICE_CONSOLE, c, false, &d, e);
 
 	if (r < 0)
 		return r;
@@ -235,7 +235,7 @@ int vmm_add_fs(struct vmm *vm, const char *id, const struct vmm_fs *c, struct er
 
 	if (!vm->config.shared_memory)
 		return err_set(e, ERR_CONFIG, EINVAL, "device \"%s\" needs a virtual machine with shared memory", id);
-	r = device_begin(vm, id, DEVICE_FS, false, &d, e);
+	r = device_begin(vm, id, DEVICE_FS, c, false, &d, e);
 	if (r < 0)
 		return r;
 	for (unsigned i = 0; i < n; i++)
@@ -269,7 +269,7 @@ int vmm_add_memory(struct vmm *vm, const char *id, const struct vmm_memory *c, s
 	};
 	struct virtio_device *dev = NULL;
 	struct vm_device *d;
-	int r = device_begin(vm, id, DEVICE_MEMORY, false, &d, e);
+	int r = device_begin(vm, id, DEVICE_MEMORY, c, false, &d, e);
 
 	if (r < 0)
 		return r;
@@ -338,7 +338,7 @@ int vmm_add_pmem(struct vmm *vm, const char *id, const struct vmm_pmem *c, struc
 	struct virtio_device *dev = NULL;
 	uint64_t file_size = 0;
 	struct vm_device *d;
-	int r = device_begin(vm, id, DEVICE_PMEM, false, &d, e);
+	int r = device_begin(vm, id, DEVICE_PMEM, c, false, &d, e);
 
 	if (r < 0)
 		return r;

@@ -115,13 +115,14 @@ static void release(struct vm_device *d)
 		d->vm->platform.ops->unmap(&d->vm->platform, d->gpa, d->size);
 		munmap(d->host, d->size);
 	}
+	device_config_fini(&d->config);
 	free(d);
 }
 
 /* ---- coming ---- */
 
-int device_begin(struct vmm *vm, const char *id, enum vm_device_kind kind, bool own_loop, struct vm_device **ret,
-		 struct err *e)
+int device_begin(struct vmm *vm, const char *id, enum vm_device_kind kind, const void *config, bool own_loop,
+		 struct vm_device **ret, struct err *e)
 {
 	struct vm_device *d;
 	int r = check_time(vm, id, kind, e);
@@ -131,8 +132,10 @@ int device_begin(struct vmm *vm, const char *id, enum vm_device_kind kind, bool 
 	if (r < 0)
 		return r;
 	d = calloc(1, sizeof *d);
-	if (!d)
+	if (!d || device_config_copy(&d->config, kind, config) < 0) {
+		free(d);
 		return err_sys(e, ENOMEM, "cannot add device \"%s\"", id);
+	}
 	list_init(&d->node);
 	d->vm = vm;
 	d->kind = kind;
@@ -140,6 +143,7 @@ int device_begin(struct vmm *vm, const char *id, enum vm_device_kind kind, bool 
 	strcpy(d->id, id);
 	r = own_loop ? start_loop(d, e) : 0;
 	if (r < 0) {
+		device_config_fini(&d->config);
 		free(d);
 		return r;
 	}
@@ -170,7 +174,7 @@ static int attach_mmio(struct vm_device *d, struct err *e)
 	uint32_t gsi;
 	int r;
 
-	d->place = free_place(vm);
+	d->place = vm->place_again ? vm->place_again->place : free_place(vm);
 	if (!board_mmio_place(d->place, &base, &gsi))
 		return err_set(e, ERR_LIMIT, ENOSPC, "%u devices are as many as a machine without PCI can have",
 			       d->place);
@@ -190,7 +194,7 @@ static int attach_pci(struct vm_device *d, struct pci_bus *bus, struct err *e)
 	loop_leave(d->loop);
 	if (r < 0)
 		return r;
-	r = pci_bus_add(bus, f, -1, e);
+	r = pci_bus_add(bus, f, d->vm->place_again ? (int)d->vm->place_again->place : -1, e);
 	if (r < 0) {
 		loop_enter(d->loop);
 		pci_function_free(f);
@@ -230,11 +234,15 @@ int device_finish(struct vm_device *d, struct virtio_device *dev, int r, struct 
 
 int device_place_memory(struct vm_device *d, uint64_t size, struct err *e)
 {
+	const struct device_place *again = d->vm->place_again;
 	struct vm_device *other;
 	gpa_t base, end;
 	bool moved;
 
 	board_region(d->vm, &base, &end);
+	if (again && (again->gpa < base || again->gpa % MEMORY_LARGE_PAGE))
+		return err_set(e, ERR_CONFIG, EINVAL, "its memory cannot be where it was");
+	base = again ? again->gpa : base;
 	do {
 		moved = false;
 		list_foreach (other, &d->vm->devices, struct vm_device, node) {
@@ -244,6 +252,8 @@ int device_place_memory(struct vm_device *d, uint64_t size, struct err *e)
 			moved = true;
 		}
 	} while (moved);
+	if (again && base != again->gpa)
+		return err_set(e, ERR_CONFIG, EINVAL, "its memory cannot be where it was");
 	if (base >= end || size > end - base)
 		return err_set(e, ERR_LIMIT, ENOSPC, "the guest's address space has no room for %llu MiB more",
 			       (unsigned long long)size >> 20);

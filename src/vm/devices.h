@@ -2,22 +2,17 @@
 /* A device that the host program added, whatever it is, and where it sits. Private to the layer. */
 #pragma once
 
+#include "vm/device_config.h"
 #include "vm/machine.h"
 
 struct pci_function;
 struct virtio_device;
 struct virtio_mmio;
 
-enum vm_device_kind {
-	DEVICE_BLOCK,
-	DEVICE_NET,
-	DEVICE_VSOCK,
-	DEVICE_FS,
-	DEVICE_RNG,
-	DEVICE_BALLOON,
-	DEVICE_MEMORY,
-	DEVICE_PMEM,
-	DEVICE_CONSOLE,
+/* Where a device was when it was saved. */
+struct device_place {
+	unsigned place; /* window or slot */
+	gpa_t gpa;
 };
 
 struct vm_device {
@@ -25,7 +20,8 @@ struct vm_device {
 	struct vmm *vm;
 	enum vm_device_kind kind;
 	char id[VMM_ID_MAX + 1];
-	struct virtio_device *dev; /* owned by the transport */
+	struct device_config config; /* what it was added with, or changed to */
+	struct virtio_device *dev;   /* owned by the transport */
 	/* Shape micro: number of the window, and the transport. */
 	unsigned place;
 	struct virtio_mmio *mmio;
@@ -46,10 +42,11 @@ struct vm_device {
 
 /*
  * The ways of a new device: begin (checks id and time), make dev inside d->loop, finish (attach it), or drop. begin:
- * 0 and *ret, or an error. own_loop: a thread of its own.
+ * 0 and *ret, or an error. config: the structure that it is added with, kept for snapshots. own_loop: a thread of its
+ * own.
  */
-int device_begin(struct vmm *vm, const char *id, enum vm_device_kind kind, bool own_loop, struct vm_device **ret,
-		 struct err *e);
+int device_begin(struct vmm *vm, const char *id, enum vm_device_kind kind, const void *config, bool own_loop,
+		 struct vm_device **ret, struct err *e);
 /* dev NULL: it could not be made, r says why. Returns r, or the result of attaching; d is gone on failure. */
 int device_finish(struct vm_device *d, struct virtio_device *dev, int r, struct err *e);
 /* A place for the device's memory: d->gpa. size is rounded up by the caller. */

@@ -42,8 +42,20 @@ struct ram {
 struct memory {
 	struct ram ram[RAM_MAX];
 	unsigned n;
-	int fd; /* shared memory: the memfd of what is there from the start; else -1 */
+	int fd;   /* shared memory: the memfd of what is there from the start; else -1 */
+	int base; /* restored, private memory: the file that it is a private mapping of; else -1 */
+	int uffd; /* restored, filled by a page server: the userfaultfd; else -1 */
+	const struct memory_source *source; /* while it is restored */
 };
+
+/* What memory of a restored VM holds at first. */
+struct memory_source {
+	const char *path;        /* of the memory file, for messages */
+	int fd;                  /* the memory file, as large as all regions are; -1: the page server has it */
+	const char *page_server; /* its Unix socket */
+};
+
+#define MEMORY_LARGE_PAGE (2ULL << 20)
 
 enum vcpu_want { VCPU_PAUSE, VCPU_RUN, VCPU_STOP };
 
@@ -70,7 +82,9 @@ struct vmm {
 	struct guestmem *mem;
 	struct bus *pio, *mmio;
 	struct board *board;
-	struct list devices; /* vm_device.node */
+	struct list devices;                    /* vm_device.node */
+	const struct device_place *place_again; /* while a device is restored */
+	bool restored;                          /* and not resumed yet: the devices' peers are not told */
 
 	struct loop *loop;
 	pthread_t loop_thread;
@@ -87,16 +101,49 @@ struct vmm {
 	bool panicked;
 };
 
+/* ---- vmm.c ---- */
+
+/* vmm_new() with memory that is not empty; source NULL: it is. */
+int machine_new(const struct vmm_config *c, const struct memory_source *source, struct vmm **ret, struct err *e);
+/* The threads run and wait, for vmm_resume(). The state of everything is loaded. */
+int machine_start_paused(struct vmm *vm, struct err *e);
+
 /* ---- memory.c ---- */
 
-int memory_new(struct vmm *vm, struct err *e);
+/* source NULL: zeroes. Else it is borrowed until memory_loaded(); its descriptor may go on to be used. */
+int memory_new(struct vmm *vm, const struct memory_source *source, struct err *e);
+/* All regions are there, and nobody has touched them. */
+int memory_loaded(struct vmm *vm, struct err *e);
 void memory_free(struct vmm *vm);
+uint64_t memory_page(void);
+/* Of a map with one bit for each page of the region. */
+size_t memory_words(const struct ram *ram);
+/* Where region i begins in a memory file; i = n: the size of the file. */
+uint64_t memory_file_offset(const struct memory *m, unsigned i);
 /* Memory for a virtio-mem device; stays as long as the VM. -ENOSPC: too many. */
 int memory_add_plugged(struct vmm *vm, gpa_t gpa, uint64_t size, struct err *e);
 /* Give the host back what is in [gpa, gpa+len) of such memory. 0 or -errno. */
 int memory_discard(struct vmm *vm, gpa_t gpa, uint64_t len);
 /* Which pages of region i the guest or a device wrote since the last call, one bit each; n_words as in kvm/vm.h. */
 int memory_take_dirty(struct vmm *vm, unsigned i, uint64_t *bitmap, size_t n_words);
+/* Take it back: the next call tells of these pages too. */
+void memory_put_dirty(struct vmm *vm, unsigned i, const uint64_t *bitmap);
+
+/* ---- memory_file.c ---- */
+
+/* Add to the bitmap which pages of region i may hold something else than zeroes. */
+int memory_find_used(struct vmm *vm, unsigned i, uint64_t *bitmap, struct err *e);
+/* Write these pages to their places in the file; zeroes: also those that are zero. 0 or -errno. */
+int memory_write(struct vmm *vm, unsigned i, const uint64_t *bitmap, bool zeroes, int fd);
+/* Is it a file of guest memory of this size? */
+int memory_file_check(int fd, const char *path, uint64_t size, struct err *e);
+/* Fill the region, which is zero, from its place in the file. 0 or -errno. */
+int memory_read(const struct ram *ram, int fd, uint64_t offset);
+
+/* ---- page_server.c ---- */
+
+/* Memory is mapped and nobody has touched it: from now on the server fills it. */
+int page_server_connect(struct vmm *vm, const char *socket, struct err *e);
 
 /* ---- platform.c ---- */
 
@@ -145,6 +192,19 @@ size_t devices_mmio(const struct vmm *vm, struct acpi_mmio_device *ret, size_t m
 /* The guest let go of what is in this slot, which was freed. Inside the loop. */
 void devices_gone(struct vmm *vm, unsigned slot);
 
+/* ---- device_state.c ---- */
+
+/* Between the two no device touches guest memory or interrupts. Not inside the loop. */
+void devices_pause(struct vmm *vm);
+void devices_resume(struct vmm *vm);
+/* What the devices are and how they are. Save: they are paused; inside the loop. */
+int devices_save(struct vmm *vm, struct state *s, struct err *e);
+/* Add the devices that were saved, in the places that they had. The overrides may name no other. */
+int devices_restore(struct vmm *vm, const struct state *s, const struct vmm_override *overrides, size_t n,
+		    struct err *e);
+/* Then: what the guest has told them. They are paused from then on. Inside the loop. */
+int devices_load(struct vmm *vm, const struct state *s, struct err *e);
+
 /* ---- the architecture: board_x86.c ---- */
 
 /* Fills the RAM map: regions without host memory. */
@@ -172,5 +232,9 @@ void board_start_hotplug(struct board *b);
 void board_region(const struct vmm *vm, gpa_t *ret_base, gpa_t *ret_end);
 void board_save(const struct board *b, struct state *s);
 int board_load(struct board *b, const struct state *s, struct err *e);
+/* The VM's generation id (hw/vmgenid.h); VMGENID_LEN bytes. 0 or -errno. */
+int board_generation(struct vmm *vm, uint8_t *ret);
+/* Another one, of which the guest is told when it runs. Inside the loop. 0 or -errno. */
+int board_renew_generation(struct vmm *vm);
 /* CPUs that the guest let go of. Called inside the loop. */
 void machine_cpu_ejected(struct vmm *vm, unsigned cpu);

@@ -2,6 +2,9 @@
 /*
  * The guest's RAM: one memfd or anonymous memory, in one or two pieces around the hole below 4 GiB. Mapped on a 2 MiB
  * boundary, so that the host may use large pages.
+ *
+ * Of a restored VM it is a private mapping of the memory file, so that all who restore the same one share its pages
+ * until they write to them; but memory that is shared with other processes has to be a memfd, and is copied.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -13,7 +16,7 @@
 #include "base/fd.h"
 #include "vm/machine.h"
 
-#define LARGE_PAGE (2ULL << 20)
+#define LARGE_PAGE MEMORY_LARGE_PAGE
 
 #ifndef MADV_POPULATE_WRITE
 #define MADV_POPULATE_WRITE 23
@@ -63,10 +66,16 @@ static void *map_aligned(uint64_t size, int flags, int fd, uint64_t offset)
 
 static int map_ram(struct vmm *vm, struct ram *ram, struct err *e)
 {
-	int fd = ram->fd;
-	int flags = fd >= 0 ? MAP_SHARED : MAP_PRIVATE | MAP_ANONYMOUS | (vm->config.hugepages ? MAP_HUGETLB : 0);
-	void *p = map_aligned(ram->size, flags, fd, ram->offset);
+	const struct memory *m = &vm->memory;
+	void *p;
 
+	if (ram->fd >= 0)
+		p = map_aligned(ram->size, MAP_SHARED, ram->fd, ram->offset);
+	else if (m->base >= 0)
+		p = map_aligned(ram->size, MAP_PRIVATE, m->base, memory_file_offset(m, (unsigned)(ram - m->ram)));
+	else
+		p = map_aligned(ram->size, MAP_PRIVATE | MAP_ANONYMOUS | (vm->config.hugepages ? MAP_HUGETLB : 0), -1,
+				0);
 	if (p == MAP_FAILED) {
 		err_sys(e, errno, "cannot map %llu MiB of guest memory", (unsigned long long)ram->size >> 20);
 		return vm->config.hugepages ? err_append(e, ": are enough large pages reserved (vm.nr_hugepages)?")
@@ -90,20 +99,29 @@ static int populate(struct ram *ram, struct err *e)
 	return 0;
 }
 
-static uint64_t page_size(void)
+uint64_t memory_page(void)
 {
 	return (uint64_t)sysconf(_SC_PAGESIZE);
 }
 
-static size_t bitmap_words(const struct ram *ram)
+size_t memory_words(const struct ram *ram)
 {
-	return (ram->size / page_size() + 63) / 64;
+	return (ram->size / memory_page() + 63) / 64;
+}
+
+uint64_t memory_file_offset(const struct memory *m, unsigned i)
+{
+	uint64_t offset = 0;
+
+	for (unsigned k = 0; k < i; k++)
+		offset += m->ram[k].size;
+	return offset;
 }
 
 static void on_device_write(void *userdata, gpa_t gpa, uint64_t len)
 {
 	struct memory *m = userdata;
-	uint64_t page = page_size();
+	uint64_t page = memory_page();
 
 	for (unsigned i = 0; len && i < m->n; i++) {
 		struct ram *ram = &m->ram[i];
@@ -116,12 +134,24 @@ static void on_device_write(void *userdata, gpa_t gpa, uint64_t len)
 	}
 }
 
+/* Shared memory of a restored VM is a copy. */
+static int copy_ram(const struct memory *m, struct ram *ram, struct err *e)
+{
+	int r = 0;
+
+	if (m->source && m->source->fd >= 0 && ram->fd >= 0)
+		r = memory_read(ram, m->source->fd, memory_file_offset(m, (unsigned)(ram - m->ram)));
+	return r < 0 ? err_sys(e, -r, "cannot read %s", m->source->path) : 0;
+}
+
 static int add_ram(struct vmm *vm, struct ram *ram, bool prealloc, struct err *e)
 {
 	int r = map_ram(vm, ram, e);
 
 	if (r == 0 && prealloc)
 		r = populate(ram, e);
+	if (r == 0)
+		r = copy_ram(&vm->memory, ram, e);
 	if (r < 0)
 		return r;
 	r = guestmem_add_buffer(vm->mem, ram->gpa, ram->size, ram->host);
@@ -131,14 +161,14 @@ static int add_ram(struct vmm *vm, struct ram *ram, bool prealloc, struct err *e
 		return err_sys(e, -r, "KVM does not take %llu MiB of guest memory",
 			       (unsigned long long)ram->size >> 20);
 	if (vm->config.track_dirty) {
-		ram->host_dirty = calloc(bitmap_words(ram), sizeof *ram->host_dirty);
+		ram->host_dirty = calloc(memory_words(ram), sizeof *ram->host_dirty);
 		if (!ram->host_dirty)
 			return err_sys(e, ENOMEM, "cannot track written pages");
 	}
 	return 0;
 }
 
-int memory_new(struct vmm *vm, struct err *e)
+int memory_new(struct vmm *vm, const struct memory_source *source, struct err *e)
 {
 	struct memory *m = &vm->memory;
 	int r = guestmem_new(&vm->mem);
@@ -146,6 +176,12 @@ int memory_new(struct vmm *vm, struct err *e)
 	if (r < 0)
 		return err_sys(e, -r, "cannot make guest memory");
 	board_ram(vm->config.memory, m);
+	m->source = source;
+	if (source && source->fd >= 0 && !vm->config.shared_memory) {
+		m->base = fcntl(source->fd, F_DUPFD_CLOEXEC, 3);
+		if (m->base < 0)
+			return err_sys(e, errno, "cannot open %s", source->path);
+	}
 	r = vm->config.shared_memory ? make_memfd(vm, vm->config.memory, &m->fd, e) : 0;
 	for (unsigned i = 0; r == 0 && i < m->n; i++) {
 		m->ram[i].fd = m->fd;
@@ -154,6 +190,14 @@ int memory_new(struct vmm *vm, struct err *e)
 	if (r == 0 && vm->config.track_dirty)
 		guestmem_set_dirty_log(vm->mem, on_device_write, m);
 	return r;
+}
+
+int memory_loaded(struct vmm *vm, struct err *e)
+{
+	const struct memory_source *source = vm->memory.source;
+
+	vm->memory.source = NULL;
+	return source->page_server ? page_server_connect(vm, source->page_server, e) : 0;
 }
 
 int memory_add_plugged(struct vmm *vm, gpa_t gpa, uint64_t size, struct err *e)
@@ -204,6 +248,8 @@ void memory_free(struct vmm *vm)
 	}
 	vm->memory.n = 0;
 	fd_close(&vm->memory.fd);
+	fd_close(&vm->memory.base);
+	fd_close(&vm->memory.uffd);
 	guestmem_free(vm->mem);
 	vm->mem = NULL;
 }
@@ -218,4 +264,12 @@ int memory_take_dirty(struct vmm *vm, unsigned i, uint64_t *bitmap, size_t n_wor
 	for (size_t w = 0; r == 0 && ram->host_dirty && w < n_words; w++)
 		bitmap[w] |= __atomic_exchange_n(&ram->host_dirty[w], 0, __ATOMIC_RELAXED);
 	return r;
+}
+
+void memory_put_dirty(struct vmm *vm, unsigned i, const uint64_t *bitmap)
+{
+	struct ram *ram = &vm->memory.ram[i];
+
+	for (size_t w = 0; w < memory_words(ram); w++)
+		__atomic_fetch_or(&ram->host_dirty[w], bitmap[w], __ATOMIC_RELAXED);
 }

@@ -1,8 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/*
- * The public interface against small guests on the host's own KVM: each is an ELF kernel of a few instructions, written
- * by the test. Without /dev/kvm the tests that run one are skipped.
- */
+/* The life of a VM by the public interface, with small guests. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -10,6 +7,7 @@
 #include <stdio.h>
 
 #include <cmocka.h>
+
 #include "vm/machine.h"
 #include "vm/small_guest.h"
 

@@ -67,7 +67,7 @@ static int copy_config(struct vmm *vm, const struct vmm_config *c)
 }
 
 /* Everything that exists before the VM starts. */
-static int build(struct vmm *vm, struct err *e)
+static int build(struct vmm *vm, const struct memory_source *source, struct err *e)
 {
 	int r = loop_new(&vm->loop, e);
 
@@ -90,10 +90,10 @@ static int build(struct vmm *vm, struct err *e)
 	if (vm->exit_fd < 0)
 		return err_sys(e, errno, "cannot make a virtual machine");
 	r = board_new(vm, e); /* makes the KVM VM, whose layout it knows */
-	return r < 0 ? r : memory_new(vm, e);
+	return r < 0 ? r : memory_new(vm, source, e);
 }
 
-int vmm_new(const struct vmm_config *c, struct vmm **ret, struct err *e)
+int machine_new(const struct vmm_config *c, const struct memory_source *source, struct vmm **ret, struct err *e)
 {
 	struct vmm *vm;
 	int r = check_config(c, e);
@@ -104,7 +104,7 @@ int vmm_new(const struct vmm_config *c, struct vmm **ret, struct err *e)
 	if (!vm)
 		return err_sys(e, ENOMEM, "cannot make a virtual machine");
 	vm->platform.ops = &machine_platform_ops;
-	vm->exit_fd = vm->memory.fd = -1;
+	vm->exit_fd = vm->memory.fd = vm->memory.base = vm->memory.uffd = -1;
 	list_init(&vm->devices);
 	pthread_mutex_init(&vm->lock, NULL);
 	pthread_cond_init(&vm->changed, NULL);
@@ -115,13 +115,18 @@ int vmm_new(const struct vmm_config *c, struct vmm **ret, struct err *e)
 		r = vcpu_kick_signal_check(vm->config.kick_signal, e);
 	machine_prepare_filter(vm);
 	if (r == 0)
-		r = build(vm, e);
+		r = build(vm, source, e);
 	if (r < 0) {
 		vmm_free(vm);
 		return r;
 	}
 	*ret = vm;
 	return 0;
+}
+
+int vmm_new(const struct vmm_config *c, struct vmm **ret, struct err *e)
+{
+	return machine_new(c, NULL, ret, e);
 }
 
 void vmm_free(struct vmm *vm)
@@ -209,6 +214,17 @@ static int expect(struct vmm *vm, enum vmm_state state, const char *verb, struct
 	return err_set(e, ERR_CONFIG, EINVAL, "cannot %s the virtual machine: it %s", verb, names[is]);
 }
 
+/* The threads, which wait. The vCPUs are made. */
+static int start_threads(struct vmm *vm, struct err *e)
+{
+	int r = start_loop(vm, e);
+
+	for (unsigned i = 0; r == 0 && i < vm->config.max_vcpus; i++)
+		if (vm->vcpus[i].kvm)
+			r = vcpu_start(vm, i, e);
+	return r;
+}
+
 int vmm_start(struct vmm *vm, struct err *e)
 {
 	int r = expect(vm, VMM_NEW, "start", e);
@@ -222,14 +238,23 @@ int vmm_start(struct vmm *vm, struct err *e)
 	if (r == 0)
 		r = board_boot(vm, e);
 	if (r == 0)
-		r = start_loop(vm, e);
-	for (unsigned i = 0; r == 0 && i < vm->config.vcpus; i++)
-		r = vcpu_start(vm, i, e);
+		r = start_threads(vm, e);
 	if (r < 0)
 		return r;
 	board_start_hotplug(vm->board);
 	set_state(vm, VMM_RUNNING);
 	vcpus_want(vm, VCPU_RUN, false);
+	return 0;
+}
+
+int machine_start_paused(struct vmm *vm, struct err *e)
+{
+	int r = start_threads(vm, e);
+
+	if (r < 0)
+		return r;
+	board_start_hotplug(vm->board);
+	set_state(vm, VMM_PAUSED);
 	return 0;
 }
 
@@ -243,6 +268,7 @@ int vmm_pause(struct vmm *vm, struct err *e)
 	for (unsigned i = 0; i < vm->config.max_vcpus; i++)
 		if (vm->vcpus[i].started)
 			kvm_vcpu_was_paused(vm->vcpus[i].kvm);
+	devices_pause(vm);
 	set_state(vm, VMM_PAUSED);
 	return expect(vm, VMM_PAUSED, "pause", e);
 }
@@ -253,6 +279,7 @@ int vmm_resume(struct vmm *vm, struct err *e)
 
 	if (r < 0)
 		return vmm_state(vm) == VMM_RUNNING ? 0 : r;
+	devices_resume(vm);
 	set_state(vm, VMM_RUNNING);
 	vcpus_want(vm, VCPU_RUN, false);
 	return 0;
@@ -389,14 +416,4 @@ int vmm_set_vcpus(struct vmm *vm, uint32_t vcpus, uint32_t *ret, struct err *e)
 		*ret = count_enabled(vm);
 	loop_leave(vm->loop);
 	return r;
-}
-
-int vmm_snapshot(struct vmm *vm, const struct vmm_snapshot *c, struct err *e)
-{
-	return err_set(e, ERR_CONFIG, ENOTSUP, "the built-in monitor cannot save a virtual machine yet");
-}
-
-int vmm_restore(const struct vmm_restore *c, struct vmm **ret, struct err *e)
-{
-	return err_set(e, ERR_CONFIG, ENOTSUP, "the built-in monitor cannot restore a virtual machine yet");
 }

@@ -16,6 +16,7 @@ must_fail() {
 	[[ $pattern == *"did not answer"* ]] || ! grep -q 'did not answer' <<<"$stderr" || show "noticed by a time limit only"
 }
 
+# bats test_tags=lab:failure
 @test "no kernel; not a kernel" {
 	must_fail 125 "$BATS_TEST_TMPDIR/none" --kernel "$BATS_TEST_TMPDIR/none" --rootfs "$ROOT" -- /bin/true
 	head -c 100000 /dev/urandom >"$BATS_TEST_TMPDIR/junk"
@@ -31,12 +32,16 @@ must_fail() {
 	must_fail 125 "guest|initrd|VM" --initrd "$BATS_TEST_TMPDIR/junk" --rootfs "$ROOT" -- /bin/true
 }
 
+@test "a hypervisor that there is not" {
+	must_fail 125 'no-such-hypervisor' --hypervisor no-such-hypervisor --rootfs "$ROOT" -- /bin/true
+}
+
 @test "no QEMU; a QEMU that is none" {
+	needs_hypervisor qemu
 	printf '[hypervisor.qemu]\npath = "/no/such/qemu"\n' >"$BATS_TEST_TMPDIR/c.toml"
 	must_fail 125 '/no/such/qemu' --config "$BATS_TEST_TMPDIR/c.toml" --hypervisor qemu --rootfs "$ROOT" -- /bin/true
 	printf '[hypervisor.qemu]\npath = "/bin/false"\n' >"$BATS_TEST_TMPDIR/c.toml"
 	must_fail 125 '/bin/false' --config "$BATS_TEST_TMPDIR/c.toml" --hypervisor qemu --rootfs "$ROOT" -- /bin/true
-	must_fail 125 'no-such-hypervisor' --hypervisor no-such-hypervisor --rootfs "$ROOT" -- /bin/true
 }
 
 # The children of a process that carry a name.
@@ -56,14 +61,18 @@ background_error() {
 	expect_stderr "$1"
 }
 
+# bats test_tags=lab:failure
 @test "QEMU killed in the middle is noticed at once" {
+	needs_hypervisor qemu
 	vm_bg -- /bin/sh -c 'echo ready; exec sleep 600'
 	kill -KILL "$(child "$vm_pid" qemu)"
 	vm_wait
 	background_error 'QEMU was killed by signal 9'
 }
 
+# bats test_tags=lab:failure
 @test "the file server killed in the middle ends in bounded time" {
+	needs_capability fs_sharing
 	vm_bg -- /bin/sh -c 'echo ready; exec sleep 600'
 	local server
 	server=$(child "$vm_pid" virtiofsd | head -n 1)
@@ -73,6 +82,7 @@ background_error() {
 	background_error 'the file server of the container .* has ended'
 }
 
+# bats test_tags=lab:failure
 @test "the guest crashes: reported with the end of its console" {
 	must_fail 125 'panic|console|guest' --rootfs "$ROOT" --cap-add ALL --security-opt systempaths=unconfined -- \
 		/bin/sh -c 'echo c >/proc/sysrq-trigger; sleep 600'
@@ -94,7 +104,7 @@ background_error() {
 }
 
 @test "too little memory" {
-	printf '[hypervisor.qemu]\ndefault_memory = 16\n' >"$BATS_TEST_TMPDIR/c.toml"
+	printf '[hypervisor.%s]\ndefault_memory = 16\n' "$DRIVER" >"$BATS_TEST_TMPDIR/c.toml"
 	must_fail 125 'memory' --config "$BATS_TEST_TMPDIR/c.toml" --rootfs "$ROOT" -- /bin/true
 }
 
@@ -172,7 +182,7 @@ on_full_disk() {
 }
 
 @test "broken configuration: file and line" {
-	printf '[hypervisor.qemu]\ndefault_memory = \n' >"$BATS_TEST_TMPDIR/c.toml"
+	printf '[hypervisor.%s]\ndefault_memory = \n' "$DRIVER" >"$BATS_TEST_TMPDIR/c.toml"
 	must_fail 125 'c.toml:2' --config "$BATS_TEST_TMPDIR/c.toml" --rootfs "$ROOT" -- /bin/true
 	must_fail 125 'none.toml' --config "$BATS_TEST_TMPDIR/none.toml" --rootfs "$ROOT" -- /bin/true
 }
@@ -190,6 +200,7 @@ gone() {
 	! leak_snapshot | grep -q '^process:'
 }
 
+# bats test_tags=lab:failure
 @test "kill -9 of caisson at any moment leaves no VM" {
 	local delay
 	for delay in 0.005 0.01 0.015 0.02 0.03 0.05 0.1 0.3 0.8 1.5 2.5; do
@@ -212,6 +223,7 @@ catches_signals() {
 		(((0x$(sed -n 's/^SigBlk:[[:space:]]*//p' "/proc/$vm_pid/status") & 1 << 14) != 0))
 }
 
+# bats test_tags=lab:failure
 @test "a signal while the guest boots ends it at once" {
 	local signal delay
 	for signal in INT TERM HUP; do

@@ -4,6 +4,9 @@
 #
 # $CAISSON the program, $ROOT a busybox root file system shared by all tests, $NAME a container name of this test's own,
 # $BATS_TEST_TMPDIR a folder of this test's own. After each test nothing may be left: see leak_snapshot.
+#
+# The tests run on every hypervisor (setup_suite.bash): $DRIVER is the name of this one. What a test needs of it, it says
+# by needs_capability; a test of one hypervisor's own ways says so by needs_hypervisor.
 
 bats_require_minimum_version 1.5.0
 
@@ -57,9 +60,25 @@ wait_for() {
 	done
 }
 
+# needs_capability FIELD: of `struct vm_capabilities`. The test is skipped where this hypervisor has it not.
+needs_capability() {
+	local has
+	has=$(jq -r --arg name "$DRIVER" --arg field "$1" 'map(select(.name == $name))[0].capabilities[$field]' <<<"$HYPERVISORS")
+	case $has in
+	true) ;;
+	false) skip "$DRIVER here is without $1" ;;
+	*) show "there is no capability $1" ;;
+	esac
+}
+
+# needs_hypervisor NAME: the test is about this hypervisor itself, not about what any of them can do.
+needs_hypervisor() {
+	[ "$DRIVER" = "$1" ] || skip "about $1, and this is $DRIVER"
+}
+
 # expect_status N, expect_line LINE, expect_stderr PATTERN: with everything printed when they fail.
 show() {
-	printf '%s\n' "$@" "--- status $status" "--- stdout" "$output" "--- stderr" "${stderr:-}"
+	printf '%s\n' "$@" "--- status ${status:-}" "--- stdout" "${output:-}" "--- stderr" "${stderr:-}"
 	return 1
 }
 expect_status() {

@@ -11,6 +11,7 @@ load helper
 setup_file() {
 	local kernel=${CAISSON_CACHE:-$TOP/.cache/guest}/$(uname -m) dir=$BATS_FILE_TMPDIR
 	[ "$(uname -m)" = x86_64 ] || skip "NVDIMMs are for q35"
+	needs_hypervisor qemu
 	# the guest's root: what else is the initramfs
 	mkdir "$dir/root" "$dir/stage"
 	(cd "$dir/root" && cpio --quiet -id --no-absolute-filenames <"$kernel/initramfs.img")

@@ -4,6 +4,7 @@
 
 load helper
 
+# bats test_tags=lab:process, lab:kvm
 @test "exit status, stdout and stderr apart, byte for byte" {
 	vm -- /bin/sh -c 'printf "out\n"; printf "err\n" >&2; exit 3'
 	expect_status 3
@@ -121,6 +122,7 @@ load helper
 	expect_output $'read-only\ntmpfs is writable\ntmpfs is limited\n1777'
 }
 
+# bats test_tags=lab:devices
 @test "volumes: -v and --mount, read-only and writable, files and folders" {
 	mkdir -p "$BATS_TEST_TMPDIR/rw/sub" "$BATS_TEST_TMPDIR/ro"
 	echo from-host >"$BATS_TEST_TMPDIR/ro/file"
@@ -171,6 +173,7 @@ load helper
 	expect_stderr 'Operation not permitted'
 }
 
+# bats test_tags=lab:devices
 @test "memory, processors, number of processes" {
 	vm --memory 128m --cpus 2 --pids-limit 20 -- /bin/sh -c '
 		grep -c ^processor /proc/cpuinfo
@@ -199,6 +202,7 @@ load helper
 }
 
 @test "user-mode network without passt" {
+	needs_capability net_user
 	[ "$(id -u)" = 0 ] || skip "needs root to hide passt"
 	local port=$((20000 + RANDOM % 10000))
 	# a program that cannot be executed, for this caisson only
@@ -222,6 +226,7 @@ fetch() {
 	[ "$(timeout -k 1 10 socat -t 8 - "TCP:127.0.0.1:$1" <<<$'GET /index.html HTTP/1.0\r\n\r' | tail -n 1)" = served ]
 }
 
+# bats test_tags=lab:devices, lab:kvm
 @test "a published port is reached from the host" {
 	local port=$((20000 + RANDOM % 10000))
 	vm_bg --net user --publish "127.0.0.1:$port:80" -- /bin/sh -c \
@@ -232,6 +237,7 @@ fetch() {
 	[ "$vm_status" = 137 ]
 }
 
+# bats test_tags=lab:devices, lab:kvm
 @test "a tap that exists on the host" {
 	[ "${CAISSON_E2E_ISOLATED:-}" = 1 ] || skip "needs tests/e2e/in-namespaces"
 	ip tuntap add dev tapx mode tap 2>/dev/null || skip "this kernel has no tap devices"
@@ -244,6 +250,7 @@ fetch() {
 	expect_line eth0
 }
 
+# bats test_tags=lab:process
 @test "signals go to the command, and its status comes back" {
 	vm_bg -- /bin/sh -c 'trap "echo got TERM; exit 7" TERM; trap "echo got HUP" HUP; trap "echo got USR1" USR1; echo ready; while :; do sleep 0.1; done'
 	kill -HUP $vm_pid
@@ -256,6 +263,7 @@ fetch() {
 	grep -q 'got TERM' "$BATS_TEST_TMPDIR/out"
 }
 
+# bats test_tags=lab:process, lab:kvm
 @test "list, exec, logs, kill" {
 	vm_bg -e FROM_RUN=1 -w /etc -- /bin/sh -c 'echo ready; exec sleep 600'
 	run --separate-stderr caisson list
@@ -298,6 +306,7 @@ fetch() {
 	vm_wait
 }
 
+# bats test_tags=lab:process
 @test "a time limit" {
 	vm --timeout 3 -- /bin/sh -c 'echo begun; sleep 600'
 	expect_status 124
@@ -310,7 +319,7 @@ fetch() {
 	before=$(leak_snapshot | sort)
 	vm --dry-run --memory 300m --name planned -- /bin/false
 	expect_status 0
-	expect_match 'qemu-system'
+	expect_match "$GUEST/"
 	expect_match "$ROOT"
 	expect_match '/bin/false'
 	[ "$(leak_snapshot | sort)" = "$before" ]
@@ -325,17 +334,57 @@ fetch() {
 	done
 }
 
-@test "other hypervisor machines, annotations, a configuration file" {
+# memory_by_annotation: 300 MiB for a VM of the configuration in $BATS_TEST_TMPDIR/c.toml; $output: its PCI devices
+memory_by_annotation() {
+	vm --config "$BATS_TEST_TMPDIR/c.toml" --annotation io.katacontainers.config.hypervisor.default_memory=300 -- \
+		/bin/sh -c 'sed -n "s/MemTotal: *\([0-9]*\) kB/\1/p" /proc/meminfo; ls /sys/bus/pci/devices 2>/dev/null | wc -l'
+	expect_status 0 || return
+	[ "$(head -n 1 <<<"$output")" -gt 200000 ] && [ "$(head -n 1 <<<"$output")" -lt 307200 ] || show "not 300 MiB"
+}
+
+@test "annotations, a configuration file" {
+	printf '[hypervisor.%s]\nenable_annotations = ["default_memory"]\n' "$DRIVER" >"$BATS_TEST_TMPDIR/c.toml"
+	memory_by_annotation
+}
+
+@test "QEMU's microvm, at a path that the configuration names" {
+	needs_hypervisor qemu
 	printf '[hypervisor.qemu]\npath = "/usr/bin/qemu-system-x86_64"\nmachine_type = "microvm"\nenable_annotations = ["default_memory"]\n' \
 		>"$BATS_TEST_TMPDIR/c.toml"
-	vm --config "$BATS_TEST_TMPDIR/c.toml" --annotation io.katacontainers.config.hypervisor.default_memory=300 \
-		--hypervisor qemu -- /bin/sh -c 'sed -n "s/MemTotal: *\([0-9]*\) kB/\1/p" /proc/meminfo; ls /sys/bus/pci/devices 2>/dev/null | wc -l'
+	memory_by_annotation
+	[ "$(tail -n 1 <<<"$output")" = 0 ]
+}
+
+# bats test_tags=lab:devices
+@test "the built-in VMM's machine with PCI" {
+	needs_hypervisor builtin
+	printf '[hypervisor.builtin]\nblock_device_driver = "virtio-blk-pci"\nenable_annotations = ["default_memory"]\n' \
+		>"$BATS_TEST_TMPDIR/c.toml"
+	memory_by_annotation
+	[ "$(tail -n 1 <<<"$output")" -gt 2 ]
+}
+
+# bats test_tags=lab:devices
+@test "a root file system image: ext4 and erofs" {
+	needs_capability block
+	truncate -s 32M "$BATS_TEST_TMPDIR/root.ext4"
+	mkfs.ext4 -q -d "$ROOT" "$BATS_TEST_TMPDIR/root.ext4"
+	run --separate-stderr caisson run --rootfs "$BATS_TEST_TMPDIR/root.ext4" -- \
+		/bin/sh -c 'head -n 1 /etc/group; ls /sys/class/block | grep -v ^loop; echo changed >/etc/group && cat /etc/group'
 	expect_status 0
-	[ "$(head -n 1 <<<"$output")" -gt 200000 ]
-	[ "$(head -n 1 <<<"$output")" -lt 307200 ]
+	expect_output $'root:x:0:\nvda\nchanged'
+	# thrown away
+	[ "$(debugfs -R 'cat /etc/group' "$BATS_TEST_TMPDIR/root.ext4" 2>/dev/null | head -n 1)" = root:x:0: ]
+	command -v mkfs.erofs >/dev/null || return 0
+	mkfs.erofs --quiet "$BATS_TEST_TMPDIR/root.erofs" "$ROOT"
+	run --separate-stderr caisson run --rootfs "$BATS_TEST_TMPDIR/root.erofs" -- \
+		/bin/sh -c 'head -n 1 /etc/group; echo changed >/etc/group && cat /etc/group'
+	expect_status 0
+	expect_output $'root:x:0:\nchanged'
 }
 
 @test "a root file system image on a SCSI disk" {
+	needs_hypervisor qemu
 	truncate -s 32M "$BATS_TEST_TMPDIR/root.ext4"
 	mkfs.ext4 -q -d "$ROOT" "$BATS_TEST_TMPDIR/root.ext4"
 	printf '[hypervisor.qemu]\nblock_device_driver = "virtio-scsi"\n' >"$BATS_TEST_TMPDIR/c.toml"

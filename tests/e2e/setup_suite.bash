@@ -2,6 +2,29 @@
 # shellcheck shell=bash
 # Runs once before the tests of a bats invocation: what they share, made in a folder that bats removes.
 
+# The hypervisor of all tests: $HYPERVISOR, else the one that caisson takes by itself. $DRIVER: its name, as in
+# [hypervisor.NAME] of a configuration; $HYPERVISORS: what caisson knows about all of them, for needs_capability. With
+# $HYPERVISOR, $CAISSON is a script that says --hypervisor to every `run`; a test that says another one has the last word.
+choose_hypervisor() {
+	HYPERVISORS=$("$CAISSON" hypervisors --json)
+	DRIVER=${HYPERVISOR:-$(jq -r 'map(select(.usable))[0].name' <<<"$HYPERVISORS")}
+	export HYPERVISORS DRIVER
+	jq -e --arg name "$DRIVER" 'any(.[]; .name == $name and .usable)' <<<"$HYPERVISORS" >/dev/null || {
+		jq -r --arg name "$DRIVER" '"hypervisor \($name) cannot be used here: \(map(select(.name == $name))[0].reason)"' \
+			<<<"$HYPERVISORS" >&2
+		return 1
+	}
+	[ -n "${HYPERVISOR:-}" ] || return 0
+	cat >"$BATS_SUITE_TMPDIR/caisson" <<-END
+		#!/bin/sh
+		[ "\$1" = run ] || exec "$CAISSON" "\$@"
+		shift
+		exec "$CAISSON" run --hypervisor "$HYPERVISOR" "\$@"
+	END
+	chmod 755 "$BATS_SUITE_TMPDIR/caisson"
+	CAISSON=$BATS_SUITE_TMPDIR/caisson
+}
+
 setup_suite() {
 	local top
 	top=$(cd "$BATS_TEST_DIRNAME/../.." && pwd)
@@ -15,4 +38,5 @@ setup_suite() {
 	unset KATA_CONF_FILE
 	export GUEST=${CAISSON_GUEST_DIR:-${CAISSON_CACHE:-$TOP/.cache/guest}/$(uname -m)}
 	export CAISSON_GUEST_DIR=$GUEST
+	choose_hypervisor
 }

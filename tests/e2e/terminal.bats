@@ -54,6 +54,7 @@ dialogue='
 	status
 '
 
+# bats test_tags=lab:process
 @test "run -it: the size of the terminal, a change of it, ^C, ^D, exit status" {
 	expect_script "
 		spawn $CAISSON run -i -t --rootfs $ROOT -- /bin/sh

@@ -215,8 +215,8 @@ static int run_job(const struct job *job)
 
 	fcntl(out[0], F_SETFL, O_NONBLOCK);
 	fcntl(err[0], F_SETFL, O_NONBLOCK);
-	struct pollfd fds[] = {{out[0], POLLIN, 0}, {err[0], POLLIN, 0}, {signals, POLLIN, 0}};
-	const int ports[] = {port_out, port_err};
+	struct pollfd fds[] = { { out[0], POLLIN, 0 }, { err[0], POLLIN, 0 }, { signals, POLLIN, 0 } };
+	const int ports[] = { port_out, port_err };
 	int status = 0;
 	for (bool ended = false; !ended;) {
 		if (poll(fds, 3, -1) < 0 && errno != EINTR)

@@ -73,7 +73,16 @@ def isolate(output):
         os.read(wait_end, 1)
         os._exit(0)
     os.close(wait_end)
-    return keep_end
+
+    def end():
+        os.close(keep_end)
+        try:
+            while True:  # the first of them only ends when all others have been waited for
+                os.waitpid(-1, 0)
+        except ChildProcessError:
+            pass
+
+    return end
 
 
 # ---- what runs ----
@@ -128,12 +137,6 @@ class Machine:
         fd, path = memory_file(name, data, size)
         self.pass_fds.append(fd)
         return path
-
-    def stop(self):
-        for p in self.processes:
-            p.kill()
-        for p in self.processes:
-            p.wait()
 
 
 def machine_arguments(options):
@@ -296,6 +299,6 @@ class Conversation:
             raise Broken("the virtual machine ended before the command did")
         return int(self.status)
 
-    def last_lines(self, count=25):
+    def last_lines(self, count=50):
         lines = bytes(self.console).decode(errors="replace").replace("\r", "").splitlines()
         return "".join(f"lab: | {line}\n" for line in lines[-count:])

@@ -1,0 +1,12 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Tests only: caisson/vmm.h without a VM. It writes down what it is asked to do, one line for each call. */
+#pragma once
+
+/* What was called since the last time, as lines; the caller frees it. */
+char *fake_vmm_calls(void);
+
+/* The next call of this function fails with this errno (positive) and the text "FUNCTION is made to fail". */
+void fake_vmm_fail(const char *function, int code);
+
+/* Let the VM of this process end: its exit descriptor becomes readable. */
+void fake_vmm_end(void);
