@@ -428,7 +428,8 @@ int container_create(const struct container_params *params, struct container **r
 	if (r < 0) {
 		destroy(c);
 		free_memory(c);
-		return err_wrap(e, "create container %s", params->id);
+		err_wrap(e, "create container %s", params->id);
+		return r;
 	}
 	*ret = c;
 	return 0;
@@ -592,7 +593,9 @@ int container_update(struct container *c, const Grpc__LinuxResources *resources,
 {
 	int r = resources_apply(c->cgroup, resources, c->spec->linux, e);
 
-	return r < 0 ? err_wrap(e, "update container %s", c->id) : 0;
+	if (r < 0)
+		err_wrap(e, "update container %s", c->id);
+	return r;
 }
 
 int container_pause(struct container *c, struct err *e)

@@ -105,8 +105,10 @@ int hooks_run(const char *kind, Grpc__Hook *const *hooks, size_t n, const struct
 		if (fd < 0 || fd_write_full(fd, json.data, json.len) < 0 || lseek(fd, 0, SEEK_SET) < 0)
 			return err_sys(e, errno, "%s hook: state", kind);
 		r = run_one(hooks[i], state, fd, e);
-		if (r < 0)
-			return err_wrap(e, "%s hook %s", kind, hooks[i]->path);
+		if (r < 0) {
+			err_wrap(e, "%s hook %s", kind, hooks[i]->path);
+			return r;
+		}
 	}
 	return r;
 }

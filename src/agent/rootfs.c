@@ -28,8 +28,10 @@ static int parse_options(const Grpc__Mount *m, struct mount_options *ret, struct
 {
 	int r = mount_options_parse(m->options, m->n_options, ret, e);
 
-	if (r < 0)
-		return err_wrap(e, "mount at %s", m->destination);
+	if (r < 0) {
+		err_wrap(e, "mount at %s", m->destination);
+		return r;
+	}
 	if (str_eq(m->type, "bind") && !ret->bind && !ret->remount)
 		ret->bind = ret->recursive = true;
 	return 0;
@@ -48,13 +50,17 @@ static int open_source(const struct rootfs *r, const Grpc__Mount *m, const char 
 {
 	struct mount_attr slave = { .propagation = MS_SLAVE };
 	_cleanup_close_ int fd = mount_clone_at(AT_FDCWD, source, o->recursive);
+	int rc;
 
 	if (fd < 0)
 		return err_sys(e, -fd, "bind mount %s at %s", source, m->destination);
 	if (!shared_root(r->spec) && mount_setattr(fd, "", AT_EMPTY_PATH | AT_RECURSIVE, &slave, sizeof(slave)) < 0)
 		return err_sys(e, errno, "bind mount %s at %s", source, m->destination);
-	if (mount_apply_attributes(fd, o, e) < 0)
-		return err_wrap(e, "bind mount %s at %s", source, m->destination);
+	rc = mount_apply_attributes(fd, o, e);
+	if (rc < 0) {
+		err_wrap(e, "bind mount %s at %s", source, m->destination);
+		return rc;
+	}
 	return take_fd(&fd);
 }
 
@@ -71,8 +77,10 @@ int rootfs_open_sources(struct rootfs *r, struct err *e)
 	for (size_t i = 0; i < spec->n_mounts; i++)
 		r->source_fds[i] = -1;
 	r->root_fd = open_source(r, &root, spec->root->path, &whole, e);
-	if (r->root_fd < 0)
-		return err_wrap(e, "root file system");
+	if (r->root_fd < 0) {
+		err_wrap(e, "root file system");
+		return r->root_fd;
+	}
 	/* The mount itself, whatever rootfsPropagation says: see rootfs_enter(). */
 	if (mount_setattr(r->root_fd, "", AT_EMPTY_PATH, &private, sizeof(private)) < 0)
 		return err_sys(e, errno, "root file system %s", spec->root->path);
@@ -162,8 +170,10 @@ static int new_source(struct rootfs *r, const Grpc__Mount *m, struct mount_optio
 		late_ro = false;
 	}
 	rc = mount_detached(str_empty(m->source) ? m->type : m->source, m->type, o, &fd, e);
-	if (rc < 0)
-		return err_wrap(e, "mount at %s", m->destination);
+	if (rc < 0) {
+		err_wrap(e, "mount at %s", m->destination);
+		return rc;
+	}
 	if (late_ro) {
 		int copy = fcntl(fd, F_DUPFD_CLOEXEC, 3);
 
@@ -177,10 +187,14 @@ static int new_source(struct rootfs *r, const Grpc__Mount *m, struct mount_optio
 static int change_mount(struct rootfs *r, const Grpc__Mount *m, const struct mount_options *o, struct err *e)
 {
 	_cleanup_close_ int fd = inroot_open(r->root_fd, m->destination, O_PATH, 0);
+	int rc;
 
 	if (fd < 0)
 		return err_sys(e, -fd, "remount %s", m->destination);
-	return mount_apply_attributes(fd, o, e) < 0 ? err_wrap(e, "remount %s", m->destination) : 0;
+	rc = mount_apply_attributes(fd, o, e);
+	if (rc < 0)
+		err_wrap(e, "remount %s", m->destination);
+	return rc;
 }
 
 static int do_mount(struct rootfs *r, size_t i, struct err *e)
@@ -217,8 +231,11 @@ static int do_mount(struct rootfs *r, size_t i, struct err *e)
 	target = inroot_mount_point(r->root_fd, m->destination, directory);
 	if (target < 0)
 		return err_sys(e, -target, "mount point %s in the root file system", m->destination);
-	if (o.tmpcopyup && str_eq(m->type, "tmpfs") && copy_up(target, source, e) < 0)
-		return err_wrap(e, "mount at %s", m->destination);
+	rc = o.tmpcopyup && str_eq(m->type, "tmpfs") ? copy_up(target, source, e) : 0;
+	if (rc < 0) {
+		err_wrap(e, "mount at %s", m->destination);
+		return rc;
+	}
 	rc = mount_attach(source, target);
 	return rc < 0 ? err_sys(e, -rc, "mount %s at %s", m->source, m->destination) : 0;
 }
@@ -292,8 +309,10 @@ static int mask(struct rootfs *r, const char *path, struct err *e)
 		if (rc == 0)
 			rc = mount_detached("tmpfs", "tmpfs", &o, &fd, e);
 		mount_options_fini(&o);
-		if (rc < 0)
-			return err_wrap(e, "mask %s", path);
+		if (rc < 0) {
+			err_wrap(e, "mask %s", path);
+			return rc;
+		}
 	} else {
 		fd = mount_clone_at(AT_FDCWD, "/dev/null", false);
 	}

@@ -57,14 +57,14 @@ int err_sys(struct err *e, int code, const char *fmt, ...)
 	return -code;
 }
 
-int err_wrap(struct err *e, const char *fmt, ...)
+void err_wrap(struct err *e, const char *fmt, ...)
 {
 	char context[ERR_TEXT_MAX], old[ERR_TEXT_MAX];
 	va_list ap;
 	size_t n;
 
 	if (!e)
-		return -EIO;
+		return;
 	va_start(ap, fmt);
 	vsnprintf(context, sizeof context, fmt, ap);
 	va_end(ap);
@@ -73,22 +73,20 @@ int err_wrap(struct err *e, const char *fmt, ...)
 	memcpy(e->text, context, n + 1);
 	snprintf(e->text + n, sizeof e->text - n, ": %s", old);
 	tame(e);
-	return -err_code(e->code);
 }
 
-int err_append(struct err *e, const char *fmt, ...)
+void err_append(struct err *e, const char *fmt, ...)
 {
 	va_list ap;
 	size_t n;
 
 	if (!e)
-		return -EIO;
+		return;
 	n = strlen(e->text);
 	va_start(ap, fmt);
 	vsnprintf(e->text + n, sizeof e->text - n, fmt, ap);
 	va_end(ap);
 	tame(e);
-	return -err_code(e->code);
 }
 
 const char *err_domain_name(enum err_domain domain)

@@ -40,11 +40,14 @@ int err_set(struct err *e, enum err_domain domain, int code, const char *fmt, ..
 /* The same for a failed system call: appends ": " and the errno's text. code: positive errno. Returns -code. */
 int err_sys(struct err *e, int code, const char *fmt, ...) __attribute__((format(printf, 3, 4), cold));
 
-/* Put context and ": " in front of the message that is already there. Returns -e->code. */
-int err_wrap(struct err *e, const char *fmt, ...) __attribute__((format(printf, 2, 3), cold));
+/*
+ * Put context and ": " in front of the message that is already there. The code stays the one that the failing function
+ * returned: it is not in e, which may be NULL.
+ */
+void err_wrap(struct err *e, const char *fmt, ...) __attribute__((format(printf, 2, 3), cold));
 
-/* Append a sentence, e.g. what to do about it. Returns -e->code. */
-int err_append(struct err *e, const char *fmt, ...) __attribute__((format(printf, 2, 3), cold));
+/* Append a sentence, e.g. what to do about it. */
+void err_append(struct err *e, const char *fmt, ...) __attribute__((format(printf, 2, 3), cold));
 
 static inline bool err_is_set(const struct err *e)
 {

@@ -61,9 +61,9 @@ static void test_err(void **state)
 	struct err e = { 0 };
 
 	assert_int_equal(err_sys(&e, ENOENT, "cannot open %s", "x"), -ENOENT);
-	assert_int_equal(err_wrap(&e, "container %s", "c1"), -ENOENT);
+	err_wrap(&e, "container %s", "c1");
 	assert_string_equal(e.text, "container c1: cannot open x: No such file or directory");
-	assert_int_equal(err_append(&e, "; install it"), -ENOENT);
+	err_append(&e, "; install it");
 	assert_true(str_endswith(e.text, "; install it"));
 	assert_int_equal(err_set(NULL, ERR_LIMIT, 0, "dropped"), -EIO);
 }

@@ -283,8 +283,10 @@ static int read_env_file(struct run_flags *f, const char *path, struct err *e)
 			continue;
 		line[strcspn(line, "\r")] = '\0';
 		r = add_env(f, line, e);
-		if (r < 0)
-			return err_wrap(e, "%s", path);
+		if (r < 0) {
+			err_wrap(e, "%s", path);
+			return r;
+		}
 	}
 	return 0;
 }

@@ -56,7 +56,9 @@ int json_parse_file(const char *path, size_t max, struct json_object **ret, stru
 	if (r < 0)
 		return err_sys(e, -r, "cannot read %s", path);
 	r = json_parse(text, len, max, ret, e);
-	return r < 0 ? err_wrap(e, "%s", path) : 0;
+	if (r < 0)
+		err_wrap(e, "%s", path);
+	return r;
 }
 
 void json_free(struct json_object *o)

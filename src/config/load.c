@@ -225,8 +225,9 @@ static int settle_unknown(struct loader *l)
 {
 	if (l->o->strict && l->unknown.len) {
 		err_set(l->e, ERR_CONFIG, EINVAL, "%s", l->unknown.v[0]);
-		return l->unknown.len == 1 ? -EINVAL
-					   : err_append(l->e, " (and %zu more like this)", l->unknown.len - 1);
+		if (l->unknown.len > 1)
+			err_append(l->e, " (and %zu more like this)", l->unknown.len - 1);
+		return -EINVAL;
 	}
 	for (size_t i = 0; l->warnings && i < l->unknown.len; i++)
 		if (strv_add(l->warnings, l->unknown.v[i]) < 0)

@@ -198,8 +198,10 @@ static int add_virtio_disk(struct qemu_plan *plan, struct vm_device *d, const ch
 	int r, slot;
 
 	r = place(&plan->layout, bus, sizeof bus, &slot, e);
-	if (r < 0)
-		return err_wrap(e, "disk %s", d->id);
+	if (r < 0) {
+		err_wrap(e, "disk %s", d->id);
+		return r;
+	}
 	sector_options(hv, sectors, sizeof sectors);
 	iothread_option(plan, iothread, sizeof iothread);
 	if (hv->num_queues > 1)
@@ -341,8 +343,10 @@ static int plan_net(struct qemu_plan *plan, struct vm_device *d, struct err *e)
 	if (r < 0)
 		return err_sys(e, -r, "network device %s", d->id);
 	r = place(&plan->layout, bus, sizeof bus, &slot, e);
-	if (r < 0)
-		return err_wrap(e, "network device %s", d->id);
+	if (r < 0) {
+		err_wrap(e, "network device %s", d->id);
+		return r;
+	}
 	if (queues > 1 && plan->layout.machine == QEMU_MICROVM)
 		snprintf(mq, sizeof mq, ",mq=on");
 	else if (queues > 1)
@@ -383,8 +387,10 @@ static int plan_fs(struct qemu_plan *plan, struct vm_device *d, struct err *e)
 	if (r < 0)
 		return r;
 	r = place(&plan->layout, bus, sizeof bus, &slot, e);
-	if (r < 0)
-		return err_wrap(e, "shared directory %s", d->id);
+	if (r < 0) {
+		err_wrap(e, "shared directory %s", d->id);
+		return r;
+	}
 	r = path ? 0 : -ENOMEM;
 	if (d->kind == VM_DEVICE_9P) {
 		qemu_opt(&plan->devices, &r, "-fsdev", "local,id=fs-%s,path=%s,security_model=none,multidevs=remap%s",

@@ -113,10 +113,13 @@ int qemu_command(struct qemu_vm *q, const char *command, struct json_object *arg
 	}
 	r = qmp_execute(q->qmp, command, args, fd, clock_ms() + QEMU_COMMAND_MS, ret, e);
 	if (r == -EPIPE && process_wait(q->process, clock_ms() + 500) == 0) {
-		vm_explain_exit(&q->vm, e);
-		return err_wrap(e, "%s", command);
+		r = vm_explain_exit(&q->vm, e);
+		err_wrap(e, "%s", command);
+		return r;
 	}
-	return r < 0 ? err_wrap(e, "QEMU") : 0;
+	if (r < 0)
+		err_wrap(e, "QEMU");
+	return r;
 }
 
 /* --- prepare --- */

@@ -244,7 +244,8 @@ int qemu_hotplug_add(struct qemu_vm *q, struct vm_device *d, struct err *e)
 	r = d->kind == VM_DEVICE_BLOCK ? add_disk(q, d, h, e) : add_nic(q, d, h, e);
 	if (r < 0) {
 		qemu_plugged_forget(q, h);
-		return err_wrap(e, "cannot plug in device %s", d->id);
+		err_wrap(e, "cannot plug in device %s", d->id);
+		return r;
 	}
 	return 0;
 }
@@ -260,8 +261,10 @@ int qemu_hotplug_remove(struct qemu_vm *q, const char *id, struct err *e)
 	if (!h || (h->kind != QEMU_PLUGGED_DISK && h->kind != QEMU_PLUGGED_NIC))
 		return err_set(e, ERR_CONFIG, ENODEV, "device %s was not plugged into the running VM", id);
 	r = qemu_unplug(q, h, e);
-	if (r < 0)
-		return err_wrap(e, "cannot unplug device %s", id);
+	if (r < 0) {
+		err_wrap(e, "cannot unplug device %s", id);
+		return r;
+	}
 	if (h->kind == QEMU_PLUGGED_DISK) {
 		qemu_delete(q, "blockdev-del", "node-name", h->node);
 	} else {

@@ -132,8 +132,10 @@ int qemu_resize_vcpus(struct vm *vm, uint32_t vcpus, uint32_t *ret, struct err *
 				break;
 			r = unplug_cpu(q, h, e);
 		}
-		if (r < 0)
-			return err_wrap(e, "cannot change the VM to %u vCPUs (it has %u)", vcpus, have);
+		if (r < 0) {
+			err_wrap(e, "cannot change the VM to %u vCPUs (it has %u)", vcpus, have);
+			return r;
+		}
 	}
 	*ret = have;
 	return 0;
@@ -232,9 +234,11 @@ static int unplug_dimms(struct qemu_vm *q, uint64_t mib, struct err *e)
 		if (!h)
 			return 0;
 		r = qemu_unplug(q, h, e);
-		if (r < 0)
-			return err_wrap(e, "cannot take %llu MiB of memory out of the VM (it has %llu MiB)",
-					(unsigned long long)h->mib, (unsigned long long)now);
+		if (r < 0) {
+			err_wrap(e, "cannot take %llu MiB of memory out of the VM (it has %llu MiB)",
+				 (unsigned long long)h->mib, (unsigned long long)now);
+			return r;
+		}
 		drop_dimm(q, h);
 	}
 }
@@ -253,7 +257,9 @@ static int add_dimm(struct qemu_vm *q, uint64_t mib, struct err *e)
 			       "memory is plugged in steps of %d MiB, and %llu MiB of %llu are left", MEMORY_BLOCK_MIB,
 			       (unsigned long long)(c->max_memory_mib - now), (unsigned long long)c->max_memory_mib);
 	r = plug_dimm(q, more, e);
-	return r < 0 ? err_wrap(e, "cannot add %llu MiB of memory to the VM", (unsigned long long)more) : 0;
+	if (r < 0)
+		err_wrap(e, "cannot add %llu MiB of memory to the VM", (unsigned long long)more);
+	return r;
 }
 
 int qemu_resize_memory(struct vm *vm, uint64_t mib, uint64_t *ret, struct err *e)
@@ -273,8 +279,10 @@ int qemu_resize_memory(struct vm *vm, uint64_t mib, uint64_t *ret, struct err *e
 		more = mib > c->memory_mib ? mib - c->memory_mib : 0;
 		more -= more % 4; /* blocks of virtio-mem: 4 MiB suit every page size of x86 */
 		r = resize_virtio_mem(q, more, e);
-		if (r < 0)
-			return err_wrap(e, "cannot change the VM's memory to %llu MiB", (unsigned long long)mib);
+		if (r < 0) {
+			err_wrap(e, "cannot change the VM's memory to %llu MiB", (unsigned long long)mib);
+			return r;
+		}
 		q->plugged_mib = more;
 	} else {
 		if (q->qmp)

@@ -36,7 +36,8 @@ int vsock_service_start(const char *hybrid_path, const char *device_path, struct
 	r = vhost_user_server_start(&c, &svc->server, e);
 	if (r < 0) {
 		free(svc);
-		return err_wrap(e, "vsock service");
+		err_wrap(e, "vsock service");
+		return r;
 	}
 	*ret = svc;
 	return 0;

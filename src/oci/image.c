@@ -221,7 +221,9 @@ static int open_members(struct opening *p, uint64_t max_file, struct err *e)
 	r = store_tmp_make(p->o->store, &p->members, e);
 	if (r == 0)
 		r = unpacker_members(&p->unpacker, fd, p->members.fd, max_file, e);
-	return r < 0 ? err_wrap(e, "%s", p->request->path) : 0;
+	if (r < 0)
+		err_wrap(e, "%s", p->request->path);
+	return r;
 }
 
 static int read_source(struct opening *p, struct err *e)

@@ -177,7 +177,7 @@ int oci_spec_load(const char *bundle, Grpc__Spec **ret, struct strv *warnings, s
 		return err_set(e, ERR_LIMIT, EFBIG, "%s: larger than %u MiB", path, DOCUMENT_MAX >> 20);
 	if (r < 0) {
 		r = err_sys(e, -r, "cannot read the bundle's %s", path);
-		e ? err_append(e, "; a bundle is a directory with config.json and a root file system") : 0;
+		err_append(e, "; a bundle is a directory with config.json and a root file system");
 		return r;
 	}
 	return oci_spec_parse(text, len, path, ret, warnings, e);

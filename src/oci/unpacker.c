@@ -119,8 +119,10 @@ static int run(const struct unpacker *u, struct strv *argv, int input_fd, int ta
 	out = p[1];
 	s.stderr_fd = out;
 	r = spawn_start(&s, &pid, NULL, e);
-	if (r < 0)
-		return err_wrap(e, "cannot start %s", s.path);
+	if (r < 0) {
+		err_wrap(e, "cannot start %s", s.path);
+		return r;
+	}
 	fd_close(&out);
 	r = collect(in, &text);
 	/* If we cannot read, do not let it wait for us. */

@@ -106,8 +106,10 @@ int rootfs_image_pack(const char *dir, int interrupt_fd, int *ret_fd, struct err
 	r = spawn_start(&s, &pid, &pidfd, e);
 	if (r == 0)
 		r = wait_packer(pid, pidfd, interrupt_fd, e);
-	if (r < 0)
-		return err_wrap(e, "%s", dir);
+	if (r < 0) {
+		err_wrap(e, "%s", dir);
+		return r;
+	}
 	*ret_fd = take_fd(&fd);
 	return 0;
 }

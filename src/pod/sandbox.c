@@ -267,7 +267,8 @@ static int exec_failure(int r, struct err *e)
 		return r;
 	if (strcasestr(e->text, "exec format error")) {
 		e->code = ENOEXEC;
-		return err_append(e, "; is it a program for another architecture, or a script without #!?");
+		err_append(e, "; is it a program for another architecture, or a script without #!?");
+		return -ENOEXEC;
 	}
 	if (strstr(e->text, "ENOENT") || strstr(e->text, "not found in $PATH"))
 		e->code = ENOENT;

@@ -299,8 +299,10 @@ static int new_fs(const char *source, const char *fstype, const struct mount_opt
 		return fs_error(e, fs, errno, fstype, "mount");
 	rest.attr_set = rest.attr_clr = 0;
 	r = mount_apply_attributes(fd, &rest, e);
-	if (r < 0)
-		return err_wrap(e, "mount %s", fstype);
+	if (r < 0) {
+		err_wrap(e, "mount %s", fstype);
+		return r;
+	}
 	*ret_fd = take_fd(&fd);
 	return 0;
 }
@@ -316,8 +318,10 @@ int mount_detached(const char *source, const char *fstype, const struct mount_op
 	if (fd < 0)
 		return err_sys(e, -fd, "bind mount %s", source);
 	r = mount_apply_attributes(fd, o, e);
-	if (r < 0)
-		return err_wrap(e, "bind mount %s", source);
+	if (r < 0) {
+		err_wrap(e, "bind mount %s", source);
+		return r;
+	}
 	*ret_fd = take_fd(&fd);
 	return 0;
 }
@@ -385,13 +389,17 @@ int mount_at_path(const char *source, const char *target, const char *fstype, co
 		if (fd < 0)
 			return err_sys(e, errno, "remount %s", target);
 		r = mount_apply_attributes(fd, o, e);
-		return r < 0 ? err_wrap(e, "remount %s", target) : 0;
+		if (r < 0)
+			err_wrap(e, "remount %s", target);
+		return r;
 	}
 	if (!o->bind)
 		return classic_mount(str_empty(source) ? fstype : source, target, fstype, o, e);
 	r = mount_detached(source, fstype, o, &fd, e);
-	if (r < 0)
-		return err_wrap(e, "mount on %s", target);
+	if (r < 0) {
+		err_wrap(e, "mount on %s", target);
+		return r;
+	}
 	r = mount_attach_path(fd, target);
 	return r < 0 ? err_sys(e, -r, "mount %s on %s", source, target) : 0;
 }

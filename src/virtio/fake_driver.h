@@ -76,6 +76,7 @@ static inline bool fake_used(struct fake_queue *f, uint32_t *id, uint32_t *len)
 {
 	le32 e[2];
 
+	*id = *len = 0;
 	if (fake_load16(f, f->used + 2) == f->used_idx)
 		return false;
 	memcpy(e, f->mem + f->used + 4 + 8 * (f->used_idx++ & (f->size - 1)), sizeof e);

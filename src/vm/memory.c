@@ -68,6 +68,7 @@ static int map_ram(struct vmm *vm, struct ram *ram, struct err *e)
 {
 	const struct memory *m = &vm->memory;
 	void *p;
+	int r;
 
 	if (ram->fd >= 0)
 		p = map_aligned(ram->size, MAP_SHARED, ram->fd, ram->offset);
@@ -77,9 +78,10 @@ static int map_ram(struct vmm *vm, struct ram *ram, struct err *e)
 		p = map_aligned(ram->size, MAP_PRIVATE | MAP_ANONYMOUS | (vm->config.hugepages ? MAP_HUGETLB : 0), -1,
 				0);
 	if (p == MAP_FAILED) {
-		err_sys(e, errno, "cannot map %llu MiB of guest memory", (unsigned long long)ram->size >> 20);
-		return vm->config.hugepages ? err_append(e, ": are enough large pages reserved (vm.nr_hugepages)?")
-					    : -errno;
+		r = err_sys(e, errno, "cannot map %llu MiB of guest memory", (unsigned long long)ram->size >> 20);
+		if (vm->config.hugepages)
+			err_append(e, ": are enough large pages reserved (vm.nr_hugepages)?");
+		return r;
 	}
 	ram->host = p;
 	madvise(p, ram->size, MADV_DONTDUMP);

@@ -104,9 +104,10 @@ int page_server_connect(struct vmm *vm, const char *socket, struct err *e)
 
 	m->uffd = open_uffd();
 	if (m->uffd < 0) {
-		err_sys(e, errno, "cannot make a userfaultfd");
-		return err_append(e, ": it needs CAP_SYS_PTRACE, access to /dev/userfaultfd, or the sysctl "
-				     "vm.unprivileged_userfaultfd");
+		r = err_sys(e, errno, "cannot make a userfaultfd");
+		err_append(e, ": it needs CAP_SYS_PTRACE, access to /dev/userfaultfd, or the sysctl "
+			      "vm.unprivileged_userfaultfd");
+		return r;
 	}
 	r = register_memory(m, e);
 	if (r < 0)

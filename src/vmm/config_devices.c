@@ -180,8 +180,10 @@ int config_put_network_interface(struct config *c, struct network_interface *n, 
 			       "Could not create the network device: MTU %llu is out of range [68, 65535]",
 			       (unsigned long long)n->mtu);
 	r = probe_tap(n->host_dev_name, e);
-	if (r < 0)
-		return err_wrap(e, "Could not create the network device: Open tap device failed");
+	if (r < 0) {
+		err_wrap(e, "Could not create the network device: Open tap device failed");
+		return r;
+	}
 	return put(&network_interface_table, &c->doc.network_interfaces, n, e);
 }
 

@@ -117,13 +117,16 @@ static int set_up_output(struct program *p, struct err *e)
 	struct metrics_body metrics = { .metrics_path = (char *)o->metrics_path };
 	int r = logger_update(&p->instance.logger, &log, e);
 
-	if (r < 0)
-		return err_wrap(e, "Could not initialize logger");
+	if (r < 0) {
+		err_wrap(e, "Could not initialize logger");
+		return r;
+	}
 	say(&p->instance.logger, LOGGER_INFO, "Running caisson-vmm %s, API of Firecracker v%s", CAISSON_VERSION,
 	    API_VERSION);
-	if (o->metrics_path && metrics_configure(&p->instance.metrics, &metrics, e) < 0)
-		return err_wrap(e, "Could not initialize metrics");
-	return 0;
+	r = o->metrics_path ? metrics_configure(&p->instance.metrics, &metrics, e) : 0;
+	if (r < 0)
+		err_wrap(e, "Could not initialize metrics");
+	return r;
 }
 
 static void set_up_instance(struct program *p)
@@ -179,8 +182,10 @@ static int start_from_file(struct program *p, struct err *e)
 	if (r < 0)
 		return r;
 	r = instance_start(i, e);
-	if (r < 0)
-		return err_wrap(e, "Failed to build MicroVM: Start microvm error");
+	if (r < 0) {
+		err_wrap(e, "Failed to build MicroVM: Start microvm error");
+		return r;
+	}
 	say(&i->logger, LOGGER_INFO, "Successfully started microvm that was configured from one single json");
 	return 0;
 }

@@ -6,14 +6,14 @@
 #include <string.h>
 
 /* digits (n of them) with the point behind the first `point` ones, which may lie outside of them. */
-static void place_point(const char *digits, int n, int point, char *out)
+static void place_point(const char *digits, int n, int point, char *out, size_t size)
 {
 	if (point >= n)
-		sprintf(out, "%s%.*s.0", digits, point - n, "0000000000000000");
+		snprintf(out, size, "%s%.*s.0", digits, point - n, "0000000000000000");
 	else if (point > 0)
-		sprintf(out, "%.*s.%s", point, digits, digits + point);
+		snprintf(out, size, "%.*s.%s", point, digits, digits + point);
 	else
-		sprintf(out, "0.%.*s%s", -point, "0000000000000000", digits);
+		snprintf(out, size, "0.%.*s%s", -point, "0000000000000000", digits);
 }
 
 void number_text(double f, char ret[NUMBER_TEXT_MAX])
@@ -37,7 +37,7 @@ void number_text(double f, char ret[NUMBER_TEXT_MAX])
 	if (f == 0)
 		strcpy(out, "0.0");
 	else if (exponent >= -5 && exponent < 16)
-		place_point(digits, n, exponent + 1, out);
+		place_point(digits, n, exponent + 1, out, NUMBER_TEXT_MAX - 1);
 	else
 		snprintf(out, NUMBER_TEXT_MAX - 1, "%c%s%se%d", digits[0], n > 1 ? "." : "", digits + 1, exponent);
 }
