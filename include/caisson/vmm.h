@@ -52,7 +52,9 @@ struct vmm_config {
 	/* The serial port. Output goes to serial_out (not taken over, made non-blocking is the caller's business; what
 	 * cannot be written is dropped); input comes from serial_in. -1: none. */
 	int serial_in, serial_out;
-	bool seccomp;    /* filter the VM's threads */
+	/* Filter the system calls of the VM's threads, not of the caller's. One that they have no business with ends
+	 * the process. */
+	bool seccomp;
 	int kick_signal; /* 0: SIGRTMIN */
 };
 

@@ -1,0 +1,160 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+
+#include <cmocka.h>
+#include <linux/kvm.h>
+
+#include "kvm/cpuid_x86.h"
+
+#define INTEL 0x6c65746e /* ecx of leaf 0: "ntel" */
+#define AMD   0x444d4163 /* "cAMD" */
+
+struct supported {
+	struct kvm_cpuid2 head;
+	struct kvm_cpuid_entry2 entries[16];
+};
+
+static void add(struct supported *s, uint32_t leaf, uint32_t sub, uint32_t eax, uint32_t ebx, uint32_t ecx,
+		uint32_t edx)
+{
+	s->entries[s->head.nent++] = (struct kvm_cpuid_entry2){
+		.function = leaf, .index = sub, .eax = eax, .ebx = ebx, .ecx = ecx, .edx = edx
+	};
+}
+
+/* Every bit that shall go is set, so that it is seen to go. */
+static struct supported host(uint32_t vendor)
+{
+	struct supported s = { 0 };
+
+	add(&s, 0, 0, 0x1f, 0, vendor, 0);
+	add(&s, 1, 0, 0x000906ea, 0xffff0800, 0xffffffff, 0xffffffff);
+	add(&s, 4, 0, 0xffffc121, 0, 0, 0); /* data, level 1 */
+	add(&s, 4, 3, 0xffffc163, 0, 0, 0); /* unified, level 3 */
+	add(&s, 4, 4, 0, 0, 0, 0);          /* no more */
+	add(&s, 0xa, 0, 0x07300404, 0, 0, 0x603);
+	add(&s, 0xb, 0, 1, 2, 3, 4);
+	add(&s, 0x1f, 0, 1, 2, 3, 4);
+	add(&s, 0x40000000, 0, 0x40000001, 0x4b4d564b, 0x564b4d56, 0x4d);
+	add(&s, 0x80000001, 0, 0, 0, 0xffffffff, 0);
+	add(&s, 0x80000002, 0, 0x11111111, 0x22222222, 0x33333333, 0x44444444);
+	add(&s, 0x80000008, 0, 0x3030, 0, 0xffffffff, 0);
+	add(&s, 0x8000001d, 3, 0xffffc163, 0, 0, 0);
+	add(&s, 0x8000001e, 0, 9, 9, 9, 9);
+	return s;
+}
+
+static struct kvm_cpuid2 *build(struct supported *s, uint32_t vcpus, uint32_t threads, uint32_t index, bool deadline)
+{
+	struct kvm_topology t = { .vcpus = vcpus, .threads_per_core = threads };
+	struct kvm_cpuid2 *c = NULL;
+
+	assert_int_equal(cpuid_x86_build(&s->head, &t, index, deadline, 2400000, &c), 0);
+	return c;
+}
+
+static const struct kvm_cpuid_entry2 *leaf(const struct kvm_cpuid2 *c, uint32_t function, uint32_t index)
+{
+	const struct kvm_cpuid_entry2 *found = NULL;
+
+	for (uint32_t i = 0; i < c->nent; i++) {
+		if (c->entries[i].function != function || c->entries[i].index != index)
+			continue;
+		assert_null(found); /* once */
+		found = &c->entries[i];
+	}
+	assert_non_null(found);
+	return found;
+}
+
+static void test_features(void **state)
+{
+	struct supported s = host(INTEL);
+	struct kvm_cpuid2 *c = build(&s, 1, 1, 0, true);
+	const struct kvm_cpuid_entry2 *one = leaf(c, 1, 0);
+
+	assert_int_equal(one->eax, 0x000906ea);
+	assert_int_equal(one->ebx, 0x00010800);
+	assert_int_equal(one->ecx & (1u << 5 | 1u << 15), 0); /* VMX, PDCM */
+	assert_true(one->ecx >> 24 & 1);
+	assert_true(one->ecx >> 31);
+	assert_false(one->edx >> 28 & 1); /* one CPU */
+	assert_int_equal(leaf(c, 0xa, 0)->eax, 0);
+	assert_int_equal(leaf(c, 0x80000001, 0)->ecx & (1u << 1 | 1u << 2 | 1u << 23 | 1u << 24 | 1u << 28), 0);
+	assert_int_equal(leaf(c, 0x80000002, 0)->ebx, 0x22222222); /* the processor's name */
+	assert_int_equal(leaf(c, 0x40000000, 0)->eax, 0x40000010);
+	assert_int_equal(leaf(c, 0x40000010, 0)->eax, 2400000);
+	assert_int_equal(leaf(c, 0x40000010, 0)->ebx, 1000000);
+	free(c);
+	c = build(&s, 1, 1, 0, false);
+	assert_false(leaf(c, 1, 0)->ecx >> 24 & 1);
+	free(c);
+}
+
+static void test_topology_with_threads(void **state)
+{
+	struct supported s = host(INTEL);
+	struct kvm_cpuid2 *c = build(&s, 6, 2, 5, true);
+
+	assert_int_equal(leaf(c, 1, 0)->ebx, 0x05080800); /* APIC id 5, 8 ids in the package */
+	assert_true(leaf(c, 1, 0)->edx >> 28 & 1);
+	assert_int_equal(leaf(c, 4, 0)->eax, 0x121 | 1 << 14 | 3u << 26);
+	assert_int_equal(leaf(c, 4, 3)->eax, 0x163 | 7 << 14 | 3u << 26);
+	assert_int_equal(leaf(c, 4, 4)->eax, 0);
+	for (uint32_t l = 0xb; l <= 0x1f; l += 0x1f - 0xb) {
+		assert_int_equal(leaf(c, l, 0)->eax, 1);
+		assert_int_equal(leaf(c, l, 0)->ebx, 2);
+		assert_int_equal(leaf(c, l, 0)->ecx, 0x100);
+		assert_int_equal(leaf(c, l, 1)->eax, 3);
+		assert_int_equal(leaf(c, l, 1)->ebx, 6);
+		assert_int_equal(leaf(c, l, 1)->ecx, 0x201);
+		assert_int_equal(leaf(c, l, 2)->ecx, 2);
+		assert_int_equal(leaf(c, l, 2)->edx, 5);
+	}
+	assert_int_equal(leaf(c, 0x80000008, 0)->ecx, 0);
+	free(c);
+}
+
+static void test_topology_of_amd(void **state)
+{
+	struct supported s = host(AMD);
+	struct kvm_cpuid2 *c = build(&s, 4, 1, 3, true);
+
+	assert_true(leaf(c, 0x80000001, 0)->ecx & 2); /* cores without threads */
+	assert_int_equal(leaf(c, 0x80000008, 0)->ecx, 3 | 2 << 12);
+	assert_int_equal(leaf(c, 0x8000001d, 3)->eax, 0x163 | 3 << 14);
+	assert_int_equal(leaf(c, 0x8000001e, 0)->eax, 3);
+	assert_int_equal(leaf(c, 0x8000001e, 0)->ebx, 3);
+	free(c);
+	c = build(&s, 4, 2, 3, true);
+	assert_int_equal(leaf(c, 0x8000001e, 0)->ebx, 1 | 1 << 8);
+	free(c);
+}
+
+static void test_an_old_processor_gets_no_new_leaves(void **state)
+{
+	struct supported s = host(AMD);
+	struct kvm_cpuid2 *c;
+
+	s.entries[0].eax = 0xa;
+	c = build(&s, 2, 1, 0, true);
+	for (uint32_t i = 0; i < c->nent; i++)
+		assert_true(c->entries[i].function != 0xb && c->entries[i].function != 0x1f);
+	free(c);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_features),
+		cmocka_unit_test(test_topology_with_threads),
+		cmocka_unit_test(test_topology_of_amd),
+		cmocka_unit_test(test_an_old_processor_gets_no_new_leaves),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
