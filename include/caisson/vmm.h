@@ -228,11 +228,12 @@ struct vmm_restore {
 	size_t n_overrides;
 };
 /*
- * A paused VM out of a snapshot. The guest gets a new generation id and the present time; vsock connections are reset.
- * Refused with the reason: damaged, foreign and newer files, a memory that is not the state's, another architecture or
- * vendor of processor, features or a TSC frequency that this host cannot give. Devices open the paths that the state
- * names, or the overrides: a snapshot is trusted with that. What had been handed in as a descriptor needs an override;
- * a console has no descriptors any more. Memory that is shared with other processes is copied from the file, and large
- * pages are only kept when it is copied or comes from a page server.
+ * A paused VM out of a snapshot. The guest gets a new generation id and the present time (on arm64 in the real-time
+ * clock only: its other clocks go on where they stood until it reads that); vsock connections are reset. Refused with
+ * the reason: damaged, foreign and newer files, a memory that is not the state's, another architecture or vendor of
+ * processor, features or a TSC frequency that this host cannot give. Devices open the paths that the state names, or
+ * the overrides: a snapshot is trusted with that. What had been handed in as a descriptor needs an override; a console
+ * has no descriptors any more. Memory that is shared with other processes is copied from the file, and large pages are
+ * only kept when it is copied or comes from a page server.
  */
 int vmm_restore(const struct vmm_restore *c, struct vmm **ret, struct err *e);

@@ -4,28 +4,38 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "hw/serial.h"
 #include "vm/machine.h"
 
-/* Append the last lines of the console that fit, on one line each behind " | ". Control characters become spaces. */
+/* Where to begin in len bytes of console when at most room of them fit: at a panic, else with a whole line. */
+static const char *interesting(const char *tail, size_t len, size_t room)
+{
+	const char *panic = NULL, *from = tail, *line;
+
+	for (const char *p = tail; (p = strstr(p, "Kernel panic - ")); p++)
+		panic = p;
+	if (panic)
+		return panic;
+	if (len <= room)
+		return from;
+	from += len - room;
+	line = strchr(from, '\n');
+	return line ? line + 1 : from;
+}
+
+/* Append the console's last words, as far as they fit; lines become " | ", control characters go. */
 static void add_console(struct vmm *vm, char *text, size_t size)
 {
-	char tail[512];
-	size_t len = board_console_tail(vm->board, tail, sizeof tail), used = strlen(text), room;
-	const char *from = tail;
+	char tail[SERIAL_TAIL + 1];
+	size_t len = board_console_tail(vm->board, tail, sizeof tail), used = strlen(text);
+	const char *from;
 
 	while (len && strchr("\r\n ", tail[len - 1]))
 		tail[--len] = '\0';
-	room = size - used - 32;
 	if (!len || size < used + 64)
 		return;
-	if (len > room)
-		from += len - room;
-	/* Begin with a whole line, when the beginning is cut off. */
-	if (from != tail || len + 1 == sizeof tail) {
-		const char *line = strchr(from, '\n');
-
-		from = line ? line + 1 : from;
-	}
+	/* Not more than some lines, and two more bytes for each of them. */
+	from = interesting(tail, len, size - used - 64 < 400 ? size - used - 64 : 400);
 	used += (size_t)snprintf(text + used, size - used, "%sconsole: ", used ? "; " : "");
 	for (; *from && used + 4 < size; from++) {
 		if (*from == '\n')
