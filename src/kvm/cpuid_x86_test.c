@@ -13,15 +13,16 @@
 #define INTEL 0x6c65746e /* ecx of leaf 0: "ntel" */
 #define AMD   0x444d4163 /* "cAMD" */
 
+/* struct kvm_cpuid2 with room for its entries. */
 struct supported {
-	struct kvm_cpuid2 head;
+	uint32_t nent, padding;
 	struct kvm_cpuid_entry2 entries[16];
 };
 
 static void add(struct supported *s, uint32_t leaf, uint32_t sub, uint32_t eax, uint32_t ebx, uint32_t ecx,
 		uint32_t edx)
 {
-	s->entries[s->head.nent++] = (struct kvm_cpuid_entry2){
+	s->entries[s->nent++] = (struct kvm_cpuid_entry2){
 		.function = leaf, .index = sub, .eax = eax, .ebx = ebx, .ecx = ecx, .edx = edx
 	};
 }
@@ -53,7 +54,8 @@ static struct kvm_cpuid2 *build(struct supported *s, uint32_t vcpus, uint32_t th
 	struct kvm_topology t = { .vcpus = vcpus, .threads_per_core = threads };
 	struct kvm_cpuid2 *c = NULL;
 
-	assert_int_equal(cpuid_x86_build(&s->head, &t, index, deadline, 2400000, &c), 0);
+	assert_int_equal(cpuid_x86_build((const struct kvm_cpuid2 *)(const void *)s, &t, index, deadline, 2400000, &c),
+			 0);
 	return c;
 }
 
