@@ -48,7 +48,16 @@ vm_wait() {
 }
 
 not_running() {
-	! [ -d "/proc/$1" ] || grep -q '^State:.Z' "/proc/$1/status"
+	! [ -d "/proc/$1" ] || is_zombie "/proc/$1"
+}
+
+# is_zombie /proc/PID: also when it has gone meanwhile.
+is_zombie() {
+	local key state rest
+	while read -r key state rest; do
+		[ "$key" != State: ] || break
+	done 2>/dev/null <"$1/status"
+	[ "${state:-Z}" = Z ]
 }
 
 # wait_for SECONDS CMD…: until CMD succeeds.
@@ -110,13 +119,14 @@ expect_clear_error() {
 
 # Everything that a container could leave behind, one thing a line.
 leak_snapshot() {
-	local pid
+	local pid name
+	# shell only: a program for each process takes long where processors are emulated
 	for pid in /proc/[0-9]*; do
-		[ -r "$pid/comm" ] || continue
-		# a zombie whose parent is about to reap it is no leak
-		case $(cat "$pid/comm" 2>/dev/null) in
+		{ read -r name <"$pid/comm"; } 2>/dev/null || continue
+		case $name in
 		qemu-system* | virtiofsd* | passt* | pasta* | caisson* | CPU\ *)
-			grep -q '^State:.Z' "$pid/status" 2>/dev/null || tr '\0' ' ' <"$pid/cmdline" 2>/dev/null | cut -c1-200
+			# a zombie whose parent is about to reap it is no leak
+			is_zombie "$pid" || tr '\0' ' ' <"$pid/cmdline" 2>/dev/null | cut -c1-200
 			;;
 		esac
 	done | sed 's/^/process: /'
