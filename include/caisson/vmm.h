@@ -52,7 +52,9 @@ struct vmm_config {
 	/* The serial port. Output goes to serial_out (not taken over, made non-blocking is the caller's business; what
 	 * cannot be written is dropped); input comes from serial_in. -1: none. */
 	int serial_in, serial_out;
-	bool seccomp;    /* filter the VM's threads */
+	/* Filter the system calls of the VM's threads, not of the caller's. One that they have no business with ends
+	 * the process. */
+	bool seccomp;
 	int kick_signal; /* 0: SIGRTMIN */
 };
 
@@ -200,7 +202,12 @@ void vmm_exit_info(const struct vmm *vm, struct vmm_exit *ret);
 /* Thread ids of the vCPUs, at most max; returns how many there are. */
 size_t vmm_vcpu_threads(const struct vmm *vm, pid_t *ret, size_t max);
 
-/* Snapshots (the VM is paused). diff: only pages written since the last snapshot or the start; needs track_dirty. */
+/*
+ * Snapshots (the VM is paused, else -EBUSY). diff: only pages written since the last snapshot or the start, at the same
+ * offsets; needs track_dirty. Both files appear whole and durable, or not at all, and after a failure the VM is as it
+ * was. Disks are not copied: nothing of the guest is on its way to them, but what it has not flushed may be in the
+ * host's cache. A VM with a shared folder (fs) cannot be saved.
+ */
 struct vmm_snapshot {
 	const char *state_path, *memory_path;
 	bool diff;
@@ -220,5 +227,13 @@ struct vmm_restore {
 	} const *overrides;
 	size_t n_overrides;
 };
-/* A paused VM out of a snapshot. The guest gets a new generation id and the present time. */
+/*
+ * A paused VM out of a snapshot. The guest gets a new generation id and the present time (on arm64 in the real-time
+ * clock only: its other clocks go on where they stood until it reads that); vsock connections are reset. Refused with
+ * the reason: damaged, foreign and newer files, a memory that is not the state's, another architecture or vendor of
+ * processor, features or a TSC frequency that this host cannot give. Devices open the paths that the state names, or
+ * the overrides: a snapshot is trusted with that. What had been handed in as a descriptor needs an override; a console
+ * has no descriptors any more. Memory that is shared with other processes is copied from the file, and large pages are
+ * only kept when it is copied or comes from a page server.
+ */
 int vmm_restore(const struct vmm_restore *c, struct vmm **ret, struct err *e);

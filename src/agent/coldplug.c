@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "agent/modules.h"
 #include "base/fd.h"
@@ -105,7 +106,8 @@ int coldplug_new(struct loop *loop, struct coldplug **ret, struct err *e)
 		free(c);
 		return err_sys(e, -r, "cannot load the drivers of devices");
 	}
-	for (size_t i = 0; i < sizeof buses / sizeof buses[0]; i++) {
+	/* A kernel without modules has no drivers but those that have looked at every device already. */
+	for (size_t i = 0; i < sizeof buses / sizeof buses[0] && access("/lib/modules", F_OK) == 0; i++) {
 		r = coldplug_scan("/sys", buses[i], add_device, c);
 		if (r < 0 && r != -ENOENT)
 			log_warn("cannot look for devices without drivers: %s", strerror(-r));

@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <linux/magic.h>
 #include <net/if.h>
 #include <signal.h>
@@ -43,15 +44,33 @@ static const struct {
  * pivot_root(2), which every container needs, refuses where the root is the kernel's initial root file system: that has
  * no mount that it could be detached from. A bind mount of it has.
  */
-static void leave_initial_root(void)
+static bool leave_initial_root(void)
 {
 	struct statfs st;
 
 	if (statfs("/", &st) < 0 || (st.f_type != RAMFS_MAGIC && st.f_type != TMPFS_MAGIC))
-		return;
+		return false;
 	if ((mkdir("/run", 0755) < 0 && errno != EEXIST) || mount("/", "/run", NULL, MS_BIND, NULL) < 0 ||
 	    chdir("/run") < 0 || mount(".", "/", NULL, MS_MOVE, NULL) < 0 || chroot(".") < 0 || chdir("/") < 0)
 		log_error("cannot leave the initial root file system: %s", strerror(errno));
+	return true;
+}
+
+/*
+ * The kernel starts /sbin/modprobe for what it misses: in an initramfs with modules that is this program. The archive
+ * does not have the name, because a booting kernel asks five times for what is not there, and each time a whole
+ * program would start to say so.
+ */
+static void become_modprobe(void)
+{
+	char self[PATH_MAX];
+	ssize_t n = access("/lib/modules", F_OK) == 0 ? readlink("/proc/self/exe", self, sizeof self - 1) : 0;
+
+	if (n <= 0)
+		return;
+	self[n] = '\0';
+	if ((mkdir("/sbin", 0755) < 0 && errno != EEXIST) || (symlink(self, "/sbin/modprobe") < 0 && errno != EEXIST))
+		log_warn("cannot make /sbin/modprobe: %s", strerror(errno));
 }
 
 static int mount_those(bool early, struct err *e)
@@ -79,13 +98,13 @@ static int mount_those(bool early, struct err *e)
 static void make_dev_links(void)
 {
 	static const char *const links[][2] = {
-		{ "/proc/self/fd", "/dev/fd" },       { "/proc/self/fd/0", "/dev/stdin" },
-		{ "/proc/self/fd/1", "/dev/stdout" }, { "/proc/self/fd/2", "/dev/stderr" },
-		{ "pts/ptmx", "/dev/ptmx" },
+		{ "/proc/self/fd", "/dev/fd" },
+		{ "/proc/self/fd/0", "/dev/stdin" },
+		{ "/proc/self/fd/1", "/dev/stdout" },
+		{ "/proc/self/fd/2", "/dev/stderr" },
 	};
 
-	/* devtmpfs has a ptmx of its own, which belongs to no instance of devpts. */
-	unlink("/dev/ptmx");
+	/* devtmpfs's own ptmx leads to the instance of devpts that is mounted beside it at "pts" (since Linux 4.7). */
 	for (size_t i = 0; i < sizeof links / sizeof links[0]; i++)
 		if (symlink(links[i][0], links[i][1]) < 0 && errno != EEXIST)
 			log_warn("cannot make %s: %s", links[i][1], strerror(errno));
@@ -134,15 +153,18 @@ static void open_stdio(void)
 
 int init_begin(struct err *e)
 {
+	bool initramfs;
 	int r;
 
 	umask(022);
 	signal(SIGPIPE, SIG_IGN);
-	leave_initial_root();
+	initramfs = leave_initial_root();
 	r = mount_those(true, e);
 	if (r < 0)
 		return r;
 	open_stdio();
+	if (initramfs)
+		become_modprobe();
 	modules_load_list(MODULES_LIST);
 	return 0;
 }

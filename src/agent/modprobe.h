@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The agent as modprobe(8): the initramfs has /sbin/modprobe as a link to it. The kernel starts it for what it misses
- * (a file system at mount(2), a part of the packet filter), the agent itself for what a request needs.
+ * The agent as modprobe(8): in an initramfs it makes /sbin/modprobe a link to itself. The kernel starts it for what it
+ * misses (a file system at mount(2), a part of the packet filter), the agent itself for what a request needs.
  *
  * Reads modules.dep and modules.alias as depmod writes them. Both come with the image and are trusted.
  */

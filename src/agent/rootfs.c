@@ -93,27 +93,6 @@ int rootfs_open_sources(struct rootfs *r, struct err *e)
 	return r->user_ns ? rootfs_open_devices(r, e) : 0;
 }
 
-/* What is mounted at "/" in our view: the kernel's own initial file system cannot be pivoted away. */
-static bool on_initial_rootfs(void)
-{
-	_cleanup_free_ char *info = NULL;
-	char *rest, *line;
-
-	if (file_read("/proc/self/mountinfo", MOUNTINFO_MAX, &info, NULL) < 0)
-		return false;
-	rest = info;
-	while ((line = strsep(&rest, "\n"))) {
-		/* "36 35 98:0 / / rw,noatime shared:1 - ext3 /dev/root rw" (proc(5)) */
-		const char *type = strstr(line, " - ");
-		char mount_point[8];
-
-		if (type && sscanf(line, "%*s %*s %*s %*s %7s", mount_point) == 1 && str_eq(mount_point, "/") &&
-		    str_after(type, " - rootfs "))
-			return true;
-	}
-	return false;
-}
-
 /* pivot_root(2) and private bind mounts need a parent mount that does not share: find it above path. */
 static void make_parent_private(const char *path)
 {
@@ -134,14 +113,9 @@ static int attach_root(struct rootfs *r, struct err *e)
 
 	if (mount(NULL, "/", NULL, shared_root(r->spec) ? MS_SHARED | MS_REC : MS_SLAVE | MS_REC, NULL) < 0)
 		return err_sys(e, errno, "set the propagation of /");
-	if (on_initial_rootfs()) {
-		mount(NULL, "/", NULL, MS_PRIVATE, NULL);
-		rc = mount_attach_path(r->root_fd, "/");
-	} else {
-		if (shared_root(r->spec))
-			make_parent_private(path);
-		rc = mount_attach_path(r->root_fd, path);
-	}
+	if (shared_root(r->spec))
+		make_parent_private(path);
+	rc = mount_attach_path(r->root_fd, path);
 	return rc < 0 ? err_sys(e, -rc, "mount the root file system %s", path) : 0;
 }
 
@@ -364,18 +338,44 @@ int rootfs_finish(struct rootfs *r, struct err *e)
 	return rc;
 }
 
+/* What is mounted at "/" in our view: the kernel's own initial file system cannot be pivoted away. */
+static bool on_initial_rootfs(void)
+{
+	_cleanup_free_ char *info = NULL;
+	char *rest, *line;
+
+	if (file_read("/proc/self/mountinfo", MOUNTINFO_MAX, &info, NULL) < 0)
+		return false;
+	rest = info;
+	while ((line = strsep(&rest, "\n"))) {
+		/* "36 35 98:0 / / rw,noatime shared:1 - ext3 /dev/root rw" (proc(5)) */
+		const char *type = strstr(line, " - ");
+		char mount_point[8];
+
+		if (type && sscanf(line, "%*s %*s %*s %*s %7s", mount_point) == 1 && str_eq(mount_point, "/") &&
+		    str_after(type, " - rootfs "))
+			return true;
+	}
+	return false;
+}
+
 /*
- * On the initial root file system pivot_root(2) is refused. Our root already lies over "/" (attach_root); what is
- * left of the agent's mounts is taken away, so that a container that manages to uncover "/" finds nothing but the
- * initramfs's own files, and we change into it. Each mount stops sharing before it goes: the agent keeps its own.
+ * On the initial root file system pivot_root(2) is refused. Our root is laid over "/"; what is left of the agent's
+ * mounts is taken away, so that a container that manages to uncover "/" finds nothing but the initramfs's own files,
+ * and we change into it. Each mount stops sharing before it goes: the agent keeps its own.
  */
 static int leave_initial_rootfs(struct rootfs *r, struct err *e)
 {
 	_cleanup_free_ char *info = NULL;
 	_cleanup_strv_ struct strv points = { 0 };
 	char *rest, *line;
-	int rc = file_read("/proc/self/mountinfo", MOUNTINFO_MAX, &info, NULL);
+	int rc;
 
+	mount(NULL, "/", NULL, MS_PRIVATE, NULL);
+	rc = mount_attach_path(r->root_fd, "/");
+	if (rc < 0)
+		return err_sys(e, -rc, "mount the root file system");
+	rc = file_read("/proc/self/mountinfo", MOUNTINFO_MAX, &info, NULL);
 	if (rc < 0)
 		return err_sys(e, -rc, "read the mount table");
 	rest = info;
@@ -405,7 +405,8 @@ static int pivot(struct rootfs *r, struct err *e)
 		return err_sys(e, errno, "enter the root file system");
 	/* The old root lands on top of the new one, from where it is taken away. pivot_root(2), NOTES. */
 	if (syscall(SYS_pivot_root, ".", ".") < 0)
-		return err_sys(e, errno, "pivot_root");
+		return errno == EINVAL && on_initial_rootfs() ? leave_initial_rootfs(r, e)
+							      : err_sys(e, errno, "pivot_root");
 	/* It stops sharing first, so that the agent keeps its mounts. "." must be the old root: the new one may share.
 	 */
 	if (fchdir(old) < 0 || mount(NULL, ".", NULL, MS_SLAVE | MS_REC, NULL) < 0 || umount2(".", MNT_DETACH) < 0 ||
@@ -416,7 +417,7 @@ static int pivot(struct rootfs *r, struct err *e)
 
 int rootfs_enter(struct rootfs *r, struct err *e)
 {
-	int rc = on_initial_rootfs() ? leave_initial_rootfs(r, e) : pivot(r, e);
+	int rc = pivot(r, e);
 
 	/* Last: pivot_root(2) refuses a shared root. */
 	return rc < 0 ? rc : set_root_propagation(r, e);

@@ -20,11 +20,12 @@
 static uint64_t set_from_spec(char *const *names, size_t n)
 {
 	uint64_t set = 0;
+	int last = cap_last();
 
 	for (size_t i = 0; i < n; i++) {
 		int cap = cap_by_name(names[i]);
 
-		if (cap < 0 || cap > cap_last())
+		if (cap < 0 || cap > last)
 			log_warn("capability %s is unknown here and skipped", names[i]);
 		else
 			set |= CAP_BIT(cap);

@@ -23,3 +23,15 @@ void log_write(enum log_level level, const char *fmt, ...) __attribute__((format
 #define log_warn(...)  log_write(LOG_LEVEL_WARN, __VA_ARGS__)
 #define log_info(...)  log_write(LOG_LEVEL_INFO, __VA_ARGS__)
 #define log_debug(...) log_write(LOG_LEVEL_DEBUG, __VA_ARGS__)
+
+/*
+ * For what a stranger can make happen again and again: only the first few are logged. count: an unsigned that begins at
+ * 0 and belongs to what is spoken of. fmt: a literal.
+ */
+#define LOG_FEW 4
+#define log_warn_few(count, fmt, ...)                                                                                  \
+	do {                                                                                                           \
+		if (*(count) < LOG_FEW)                                                                                \
+			log_warn(fmt "%s", __VA_ARGS__,                                                                \
+				 ++*(count) == LOG_FEW ? " (not logged any more from here)" : "");                     \
+	} while (0)

@@ -8,6 +8,7 @@
 #include <linux/loop.h>
 #include <signal.h>
 #include <sys/ioctl.h>
+#include <sys/syscall.h>
 #include <sys/resource.h>
 
 #include "base/fd.h"
@@ -77,6 +78,38 @@ static void test_each_request_uring(void **state)
 	/* Where the kernel has no io_uring this is the fallback, which has to work as well. */
 	assert_string_equal(block_engine_name(f->dev), has_uring() ? "io_uring" : "plain");
 	each_request(f);
+}
+
+/* The descriptor of the one ring that there is; -1: none. */
+static int ring_fd(void)
+{
+	char path[32], target[64];
+
+	for (int fd = 0; fd < 256; fd++) {
+		ssize_t n;
+
+		snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
+		n = readlink(path, target, sizeof target - 1);
+		target[n > 0 ? n : 0] = '\0';
+		if (strstr(target, "[io_uring]"))
+			return fd;
+	}
+	return -1;
+}
+
+static void test_a_ring_can_do_nothing_else(void **state)
+{
+	struct {
+		uint32_t head[4], ops[2];
+	} probe = { 0 };
+	struct fixture *f = *state;
+
+	if (!has_uring())
+		skip();
+	make(f, (struct block_config){ .io_uring = true });
+	assert_true(ring_fd() >= 0);
+	assert_int_equal(syscall(SYS_io_uring_register, ring_fd(), 8 /* IORING_REGISTER_PROBE */, &probe, 1), -1);
+	assert_int_equal(errno, EACCES);
 }
 
 static void test_direct(void **state)
@@ -483,6 +516,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		T(test_each_request_plain),
 		T(test_each_request_uring),
+		T(test_a_ring_can_do_nothing_else),
 		T(test_direct),
 		T(test_block_device),
 		T(test_host_errors),

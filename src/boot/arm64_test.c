@@ -220,12 +220,42 @@ static void test_initrd_window(void **state)
 	munmap(high, 0x2000);
 }
 
+/* Nothing is where something else is, and every line has its number. */
+static void test_layout(void **state)
+{
+	static const struct {
+		uint64_t base, size;
+	} places[] = {
+		{ ARM64_GIC_DIST, ARM64_GIC_DIST_SIZE },
+		{ ARM64_GIC_ITS, ARM64_GIC_ITS_SIZE },
+		{ ARM64_GIC_REDIST, 64 * ARM64_GIC_REDIST_SIZE },
+		{ ARM64_SERIAL, ARM64_DEVICE_SIZE },
+		{ ARM64_RTC, ARM64_DEVICE_SIZE },
+		{ ARM64_VIRTIO_MMIO, (ARM64_SPI_MAX + 1 - ARM64_SPI_VIRTIO) * 0x1000ULL },
+		{ ARM64_PCI_MMIO32, ARM64_PCI_MMIO32_END - ARM64_PCI_MMIO32 },
+		{ ARM64_ECAM, ARM64_ECAM_SIZE },
+		{ ARM64_FDT, ARM64_FDT_MAX },
+		{ ARM64_VMGENID, ARM64_VMGENID_SIZE },
+	};
+
+	for (size_t i = 0; i < sizeof places / sizeof *places; i++) {
+		/* KVM's registers begin at multiples of 64 KiB, as the host's pages may. */
+		assert_int_equal(places[i].base % 0x10000, 0);
+		assert_true(i == 0 || places[i].base >= places[i - 1].base + places[i - 1].size);
+	}
+	assert_true(ARM64_PPI_TIMER_SECURE < ARM64_SPI_FIRST && ARM64_SPI_FIRST < ARM64_SPI_SERIAL);
+	assert_true(ARM64_SPI_SERIAL < ARM64_SPI_RTC && ARM64_SPI_RTC < ARM64_SPI_VMGENID);
+	assert_true(ARM64_SPI_VMGENID < ARM64_SPI_VIRTIO && ARM64_SPI_VIRTIO < ARM64_SPI_MAX);
+	/* The GIC counts its interrupts in groups of 32. */
+	assert_int_equal((ARM64_SPI_MAX + 1) % 32, 0);
+}
+
 int main(void)
 {
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 	const struct CMUnitTest tests[] = {
 		T(test_image),   T(test_placement), T(test_refused),       T(test_other_files),
-		T(test_cmdline), T(test_initrd),    T(test_initrd_window),
+		T(test_cmdline), T(test_initrd),    T(test_initrd_window), cmocka_unit_test(test_layout),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

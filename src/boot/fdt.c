@@ -6,6 +6,7 @@
 #include "boot/fdt.h"
 
 #include <errno.h>
+#include <stdio.h>
 
 #include "boot/fdt_writer.h"
 #include "boot/layout_arm64.h"
@@ -25,9 +26,9 @@ static void reg(struct fdt_writer *w, uint64_t base, uint64_t size)
 	fdt_prop_reg(w, (const uint64_t[]){ base, size }, 1);
 }
 
-static void interrupt(struct fdt_writer *w, uint32_t intid, uint32_t flags)
+static void interrupt(struct fdt_writer *w, uint32_t intid)
 {
-	fdt_prop_cells(w, "interrupts", (const uint32_t[]){ GIC_SPI, intid - ARM64_SPI_FIRST, flags }, 3);
+	fdt_prop_cells(w, "interrupts", (const uint32_t[]){ GIC_SPI, intid - ARM64_SPI_FIRST, IRQ_EDGE_RISING }, 3);
 }
 
 static void memory(struct fdt_writer *w, const struct fdt_config *c)
@@ -51,7 +52,7 @@ static void chosen(struct fdt_writer *w, const struct fdt_config *c)
 
 	fdt_node(w, "chosen");
 	fdt_prop_str(w, "bootargs", c->cmdline);
-	if (c->serial_kind != FDT_SERIAL_NONE) {
+	if (c->serial.size) {
 		serial_path(c, path, sizeof path);
 		fdt_prop_str(w, "stdout-path", path);
 	}
@@ -130,7 +131,7 @@ static void timer(struct fdt_writer *w)
 	fdt_node_end(w);
 }
 
-/* The clock that the PrimeCell devices hang on. */
+/* The clock that the real-time clock, as every PrimeCell device, hangs on. */
 static void clock(struct fdt_writer *w)
 {
 	fdt_node(w, "apb-pclk");
@@ -142,21 +143,16 @@ static void clock(struct fdt_writer *w)
 	fdt_node_end(w);
 }
 
+/* serial/8250.yaml: KVM's guests do not wait for the bits of a real line, so any clock will do; this is the PC's. */
 static void serial(struct fdt_writer *w, const struct fdt_config *c)
 {
-	if (c->serial_kind == FDT_SERIAL_NONE)
+	if (!c->serial.size)
 		return;
 	fdt_node_at(w, "serial", c->serial.base);
-	if (c->serial_kind == FDT_SERIAL_PL011) {
-		fdt_prop_strs(w, "compatible", "arm,pl011\0arm,primecell", sizeof "arm,pl011\0arm,primecell");
-		fdt_prop_cells(w, "clocks", (const uint32_t[]){ PHANDLE_CLOCK, PHANDLE_CLOCK }, 2);
-		fdt_prop_strs(w, "clock-names", "uartclk\0apb_pclk", sizeof "uartclk\0apb_pclk");
-	} else {
-		fdt_prop_str(w, "compatible", "ns16550a");
-		fdt_prop_u32(w, "clock-frequency", 1843200);
-	}
+	fdt_prop_str(w, "compatible", "ns16550a");
+	fdt_prop_u32(w, "clock-frequency", 1843200);
 	reg(w, c->serial.base, c->serial.size);
-	interrupt(w, c->serial.intid, c->serial_kind == FDT_SERIAL_PL011 ? IRQ_LEVEL_HIGH : IRQ_EDGE_RISING);
+	interrupt(w, c->serial.intid);
 	fdt_node_end(w);
 }
 
@@ -167,7 +163,7 @@ static void rtc(struct fdt_writer *w, const struct fdt_config *c)
 	fdt_node_at(w, "rtc", c->rtc.base);
 	fdt_prop_strs(w, "compatible", "arm,pl031\0arm,primecell", sizeof "arm,pl031\0arm,primecell");
 	reg(w, c->rtc.base, c->rtc.size);
-	interrupt(w, c->rtc.intid, IRQ_LEVEL_HIGH);
+	interrupt(w, c->rtc.intid);
 	fdt_prop_u32(w, "clocks", PHANDLE_CLOCK);
 	fdt_prop_str(w, "clock-names", "apb_pclk");
 	fdt_node_end(w);
@@ -180,21 +176,30 @@ static void virtio(struct fdt_writer *w, const struct fdt_config *c)
 		fdt_node_at(w, "virtio_mmio", c->virtio[i].base);
 		fdt_prop_str(w, "compatible", "virtio,mmio");
 		reg(w, c->virtio[i].base, c->virtio[i].size);
-		interrupt(w, c->virtio[i].intid, IRQ_EDGE_RISING);
+		interrupt(w, c->virtio[i].intid);
 		fdt_prop_empty(w, "dma-coherent");
 		fdt_node_end(w);
 	}
 }
 
-/* rng/microsoft,vmgenid.yaml */
+/* rng/microsoft,vmgenid.yaml; reserved-memory/reserved-memory.yaml: a driver maps registers only where no RAM is. */
 static void vmgenid(struct fdt_writer *w, const struct fdt_config *c)
 {
 	if (!c->vmgenid)
 		return;
+	fdt_node(w, "reserved-memory");
+	fdt_prop_u32(w, "#address-cells", 2);
+	fdt_prop_u32(w, "#size-cells", 2);
+	fdt_prop_empty(w, "ranges");
+	fdt_node_at(w, "vmgenid", c->vmgenid);
+	reg(w, c->vmgenid, c->vmgenid_size);
+	fdt_prop_empty(w, "no-map");
+	fdt_node_end(w);
+	fdt_node_end(w);
 	fdt_node_at(w, "vmgenid", c->vmgenid);
 	fdt_prop_str(w, "compatible", "microsoft,vmgenid");
 	reg(w, c->vmgenid, 16);
-	interrupt(w, c->vmgenid_intid, IRQ_EDGE_RISING);
+	interrupt(w, c->vmgenid_intid);
 	fdt_node_end(w);
 }
 
@@ -262,19 +267,22 @@ int fdt_build(struct guestmem *mem, const struct fdt_config *c, gpa_t area, uint
 	      struct err *e)
 {
 	_cleanup_fdt_writer_ struct fdt_writer w = { 0 };
-	_cleanup_buf_ struct buf out = { 0 };
-	int r;
+	const void *tree;
+	size_t len;
+	int r = fdt_writer_init(&w, size);
 
-	machine(&w, c);
-	r = fdt_writer_finish(&w, &out);
+	if (r == 0) {
+		machine(&w, c);
+		r = fdt_writer_finish(&w, &tree, &len);
+	}
+	if (r == -ENOSPC)
+		return err_set(e, ERR_LIMIT, ENOSPC, "the device tree needs more room than %llu bytes",
+			       (unsigned long long)size);
 	if (r < 0)
 		return err_sys(e, -r, "make the device tree");
-	if (out.len > size)
-		return err_set(e, ERR_LIMIT, ENOSPC, "the device tree takes %zu bytes, and there is room for %llu",
-			       out.len, (unsigned long long)size);
-	r = guestmem_write(mem, area, out.data, out.len);
+	r = guestmem_write(mem, area, tree, len);
 	if (r < 0)
 		return err_sys(e, -r, "write the device tree to guest memory at 0x%llx", (unsigned long long)area);
-	*ret_size = out.len;
+	*ret_size = len;
 	return 0;
 }

@@ -15,10 +15,8 @@
 struct fdt_device { /* a register window with one interrupt */
 	uint64_t base;
 	uint64_t size;
-	uint32_t intid; /* as the GIC numbers it; edge-triggered for virtio, level for the others */
+	uint32_t intid; /* as the GIC numbers it; edge-triggered, as eventfds are */
 };
-
-enum fdt_serial { FDT_SERIAL_NONE, FDT_SERIAL_NS16550A, FDT_SERIAL_PL011 };
 
 struct fdt_config {
 	const struct boot_ram *ram;
@@ -33,12 +31,13 @@ struct fdt_config {
 	uint64_t gic_dist, gic_dist_size, gic_redist, gic_redist_size; /* GICv3; all redistributors together */
 	uint64_t gic_its, gic_its_size;                                /* size 0: no ITS, and then no MSIs */
 
-	enum fdt_serial serial_kind;
-	struct fdt_device serial;
-	struct fdt_device rtc; /* PL031; size 0: none */
+	struct fdt_device serial; /* 16550A; size 0: none */
+	struct fdt_device rtc;    /* PL031; size 0: none */
 	const struct fdt_device *virtio;
 	size_t n_virtio;
-	gpa_t vmgenid; /* a page, whose first 16 bytes are the id; 0: none */
+	gpa_t vmgenid; /* RAM, whose first 16 bytes are the id; whole pages that the kernel shall leave alone; 0: none
+			*/
+	uint64_t vmgenid_size;
 	uint32_t vmgenid_intid;
 
 	bool pci; /* pci-host-ecam-generic */

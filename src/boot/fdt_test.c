@@ -7,10 +7,11 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
-#include <endian.h>
 #include <errno.h>
+#include <libfdt.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include <cmocka.h>
 
@@ -69,7 +70,6 @@ static struct fdt_config micro(const struct fixture *f)
 		.gic_dist_size = ARM64_GIC_DIST_SIZE,
 		.gic_redist = ARM64_GIC_REDIST,
 		.gic_redist_size = ARM64_GIC_REDIST_SIZE,
-		.serial_kind = FDT_SERIAL_NS16550A,
 		.serial = { ARM64_SERIAL, ARM64_DEVICE_SIZE, ARM64_SPI_SERIAL },
 		.virtio = f->virtio,
 		.n_virtio = 1,
@@ -88,10 +88,10 @@ static struct fdt_config cloud(const struct fixture *f)
 	c.gic_redist_size *= 3;
 	c.gic_its = ARM64_GIC_ITS;
 	c.gic_its_size = ARM64_GIC_ITS_SIZE;
-	c.serial_kind = FDT_SERIAL_PL011;
 	c.rtc = (struct fdt_device){ ARM64_RTC, ARM64_DEVICE_SIZE, ARM64_SPI_RTC };
 	c.n_virtio = 2;
 	c.vmgenid = ARM64_VMGENID;
+	c.vmgenid_size = ARM64_VMGENID_SIZE;
 	c.vmgenid_intid = ARM64_SPI_VMGENID;
 	c.pci = true;
 	c.ecam = ARM64_ECAM;
@@ -111,39 +111,63 @@ static uint64_t build(struct fixture *f, const struct fdt_config *c)
 	return size;
 }
 
-/* Cell for cell: one node with three properties, two of them of the same name. */
+/* Each kind of property, read back by libfdt; what is no tree is said at the end. */
 static void test_writer(void **state)
 {
-	static const uint32_t header[] = { 0xd00dfeed, 0x7e, 0x38, 0x74, 0x28, 17, 16, 0, 10, 0x3c };
-	static const uint32_t nodes[] = {
-		0, 0, 0, 0,          /* no reservations */
-		1, 0,                /* the root */
-		3, 4, 0, 0x12345678, /* first */
-		3, 2, 6, 0x78000000, /* two = "x" */
-		3, 0, 0,             /* first */
-		2, 9,
-	};
-	static const char names[] = "first\0two"; /* and the NUL */
 	_cleanup_fdt_writer_ struct fdt_writer w = { 0 };
-	_cleanup_buf_ struct buf out = { 0 };
-	const size_t cells = sizeof header + sizeof nodes;
-	uint32_t cell;
+	const void *tree = NULL, *p;
+	size_t size = 0;
+	int node, len;
 
+	assert_int_equal(fdt_writer_init(&w, 4096), 0);
 	fdt_node(&w, "");
-	fdt_prop_u32(&w, "first", 0x12345678);
-	fdt_prop_str(&w, "two", "x");
-	fdt_prop_empty(&w, "first");
-	assert_int_equal(fdt_writer_finish(&w, &out), -EINVAL);
+	fdt_prop_u32(&w, "u32", 0x12345678);
+	fdt_prop_u64(&w, "u64", 0x123456789abcdef0);
+	fdt_prop_empty(&w, "empty");
+	fdt_node_at(&w, "child", 0xa0001000);
+	fdt_prop_strs(&w, "two", "a\0b", sizeof "a\0b");
+	fdt_prop_reg(&w, (const uint64_t[]){ 1ULL << 40, 2 }, 1);
 	fdt_node_end(&w);
-	assert_int_equal(fdt_writer_finish(&w, &out), 0);
-	assert_int_equal(out.len, cells + sizeof names);
-	for (size_t i = 0; i < cells; i += sizeof cell) {
-		memcpy(&cell, out.data + i, sizeof cell);
-		assert_int_equal(be32toh(cell), i < sizeof header ? header[i / 4] : nodes[(i - sizeof header) / 4]);
-	}
-	assert_memory_equal(out.data + cells, names, sizeof names);
 	fdt_node_end(&w);
-	assert_int_not_equal(fdt_writer_finish(&w, &out), 0);
+	assert_int_equal(fdt_writer_finish(&w, &tree, &size), 0);
+	assert_int_equal(fdt_check_full(tree, size), 0);
+	assert_memory_equal(fdt_getprop(tree, 0, "u32", &len), "\x12\x34\x56\x78", 4);
+	assert_memory_equal(fdt_getprop(tree, 0, "u64", &len), "\x12\x34\x56\x78\x9a\xbc\xde\xf0", 8);
+	assert_non_null(fdt_getprop(tree, 0, "empty", &len));
+	assert_int_equal(len, 0);
+	node = fdt_path_offset(tree, "/child@a0001000");
+	assert_true(node > 0);
+	p = fdt_getprop(tree, node, "two", &len);
+	assert_int_equal(len, 4);
+	assert_memory_equal(p, "a\0b", 4);
+	p = fdt_getprop(tree, node, "reg", &len);
+	assert_int_equal(len, 16);
+	assert_memory_equal(p, "\0\0\1\0\0\0\0\0\0\0\0\0\0\0\0\2", 16);
+}
+
+static void test_writer_failures(void **state)
+{
+	_cleanup_fdt_writer_ struct fdt_writer open = { 0 }, closed = { 0 }, full = { 0 }, tiny = { 0 };
+	const void *tree;
+	size_t size;
+
+	assert_int_equal(fdt_writer_init(&open, 4096), 0);
+	fdt_node(&open, "");
+	assert_int_equal(fdt_writer_finish(&open, &tree, &size), -EINVAL);
+	assert_int_equal(fdt_writer_init(&closed, 4096), 0);
+	fdt_node_end(&closed);
+	assert_int_equal(fdt_writer_finish(&closed, &tree, &size), -EINVAL);
+	/* The first failure counts, and nothing that comes behind it makes it good. */
+	assert_int_equal(fdt_writer_init(&full, 128), 0);
+	fdt_node(&full, "");
+	fdt_prop(&full, "much", open.tree, 4096);
+	fdt_prop_cells(&full, "cells", (const uint32_t[]){ 1 }, 1);
+	fdt_prop_reg(&full, (const uint64_t[]){ 1, 2 }, 1);
+	fdt_node_end(&full);
+	assert_int_equal(fdt_writer_finish(&full, &tree, &size), -ENOSPC);
+	assert_int_equal(fdt_writer_init(&tiny, 0), 0);
+	fdt_node(&tiny, "");
+	assert_int_equal(fdt_writer_finish(&tiny, &tree, &size), -ENOSPC);
 }
 
 static void test_room(void **state)
@@ -199,6 +223,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_writer),
+		cmocka_unit_test(test_writer_failures),
 		cmocka_unit_test_setup_teardown(test_room, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_dtc, setup, teardown),
 	};

@@ -1,23 +1,26 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A writer of flattened device trees (Devicetree Specification 0.4 §5), nodes in the order of the calls. Failures
- * (memory, nodes left open) are remembered; the caller asks once, by fdt_writer_finish().
+ * Writing a flattened device tree, nodes in the order of the calls: libfdt's sequential functions, with the kinds of
+ * properties that machines have, and with the first failure remembered, so that the caller asks once, by
+ * fdt_writer_finish().
  */
 #pragma once
 
-#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
-#include "base/strv.h"
-
 struct fdt_writer {
-	struct buf nodes, names;
-	unsigned depth;
-	bool failed;
+	void *tree;     /* libfdt's */
+	unsigned depth; /* open nodes, which libfdt does not count */
+	int failed;     /* -errno */
 };
 
-/* Zero-initialise. The first node is the root, with the name "". */
+/* max: bytes that the tree may have. The first node is the root, with the name "". 0 or -ENOMEM. */
+int fdt_writer_init(struct fdt_writer *w, size_t max);
+/* Zeroes will do too. */
+void fdt_writer_fini(struct fdt_writer *w);
+#define _cleanup_fdt_writer_ __attribute__((cleanup(fdt_writer_fini)))
+
 void fdt_node(struct fdt_writer *w, const char *name);
 /* "name@address" */
 void fdt_node_at(struct fdt_writer *w, const char *name, uint64_t address);
@@ -35,7 +38,8 @@ void fdt_prop_u64(struct fdt_writer *w, const char *name, uint64_t value);
 /* Pairs of address and size, two cells each. */
 void fdt_prop_reg(struct fdt_writer *w, const uint64_t *pairs, size_t n_pairs);
 
-/* The tree as one block into out. 0, -ENOMEM, or -EINVAL when nodes are open. */
-int fdt_writer_finish(struct fdt_writer *w, struct buf *out);
-void fdt_writer_fini(struct fdt_writer *w);
-#define _cleanup_fdt_writer_ __attribute__((cleanup(fdt_writer_fini)))
+/*
+ * The tree as one block, which w keeps. 0, -ENOSPC when it would have more than max bytes, or -EINVAL when the calls
+ * did not make a tree.
+ */
+int fdt_writer_finish(struct fdt_writer *w, const void **ret, size_t *ret_len);

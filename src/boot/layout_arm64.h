@@ -11,7 +11,6 @@
 #define ARM64_GIC_REDIST_SIZE 0x20000ULL /* of one CPU */
 #define ARM64_SERIAL          0x09000000ULL
 #define ARM64_RTC             0x09010000ULL
-#define ARM64_VMGENID         0x09020000ULL /* a page */
 #define ARM64_DEVICE_SIZE     0x1000ULL
 #define ARM64_VIRTIO_MMIO     0x0a000000ULL /* windows of 0x1000 each, upward */
 #define ARM64_PCI_MMIO32      0x10000000ULL
@@ -19,10 +18,13 @@
 #define ARM64_ECAM            0x3f000000ULL /* bus 0 only: 1 MiB */
 #define ARM64_ECAM_SIZE       0x100000ULL
 
-/* RAM: the device tree first, the kernel 2 MiB above, the initrd at the top. */
-#define ARM64_RAM     0x40000000ULL
-#define ARM64_FDT     ARM64_RAM
-#define ARM64_FDT_MAX 0x200000ULL
+/* RAM: the device tree; the generation id, which the kernel leaves alone; the kernel 2 MiB up; the initrd at the end.
+ */
+#define ARM64_RAM          0x40000000ULL
+#define ARM64_FDT          ARM64_RAM
+#define ARM64_FDT_MAX      0x1f0000ULL
+#define ARM64_VMGENID      (ARM64_FDT + ARM64_FDT_MAX)
+#define ARM64_VMGENID_SIZE 0x10000ULL /* the largest page */
 
 /* Interrupts as the GIC numbers them (INTID): PPIs from 16, SPIs from 32. KVM's line number (GSI) of an SPI is 32 less.
  */

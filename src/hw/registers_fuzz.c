@@ -9,6 +9,7 @@
 
 #include "hw/acpi_events_device.h"
 #include "hw/i8042.h"
+#include "hw/pl031.h"
 #include "hw/pvpanic.h"
 #include "hw/rtc.h"
 #include "hw/serial.h"
@@ -22,6 +23,7 @@ struct machine {
 	struct serial *serial;
 	struct i8042 *keyboard;
 	struct rtc *rtc;
+	struct pl031 *clock;
 	struct acpi_events *events;
 	struct pvpanic pvpanic;
 };
@@ -48,7 +50,7 @@ static void start(struct machine *m)
 {
 	if (loop_new(&m->loop, NULL) < 0 || bus_new(&m->bus) < 0 || serial_new(m->loop, -1, -1, -1, &m->serial) < 0 ||
 	    i8042_new(-1, nothing, NULL, &m->keyboard) < 0 || rtc_new(m->loop, -1, &m->rtc) < 0 ||
-	    acpi_events_new(-1, 2, 7, &ops, NULL, &m->events) < 0)
+	    pl031_new(m->loop, -1, &m->clock) < 0 || acpi_events_new(-1, 2, 7, &ops, NULL, &m->events) < 0)
 		abort();
 	m->pvpanic.told = told;
 	bus_add(m->bus, 0x00, SERIAL_PORTS, &serial_bus, m->serial, m->loop);
@@ -57,6 +59,7 @@ static void start(struct machine *m)
 	bus_add(m->bus, 0x30, 1, &pvpanic_bus, &m->pvpanic, m->loop);
 	bus_add(m->bus, 0x40, ACPI_POWER_PORTS, &acpi_power_bus, m->events, m->loop);
 	bus_add(m->bus, 0x1000, ACPI_EVENTS_SIZE, &acpi_events_bus, m->events, m->loop);
+	bus_add(m->bus, 0x2000, PL031_SIZE, &pl031_bus, m->clock, m->loop);
 }
 
 static void stop(struct machine *m)
@@ -65,6 +68,7 @@ static void stop(struct machine *m)
 	serial_free(m->serial);
 	i8042_free(m->keyboard);
 	rtc_free(m->rtc);
+	pl031_free(m->clock);
 	acpi_events_free(m->events);
 	loop_free(m->loop);
 }
@@ -74,6 +78,7 @@ static void save(struct machine *m, struct state *s)
 	serial_save(m->serial, state_child(s, "serial"));
 	i8042_save(m->keyboard, state_child(s, "keyboard"));
 	rtc_save(m->rtc, state_child(s, "rtc"));
+	pl031_save(m->clock, state_child(s, "clock"));
 	acpi_events_save(m->events, state_child(s, "events"));
 }
 
@@ -83,6 +88,7 @@ static int load(struct machine *m, const struct state *s)
 
 	r |= i8042_load(m->keyboard, state_get_child(s, "keyboard", NULL), NULL);
 	r |= rtc_load(m->rtc, state_get_child(s, "rtc", NULL), NULL);
+	r |= pl031_load(m->clock, state_get_child(s, "clock", NULL), NULL);
 	return r | acpi_events_load(m->events, state_get_child(s, "events", NULL), NULL);
 }
 
@@ -109,9 +115,9 @@ static void move(struct machine *m)
 /* A saved state with a wrong value is refused or taken, and nothing worse. */
 static void load_strange(struct machine *m, const uint8_t *op)
 {
-	static const char *const parts[] = { "serial", "keyboard", "rtc", "events" };
+	static const char *const parts[] = { "serial", "keyboard", "rtc", "clock", "events" };
 	static const char *const bytes[] = { "registers", "received", "queue", "memory", "cpus" };
-	static const char *const numbers[] = { "index", "offset", "pending", "selected", "pci-up" };
+	static const char *const numbers[] = { "index", "offset", "pending", "selected", "pci-up", "match", "armed" };
 	struct state *s, *part;
 	uint8_t blob[256];
 	uint64_t v;
@@ -119,13 +125,13 @@ static void load_strange(struct machine *m, const uint8_t *op)
 	if (state_new(&s) < 0)
 		abort();
 	save(m, s);
-	part = state_child(s, parts[op[1] % 4]);
+	part = state_child(s, parts[op[1] % 5]);
 	memset(blob, op[4], sizeof blob);
 	memcpy(&v, op, sizeof v);
 	if (op[2] & 1)
 		state_put_bytes(part, bytes[op[3] % 5], blob, op[5]);
 	else
-		state_put_u64(part, numbers[op[3] % 5], v);
+		state_put_u64(part, numbers[op[3] % 7], v);
 	load(m, s);
 	state_free(s);
 }
@@ -133,9 +139,11 @@ static void load_strange(struct machine *m, const uint8_t *op)
 static void step(struct machine *m, const uint8_t *op)
 {
 	uint32_t len = 1u << (op[0] >> 6);
-	uint64_t v, addr = op[1] & 0x80 ? 0x1000 + ((op[1] & 0x0f) << 8 | (op[2] & 0x0c)) : op[1];
+	uint64_t v, addr = op[1];
 	char text[64];
 
+	if (addr & 0x80)
+		addr = (addr & 0x40 ? 0x2000 : 0x1000) + ((op[1] & 0x0fu) << 8 | (op[2] & 0xfcu));
 	memcpy(&v, op, sizeof v);
 	switch (op[0] & 15) {
 	case 0:

@@ -62,16 +62,16 @@ static bool image_is_pmem(const struct vm_config *c)
 
 static void capabilities(const struct config_hypervisor *hv, struct vm_capabilities *ret)
 {
-	bool cloud = shape_of(hv) == VMM_SHAPE_CLOUD;
+	bool plugs = BUILTIN_HOTPLUG && shape_of(hv) == VMM_SHAPE_CLOUD;
 
 	*ret = (struct vm_capabilities){
 		.block = true,
-		.block_hotplug = cloud,
+		.block_hotplug = plugs,
 		.block_discard = true,
-		.net_hotplug = cloud,
+		.net_hotplug = plugs,
 		.net_passt = true,
 		.fs_sharing = true,
-		.cpu_hotplug = true,
+		.cpu_hotplug = BUILTIN_HOTPLUG,
 		.memory_hotplug = true,
 		.pause = true,
 		.snapshot = true,
@@ -96,7 +96,8 @@ static int check(const struct config_hypervisor *hv, struct vm_host_report *ret,
 	capabilities(hv, &ret->can);
 	snprintf(ret->why_not, sizeof ret->why_not,
 		 "fs_sharing_9p: use virtio-fs; net_user: needs passt; vfio, tdx, sev_snp: not supported yet%s",
-		 ret->can.block_hotplug
+		 !BUILTIN_HOTPLUG ? "; block_hotplug, net_hotplug, cpu_hotplug: not on arm64"
+		 : ret->can.block_hotplug
 			 ? ""
 			 : "; block_hotplug, net_hotplug: need block_device_driver = \"virtio-blk-pci\"");
 	return 0;
@@ -107,24 +108,28 @@ static int check(const struct config_hypervisor *hv, struct vm_host_report *ret,
 static int add_defaults(const struct vm_config *c, struct strv *p)
 {
 	static const char *const all[] = {
+#ifdef __x86_64__
 		/* No timer but the TSC and the local APIC's: there is nothing to check them against. */
 		"tsc=reliable",
 		"no_timer_check",
-		"cryptomgr.notests",
-		"rcupdate.rcu_expedited=1",
 		"reboot=t",
-		"panic=-1",
 		/* The keyboard controller is there for reset only. */
 		"i8042.noaux",
 		"i8042.nomux",
 		"i8042.dumbkbd",
+#endif
+		"cryptomgr.notests",
+		"rcupdate.rcu_expedited=1",
+		"panic=-1",
 	};
 	int r = 0;
 
 	for (size_t i = 0; i < sizeof all / sizeof *all && r == 0; i++)
 		r = strv_add(p, all[i]);
+#ifdef __x86_64__ /* elsewhere the device tree says that there is none */
 	if (r == 0 && shape_of(c->hv) == VMM_SHAPE_MICRO)
 		r = strv_add(p, "pci=off");
+#endif
 	if (r == 0)
 		r = strv_add(p, c->hv->disable_guest_selinux ? "selinux=0" : "selinux=1");
 	if (r == 0)
@@ -165,6 +170,13 @@ static int open_console(struct builtin_vm *b, struct err *e)
 	return r;
 }
 
+static uint32_t max_vcpus(const struct vm_config *c)
+{
+	if (!BUILTIN_HOTPLUG)
+		return c->vcpus;
+	return c->max_vcpus < VMM_VCPUS_MAX ? c->max_vcpus : VMM_VCPUS_MAX;
+}
+
 static int make_vmm(struct builtin_vm *b, struct err *e)
 {
 	const struct vm_config *c = b->vm.config;
@@ -173,7 +185,7 @@ static int make_vmm(struct builtin_vm *b, struct err *e)
 		.name = c->id,
 		.shape = b->shape,
 		.vcpus = c->vcpus,
-		.max_vcpus = c->max_vcpus < VMM_VCPUS_MAX ? c->max_vcpus : VMM_VCPUS_MAX,
+		.max_vcpus = max_vcpus(c),
 		.memory = c->memory_mib << 20,
 		.shared_memory = c->shared_memory,
 		.hugepages = c->hv->enable_hugepages,
@@ -480,8 +492,7 @@ static int resize_memory(struct vm *vm, uint64_t mib, uint64_t *ret, struct err 
 	int r;
 
 	if (!b->has_memory)
-		return err_set(e, ERR_CONFIG, ENOTSUP,
-			       "memory cannot be resized: set default_maxmemory");
+		return err_set(e, ERR_CONFIG, ENOTSUP, "memory cannot be resized: set default_maxmemory");
 	r = vmm_set_memory(b->vmm, (mib > b->boot_mib ? mib - b->boot_mib : 0) << 20, e);
 	if (r == 0)
 		r = vmm_memory_status(b->vmm, &status, e);

@@ -86,6 +86,7 @@ struct vm_config {
 	struct strv kernel_params; /* complete command line but for what only the driver knows (console, root=) */
 	uint32_t vcpus, max_vcpus;
 	uint64_t memory_mib, max_memory_mib;
+	bool fixed_devices;   /* none is added while it runs: no room is made for them */
 	bool shared_memory;   /* a vhost-user device or the like needs it */
 	bool console_log;     /* keep the guest console in run_dir/console.log (bounded) */
 	bool use_vhost_vsock; /* the host kernel's vsock (vhost) instead of our own back end, where there is a choice */

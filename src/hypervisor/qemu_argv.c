@@ -119,8 +119,8 @@ static int plan_builtin(struct qemu_plan *p, struct err *e)
 	l->root_slots = pci ? 1 : 0;
 	if (hv->enable_iommu && l->machine == QEMU_Q35)
 		qemu_opt(&p->builtin, &r, "-device", "intel-iommu,intremap=on,device-iotlb=on,caching-mode=on");
-	/* One bridge costs nothing measurable at boot; its slots take hot-plugged devices by ACPI. */
-	for (unsigned i = 0; l->machine == QEMU_Q35 && i < hv->default_bridges; i++) {
+	/* A bridge's slots take hot-plugged devices by ACPI, which describes each: the guest reads that at boot. */
+	for (unsigned i = 0; l->machine == QEMU_Q35 && !p->config->fixed_devices && i < hv->default_bridges; i++) {
 		l->root_slots |= UINT32_C(1) << (i + 2);
 		l->bridge_slots[i] = 1; /* slot 0 of a conventional bridge is its SHPC's */
 		l->n_bridges++;
@@ -280,8 +280,15 @@ static void add_machine(const struct qemu_plan *p, struct strv *a, int *r)
 		*r = buf_printf(&m, ",%s", extra);
 	qemu_opt(a, r, "-machine", "%s", m.data ? m.data : "");
 	add_accel(p, a, r);
-	qemu_opt(a, r, "-cpu", "%s%s%s", p->facts->kvm ? "host" : "max", str_empty(hv->cpu_features) ? "" : ",",
-		 str_empty(hv->cpu_features) ? "" : hv->cpu_features);
+	/*
+	 * erms=off: the guest's kernel clears and copies memory with "rep stosb" and "rep movsb" where a processor says
+	 * that it is good at them, and emulation goes byte by byte. Without, it takes eight at a time.
+	 */
+	qemu_opt(a, r, "-cpu", "%s%s%s",
+		 p->facts->kvm                    ? "host"
+		 : p->layout.machine == QEMU_VIRT ? "max"
+						  : "max,erms=off",
+		 str_empty(hv->cpu_features) ? "" : ",", str_empty(hv->cpu_features) ? "" : hv->cpu_features);
 	if (p->layout.machine == QEMU_MICROVM)
 		/* vhost-user devices refuse the legacy interface, which is the default of virtio-mmio. */
 		qemu_opt(a, r, "-global", "virtio-mmio.force-legacy=false");

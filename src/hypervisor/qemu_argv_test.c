@@ -86,6 +86,9 @@ static void golden(const char *name)
 static void test_machines(void **state)
 {
 	golden("q35-tcg");
+	config.fixed_devices = true;
+	golden("q35-fixed");
+	config.fixed_devices = false;
 	facts.kvm = true;
 	golden("q35-kvm");
 	hv.machine_type = STR("microvm");

@@ -231,9 +231,15 @@ static void test_check(void **state)
 
 static void test_registry(void **state)
 {
+	const struct hypervisor_driver *const *all = hypervisor_list();
 	char why[200];
 
-	assert_ptr_equal(hypervisor_find("qemu"), hypervisor_list()[0]);
+	for (size_t i = 0; all[i]; i++)
+		assert_ptr_equal(hypervisor_find(all[i]->name), all[i]);
+	assert_ptr_equal(hypervisor_find("dragonball"), hypervisor_find("builtin"));
+	assert_string_equal(hypervisor_find("qemu")->name, "qemu");
+	/* What needs KVM is taken only where there is one that will do. */
+	assert_true(!hypervisor_default()->needs_kvm || hypervisor_kvm_usable(NULL, 0));
 	assert_null(hypervisor_find("bochs"));
 	assert_null(hypervisor_find(""));
 	assert_true(hypervisor_kvm_usable(why, sizeof why) == !why[0]);

@@ -22,7 +22,7 @@
 #define QEMU_MAJOR_MIN 7
 
 /* It takes milliseconds; on a busy host whose processors are emulated, with hundreds of libraries to link, seconds. */
-#define VERSION_MS 20000
+#define VERSION_MS 10000
 
 #ifdef __aarch64__
 #define HOST_ARCH "aarch64"

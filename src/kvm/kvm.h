@@ -20,11 +20,11 @@ struct kvm {
 	size_t run_size; /* of the mapping of a vCPU */
 	unsigned max_vcpus;
 	unsigned max_slots;
-	bool tsc_deadline;          /* x86 */
-	unsigned phys_bits;         /* x86: of a guest's physical addresses */
-	struct kvm_cpuid2 *cpuid;   /* x86: what KVM supports */
-	struct kvm_msr_list *msrs;  /* x86: what makes up a vCPU's state */
-	unsigned vm_type, ipa_bits; /* arm64 */
+	bool tsc_deadline;         /* x86 */
+	unsigned phys_bits;        /* of a guest's physical addresses */
+	struct kvm_cpuid2 *cpuid;  /* x86: what KVM supports */
+	struct kvm_msr_list *msrs; /* x86: what makes up a vCPU's state */
+	unsigned vm_type;          /* arm64 */
 };
 
 /*

@@ -163,6 +163,10 @@ int kvm_vm_irq_line(struct kvm_vm *vm, uint32_t gsi, bool level)
 {
 	struct kvm_irq_level line = { .irq = gsi, .level = level };
 
+#ifdef __aarch64__
+	/* Here the ioctl counts in INTIDs, of which the shared ones come after each CPU's own 32. */
+	line.irq = (KVM_ARM_IRQ_TYPE_SPI << KVM_ARM_IRQ_TYPE_SHIFT) | (gsi + 32);
+#endif
 	return ioctl(vm->fd, KVM_IRQ_LINE, &line) < 0 ? -errno : 0;
 }
 

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <linux/kvm.h>
+#include <stddef.h>
 
 #include "kvm/vcpu.h"
 
@@ -12,3 +13,12 @@ struct kvm_vcpu {
 	int fd;
 	struct kvm_run *run; /* kvm->run_size bytes */
 };
+
+#ifdef __x86_64__
+/* struct kvm_msrs with one entry. */
+struct kvm_one_msr {
+	uint32_t nmsrs, pad;
+	struct kvm_msr_entry entry;
+};
+_Static_assert(offsetof(struct kvm_one_msr, entry) == sizeof(struct kvm_msrs), "laid out as KVM defines it");
+#endif

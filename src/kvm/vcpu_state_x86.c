@@ -181,14 +181,9 @@ static int load_cpuid(struct kvm_vcpu *v, const struct state *s, struct err *e)
 	return load_tsc_khz(v, khz, e);
 }
 
-struct one_msr {
-	struct kvm_msrs head;
-	struct kvm_msr_entry entry;
-};
-
 static bool get_msr(const struct kvm_vcpu *v, uint32_t index, uint64_t *ret)
 {
-	struct one_msr one = { { .nmsrs = 1 }, { .index = index } };
+	struct kvm_one_msr one = { .nmsrs = 1, .entry.index = index };
 
 	if (ioctl(v->fd, KVM_GET_MSRS, &one) != 1)
 		return false;

@@ -78,10 +78,7 @@ int kvm_vcpu_reset(struct kvm_vcpu *v, const struct kvm_topology *t, struct err 
 	if (r < 0)
 		return r;
 	for (size_t i = 0; i < sizeof reset_msrs / sizeof *reset_msrs; i++) {
-		struct {
-			struct kvm_msrs head;
-			struct kvm_msr_entry entry;
-		} one = { { .nmsrs = 1 }, reset_msrs[i] };
+		struct kvm_one_msr one = { .nmsrs = 1, .entry = reset_msrs[i] };
 
 		if (ioctl(v->fd, KVM_SET_MSRS, &one) < 0)
 			return err_sys(e, errno, "cannot set the MSRs of vCPU %u", v->index);

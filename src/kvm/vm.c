@@ -57,6 +57,7 @@ int kvm_vm_new(struct kvm *kvm, const struct kvm_vm_config *c, struct kvm_vm **r
 		return err_sys(e, ENOMEM, "cannot create a virtual machine");
 	pthread_mutex_init(&vm->lock, NULL);
 	vm->kvm = kvm;
+	vm->gic = vm->its = -1;
 	vm->split = c->split_irqchip;
 	vm->track_dirty = c->track_dirty;
 	vm->fd = create(kvm);
@@ -81,8 +82,11 @@ void kvm_vm_free(struct kvm_vm *vm)
 {
 	if (!vm)
 		return;
+	fd_close(&vm->its);
+	fd_close(&vm->gic);
 	fd_close(&vm->fd);
 	pthread_mutex_destroy(&vm->lock);
+	free(vm->mpidr);
 	free(vm);
 }
 

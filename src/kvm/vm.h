@@ -18,7 +18,12 @@
 struct state; /* state/state.h */
 struct kvm_vm;
 
-#define KVM_PINS      24 /* interrupt lines: global system interrupts 0 to 23 */
+/* Interrupt lines: global system interrupts from 0. On arm64 they are the shared interrupts, INTID 32 and up. */
+#ifdef __aarch64__
+#define KVM_PINS 128
+#else
+#define KVM_PINS 24
+#endif
 #define KVM_GSI_MAX   1024
 #define KVM_SLOTS_MAX 128
 
@@ -27,6 +32,8 @@ struct kvm_vm_config {
 	bool track_dirty;   /* the dirty log is read by get and emptied by clear, instead of both by get */
 	/* x86: places for what Intel's real mode needs, outside of RAM. */
 	uint64_t identity_map, tss;
+	/* arm64: distributor, redistributors of all CPUs, and MSI translation (0: none) of the GICv3. */
+	uint64_t gic_dist, gic_redist, gic_its;
 };
 
 /* kvm must outlive it. */

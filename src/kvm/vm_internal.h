@@ -22,6 +22,9 @@ struct kvm_vm {
 	struct kvm *kvm;
 	int fd;
 	bool split, track_dirty, pit;
+	int gic, its;    /* arm64: KVM devices; -1: none */
+	uint64_t *mpidr; /* arm64: the CPUs as the interrupt controller knows them */
+	unsigned n_mpidr;
 	pthread_mutex_t lock; /* guards what is below */
 	struct slot slots[KVM_SLOTS_MAX];
 	struct route routes[KVM_GSI_MAX]; /* by gsi */

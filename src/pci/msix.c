@@ -129,8 +129,8 @@ static void update(struct msix *m, struct msix_vector *v)
 		return;
 	r = route(m, v);
 	if (r < 0)
-		log_warn("PCI slot %u: MSI-X vector %u cannot be delivered: errno %d", m->function->slot,
-			 (unsigned)(v - m->vectors), -r);
+		log_warn_few(&m->failures, "PCI slot %u: MSI-X vector %u cannot be delivered: errno %d",
+			     m->function->slot, (unsigned)(v - m->vectors), -r);
 	else if (v->pending) {
 		v->pending = false;
 		send(v);

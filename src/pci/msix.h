@@ -23,6 +23,7 @@ struct msix {
 	unsigned n;
 	unsigned capability; /* offset */
 	bool enabled, masked;
+	unsigned failures; /* logged ones */
 	struct msix_vector {
 		uint32_t entry[4];          /* address, upper address, data, control */
 		uint32_t routed[3], handle; /* what the machine was told */

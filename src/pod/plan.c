@@ -398,6 +398,8 @@ static int plan_vm(struct plan *p, const struct plan_request *q, struct err *e)
 	p->vm.hv = &q->config->hypervisor;
 	p->vm.agent = &q->config->agent;
 	p->vm.console_log = true;
+	/* Whoever configures bridges gets them; a container of its own plugs nothing. */
+	p->vm.fixed_devices = !config_is_set(q->config, CONFIG_HYPERVISOR, "default_bridges");
 	return p->vm.id && p->vm.run_dir ? 0 : out_of_memory(e);
 }
 

@@ -355,6 +355,20 @@ static void test_share_refusals(void **state)
 	assert_non_null(strstr(e.text, "/virtiofsd\" is not an executable file"));
 }
 
+static void test_bridges(void **state)
+{
+	_cleanup_config_ struct config *c = load_config(), *asked = NULL;
+	_cleanup_(plan_free_p) struct plan *p = NULL, *with = NULL;
+	struct err e = { 0 };
+
+	assert_int_equal(build(c, &p, &e), 0);
+	assert_true(p->vm.fixed_devices);
+	t.toml = "default_bridges = 1\n";
+	asked = load_config();
+	assert_int_equal(build(asked, &with, &e), 0);
+	assert_false(with->vm.fixed_devices);
+}
+
 static void test_file_server_flags(void **state)
 {
 	t.toml = "virtio_fs_cache = \"never\"\nvirtio_fs_extra_args = [\"--thread-pool-size=1\"]\n"
@@ -651,6 +665,7 @@ int main(void)
 		T(test_images),
 		T(test_no_rootfs),
 		T(test_share_refusals),
+		T(test_bridges),
 		T(test_file_server_flags),
 		T(test_volumes),
 		T(test_net_user),

@@ -76,11 +76,13 @@ const char *cap_name(int cap)
 
 int cap_last(void)
 {
-	int cap = 63;
+	int cap = CAP_LAST_CAP;
 
-	/* EINVAL above the last one: capabilities are numbered without gaps. */
+	/* EINVAL above the last one: numbered without gaps. The headers may be older or newer than the kernel. */
 	while (cap > 0 && prctl(PR_CAPBSET_READ, cap, 0, 0, 0) < 0)
 		cap--;
+	while (cap < 63 && prctl(PR_CAPBSET_READ, cap + 1, 0, 0, 0) >= 0)
+		cap++;
 	return cap;
 }
 

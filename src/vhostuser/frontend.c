@@ -43,6 +43,7 @@ struct frontend {
 	struct loop_source *io;
 	uint64_t server_features, protocol_features;
 	bool memory_told, running;
+	unsigned failures; /* logged ones: the guest may start the device again and again */
 	uint8_t config[VHOST_USER_FRONTEND_CONFIG_MAX];
 	uint32_t config_len;
 	struct vhost_user_frontend_region regions[VHOST_USER_FRONTEND_REGIONS_MAX];
@@ -190,10 +191,10 @@ static int tell_memory(struct frontend *f)
 
 static void failed(struct frontend *f, const char *what, int r)
 {
-	log_warn("%s: the server %s: %s", f->name, what,
-		 r == -EREMOTEIO   ? "refused"
-		 : r == -ETIMEDOUT ? "does not answer"
-				   : strerror(-r));
+	log_warn_few(&f->failures, "%s: the server %s: %s", f->name, what,
+		     r == -EREMOTEIO   ? "refused"
+		     : r == -ETIMEDOUT ? "does not answer"
+				       : strerror(-r));
 	f->running = false;
 	loop_source_free(take_ptr(f->io));
 	virtio_device_break(&f->base, "its vhost-user server failed");

@@ -129,8 +129,8 @@ static bool ring_start(struct vhost_user_ring *r)
 		error = virtio_device_start_queue(s->dev, ring_index(r));
 	}
 	if (error < 0) {
-		log_warn("vhost-user: ring %u cannot be started: %s", ring_index(r),
-			 error == -EFAULT ? "it is not in guest memory" : "bad size or alignment");
+		log_warn_few(&s->complaints, "vhost-user: ring %u cannot be started: %s", ring_index(r),
+			     error == -EFAULT ? "it is not in guest memory" : "bad size or alignment");
 		r->has_addr = false;
 		poke(r->err_fd);
 		return false;

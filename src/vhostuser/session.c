@@ -80,7 +80,8 @@ static int act(struct vhost_user_session *s)
 	size_t len;
 
 	if (r < 0) {
-		log_warn("vhost-user: request %u of the front end refused: %s", request, strerror(-r));
+		log_warn_few(&s->complaints, "vhost-user: request %u of the front end refused: %s", request,
+			     strerror(-r));
 		if (!ack)
 			return r;
 	}

@@ -27,6 +27,7 @@ struct vhost_user_session {
 	void *userdata;
 	uint64_t features, protocol_features; /* negotiated */
 	uint8_t status;
+	unsigned complaints; /* logged ones: the guest can make the VMM ask for nonsense again and again */
 	struct vhost_user_region regions[VHOST_USER_SLOTS_MAX];
 	unsigned n_regions;
 	struct vhost_user_ring *rings; /* dev->n_queues */

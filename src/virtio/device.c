@@ -70,8 +70,7 @@ void virtio_device_break(struct virtio_device *dev, const char *why)
 	if (dev->broken)
 		return;
 	dev->broken = true;
-	log_warn("virtio device type %u: the guest's driver broke the protocol: %s; the device stops until it is reset",
-		 dev->type, why);
+	log_warn_few(&dev->breaks, "virtio device type %u stops until it is reset: %s", dev->type, why);
 	dev->transport->ops->needs_reset(dev->transport, why);
 }
 

@@ -89,6 +89,7 @@ struct virtio_device {
 
 	bool active; /* between activate and reset */
 	bool broken;
+	unsigned breaks; /* logged ones: a guest may reset and break it for ever */
 };
 
 /* Makes a device for loop; the way in which a transport that knows no device gets one. */
@@ -108,7 +109,7 @@ DEFINE_CLEANUP(struct virtio_device *, virtio_device_free)
 /* For devices. */
 /* Publish what was pushed to the queue and tell the guest if it wants to know. */
 void virtio_device_signal(struct virtio_device *dev, unsigned queue);
-/* The guest violated the protocol: the device stops until it is reset. */
+/* The guest violated the protocol, or the host cannot serve it any more: the device stops until it is reset. */
 void virtio_device_break(struct virtio_device *dev, const char *why);
 /* config_read() out of a structure. */
 void virtio_config_copy(const void *config, uint32_t size, uint32_t offset, void *data, uint32_t len);

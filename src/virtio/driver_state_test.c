@@ -5,6 +5,7 @@
 #include <stdint.h>
 
 #include <cmocka.h>
+#include <unistd.h>
 
 #include "base/log.h"
 #include "virtio/driver_state.h"
@@ -502,6 +503,31 @@ static void test_load_refuses(void **state)
 	}
 }
 
+/* A guest that breaks its device for ever does not fill the host's log. */
+static void test_breaks_are_logged_a_few_times(void **state)
+{
+	struct fixture *x = *state;
+	char text[4096] = "", *at = text;
+	int log[2], lines = 0;
+
+	assert_int_equal(pipe(log), 0);
+	log_set_level(LOG_LEVEL_WARN);
+	log_set_sink(log[1], LOG_FORMAT_TEXT, "test");
+	for (int i = 0; i < 100; i++) {
+		bring_to(x, ACK | DRIVER | FEATURES_OK | DRIVER_OK);
+		virtio_device_break(&x->dev->base, "bad index");
+		assert_int_equal(x->d.status & NEEDS_RESET, NEEDS_RESET);
+	}
+	log_set_sink(STDERR_FILENO, LOG_FORMAT_TEXT, "caisson");
+	close(log[1]);
+	assert_true(read(log[0], text, sizeof text - 1) > 0);
+	close(log[0]);
+	for (; (at = strstr(at, "stops until it is reset: bad index")); at++)
+		lines++;
+	assert_int_equal(lines, LOG_FEW);
+	assert_non_null(strstr(text, "bad index (not logged any more from here)\n"));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -510,6 +536,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_features, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_queue_bounds, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_bad_queue_breaks, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_breaks_are_logged_a_few_times, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_buffers_before_driver_ok, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_disable_finishes_requests, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_pause, setup, teardown),

@@ -51,7 +51,7 @@ struct mem {
 	struct virtio_mem_config config;
 	uint32_t blocks, plugged; /* of the region; of them plugged */
 	uint8_t *bitmap;          /* bit n of byte n/8: block n is plugged */
-	bool warned;              /* of a host that cannot; the guest may ask for ever */
+	unsigned failures;        /* logged ones of the host; the guest may ask for ever */
 	struct loop_source *again;
 	struct virtq_chain chain;
 	struct virtq queue;
@@ -95,10 +95,9 @@ static int host_change(struct mem *dev, uint32_t first, uint32_t n, bool plug)
 
 	if (r == 0)
 		mark(dev, first, n, plug);
-	else if (!dev->warned)
-		log_warn("memory: %u blocks could not be %s: %s; the guest is told to try later", n,
-			 plug ? "plugged" : "unplugged", strerror(-r));
-	dev->warned = r < 0;
+	else
+		log_warn_few(&dev->failures, "memory: %u blocks could not be %s: %s; the guest is told to try later", n,
+			     plug ? "plugged" : "unplugged", strerror(-r));
 	return r;
 }
 

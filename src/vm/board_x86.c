@@ -4,7 +4,6 @@
  * 8259 and, where the host has a TSC-deadline timer, no interval timer: ACPI tells of a hardware-reduced machine.
  */
 #include <errno.h>
-#include <fcntl.h>
 #include <string.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
@@ -43,6 +42,8 @@ struct board {
 	struct acpi_events *events;
 	struct pci_bus *pci; /* shape cloud */
 };
+
+const bool board_hotplug = true;
 
 void board_ram(uint64_t size, struct memory *ret)
 {
@@ -341,38 +342,6 @@ static int write_reset_code(struct vmm *vm, struct err *e)
 	return r < 0 ? err_sys(e, -r, "cannot write the reset code") : 0;
 }
 
-static int open_file(const char *path, const char *what, int *ret, struct err *e)
-{
-	*ret = open(path, O_RDONLY | O_CLOEXEC);
-	return *ret < 0 ? err_sys(e, errno, "cannot open the %s %s", what, path) : 0;
-}
-
-static int load_kernel(struct vmm *vm, gpa_t rsdp, struct boot_entry *ret, struct err *e)
-{
-	_cleanup_close_ int kernel = -1, initrd = -1;
-	struct boot_ram ram[RAM_MAX];
-	struct boot_config c = { .kernel_path = vm->config.kernel,
-				 .initrd_path = vm->config.initrd,
-				 .cmdline = vm->config.cmdline,
-				 .ram = ram,
-				 .rsdp = rsdp };
-	int r;
-
-	if (!c.kernel_path)
-		return err_set(e, ERR_CONFIG, EINVAL, "a virtual machine needs a kernel to start");
-	for (unsigned i = 0; i < vm->memory.n; i++)
-		if (!vm->memory.ram[i].plugged)
-			ram[c.n_ram++] = (struct boot_ram){ vm->memory.ram[i].gpa, vm->memory.ram[i].size };
-	r = open_file(c.kernel_path, "kernel", &kernel, e);
-	if (r == 0 && c.initrd_path)
-		r = open_file(c.initrd_path, "initrd", &initrd, e);
-	if (r < 0)
-		return r;
-	c.kernel_fd = kernel;
-	c.initrd_fd = initrd;
-	return boot_load_x86(vm->mem, &c, ret, e);
-}
-
 int board_boot(struct vmm *vm, struct err *e)
 {
 	struct boot_entry entry;
@@ -382,7 +351,7 @@ int board_boot(struct vmm *vm, struct err *e)
 	if (r == 0)
 		r = write_reset_code(vm, e);
 	if (r == 0)
-		r = load_kernel(vm, rsdp, &entry, e);
+		r = machine_load_kernel(vm, boot_load_x86, &(struct boot_config){ .rsdp = rsdp }, &entry, e);
 	if (r < 0)
 		return r;
 	return kvm_vcpu_start_at(vm->vcpus[0].kvm,

@@ -63,7 +63,8 @@ static int check_time(const struct vmm *vm, const char *id, enum vm_device_kind 
 	enum vmm_state state = vmm_state(vm);
 	bool pluggable = kind == DEVICE_BLOCK || kind == DEVICE_NET || kind == DEVICE_FS || kind == DEVICE_PMEM;
 
-	if (state == VMM_NEW || (state != VMM_ENDED && pluggable && vm->config.shape == VMM_SHAPE_CLOUD))
+	if (state == VMM_NEW ||
+	    (state != VMM_ENDED && pluggable && board_hotplug && vm->config.shape == VMM_SHAPE_CLOUD))
 		return 0;
 	return err_set(e, ERR_CONFIG, ENOTSUP, "device \"%s\" cannot be added to a virtual machine that was started",
 		       id);
@@ -334,9 +335,9 @@ int vmm_remove(struct vmm *vm, const char *id, int timeout_ms, struct err *e)
 	if (d->kind == DEVICE_MEMORY)
 		return err_set(e, ERR_CONFIG, ENOTSUP, "the memory of device \"%s\" stays as long as the machine", id);
 	if (vmm_state(vm) != VMM_NEW) {
-		if (!d->pci)
+		if (!d->pci || !board_hotplug)
 			return err_set(e, ERR_CONFIG, ENOTSUP,
-				       "device \"%s\" cannot be taken from a virtual machine without PCI", id);
+				       "device \"%s\" cannot be taken from this virtual machine while it runs", id);
 		r = pci_bus_request_removal(board_pci(vm->board), d->slot);
 		if (r < 0 && r != -ENOENT) /* -ENOENT: the guest let go after an earlier request */
 			return err_sys(e, -r, "cannot ask the guest to let go of device \"%s\"", id);

@@ -205,8 +205,23 @@ int devices_restore(struct vmm *vm, const struct state *s, const struct vmm_over
 /* Then: what the guest has told them. They are paused from then on. Inside the loop. */
 int devices_load(struct vmm *vm, const struct state *s, struct err *e);
 
-/* ---- the architecture: board_x86.c ---- */
+/* ---- kernel.c ---- */
 
+struct boot_config;
+struct boot_entry;
+struct boot_ram;
+typedef int boot_loader(struct guestmem *mem, const struct boot_config *c, struct boot_entry *ret, struct err *e);
+
+/* Load the configured kernel and initrd. place: what the architecture alone knows; the rest of it is filled in. */
+int machine_load_kernel(struct vmm *vm, boot_loader *load, const struct boot_config *place, struct boot_entry *ret,
+			struct err *e);
+/* The RAM as boot/ wants it, at most RAM_MAX pieces. Returns how many. */
+size_t machine_boot_ram(const struct vmm *vm, struct boot_ram *ret);
+
+/* ---- the architecture: board_x86.c, board_arm64.c ---- */
+
+/* Can devices come and go while the guest runs (shape cloud)? */
+extern const bool board_hotplug;
 /* Fills the RAM map: regions without host memory. */
 void board_ram(uint64_t size, struct memory *ret);
 /* The devices that are part of the machine. */

@@ -216,16 +216,16 @@ static int load_vcpu(struct vmm *vm, unsigned i, const struct state *s, uint64_t
 static int load_cpus(struct vmm *vm, const struct state *s, struct err *e)
 {
 	const struct state *chips = state_get_child(s, "vm", e), *vcpus = state_get_child(s, "vcpus", e), *child;
-	uint64_t wall_time, elapsed_ns;
+	uint64_t wall_time;
 	int r = chips && vcpus ? state_get_u64(s, "wall-time", &wall_time, e) : -ENOENT;
 
 	if (r < 0)
 		return r;
-	elapsed_ns = elapsed_since(wall_time);
-	r = kvm_vm_load(vm->kvm_vm, chips, elapsed_ns, e);
+	/* Told anew each time: this may take a while, and all clocks shall agree in the end. */
+	r = kvm_vm_load(vm->kvm_vm, chips, elapsed_since(wall_time), e);
 	for (unsigned i = 0; r == 0 && i < vm->config.max_vcpus; i++) {
 		child = state_get_child_n(vcpus, "vcpu", i, e);
-		r = child ? load_vcpu(vm, i, child, elapsed_ns, e) : -ENOENT;
+		r = child ? load_vcpu(vm, i, child, elapsed_since(wall_time), e) : -ENOENT;
 	}
 	return r;
 }

@@ -10,11 +10,12 @@
  * need, and the running of the guest on top.
  *
  * Any other call ends the process, as the whole of it can be trusted no more: the VM's threads share all memory with
- * the host program's. The kernel's audit log then has the number of the call (type=SECCOMP). Two exceptions answer with
+ * the host program's. The kernel's audit log then has the number of the call (type=SECCOMP). A few answer with
  * an error, since libraries ask by themselves and can do without: see `looked_up`.
  *
- * The tables are made into a filter when a thread starts, on its stack: that takes a few microseconds, and nothing has
- * to be kept. A library that compiles filters (libseccomp) would need a thousand times as long, or global state.
+ * The tables are made into a filter when a thread starts, on its stack. That takes less than a microsecond, against two
+ * tenths of a millisecond for the kernel's part, and nothing has to be kept; a library that compiles filters would be
+ * slower than both, or need global state. Nothing is sorted: the kernel knows which calls are allowed always.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -151,7 +152,7 @@ static const struct filter_rule devices[] = {
 
 /*
  * Refused, but no reason to end. libc looks into /proc/sys/vm/overcommit_memory when a heap shrinks and into message
- * catalogues for strerror(), and does without them.
+ * catalogues for strerror(), and asks what kind of file a stream writes to; it does without the answers.
  */
 static const struct filter_rule looked_up[] = {
 	{ .call = SYS_openat,
@@ -159,6 +160,9 @@ static const struct filter_rule looked_up[] = {
 	  .arg = 2,
 	  .value = O_WRONLY | O_RDWR | O_CREAT | O_TRUNC | O_APPEND | O_PATH | O_DIRECTORY,
 	  .code = EACCES },
+	{ .call = SYS_newfstatat, .code = EACCES },
+	{ .call = SYS_fstat, .code = EACCES },
+	{ .call = SYS_lseek, .code = EACCES },
 };
 
 static int install(enum machine_role role, struct err *e)

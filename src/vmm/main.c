@@ -133,6 +133,7 @@ static void set_up_instance(struct program *p)
 
 	instance_init(i, o->id);
 	i->pci = o->enable_pci;
+	i->seccomp = !o->no_seccomp;
 	i->serial_in = serial_input();
 	i->serial_out = STDOUT_FILENO;
 	i->on_vm = on_vm;
@@ -191,8 +192,6 @@ static int run(struct program *p, struct err *e)
 
 	if (r < 0)
 		return r;
-	if (!o->no_seccomp)
-		say(&p->instance.logger, LOGGER_WARN, "Filtering of system calls is not supported by this version.");
 	if (o->boot_timer)
 		say(&p->instance.logger, LOGGER_WARN, "--boot-timer is not supported by this version.");
 	r = set_up_loop(p, e);

@@ -112,7 +112,7 @@ background_error() {
 on_full_disk() {
 	mkdir -p "$BATS_TEST_TMPDIR/full"
 	run --separate-stderr unshare --mount sh -c 'mount -t tmpfs -o "size=$1,nr_inodes=$2" full "$3"; shift 3; exec "$@"' - \
-		"$1" "$2" "$BATS_TEST_TMPDIR/full" timeout -k 1 240 "$CAISSON" "${@:3}"
+		"$1" "$2" "$BATS_TEST_TMPDIR/full" timeout -k 1 $LIMIT "$CAISSON" "${@:3}"
 	expect_status 125 || return
 	expect_clear_error || return
 	expect_stderr 'No space left on device'
@@ -163,7 +163,7 @@ on_full_disk() {
 	[ "$(id -u)" = 0 ] || skip "needs root to become another user"
 	mkdir "$BATS_TEST_TMPDIR/secret"
 	chmod 700 "$BATS_TEST_TMPDIR/secret"
-	run --separate-stderr timeout -k 1 240 setpriv --reuid 1000 --regid 1000 --clear-groups \
+	run --separate-stderr timeout -k 1 $LIMIT setpriv --reuid 1000 --regid 1000 --clear-groups \
 		"$CAISSON" run --rootfs "$BATS_TEST_TMPDIR/secret" -- /bin/true
 	expect_status 125
 	expect_clear_error
@@ -249,7 +249,7 @@ catches_signals() {
 }
 
 @test "the reader of stdout goes away: the end that SIGPIPE is" {
-	run bash -c "set -o pipefail; timeout -k 1 240 '$CAISSON' run --rootfs '$ROOT' -- /bin/sh -c 'while echo line; do :; done' | head -n 1"
+	run bash -c "set -o pipefail; timeout -k 1 $LIMIT '$CAISSON' run --rootfs '$ROOT' -- /bin/sh -c 'while echo line; do :; done' | head -n 1"
 	expect_output line
 	expect_status 141
 }

@@ -11,9 +11,10 @@
 bats_require_minimum_version 1.5.0
 
 # Run caisson for at most $LIMIT seconds. Status 124 or 137 from here means: it hung. All limits here only catch a hang,
-# so they leave room for a machine that is busy with other things; nothing waits for one of them in vain.
+# so they leave room for a machine that is busy with other things; nothing waits for one of them in vain. Where everything
+# is slower than usual, $SLOWER is by how much (setup_suite.bash).
 caisson() {
-	timeout -k 1 "${LIMIT:-240}" "$CAISSON" "$@"
+	timeout -k 1 "$LIMIT" "$CAISSON" "$@"
 }
 
 # vm FLAGS… -- CMD…: run a container in a VM; $status, $output (stdout), $stderr as bats sets them.
@@ -39,7 +40,7 @@ begun() {
 	[ -s "$BATS_TEST_TMPDIR/out" ] || not_running "$vm_pid"
 }
 
-# Wait for the background VM; its exit status in $vm_status. Kills it after 120 s.
+# Wait for the background VM; its exit status in $vm_status. Kills it when that is too long.
 vm_wait() {
 	wait_for 120 not_running "$vm_pid" || kill -KILL "$vm_pid"
 	vm_status=0
@@ -52,7 +53,7 @@ not_running() {
 
 # wait_for SECONDS CMD…: until CMD succeeds.
 wait_for() {
-	local end=$((SECONDS + $1))
+	local end=$((SECONDS + $1 * SLOWER))
 	shift
 	until "$@" 2>/dev/null; do
 		[ $SECONDS -lt $end ] || return 1
@@ -128,7 +129,7 @@ leak_snapshot() {
 
 # Ended processes may take a moment to go. What is there after thirty seconds stays.
 leak_check() {
-	local end=$((SECONDS + 30)) now
+	local end=$((SECONDS + 30 * SLOWER)) now
 	while :; do
 		now=$(leak_snapshot | sort)
 		[ "$now" != "$leak_before" ] || return 0

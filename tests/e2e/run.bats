@@ -43,15 +43,15 @@ load helper
 }
 
 @test "stdin: piped, empty, closed, not consumed without -i" {
-	run --separate-stderr bash -c "printf 'one\ntwo' | timeout -k 1 240 '$CAISSON' run -i --rootfs '$ROOT' -- /bin/sh -c 'cat; echo .'"
+	run --separate-stderr bash -c "printf 'one\ntwo' | timeout -k 1 $LIMIT '$CAISSON' run -i --rootfs '$ROOT' -- /bin/sh -c 'cat; echo .'"
 	expect_status 0
 	expect_output $'one\ntwo.'
-	run --separate-stderr bash -c "timeout -k 1 240 '$CAISSON' run -i --rootfs '$ROOT' -- /bin/sh -c 'wc -c' </dev/null"
+	run --separate-stderr bash -c "timeout -k 1 $LIMIT '$CAISSON' run -i --rootfs '$ROOT' -- /bin/sh -c 'wc -c' </dev/null"
 	expect_status 0
 	expect_output 0
-	run --separate-stderr bash -c "timeout -k 1 240 '$CAISSON' run -i --rootfs '$ROOT' -- /bin/sh -c 'wc -c' <&-"
+	run --separate-stderr bash -c "timeout -k 1 $LIMIT '$CAISSON' run -i --rootfs '$ROOT' -- /bin/sh -c 'wc -c' <&-"
 	expect_status 0
-	run --separate-stderr bash -c "{ timeout -k 1 240 '$CAISSON' run --rootfs '$ROOT' -- /bin/sh -c 'wc -c' && cat; } < <(echo kept)"
+	run --separate-stderr bash -c "{ timeout -k 1 $LIMIT '$CAISSON' run --rootfs '$ROOT' -- /bin/sh -c 'wc -c' && cat; } < <(echo kept)"
 	expect_status 0
 	expect_output $'0\nkept'
 }
@@ -178,7 +178,7 @@ load helper
 	vm --memory 128m --cpus 2 --pids-limit 20 -- /bin/sh -c '
 		grep -c ^processor /proc/cpuinfo
 		cat /sys/fs/cgroup/memory.max /sys/fs/cgroup/pids.max
-		i=0; while [ $i -lt 30 ]; do sleep 5 & i=$((i + 1)); done 2>/dev/null'
+		i=0; while [ $i -lt 30 ]; do sleep 600 & i=$((i + 1)); done 2>/dev/null'
 	# the shell's own end when it cannot fork any more
 	expect_status 2
 	expect_line 2
@@ -280,7 +280,7 @@ fetch() {
 	expect_output '1 /etc'
 	run --separate-stderr caisson exec -e X=y -w /tmp -u 1000 "$NAME" /bin/sh -c 'echo "$X $(pwd) $(id -u)"'
 	expect_output 'y /tmp 1000'
-	run --separate-stderr bash -c "echo piped | timeout -k 1 240 '$CAISSON' exec -i '$NAME' /bin/cat"
+	run --separate-stderr bash -c "echo piped | timeout -k 1 $LIMIT '$CAISSON' exec -i '$NAME' /bin/cat"
 	expect_output piped
 	run --separate-stderr caisson exec "$NAME" /no/such
 	expect_status 127

@@ -25,6 +25,13 @@ choose_hypervisor() {
 	CAISSON=$BATS_SUITE_TMPDIR/caisson
 }
 
+# In the laboratory a VM runs on emulated processors: its start may take a minute where this machine is busy.
+choose_limits() {
+	export SLOWER=1 LIMIT=${LIMIT:-}
+	[ -z "${CAISSON_LAB:-}" ] || SLOWER=4
+	LIMIT=${LIMIT:-$((240 * SLOWER))}
+}
+
 setup_suite() {
 	local top
 	top=$(cd "$BATS_TEST_DIRNAME/../.." && pwd)
@@ -38,5 +45,6 @@ setup_suite() {
 	unset KATA_CONF_FILE
 	export GUEST=${CAISSON_GUEST_DIR:-${CAISSON_CACHE:-$TOP/.cache/guest}/$(uname -m)}
 	export CAISSON_GUEST_DIR=$GUEST
+	choose_limits
 	choose_hypervisor
 }

@@ -92,7 +92,7 @@ dialogue='
 }
 
 @test "-t without a terminal on our side gives the command one" {
-	run --separate-stderr bash -c "timeout -k 1 240 '$CAISSON' run -t --rootfs '$ROOT' -- /bin/sh -c '[ -t 0 ] && [ -t 1 ] && [ -t 2 ] && tty' </dev/null"
+	run --separate-stderr bash -c "timeout -k 1 $LIMIT '$CAISSON' run -t --rootfs '$ROOT' -- /bin/sh -c '[ -t 0 ] && [ -t 1 ] && [ -t 2 ] && tty' </dev/null"
 	expect_status 0
 	expect_match '^/dev/(pts/[0-9]+|console)'
 }

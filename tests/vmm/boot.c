@@ -3,12 +3,13 @@
  * Runs one VM by the public interface of the built-in monitor and reports how it ended.
  *
  *   vmm-boot [--vcpus N[/MAX]] [--memory MIB] [--shared] [--cloud] [--disk FILE] [--vsock SOCKET] [--initrd FILE]
- *            [--cmdline TEXT] [--do ACTION]... KERNEL
+ *            [--tap NAME] [--cmdline TEXT] [--do ACTION]... KERNEL
+ *   vmm-boot --restore DIR [--disk FILE] [--vsock SOCKET] [--tap NAME] [--do ACTION]...
  *
  * The guest's serial port is our standard output and input. Each time when the guest has written "vmm-boot: now" to its
  * console, the next ACTION is done: power-button, ctrl-alt-del, pause (and resume, some times), cpus=N, plug=FILE (a
- * disk), unplug (that disk). The last line on standard error is "end: KIND: TEXT". Exit status: 0 once the VM ended by
- * itself, else 1.
+ * disk), unplug (that disk), snapshot=DIR (and stop), save=DIR (and go on). The last line on standard error is "end:
+ * KIND: TEXT". Exit status: 0 once the VM ended by itself, else 1.
  */
 #include <getopt.h>
 #include <poll.h>
@@ -18,10 +19,31 @@
 #include <unistd.h>
 
 #include "base/err.h"
+#include "base/fd.h"
 #include "caisson/vmm.h"
 
 static const char *const ends[] = { "none", "poweroff", "reset", "panic", "stopped", "error" };
 static const char cue[] = "vmm-boot: now";
+
+/* Into DIR/state and DIR/memory. Prints how long the guest stood still. */
+static int save(struct vmm *vm, const char *dir, bool go_on, struct err *e)
+{
+	char state[256], memory[256];
+	uint64_t begin = clock_us();
+	int r = vmm_pause(vm, e);
+
+	snprintf(state, sizeof state, "%s/state", dir);
+	snprintf(memory, sizeof memory, "%s/memory", dir);
+	if (r == 0)
+		r = vmm_snapshot(vm, &(struct vmm_snapshot){ state, memory, false }, e);
+	if (r == 0)
+		fprintf(stderr, "saved in %llu us\n", (unsigned long long)(clock_us() - begin));
+	if (r == 0 && go_on)
+		return vmm_resume(vm, e);
+	if (r == 0)
+		vmm_stop(vm);
+	return r;
+}
 
 static int act(struct vmm *vm, const char *action, struct err *e)
 {
@@ -39,6 +61,10 @@ static int act(struct vmm *vm, const char *action, struct err *e)
 	}
 	if (!strncmp(action, "plug=", 5))
 		return vmm_add_block(vm, "plugged", &(struct vmm_block){ .fd = -1, .path = action + 5 }, e);
+	if (!strncmp(action, "snapshot=", 9))
+		return save(vm, action + 9, false, e);
+	if (!strncmp(action, "save=", 5))
+		return save(vm, action + 5, true, e);
 	if (!strcmp(action, "unplug"))
 		return vmm_remove(vm, "plugged", 60000, e);
 	if (strcmp(action, "pause") != 0)
@@ -90,7 +116,7 @@ static bool copy_console(int from, int exit_fd, bool *ended)
 }
 
 struct wishes {
-	const char *vsock, *disk;
+	const char *vsock, *disk, *tap, *restore;
 	const char *actions[8];
 	unsigned n_actions;
 };
@@ -105,6 +131,44 @@ static int add_devices(struct vmm *vm, const struct wishes *w, struct err *e)
 		r = vmm_add_block(vm, "disk", &disk, e);
 	if (r == 0 && w->vsock)
 		r = vmm_add_vsock(vm, "vsock", &vsock, e);
+	if (r == 0 && w->tap)
+		r = vmm_add_net(vm, "net", &(struct vmm_net){ .tap = w->tap }, e);
+	return r;
+}
+
+static int start(const struct vmm_config *c, const struct wishes *w, struct vmm **ret, struct err *e)
+{
+	int r = vmm_new(c, ret, e);
+
+	if (r == 0)
+		r = add_devices(*ret, w, e);
+	return r < 0 ? r : vmm_start(*ret, e);
+}
+
+static int restore(const struct vmm_config *c, const struct wishes *w, struct vmm **ret, struct err *e)
+{
+	const struct vmm_override wanted[] = { { "disk", w->disk }, { "vsock", w->vsock }, { "net", w->tap } };
+	struct vmm_override overrides[3];
+	char state[256], memory[256];
+	struct vmm_restore n = { .state_path = state,
+				 .memory_path = memory,
+				 .serial_in = c->serial_in,
+				 .serial_out = c->serial_out,
+				 .seccomp = c->seccomp,
+				 .overrides = overrides };
+	uint64_t begin = clock_us();
+	int r;
+
+	for (size_t i = 0; i < 3; i++)
+		if (wanted[i].path)
+			overrides[n.n_overrides++] = wanted[i];
+	snprintf(state, sizeof state, "%s/state", w->restore);
+	snprintf(memory, sizeof memory, "%s/memory", w->restore);
+	r = vmm_restore(&n, ret, e);
+	if (r == 0)
+		r = vmm_resume(*ret, e);
+	if (r == 0)
+		fprintf(stderr, "restored in %llu us\n", (unsigned long long)(clock_us() - begin));
 	return r;
 }
 
@@ -114,12 +178,8 @@ static int run(const struct vmm_config *c, int console, const struct wishes *w, 
 	struct vmm *vm = NULL;
 	bool ended = false;
 	unsigned next = 0;
-	int r = vmm_new(c, &vm, e);
+	int r = w->restore ? restore(c, w, &vm, e) : start(c, w, &vm, e);
 
-	if (r == 0)
-		r = add_devices(vm, w, e);
-	if (r == 0)
-		r = vmm_start(vm, e);
 	while (r == 0 && !ended)
 		if (copy_console(console, vmm_exit_fd(vm), &ended) && next < w->n_actions)
 			r = act(vm, w->actions[next++], e);
@@ -141,7 +201,8 @@ int main(int argc, char **argv)
 		{ "shared", no_argument, NULL, 's' },        { "initrd", required_argument, NULL, 'i' },
 		{ "cmdline", required_argument, NULL, 'c' }, { "do", required_argument, NULL, 'd' },
 		{ "vsock", required_argument, NULL, 'k' },   { "cloud", no_argument, NULL, 'p' },
-		{ "disk", required_argument, NULL, 'b' },    { 0 },
+		{ "disk", required_argument, NULL, 'b' },    { "tap", required_argument, NULL, 't' },
+		{ "restore", required_argument, NULL, 'r' }, { 0 },
 	};
 	struct vmm_config c = {
 		.vcpus = 1, .memory = 256ULL << 20, .serial_in = STDIN_FILENO, .name = "boot", .seccomp = true
@@ -167,13 +228,17 @@ int main(int argc, char **argv)
 			w.vsock = optarg;
 		else if (opt == 'b')
 			w.disk = optarg;
+		else if (opt == 't')
+			w.tap = optarg;
+		else if (opt == 'r')
+			w.restore = optarg;
 		else if (opt == 'p')
 			c.shape = VMM_SHAPE_CLOUD;
 		else
 			return 2;
 	}
-	if (optind + 1 != argc || pipe(console) < 0) {
-		fprintf(stderr, "usage: vmm-boot [OPTION...] KERNEL\n");
+	if (optind + !w.restore != argc || pipe(console) < 0) {
+		fprintf(stderr, "usage: vmm-boot [OPTION...] KERNEL, or vmm-boot [OPTION...] --restore DIR\n");
 		return 2;
 	}
 	c.kernel = argv[optind];
