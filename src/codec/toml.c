@@ -27,14 +27,17 @@ enum {
 	BY_BRACKETS, /* static array: closed */
 };
 
-uint32_t toml_column(const struct toml_parser *t, const char *at)
+/* Counts on from the last place that was asked for: a document may be one line. */
+uint32_t toml_column(struct toml_parser *t, const char *at)
 {
-	uint32_t column = 1;
-
-	for (const char *p = t->line_start; p < at; p++)
-		if (((unsigned char)*p & 0xc0) != 0x80)
-			column++;
-	return column;
+	if (t->counted < t->line_start || t->counted > at) {
+		t->counted = t->line_start;
+		t->column = 1;
+	}
+	for (; t->counted < at; t->counted++)
+		if (((unsigned char)*t->counted & 0xc0) != 0x80)
+			t->column++;
+	return t->column;
 }
 
 int toml_fail_at(struct toml_parser *t, const char *at, const char *fmt, ...)

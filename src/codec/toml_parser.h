@@ -9,8 +9,8 @@
 
 struct toml_parser {
 	const char *p, *end;
-	const char *line_start;
-	uint32_t line;
+	const char *line_start, *counted; /* `column` is of `counted` */
+	uint32_t line, column;
 	const char *name;
 	size_t values; /* how many were made */
 	struct err *e;
@@ -21,7 +21,7 @@ int toml_fail_at(struct toml_parser *t, const char *at, const char *fmt, ...) __
 #define toml_fail(t, ...) toml_fail_at(t, (t)->p, __VA_ARGS__)
 
 /* Column of a place in the current line, from 1, in characters. */
-uint32_t toml_column(const struct toml_parser *t, const char *at);
+uint32_t toml_column(struct toml_parser *t, const char *at);
 
 /* A new value that starts at `at`, counted against TOML_VALUES_MAX. */
 int toml_make(struct toml_parser *t, enum toml_type type, const char *at, struct toml_value **ret);

@@ -121,17 +121,18 @@ static const uint8_t *read_value(struct state *s, const uint8_t *p, const uint8_
 {
 	char name[STATE_NAME_MAX + 1] = { 0 };
 	size_t before = 0, len;
-	uint8_t type;
+	uint8_t type, name_len;
 	struct value *v;
 
 	if (end - p < 2 || !p[1] || p[1] > STATE_NAME_MAX || end - p < 2 + p[1])
 		return NULL;
 	type = p[0];
-	memcpy(name, p + 2, p[1]);
-	p += 2 + p[1];
+	name_len = p[1];
+	memcpy(name, p + 2, name_len);
+	p += 2 + name_len;
 	list_foreach (v, &s->values, struct value, node)
 		before += !strcmp(v->name, name);
-	if (before || !state_name_valid(name))
+	if (before || strlen(name) != name_len || !state_name_valid(name))
 		return NULL;
 	if (type == VALUE_U64) {
 		if (end - p < 8)
