@@ -15,7 +15,10 @@ setup_file() {
 	# the guest's root: what else is the initramfs
 	mkdir "$dir/root" "$dir/stage"
 	(cd "$dir/root" && cpio --quiet -id --no-absolute-filenames <"$kernel/initramfs.img")
+	mkdir -p "$dir/root/sbin"
 	ln -s ../init "$dir/root/sbin/init"
+	# what the agent makes for itself where it can write
+	ln -s ../init "$dir/root/sbin/modprobe"
 	"$TOP/tests/qemu/make-image" "$dir/root" "$dir/dax.img"
 	"$TOP/tests/qemu/make-image" --plain "$dir/root" "$dir/plain.img"
 	cp --sparse=always "$dir/dax.img" "$dir/cut.img"
