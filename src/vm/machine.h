@@ -46,6 +46,9 @@ struct memory {
 	int base; /* restored, private memory: the file that it is a private mapping of; else -1 */
 	int uffd; /* restored, filled by a page server: the userfaultfd; else -1 */
 	const struct memory_source *source; /* while it is restored */
+	/* Where pages may be mapped from the kernel's file, so that what this process does not have is not zero. */
+	gpa_t mapped;
+	uint64_t mapped_size;
 };
 
 /* What memory of a restored VM holds at first. */
