@@ -54,6 +54,9 @@ struct vmm_config {
 	 * and shared with other VMs instead of being copied. A file that cannot change (a sealed memfd, fs-verity,
 	 * chattr +i) is mapped without the promise. */
 	bool kernel_constant;
+	/* A register (a byte at 0xc0000000, on arm64 at 0x9020000) to which the guest writes 123 when it has booted;
+	 * the log then tells how long that took since vmm_new(). Not there any more in a VM that was restored. */
+	bool boot_timer;
 	/* The serial port. Output goes to serial_out (not taken over, made non-blocking is the caller's business; what
 	 * cannot be written is dropped); input comes from serial_in. -1: none. */
 	int serial_in, serial_out;

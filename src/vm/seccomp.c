@@ -28,7 +28,6 @@
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "base/log.h"
@@ -199,8 +198,6 @@ void machine_prepare_filter(const struct vmm *vm)
 		log_warn(
 			"this program was built with sanitizers: the virtual machine's threads run without a filter of "
 			"their system calls");
-	/* Read the time zone now. What a filtered thread finds out about it, nothing, would hold for all others. */
-	tzset();
 }
 
 void machine_confine_thread(struct vmm *vm, enum machine_role role)
