@@ -5,7 +5,7 @@
  * What this costs is page faults and the zeroing of pages, not the copy. So the ways, from the cheapest:
  * a private mapping of the file touches nothing at all; anonymous memory is filled in large pages where the host has
  * them; a memory file is filled by sendfile(2), which makes its pages without a fault of ours for each. Holes in the
- * file are skipped: a third of Debian's kernel is zeroes (guest/fetch-kernel makes holes of them).
+ * file are skipped: a third of Debian's kernel is zeroes (guest/build makes holes of them).
  *
  * The file may shrink while we read: that is an error, not a signal, as nobody here reads through a mapping of it.
  */
@@ -97,7 +97,6 @@ static int find_data(int fd, uint64_t from, uint64_t end, uint64_t *ret_start, u
 	}
 	*ret_start = (uint64_t)data < end ? (uint64_t)data : end;
 	*ret_end = (uint64_t)hole < end ? (uint64_t)hole : end;
-	/* Every file has a hole at its end; one that ends here was cut off meanwhile, which the read will notice. */
 	return 0;
 }
 

@@ -99,7 +99,7 @@ int guestmem_fill(struct guestmem *mem, gpa_t gpa, uint64_t len, int fd, uint64_
 /*
  * The same for a file that nobody changes or cuts off as long as the memory is in use: its whole pages are not copied
  * but become private mappings, whose pages all who map the file share until they write to them. Only for memory that is
- * a private mapping itself, of ordinary pages. What cannot be mapped for its alignment is copied. After an error of
- * mmap(2) the memory may have a hole: do not use it any more.
+ * a private mapping itself, of ordinary pages. What cannot be mapped for its alignment is copied (fresh: as above).
+ * After an error of mmap(2) the memory may have a hole: do not use it any more.
  */
 int guestmem_map(struct guestmem *mem, gpa_t gpa, uint64_t len, int fd, uint64_t offset, bool fresh);
