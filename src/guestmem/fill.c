@@ -3,9 +3,10 @@
  * Files into guest memory: kernels, initrds.
  *
  * What this costs is page faults and the zeroing of pages, not the copy. So the ways, from the cheapest:
- * a private mapping of the file touches nothing at all; anonymous memory is filled in large pages where the host has
- * them; a memory file is filled by sendfile(2), which makes its pages without a fault of ours for each. Holes in the
- * file are skipped: a third of Debian's kernel is zeroes (guest/build makes holes of them).
+ * a private mapping of the file touches nothing at all; a memory file is filled by sendfile(2), which makes its pages
+ * without a fault of ours for each; other memory is read into. Holes in the file are skipped: a third of Debian's
+ * kernel is zeroes (guest/build makes holes of them). Large pages (MADV_HUGEPAGE) make the best case of the last twice
+ * as quick and the worst five times as slow, when the host has to make them first, so they are not asked for.
  *
  * The file may shrink while we read: that is an error, not a signal, as nobody here reads through a mapping of it.
  */
@@ -16,8 +17,6 @@
 #include <unistd.h>
 
 #include "guestmem/region.h"
-
-#define LARGE_PAGE (2ULL << 20)
 
 static int read_all(uint8_t *host, uint64_t len, int fd, uint64_t offset)
 {
@@ -57,25 +56,11 @@ static int send_all(const struct guestmem_region *r, uint64_t at, uint64_t len, 
 	return 0;
 }
 
-/* Whole large pages are all ours. Advice: a host without them says no. */
-static void advise_large_pages(uint8_t *host, uint64_t len)
-{
-	uintptr_t start = ((uintptr_t)host + LARGE_PAGE - 1) & ~(LARGE_PAGE - 1),
-		  end = ((uintptr_t)host + len) & ~(LARGE_PAGE - 1);
-
-	if (start < end)
-		madvise((void *)start, end - start, MADV_HUGEPAGE);
-}
-
 static int copy_run(const struct guestmem_region *r, uint64_t at, uint64_t len, int fd, uint64_t offset)
 {
 	uint64_t sent = 0;
-	int e = 0;
+	int e = r->file >= 0 ? send_all(r, at, len, fd, offset, &sent) : 0;
 
-	if (r->file >= 0)
-		e = send_all(r, at, len, fd, offset, &sent);
-	else
-		advise_large_pages(r->host + at, len);
 	return e < 0 ? e : read_all(r->host + at + sent, len - sent, fd, offset + sent);
 }
 
