@@ -86,7 +86,7 @@ struct vmm {
 	struct guestmem *mem;
 	struct bus *pio, *mmio;
 	struct board *board;
-	struct boot_timer boot_timer; /* counts from vmm_new() on */
+	struct boot_timer boot_timer;           /* counts from vmm_new() on */
 	struct list devices;                    /* vm_device.node */
 	const struct device_place *place_again; /* while a device is restored */
 	bool restored;                          /* and not resumed yet: the devices' peers are not told */
