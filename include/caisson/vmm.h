@@ -49,6 +49,14 @@ struct vmm_config {
 	const char *kernel;        /* bzImage, ELF with a PVH note (x86), Image (arm64) */
 	const char *initrd;        /* NULL: none */
 	const char *cmdline;       /* NULL: "" */
+	/* The caller promises that the kernel's file is not written to or cut off as long as the VM lives; replacing it
+	 * (rename, unlink) is no harm. Where memory is private and of ordinary pages, the file's pages are then mapped
+	 * and shared with other VMs instead of being copied. A file that cannot change (a sealed memfd, fs-verity,
+	 * chattr +i) is mapped without the promise. */
+	bool kernel_constant;
+	/* A register (a byte at 0xc0000000, on arm64 at 0x9020000) to which the guest writes 123 when it has booted;
+	 * the log then tells how long that took since vmm_new(). Not there any more in a VM that was restored. */
+	bool boot_timer;
 	/* The serial port. Output goes to serial_out (not taken over, made non-blocking is the caller's business; what
 	 * cannot be written is dropped); input comes from serial_in. -1: none. */
 	int serial_in, serial_out;

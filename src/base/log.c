@@ -8,6 +8,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "base/calendar.h"
+
 static struct {
 	enum log_level level;
 	enum log_format format;
@@ -86,13 +88,11 @@ void log_write(enum log_level level, const char *fmt, ...)
 	vsnprintf(text, sizeof text, fmt, ap);
 	va_end(ap);
 	if (sink.format == LOG_FORMAT_JSON) {
-		char escaped[3072], stamp[40];
+		char escaped[3072], stamp[CALENDAR_STAMP_MAX];
 		struct timespec now;
-		struct tm tm;
 
 		clock_gettime(CLOCK_REALTIME, &now);
-		gmtime_r(&now.tv_sec, &tm);
-		strftime(stamp, sizeof stamp, "%Y-%m-%dT%H:%M:%S", &tm);
+		calendar_stamp(now.tv_sec, stamp);
 		escape_json(escaped, sizeof escaped, text);
 		n = snprintf(line, sizeof line,
 			     "{\"time\":\"%s.%06ldZ\",\"level\":\"%s\",\"source\":\"%s\",\"msg\":\"%s\"}\n", stamp,

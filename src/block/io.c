@@ -97,12 +97,12 @@ static ssize_t move(struct block_io *io)
 
 static ssize_t write_zeroes(struct block_io *io)
 {
-	static const uint8_t zeroes[65536];
-	struct iovec iov[16];
+	static const uint8_t zeroes[4096];
+	struct iovec iov[256];
 	unsigned n = 0;
 	ssize_t r;
 
-	for (uint64_t left = io->len; left && n < 16; n++) {
+	for (uint64_t left = io->len; left && n < 256; n++) {
 		size_t take = left < sizeof zeroes ? left : sizeof zeroes;
 
 		iov[n] = (struct iovec){ (void *)(uintptr_t)zeroes, take };

@@ -93,6 +93,7 @@ static int load_kernel(struct guestmem *mem, const struct boot_config *c, gpa_t 
 	uint64_t size;
 	int r = boot_file_init(&f, c->kernel_fd, e);
 
+	f.constant = c->kernel_constant;
 	if (r == 0)
 		r = boot_file_read(&f, 0, &h, f.size < sizeof h ? f.size : sizeof h, e);
 	if (r == 0)
@@ -103,7 +104,7 @@ static int load_kernel(struct guestmem *mem, const struct boot_config *c, gpa_t 
 	size = le64_get(h.image_size) > f.size ? le64_get(h.image_size) : f.size;
 	r = place(c, &h, size, start, e);
 	if (r == 0)
-		r = boot_file_load(&f, 0, mem, *start, f.size, e);
+		r = boot_file_load(&f, 0, mem, *start, f.size, true, e);
 	*end = *start + size;
 	return r;
 }
@@ -133,6 +134,8 @@ int boot_load_arm64(struct guestmem *mem, const struct boot_config *c, struct bo
 	if (r < 0)
 		return r;
 	entry.pc = start;
+	entry.kernel = start;
+	entry.kernel_size = end - start;
 	*ret = entry;
 	return 0;
 }

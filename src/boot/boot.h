@@ -10,6 +10,7 @@
  */
 #pragma once
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -25,7 +26,9 @@ struct boot_ram {
 
 struct boot_config {
 	const char *kernel_path, *initrd_path; /* for messages */
-	int kernel_fd, initrd_fd;              /* initrd_fd -1: none; not taken over */
+	int kernel_fd, initrd_fd;              /* initrd_fd -1: none; not taken over, but their positions move */
+	bool kernel_constant; /* nobody changes the file while the guest runs, and memory is private and of ordinary
+				 pages: map instead of copying (guestmem_map) */
 	const char *cmdline;
 	const struct boot_ram *ram; /* ascending; all of it is guest memory */
 	size_t n_ram;
@@ -40,6 +43,8 @@ struct boot_entry {
 	uint64_t arg; /* LINUX64: rsi, the zero page; PVH: rbx, the start info; ARM64: x0, the device tree */
 	gpa_t initrd; /* where the initrd is; for the device tree */
 	uint64_t initrd_size;
+	gpa_t kernel; /* between these are all pages of the kernel's file */
+	uint64_t kernel_size;
 };
 
 /*

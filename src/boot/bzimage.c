@@ -115,7 +115,7 @@ int bzimage_load(struct guestmem *mem, const struct boot_config *c, const struct
 		end = UINT64_MAX;
 	r = x86_check_kernel_range(c, start, end, e);
 	if (r == 0)
-		r = boot_file_load(f, setup_len, mem, start, len, e);
+		r = boot_file_load(f, setup_len, mem, start, len, true, e);
 	if (r < 0)
 		return r;
 	ret->protocol = BOOT_LINUX64;

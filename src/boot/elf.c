@@ -106,9 +106,10 @@ static int load_segment(struct guestmem *mem, const struct boot_config *c, const
 	if (__builtin_add_overflow(p->p_paddr, p->p_memsz, &end))
 		end = UINT64_MAX;
 	r = x86_check_kernel_range(c, p->p_paddr, end, e);
-	/* The rest, up to p_memsz, is zero: guest memory is new. */
+	/* The rest, up to p_memsz, is zero: guest memory is new. A segment over another one writes its own zeroes. */
 	if (r == 0)
-		r = boot_file_load(f, p->p_offset, mem, p->p_paddr, p->p_filesz, e);
+		r = boot_file_load(f, p->p_offset, mem, p->p_paddr, p->p_filesz,
+				   p->p_paddr >= k->end || end <= k->start, e);
 	if (r < 0)
 		return r;
 	*room -= p->p_filesz;

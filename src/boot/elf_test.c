@@ -137,11 +137,65 @@ static void test_elf_overlap(void **state)
 	assert_refused(f, "overlap in the file");
 }
 
+/*
+ * Four pages of data, of which the second and third are a hole, over each other in memory: at page 0 and, one page
+ * further in the file, at page 1. The later segment counts, its hole too.
+ */
+static void test_elf_segments_overlap_in_memory(void **state)
+{
+	struct fixture *f = *state;
+
+	for (int constant = 0; constant < 2; constant++) {
+		int fd;
+
+		memset(f->low + FAKE_ELF_BASE, 0, 6 * 4096);
+		fake_elf(&f->kernel, true);
+		for (unsigned i = 0; i < 2; i++) {
+			put_phdr(f, i, offsetof(Elf64_Phdr, p_offset), 0x10000 + i * 0x4000);
+			put_phdr(f, i, offsetof(Elf64_Phdr, p_paddr), FAKE_ELF_BASE + i * 0x1000);
+			put_phdr(f, i, offsetof(Elf64_Phdr, p_filesz), 0x4000);
+			put_phdr(f, i, offsetof(Elf64_Phdr, p_memsz), 0x4000);
+		}
+		fd = fake_file(f->kernel.data, f->kernel.len);
+		assert_int_equal(ftruncate(fd, 0x18000), 0);
+		for (unsigned i = 0; i < 2; i++) {
+			uint8_t page[4096];
+
+			memset(page, 0x11 * (int)(i + 1), sizeof page);
+			assert_int_equal(pwrite(fd, page, sizeof page, 0x10000 + i * 0x4000), 4096);
+			assert_int_equal(pwrite(fd, page, sizeof page, 0x13000 + i * 0x4000), 4096);
+		}
+		f->c.kernel_constant = constant;
+		if (x86_load_file(f, fd) < 0)
+			fail_msg("%s", f->e.text);
+		for (unsigned page = 0; page < 6; page++) {
+			static const uint8_t want[] = { 0x11, 0x22, 0, 0, 0x22, 0 };
+
+			assert_int_equal(f->low[FAKE_ELF_BASE + page * 4096], want[page]);
+			assert_int_equal(f->low[FAKE_ELF_BASE + page * 4096 + 4095], want[page]);
+		}
+	}
+}
+
+/* Mapped, memory is the same, and so is what is refused. */
+static void test_elf_constant(void **state)
+{
+	struct fixture *f = *state;
+
+	f->c.kernel_constant = true;
+	test_elf_pvh(state);
+	test_elf_linux(state);
+	test_elf_refused(state);
+	test_elf_overlap(state);
+}
+
 int main(void)
 {
 #define T(name) cmocka_unit_test_setup_teardown(name, x86_setup, x86_teardown)
 	const struct CMUnitTest tests[] = {
-		T(test_elf_pvh), T(test_elf_notes), T(test_elf_linux), T(test_elf_refused), T(test_elf_overlap),
+		T(test_elf_pvh),      T(test_elf_notes),   T(test_elf_linux),
+		T(test_elf_refused),  T(test_elf_overlap), T(test_elf_segments_overlap_in_memory),
+		T(test_elf_constant),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

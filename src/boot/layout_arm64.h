@@ -11,6 +11,7 @@
 #define ARM64_GIC_REDIST_SIZE 0x20000ULL /* of one CPU */
 #define ARM64_SERIAL          0x09000000ULL
 #define ARM64_RTC             0x09010000ULL
+#define ARM64_BOOT_TIMER      0x09020000ULL /* if there is one */
 #define ARM64_DEVICE_SIZE     0x1000ULL
 #define ARM64_VIRTIO_MMIO     0x0a000000ULL /* windows of 0x1000 each, upward */
 #define ARM64_PCI_MMIO32      0x10000000ULL

@@ -30,6 +30,7 @@
 #define X86_BOOT_GDT_SIZE 0x28
 
 #define X86_RAM_LOW_END    0xc0000000ULL /* RAM goes on at 4 GiB */
+#define X86_BOOT_TIMER     0xc0000000ULL /* a page, if there is one */
 #define X86_VIRTIO_MMIO    0xc0001000ULL /* windows of 0x1000 each, upward */
 #define X86_ACPI_EVENTS    0xc0200000ULL /* hw/acpi_events.h */
 #define X86_PCI_MMIO32     0xc1000000ULL

@@ -5,9 +5,7 @@
 #include <inttypes.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <sys/uio.h>
-
-#define IOV_MAX_PIECES 8 /* regions that one read may touch; more are taken in several reads */
+#include <unistd.h>
 
 int boot_file_init(struct boot_file *f, int fd, struct err *e)
 {
@@ -23,30 +21,9 @@ int boot_file_init(struct boot_file *f, int fd, struct err *e)
 	return 0;
 }
 
-/* preadv(2) until all is there. iov is used up. */
-static int read_all(const struct boot_file *f, uint64_t offset, struct iovec *iov, size_t n, struct err *e)
+static int ends_early(uint64_t at, struct err *e)
 {
-	while (n) {
-		ssize_t r = preadv(f->fd, iov, (int)n, (off_t)offset);
-
-		if (r < 0 && errno == EINTR)
-			continue;
-		if (r < 0)
-			return err_sys(e, errno, "read");
-		if (r == 0)
-			return err_set(e, ERR_CONFIG, EINVAL, "the file ends too early, at byte %" PRIu64, offset);
-		offset += (uint64_t)r;
-		while (n && (size_t)r >= iov->iov_len) {
-			r -= (ssize_t)iov->iov_len;
-			iov++;
-			n--;
-		}
-		if (n) {
-			iov->iov_base = (char *)iov->iov_base + r;
-			iov->iov_len -= (size_t)r;
-		}
-	}
-	return 0;
+	return err_set(e, ERR_CONFIG, EINVAL, "the file ends too early, at byte %" PRIu64, at);
 }
 
 /* Is [offset, offset+len) in the file? Also keeps offsets within off_t. */
@@ -54,33 +31,44 @@ static int check_range(const struct boot_file *f, uint64_t offset, uint64_t len,
 {
 	if (offset <= f->size && len <= f->size - offset)
 		return 0;
-	return err_set(e, ERR_CONFIG, EINVAL, "the file ends too early, at byte %" PRIu64, f->size);
+	return ends_early(f->size, e);
 }
 
 int boot_file_read(const struct boot_file *f, uint64_t offset, void *data, size_t len, struct err *e)
 {
-	struct iovec iov = { data, len };
 	int r = check_range(f, offset, len, e);
+	char *at = data;
 
-	return r < 0 || !len ? r : read_all(f, offset, &iov, 1, e);
+	while (r == 0 && len) {
+		ssize_t n = pread(f->fd, at, len, (off_t)offset);
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0)
+			return err_sys(e, errno, "read");
+		if (n == 0)
+			return ends_early(offset, e);
+		at += n;
+		offset += (uint64_t)n;
+		len -= (size_t)n;
+	}
+	return r;
 }
 
 int boot_file_load(const struct boot_file *f, uint64_t offset, struct guestmem *mem, gpa_t gpa, uint64_t len,
-		   struct err *e)
+		   bool fresh, struct err *e)
 {
-	struct iovec iov[IOV_MAX_PIECES];
-	ssize_t n;
 	int r = check_range(f, offset, len, e);
 
-	if (r < 0 || !len)
+	if (r < 0)
 		return r;
-	n = guestmem_iov(mem, gpa, len, iov, IOV_MAX_PIECES);
-	if (n < 0)
-		return err_sys(e, (int)-n, "guest memory at 0x%" PRIx64, gpa);
-	r = read_all(f, offset, iov, (size_t)n, e);
-	if (r == 0)
-		guestmem_mark_dirty(mem, gpa, len);
-	return r;
+	r = f->constant ? guestmem_map(mem, gpa, len, f->fd, offset, fresh)
+			: guestmem_fill(mem, gpa, len, f->fd, offset, fresh);
+	if (r == -EFAULT)
+		return err_sys(e, EFAULT, "guest memory at 0x%" PRIx64, gpa);
+	if (r == -ENODATA)
+		return err_set(e, ERR_CONFIG, EINVAL, "the file became shorter while it was read");
+	return r < 0 ? err_sys(e, -r, f->constant ? "map" : "read") : 0;
 }
 
 int boot_write(struct guestmem *mem, gpa_t gpa, const void *data, size_t len, struct err *e)
@@ -122,7 +110,7 @@ int boot_load_initrd(struct guestmem *mem, const struct boot_config *c, gpa_t lo
 		if (at < low)
 			r = err_set(e, ERR_CONFIG, EFBIG, "no room beside the kernel; give the guest more memory");
 		else
-			r = boot_file_load(&f, 0, mem, at, f.size, e);
+			r = boot_file_load(&f, 0, mem, at, f.size, true, e);
 	}
 	if (r < 0) {
 		err_wrap(e, "initrd %s", c->initrd_path);

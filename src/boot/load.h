@@ -2,6 +2,8 @@
 /* What the loaders share: files that are read straight into guest memory, and where in RAM things may be. */
 #pragma once
 
+#include <stdbool.h>
+
 #include "boot/boot.h"
 
 #define BOOT_PAGE 4096ULL
@@ -10,15 +12,16 @@
 struct boot_file {
 	int fd;
 	uint64_t size; /* at the time of boot_file_init(); it may shrink later, which reads notice */
+	bool constant; /* it does not: boot_config.kernel_constant */
 };
 
 /* Fails when fd is not a regular file, or empty. */
 int boot_file_init(struct boot_file *f, int fd, struct err *e);
 /* Exactly len bytes. Fails with ERR_CONFIG when the file ends before. */
 int boot_file_read(const struct boot_file *f, uint64_t offset, void *data, size_t len, struct err *e);
-/* The same into guest memory, without a copy in between. */
+/* The same into guest memory, by the cheapest way there is. fresh: nothing was written there before. */
 int boot_file_load(const struct boot_file *f, uint64_t offset, struct guestmem *mem, gpa_t gpa, uint64_t len,
-		   struct err *e);
+		   bool fresh, struct err *e);
 
 /* The range of RAM that has all of [gpa, gpa+len), or NULL. */
 const struct boot_ram *boot_ram_find(const struct boot_config *c, gpa_t gpa, uint64_t len);

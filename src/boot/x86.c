@@ -40,6 +40,7 @@ static int load_kernel(struct guestmem *mem, const struct boot_config *c, struct
 
 	if (r < 0)
 		return r;
+	f.constant = c->kernel_constant;
 	len = f.size < sizeof head ? f.size : sizeof head;
 	r = boot_file_read(&f, 0, head, len, e);
 	if (r < 0)
@@ -76,6 +77,8 @@ int boot_load_x86(struct guestmem *mem, const struct boot_config *c, struct boot
 		return r;
 	entry.protocol = k.protocol;
 	entry.pc = k.pc;
+	entry.kernel = k.start;
+	entry.kernel_size = k.end - k.start;
 	r = x86_write_start(mem, c, &k, &entry, e);
 	if (r == 0)
 		*ret = entry;

@@ -6,28 +6,12 @@
 #include "guestmem/guestmem.h"
 
 #include <errno.h>
-#include <stdatomic.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 
 #include "guestmem/le.h"
-
-struct region {
-	gpa_t gpa;
-	uint64_t size;
-	uint8_t *host;
-	void *map; /* what to unmap; NULL when the caller owns the memory */
-	size_t map_len;
-};
-
-struct guestmem {
-	struct region regions[GUESTMEM_REGIONS_MAX];
-	unsigned n;
-	_Atomic unsigned last;
-	guestmem_dirty_fn dirty;
-	void *dirty_userdata;
-};
+#include "guestmem/region.h"
 
 int guestmem_new(struct guestmem **ret)
 {
@@ -39,7 +23,7 @@ int guestmem_new(struct guestmem **ret)
 	return 0;
 }
 
-static void region_unmap(struct region *r)
+static void region_unmap(struct guestmem_region *r)
 {
 	if (r->map)
 		munmap(r->map, r->map_len);
@@ -81,8 +65,19 @@ int guestmem_add_buffer(struct guestmem *mem, gpa_t gpa, uint64_t size, void *ho
 	/* An aligned guest address must be an aligned host address: the integer accesses are atomic. */
 	if (((uintptr_t)host ^ gpa) & 7)
 		return -EINVAL;
-	mem->regions[mem->n++] = (struct region){ .gpa = gpa, .size = size, .host = host };
+	mem->regions[mem->n++] = (struct guestmem_region){ .gpa = gpa, .size = size, .host = host, .file = -1 };
 	return 0;
+}
+
+int guestmem_add_shared(struct guestmem *mem, gpa_t gpa, uint64_t size, void *host, int fd, uint64_t offset)
+{
+	int r = guestmem_add_buffer(mem, gpa, size, host);
+
+	if (r == 0) {
+		mem->regions[mem->n - 1].file = fd;
+		mem->regions[mem->n - 1].file_offset = offset;
+	}
+	return r;
 }
 
 int guestmem_add_fd(struct guestmem *mem, gpa_t gpa, uint64_t size, int fd, uint64_t offset)
@@ -106,8 +101,8 @@ int guestmem_add_fd(struct guestmem *mem, gpa_t gpa, uint64_t size, int fd, uint
 		return -errno;
 	/* Guest memory is large and not ours: keep it out of core files. */
 	madvise(map, size + skew, MADV_DONTDUMP);
-	mem->regions[mem->n++] = (struct region){
-		.gpa = gpa, .size = size, .host = (uint8_t *)map + skew, .map = map, .map_len = size + skew
+	mem->regions[mem->n++] = (struct guestmem_region){
+		.gpa = gpa, .size = size, .host = (uint8_t *)map + skew, .map = map, .map_len = size + skew, .file = -1
 	};
 	return 0;
 }
@@ -124,7 +119,7 @@ int guestmem_remove(struct guestmem *mem, gpa_t gpa, uint64_t size)
 	return -ENOENT;
 }
 
-static const struct region *find(struct guestmem *mem, gpa_t gpa)
+static const struct guestmem_region *find(struct guestmem *mem, gpa_t gpa)
 {
 	unsigned last = atomic_load_explicit(&mem->last, memory_order_relaxed);
 
@@ -139,12 +134,18 @@ static const struct region *find(struct guestmem *mem, gpa_t gpa)
 	return NULL;
 }
 
+const struct guestmem_region *guestmem_find(struct guestmem *mem, gpa_t gpa)
+{
+	return find(mem, gpa);
+}
+
 /* The longest piece of [gpa, gpa+len) that lies in one region; len > 0. */
 static uint8_t *piece(struct guestmem *mem, gpa_t gpa, uint64_t len, size_t *ret_len)
 {
-	const struct region *r = find(mem, gpa);
+	const struct guestmem_region *r = find(mem, gpa);
 	uint64_t left;
 
+	*ret_len = 0;
 	if (!r)
 		return NULL;
 	left = r->size - (gpa - r->gpa);

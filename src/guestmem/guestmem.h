@@ -39,6 +39,11 @@ DEFINE_CLEANUP(struct guestmem *, guestmem_free)
 int guestmem_add_fd(struct guestmem *mem, gpa_t gpa, uint64_t size, int fd, uint64_t offset);
 /* The same for memory that the caller owns and keeps until the region is gone. */
 int guestmem_add_buffer(struct guestmem *mem, gpa_t gpa, uint64_t size, void *host);
+/*
+ * The same, when the memory is a shared mapping of a memory file at offset. The descriptor is borrowed as long as the
+ * region is there: guestmem_fill() is quicker by it. fd -1: as guestmem_add_buffer().
+ */
+int guestmem_add_shared(struct guestmem *mem, gpa_t gpa, uint64_t size, void *host, int fd, uint64_t offset);
 /* Remove the region that has exactly this address and size. 0 or -ENOENT. */
 int guestmem_remove(struct guestmem *mem, gpa_t gpa, uint64_t size);
 void guestmem_clear(struct guestmem *mem);
@@ -84,3 +89,17 @@ void guestmem_mark_dirty(struct guestmem *mem, gpa_t gpa, uint64_t len);
 int guestmem_discard(struct guestmem *mem, gpa_t gpa, uint64_t len);
 /* The same for iovecs of guestmem_iov(); the dirty log is the caller's business. */
 int guestmem_discard_iov(struct guestmem *mem, const struct iovec *iov, size_t n);
+
+/*
+ * Copy len bytes at offset of a file into guest memory. fresh: there is nothing but zeroes yet, so that holes in the
+ * file are skipped; these pages cost neither time nor memory then. Moves the descriptor's position. 0, -EFAULT (then
+ * nothing was done), -ENODATA when the file ends before, or what reading says.
+ */
+int guestmem_fill(struct guestmem *mem, gpa_t gpa, uint64_t len, int fd, uint64_t offset, bool fresh);
+/*
+ * The same for a file that nobody changes or cuts off as long as the memory is in use: its whole pages are not copied
+ * but become private mappings, whose pages all who map the file share until they write to them. Only for memory that is
+ * a private mapping itself, of ordinary pages. What cannot be mapped for its alignment is copied (fresh: as above).
+ * After an error of mmap(2) the memory may have a hole: do not use it any more.
+ */
+int guestmem_map(struct guestmem *mem, gpa_t gpa, uint64_t len, int fd, uint64_t offset, bool fresh);

@@ -6,6 +6,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "base/calendar.h"
 #include "state/state.h"
 
 enum {
@@ -62,12 +63,11 @@ static struct timespec now(void)
 
 static struct tm guest_time(const struct rtc *rtc)
 {
-	time_t t = (time_t)(now().tv_sec + rtc->offset);
-	struct tm tm = { .tm_mday = 1, .tm_year = 70 };
+	struct tm tm;
 
 	if (rtc->ram[REG_B] & B_SET)
 		return rtc->set;
-	gmtime_r(&t, &tm);
+	calendar_utc(now().tv_sec + rtc->offset, &tm);
 	return tm;
 }
 
@@ -166,12 +166,10 @@ static void on_tick(struct loop_source *source, void *userdata)
 	arm(rtc);
 }
 
-/* What the guest wrote becomes the time. timegm() puts right what is out of range. */
+/* What the guest wrote becomes the time; what is out of range counts on. */
 static void set_time(struct rtc *rtc)
 {
-	struct tm tm = rtc->set;
-
-	rtc->offset = (int64_t)timegm(&tm) - now().tv_sec;
+	rtc->offset = calendar_seconds(&rtc->set) - now().tv_sec;
 }
 
 static void write_time(struct rtc *rtc, uint8_t reg, uint8_t v)

@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
@@ -112,6 +113,16 @@ static void free_all(struct net_backend **list, size_t n)
 		net_backend_free(list[i]);
 }
 
+/* if_nametoindex(3) would do, but links name resolution into a static program. */
+static bool exists(const char *name)
+{
+	_cleanup_close_ int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	struct ifreq ifr = { 0 };
+
+	memcpy(ifr.ifr_name, name, strlen(name));
+	return fd >= 0 && ioctl(fd, SIOCGIFINDEX, &ifr) == 0;
+}
+
 int net_tap_open(const char *name, size_t n, struct net_backend **ret, struct err *e)
 {
 	size_t len = strlen(name);
@@ -119,7 +130,7 @@ int net_tap_open(const char *name, size_t n, struct net_backend **ret, struct er
 	if (!len || len >= IFNAMSIZ)
 		return err_set(e, ERR_CONFIG, EINVAL, "\"%.20s\" cannot be the name of a tap device", name);
 	/* TUNSETIFF would make a new one, with nobody at its other end. */
-	if (!if_nametoindex(name))
+	if (!exists(name))
 		return err_set(e, ERR_CONFIG, ENODEV, "there is no tap device %s in this network namespace", name);
 	for (size_t i = 0; i < n; i++) {
 		int fd = -1, r = open_queue(name, n > 1, &fd);

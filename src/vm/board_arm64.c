@@ -168,6 +168,8 @@ int board_new(struct vmm *vm, struct err *e)
 		r = make_cpus(b, e);
 	if (r == 0) {
 		r = make_devices(b);
+		if (r == 0)
+			r = machine_add_boot_timer(vm, ARM64_BOOT_TIMER);
 		if (r < 0)
 			err_sys(e, -r, "cannot make the machine's devices");
 	}

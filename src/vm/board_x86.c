@@ -254,6 +254,8 @@ int board_new(struct vmm *vm, struct err *e)
 		r = make_devices(b);
 	if (r == 0)
 		r = connect_devices(b);
+	if (r == 0)
+		r = machine_add_boot_timer(vm, X86_BOOT_TIMER);
 	if (r < 0) {
 		board_free(b);
 		return err_sys(e, -r, "cannot make the machine's devices");

@@ -16,6 +16,7 @@
 #include "base/list.h"
 #include "caisson/vmm.h"
 #include "guestmem/guestmem.h"
+#include "hw/boot_timer.h"
 #include "hw/bus.h"
 #include "hw/platform.h"
 #include "kvm/kvm.h"
@@ -46,6 +47,9 @@ struct memory {
 	int base; /* restored, private memory: the file that it is a private mapping of; else -1 */
 	int uffd; /* restored, filled by a page server: the userfaultfd; else -1 */
 	const struct memory_source *source; /* while it is restored */
+	/* Where pages may be mapped from the kernel's file, so that what this process does not have is not zero. */
+	gpa_t mapped;
+	uint64_t mapped_size;
 };
 
 /* What memory of a restored VM holds at first. */
@@ -82,6 +86,7 @@ struct vmm {
 	struct guestmem *mem;
 	struct bus *pio, *mmio;
 	struct board *board;
+	struct boot_timer boot_timer;           /* counts from vmm_new() on */
 	struct list devices;                    /* vm_device.node */
 	const struct device_place *place_again; /* while a device is restored */
 	bool restored;                          /* and not resumed yet: the devices' peers are not told */
@@ -107,6 +112,9 @@ struct vmm {
 int machine_new(const struct vmm_config *c, const struct memory_source *source, struct vmm **ret, struct err *e);
 /* The threads run and wait, for vmm_resume(). The state of everything is loaded. */
 int machine_start_paused(struct vmm *vm, struct err *e);
+
+/* The boot timer at this address, if one is wanted. 0 or -errno. */
+int machine_add_boot_timer(struct vmm *vm, uint64_t base);
 
 /* ---- memory.c ---- */
 

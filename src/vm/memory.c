@@ -156,7 +156,7 @@ static int add_ram(struct vmm *vm, struct ram *ram, bool prealloc, struct err *e
 		r = copy_ram(&vm->memory, ram, e);
 	if (r < 0)
 		return r;
-	r = guestmem_add_buffer(vm->mem, ram->gpa, ram->size, ram->host);
+	r = guestmem_add_shared(vm->mem, ram->gpa, ram->size, ram->host, ram->fd, ram->offset);
 	if (r == 0)
 		r = kvm_vm_map(vm->kvm_vm, ram->gpa, ram->size, ram->host, vm->config.track_dirty ? KVM_MAP_LOG : 0);
 	if (r < 0)

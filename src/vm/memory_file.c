@@ -59,6 +59,18 @@ static void add_file_data(const struct ram *ram, int fd, uint64_t offset, uint64
 	}
 }
 
+/* Where the kernel's file is mapped, whether this process has touched it or not. */
+static void add_mapped(const struct memory *m, const struct ram *ram, uint64_t *bitmap)
+{
+	uint64_t page = memory_page(), end = ram->gpa + ram->size, from = m->mapped > ram->gpa ? m->mapped : ram->gpa,
+		 to = m->mapped + m->mapped_size;
+
+	if (to > end)
+		to = end;
+	if (from < to)
+		set_bits(bitmap, (from - ram->gpa) / page, (to - ram->gpa + page - 1) / page);
+}
+
 /* Which pages this process has, in memory or swapped out. False: it cannot be found out. */
 static bool add_own_pages(const struct ram *ram, uint64_t *bitmap)
 {
@@ -92,6 +104,7 @@ int memory_find_used(struct vmm *vm, unsigned i, uint64_t *bitmap, struct err *e
 	} else {
 		if (m->base >= 0)
 			add_file_data(ram, m->base, memory_file_offset(m, i), bitmap);
+		add_mapped(m, ram, bitmap);
 		if (add_own_pages(ram, bitmap))
 			return 0;
 		/* Reading large pages would allocate them, and the host may have none left. */

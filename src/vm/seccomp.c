@@ -13,9 +13,9 @@
  * the host program's. The kernel's audit log then has the number of the call (type=SECCOMP). A few answer with
  * an error, since libraries ask by themselves and can do without: see `looked_up`.
  *
- * The tables are made into a filter when a thread starts, on its stack. That takes less than a microsecond, against two
- * tenths of a millisecond for the kernel's part, and nothing has to be kept; a library that compiles filters would be
- * slower than both, or need global state. Nothing is sorted: the kernel knows which calls are allowed always.
+ * The tables are made into a filter when a thread starts, on its stack. That takes a few microseconds, less than the
+ * kernel's part, and nothing has to be kept; a library that compiles filters would be slower than both, or need global
+ * state.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -28,14 +28,13 @@
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "base/log.h"
 #include "sys/filter.h"
 #include "vm/machine.h"
 
-#define PROGRAM_MAX 512
+#define PROGRAM_MAX 1024
 
 #ifndef VM_SECCOMP
 #define VM_SECCOMP true /* false: see meson.build */
@@ -55,7 +54,7 @@
 	}
 #define ALLOW_IOCTL(request) ALLOW_IS(ioctl, 1, request)
 
-/* Running the guest, and telling where it stood when it cannot go on. In front: the most frequent call of all. */
+/* Running the guest, and telling where it stood when it cannot go on. First of all ioctls: the most frequent call. */
 static const struct filter_rule vcpu[] = {
 	ALLOW_IOCTL(KVM_RUN),
 #ifdef __x86_64__
@@ -199,8 +198,6 @@ void machine_prepare_filter(const struct vmm *vm)
 		log_warn(
 			"this program was built with sanitizers: the virtual machine's threads run without a filter of "
 			"their system calls");
-	/* Read the time zone now. What a filtered thread finds out about it, nothing, would hold for all others. */
-	tzset();
 }
 
 void machine_confine_thread(struct vmm *vm, enum machine_role role)

@@ -44,7 +44,7 @@ static inline int make_kernel(const uint8_t *code, size_t len)
 			    .p_paddr = KERNEL_AT,
 			    .p_filesz = len,
 			    .p_memsz = len } };
-	int fd = memfd_create("kernel", MFD_CLOEXEC);
+	int fd = memfd_create("kernel", MFD_CLOEXEC | MFD_ALLOW_SEALING);
 
 	memcpy(elf.head.e_ident, ELFMAG "\2\1\1", 7);
 	assert_int_equal(write(fd, &elf, sizeof elf), sizeof elf);

@@ -96,6 +96,82 @@ static void test_round_trip_shared(void **state)
 	round_trip(true);
 }
 
+#define KERNEL_PAGES 9
+
+/* The guest that counts, and pages behind it that it never touches. */
+static int make_kernel_of_pages(uint8_t *pages)
+{
+	int fd = make_kernel(micro_count, (size_t)(micro_count_end - micro_count));
+	Elf64_Phdr load;
+
+	for (size_t i = 0; i < KERNEL_PAGES * 4096; i++)
+		pages[i] = (uint8_t)(1 + i % 251);
+	memcpy(pages, micro_count, (size_t)(micro_count_end - micro_count));
+	assert_int_equal(pread(fd, &load, sizeof load, sizeof(Elf64_Ehdr)), sizeof load);
+	load.p_offset = 4096;
+	load.p_filesz = load.p_memsz = KERNEL_PAGES * 4096;
+	assert_int_equal(pwrite(fd, &load, sizeof load, sizeof(Elf64_Ehdr)), sizeof load);
+	assert_int_equal(pwrite(fd, pages, KERNEL_PAGES * 4096, 4096), KERNEL_PAGES * 4096);
+	return fd;
+}
+
+static bool is_mapped(const char *name)
+{
+	_cleanup_fclose_ FILE *maps = fopen("/proc/self/maps", "re");
+	char line[512];
+
+	assert_non_null(maps);
+	while (fgets(line, sizeof line, maps))
+		if (strstr(line, name))
+			return true;
+	return false;
+}
+
+/* Pages that are still the kernel file's belong to the memory, whether anybody has touched them or not. */
+static void kernel_pages(const struct vmm_config *how, bool sealed, bool mapped)
+{
+	static uint8_t pages[KERNEL_PAGES * 4096];
+	_cleanup_free_ uint8_t *memory = NULL;
+	struct guest g = { 0 };
+	struct vmm_config c;
+	struct err e = { 0 };
+	struct place p;
+	char path[64];
+
+	g.kernel = make_kernel_of_pages(pages);
+	assert_int_equal(pipe(g.console), 0);
+	if (sealed)
+		assert_int_equal(fcntl(g.kernel, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_WRITE), 0);
+	c = small(&g, path, sizeof path);
+	c.memory = MEMORY;
+	c.vcpus = 2;
+	c.kernel_constant = how->kernel_constant;
+	c.shared_memory = how->shared_memory;
+	c.prealloc = how->prealloc;
+	ok(vmm_new(&c, &g.vm, &e), &e);
+	start(&g);
+	assert_int_equal(heard(&g), '\n');
+	assert_int_equal(is_mapped("memfd:kernel"), mapped);
+	make_place(&p);
+	pause_guest(g.vm);
+	take(g.vm, p.state, p.memory, false);
+	memory = contents(p.memory, MEMORY);
+	assert_memory_equal(memory + KERNEL_AT, pages, sizeof pages);
+	end(&g);
+	drop_place(&p);
+}
+
+static void test_kernel_pages(void **state)
+{
+	if (!micro_guest_possible())
+		skip();
+	kernel_pages(&(struct vmm_config){ 0 }, false, false);
+	kernel_pages(&(struct vmm_config){ 0 }, true, true);
+	kernel_pages(&(struct vmm_config){ .kernel_constant = true }, false, true);
+	kernel_pages(&(struct vmm_config){ .kernel_constant = true, .shared_memory = true }, true, false);
+	kernel_pages(&(struct vmm_config){ .kernel_constant = true, .prealloc = true }, true, false);
+}
+
 /* Copy what the difference has over the base. */
 static void merge(const char *diff, const char *base)
 {
@@ -312,13 +388,10 @@ static void test_clones_in_other_processes(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_only_a_paused_vm),
-		cmocka_unit_test(test_round_trip),
-		cmocka_unit_test(test_round_trip_shared),
-		cmocka_unit_test(test_differences_add_up),
-		cmocka_unit_test(test_a_failure_leaves_all_as_it_was),
-		cmocka_unit_test(test_clones_share_memory),
-		cmocka_unit_test(test_clones_in_other_processes),
+		cmocka_unit_test(test_only_a_paused_vm),    cmocka_unit_test(test_round_trip),
+		cmocka_unit_test(test_kernel_pages),        cmocka_unit_test(test_round_trip_shared),
+		cmocka_unit_test(test_differences_add_up),  cmocka_unit_test(test_a_failure_leaves_all_as_it_was),
+		cmocka_unit_test(test_clones_share_memory), cmocka_unit_test(test_clones_in_other_processes),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -8,6 +8,7 @@
 
 #include <cmocka.h>
 
+#include "base/log.h"
 #include "vm/machine.h"
 #include "vm/small_guest.h"
 
@@ -30,6 +31,42 @@ static void test_power_off(void **state)
 	vmm_stop(g.vm);
 	vmm_exit_info(g.vm, &g.exit);
 	assert_int_equal(g.exit.end, VMM_END_POWEROFF);
+	end(&g);
+}
+
+MICRO_GUEST(boot_timer, "mov $0xc0000000, %eax\n movb $122, (%rax)\n movb $123, 1(%rax)\n"
+			"movb $123, (%rax)\n movb $123, (%rax)\n movb (%rax), %bl\n" POWER_OFF);
+
+/* The guest says that it has booted; the log has that once. */
+static void test_boot_timer(void **state)
+{
+	char text[512] = "", path[64];
+	struct vmm_config c;
+	struct guest g;
+	unsigned us, ms, cpu_us, cpu_ms;
+	int log[2];
+
+	begin(&g, micro_boot_timer, micro_boot_timer_end, 1, 0);
+	vmm_free(g.vm);
+	c = small(&g, path, sizeof path);
+	c.boot_timer = true;
+	assert_int_equal(vmm_new(&c, &g.vm, NULL), 0);
+	assert_int_equal(pipe(log), 0);
+	log_set_level(LOG_LEVEL_INFO);
+	log_set_sink(log[1], LOG_FORMAT_TEXT, "test");
+	start(&g);
+	finish(&g);
+	log_set_sink(STDERR_FILENO, LOG_FORMAT_TEXT, "test");
+	log_set_level(LOG_LEVEL_WARN);
+	close(log[1]);
+	assert_true(read(log[0], text, sizeof text - 1) > 0);
+	assert_int_equal(
+		sscanf(text, "test: Guest-boot-time = %u us %u ms, %u CPU us %u CPU ms", &us, &ms, &cpu_us, &cpu_ms),
+		4);
+	assert_true(us / 1000 == ms && cpu_us / 1000 == cpu_ms && us > 0 && cpu_us > 0);
+	assert_string_equal(strchr(text, '\n'), "\n");
+	assert_int_equal(g.exit.end, VMM_END_POWEROFF);
+	close(log[0]);
 	end(&g);
 }
 
@@ -475,6 +512,7 @@ int main(void)
 		cmocka_unit_test(test_bad_configurations),
 		cmocka_unit_test(test_a_missing_kernel_is_named),
 		cmocka_unit_test(test_power_off),
+		cmocka_unit_test(test_boot_timer),
 		cmocka_unit_test(test_resets),
 		cmocka_unit_test(test_panic),
 		cmocka_unit_test(test_pause_and_stop),

@@ -93,6 +93,13 @@ static int build(struct vmm *vm, const struct memory_source *source, struct err 
 	return r < 0 ? r : memory_new(vm, source, e);
 }
 
+int machine_add_boot_timer(struct vmm *vm, uint64_t base)
+{
+	if (!vm->config.boot_timer)
+		return 0;
+	return bus_add(vm->mmio, base, BOOT_TIMER_SIZE, &boot_timer_bus, &vm->boot_timer, NULL);
+}
+
 int machine_new(const struct vmm_config *c, const struct memory_source *source, struct vmm **ret, struct err *e)
 {
 	struct vmm *vm;
@@ -103,6 +110,7 @@ int machine_new(const struct vmm_config *c, const struct memory_source *source, 
 	vm = calloc(1, sizeof *vm);
 	if (!vm)
 		return err_sys(e, ENOMEM, "cannot make a virtual machine");
+	boot_timer_init(&vm->boot_timer);
 	vm->platform.ops = &machine_platform_ops;
 	vm->exit_fd = vm->memory.fd = vm->memory.base = vm->memory.uffd = -1;
 	list_init(&vm->devices);

@@ -10,7 +10,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "vmm/number.h"
 #include "vmm/scan.h"
 
 #define QUOTE_MAX 200 /* bytes of a client's string that go into a message */
@@ -48,8 +47,6 @@ static void quote(const char *text, size_t len, char *out, size_t size)
 
 static void describe_number(const struct scan_number *number, char *out, size_t size)
 {
-	char digits[NUMBER_TEXT_MAX];
-
 	switch (number->kind) {
 	case SCAN_UNSIGNED:
 		snprintf(out, size, "integer `%llu`", (unsigned long long)number->u);
@@ -58,8 +55,7 @@ static void describe_number(const struct scan_number *number, char *out, size_t 
 		snprintf(out, size, "integer `%lld`", (long long)number->i);
 		break;
 	case SCAN_FLOAT:
-		number_text(number->f, digits);
-		snprintf(out, size, "floating point `%s`", digits);
+		snprintf(out, size, "floating point `%s`", number->f);
 		break;
 	}
 }

@@ -2,6 +2,7 @@
 /* The error texts, with their positions, are the interface: clients match them. */
 #include <setjmp.h>
 #include <stdarg.h>
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -191,28 +192,46 @@ static void test_list_limit(void **state)
 static void test_numbers(void **state)
 {
 	static const struct {
-		double f;
-		const char *text;
+		const char *json, *text;
 	} cases[] = {
-		{ 0, "0.0" },
-		{ -0.0, "-0.0" },
-		{ 1, "1.0" },
-		{ 0.1, "0.1" },
-		{ 1.5, "1.5" },
-		{ 123456.75, "123456.75" },
-		{ 1e15, "1000000000000000.0" },
-		{ 1e16, "1e16" },
-		{ -2.5e-7, "-2.5e-7" },
-		{ 1e-5, "0.00001" },
-		{ 1e30, "1e30" },
-		{ 5e-324, "5e-324" },
-		{ 1.7976931348623157e308, "1.7976931348623157e308" },
+		{ "0.0", "0.0" },
+		{ "-0", "-0.0" },
+		{ "-0.000e7", "-0.0" },
+		{ "1e0", "1.0" },
+		{ "0.1", "0.1" },
+		{ "1.50", "1.5" },
+		{ "0.0015E3", "1.5" },
+		{ "150e-2", "1.5" },
+		{ "10.0", "10.0" },
+		{ "100e+1", "1000.0" },
+		{ "123456.75", "123456.75" },
+		{ "1e15", "1000000000000000.0" },
+		{ "1e16", "1e16" },
+		{ "18446744073709551616", "1.8446744073709552e19" },
+		{ "9.99999999999999999", "10.0" },
+		{ "0.12345678901234567449", "0.12345678901234567" },
+		{ "-2.5e-7", "-2.5e-7" },
+		{ "-0.00000025", "-2.5e-7" },
+		{ "1e-5", "0.00001" },
+		{ "1e30", "1e30" },
+		{ "5e-324", "5e-324" },
+		{ "1e-400", "0.0" },
+		{ "0e99999999999999999999", "0.0" },
+		{ "1e-99999999999999999999", "0.0" },
+		{ "1.7976931348623157e308", "1.7976931348623157e308" },
+		{ "1.8e308", NULL },
+		{ "0.18e309", NULL },
+		{ "1e309", NULL },
+		{ "-1e99999999999999999999", NULL },
 	};
 	char text[NUMBER_TEXT_MAX];
 
 	for (size_t i = 0; i < N(cases); i++) {
-		number_text(cases[i].f, text);
-		assert_string_equal(text, cases[i].text);
+		int r = number_text(cases[i].json, strlen(cases[i].json), text);
+
+		assert_int_equal(r, cases[i].text ? 0 : -ERANGE);
+		if (r == 0)
+			assert_string_equal(text, cases[i].text);
 	}
 }
 

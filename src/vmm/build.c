@@ -159,6 +159,8 @@ int build_vm(struct config *c, const struct build_options *o, struct vmm **ret, 
 		.serial_in = o->serial_in,
 		.serial_out = o->serial_out,
 		.seccomp = o->seccomp,
+		.boot_timer = o->boot_timer,
+		.kernel_constant = o->kernel_constant,
 	};
 	struct vmm *vm;
 	int r;

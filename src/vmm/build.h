@@ -22,7 +22,7 @@ struct device_id pmem_device_id(const char *id);
 
 struct build_options {
 	const char *name;
-	bool pci, seccomp;
+	bool pci, seccomp, boot_timer, kernel_constant;
 	int serial_in, serial_out;
 };
 

@@ -73,7 +73,12 @@ static void take_over(struct instance *i, struct vmm *vm)
 
 int instance_start(struct instance *i, struct err *e)
 {
-	struct build_options o = { .name = i->id, .pci = i->pci, .seccomp = i->seccomp, .serial_in = i->serial_in };
+	struct build_options o = { .name = i->id,
+				   .pci = i->pci,
+				   .seccomp = i->seccomp,
+				   .boot_timer = i->boot_timer,
+				   .kernel_constant = i->kernel_constant,
+				   .serial_in = i->serial_in };
 	struct vmm *vm;
 	int r = open_serial(i, e);
 

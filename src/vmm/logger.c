@@ -11,6 +11,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "base/calendar.h"
 #include "base/cleanup.h"
 #include "base/log.h"
 #include "vmm/probe.h"
@@ -99,9 +100,8 @@ int logger_update(struct logger *l, const struct logger_body *with, struct err *
 
 void logger_write(struct logger *l, enum logger_level level, const char *file, int line, const char *fmt, ...)
 {
-	char text[LINE_LONGEST], origin[256] = "";
+	char text[LINE_LONGEST], origin[256] = "", stamp[CALENDAR_STAMP_MAX];
 	struct timespec now;
-	struct tm tm;
 	size_t n;
 	va_list ap;
 
@@ -109,12 +109,11 @@ void logger_write(struct logger *l, enum logger_level level, const char *file, i
 	if (level > l->level || (l->module && strncmp("vmm", l->module, strlen(l->module))))
 		return;
 	clock_gettime(CLOCK_REALTIME, &now);
-	localtime_r(&now.tv_sec, &tm);
+	calendar_stamp(now.tv_sec, stamp);
 	if (l->show_origin)
 		snprintf(origin, sizeof origin, ":%s:%d", file, line);
-	n = strftime(text, sizeof text, "%Y-%m-%dT%H:%M:%S", &tm);
-	n += (size_t)snprintf(text + n, sizeof text - n, ".%09ld [%s:main%s%s%s] ", now.tv_nsec, l->id,
-			      l->show_level ? ":" : "", l->show_level ? level_names[level] : "", origin);
+	n = (size_t)snprintf(text, sizeof text, "%s.%09ld [%s:main%s%s%s] ", stamp, now.tv_nsec, l->id,
+			     l->show_level ? ":" : "", l->show_level ? level_names[level] : "", origin);
 	va_start(ap, fmt);
 	n += (size_t)vsnprintf(text + n, sizeof text - n, fmt, ap);
 	va_end(ap);

@@ -137,6 +137,8 @@ static void set_up_instance(struct program *p)
 	instance_init(i, o->id);
 	i->pci = o->enable_pci;
 	i->seccomp = !o->no_seccomp;
+	i->boot_timer = o->boot_timer;
+	i->kernel_constant = o->map_kernel;
 	i->serial_in = serial_input();
 	i->serial_out = STDOUT_FILENO;
 	i->on_vm = on_vm;
@@ -197,8 +199,6 @@ static int run(struct program *p, struct err *e)
 
 	if (r < 0)
 		return r;
-	if (o->boot_timer)
-		say(&p->instance.logger, LOGGER_WARN, "--boot-timer is not supported by this version.");
 	r = set_up_loop(p, e);
 	if (r == 0 && !o->no_api) {
 		r = server_new(p->loop, &p->instance, o->api_sock, o->max_payload, on_fatal, p, &p->server, e);

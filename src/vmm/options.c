@@ -33,6 +33,7 @@ static const struct option {
 	OPTION("metrics-path", TEXT, metrics_path),
 	OPTION("no-seccomp", FLAG, no_seccomp),
 	OPTION("boot-timer", FLAG, boot_timer),
+	OPTION("map-kernel", FLAG, map_kernel),
 	OPTION("http-api-max-payload-size", NUMBER, max_payload),
 	OPTION("start-time-us", NUMBER, start_time_us),
 	OPTION("start-time-cpu-us", NUMBER, start_time_cpu_us),
@@ -64,7 +65,8 @@ const char options_help[] = "usage: caisson-vmm [--api-sock PATH] [--config-file
 			    "  --http-api-max-payload-size N\n"
 			    "                         largest body of a request, in bytes (51200)\n"
 			    "  --no-seccomp           do not filter system calls\n"
-			    "  --boot-timer           accepted for compatibility, without effect\n"
+			    "  --boot-timer           log how long it takes until the guest writes 123 to a register\n"
+			    "  --map-kernel           the kernel's file does not change: share its pages between VMs\n"
 			    "  --start-time-us N, --start-time-cpu-us N, --parent-cpu-time-us N\n"
 			    "                         what a jailer measured, for the metrics\n"
 			    "  --version, --help\n"

@@ -2,13 +2,10 @@
 #include "vmm/scan.h"
 
 #include <errno.h>
-#include <math.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-#define NUMBER_MAX 400 /* characters of a number that is read as floating point */
 
 /* ---- where we are ---- */
 
@@ -262,16 +259,8 @@ static int fraction(struct scan *s, bool *ret)
 
 static int floating(struct scan *s, size_t start, struct scan_number *ret)
 {
-	char text[NUMBER_MAX + 1];
-	size_t n = s->at - start;
-
-	/* strtod() wants a string; longer numbers are out of anybody's range. */
-	if (n > NUMBER_MAX)
-		return scan_fail(s, "number out of range");
-	memcpy(text, s->text + start, n);
-	text[n] = 0;
-	*ret = (struct scan_number){ .kind = SCAN_FLOAT, .f = strtod(text, NULL) };
-	return isfinite(ret->f) ? 0 : scan_fail(s, "number out of range");
+	*ret = (struct scan_number){ .kind = SCAN_FLOAT };
+	return number_text(s->text + start, s->at - start, ret->f) < 0 ? scan_fail(s, "number out of range") : 0;
 }
 
 int scan_number(struct scan *s, struct scan_number *ret)

@@ -17,6 +17,7 @@
 
 #include "base/err.h"
 #include "base/strv.h"
+#include "vmm/number.h"
 
 #define SCAN_DEPTH_MAX 128
 
@@ -29,9 +30,9 @@ struct scan {
 enum scan_kind { SCAN_UNSIGNED, SCAN_NEGATIVE, SCAN_FLOAT };
 struct scan_number {
 	enum scan_kind kind;
-	uint64_t u; /* SCAN_UNSIGNED */
-	int64_t i;  /* SCAN_NEGATIVE */
-	double f;   /* SCAN_FLOAT */
+	uint64_t u;              /* SCAN_UNSIGNED */
+	int64_t i;               /* SCAN_NEGATIVE */
+	char f[NUMBER_TEXT_MAX]; /* SCAN_FLOAT: see vmm/number.h */
 };
 
 /* The next byte that is not white space, which stays unread; -1 at the end. */

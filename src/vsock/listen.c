@@ -3,7 +3,6 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
-#include <strings.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
 
@@ -16,8 +15,11 @@ int vsock_parse_connect(const char *line, size_t len, uint32_t *ret_port)
 	uint64_t port = 0;
 	size_t i = 7, digits = 0;
 
-	if (len < i || strncasecmp(line, "CONNECT", i) != 0)
+	if (len < i)
 		return -EINVAL;
+	for (size_t k = 0; k < i; k++)
+		if ((line[k] | 0x20) != "connect"[k]) /* in either case */
+			return -EINVAL;
 	if (i == len || line[i] != ' ')
 		return -EINVAL;
 	while (i < len && line[i] == ' ')

@@ -2,20 +2,22 @@
 /*
  * Runs one VM by the public interface of the built-in monitor and reports how it ended.
  *
- *   vmm-boot [--vcpus N[/MAX]] [--memory MIB] [--shared] [--cloud] [--disk FILE] [--vsock SOCKET] [--initrd FILE]
- *            [--tap NAME] [--cmdline TEXT] [--do ACTION]... KERNEL
+ *   vmm-boot [--vcpus N[/MAX]] [--memory MIB] [--shared] [--constant] [--cloud] [--disk FILE] [--vsock SOCKET]
+ *            [--initrd FILE] [--tap NAME] [--cmdline TEXT] [--do ACTION]... KERNEL
  *   vmm-boot --restore DIR [--disk FILE] [--vsock SOCKET] [--tap NAME] [--do ACTION]...
  *
  * The guest's serial port is our standard output and input. Each time when the guest has written "vmm-boot: now" to its
  * console, the next ACTION is done: power-button, ctrl-alt-del, pause (and resume, some times), cpus=N, plug=FILE (a
- * disk), unplug (that disk), snapshot=DIR (and stop), save=DIR (and go on). The last line on standard error is "end:
- * KIND: TEXT". Exit status: 0 once the VM ended by itself, else 1.
+ * disk), unplug (that disk), snapshot=DIR (and stop), save=DIR (and go on). On standard error it tells how long that
+ * and the start took; --constant promises that the kernel's file does not change. The last line on standard error is
+ * "end: KIND: TEXT". Exit status: 0 once the VM ended by itself, else 1.
  */
 #include <getopt.h>
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/err.h"
@@ -136,13 +138,28 @@ static int add_devices(struct vmm *vm, const struct wishes *w, struct err *e)
 	return r;
 }
 
+/* How long it took until the guest ran, and the CPU time of this process since its beginning. */
+static void tell_start(uint64_t begin)
+{
+	struct timespec cpu;
+
+	clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &cpu);
+	fprintf(stderr, "started in %llu us, %llu CPU us\n", (unsigned long long)(clock_us() - begin),
+		(unsigned long long)cpu.tv_sec * 1000000 + (unsigned long long)cpu.tv_nsec / 1000);
+}
+
 static int start(const struct vmm_config *c, const struct wishes *w, struct vmm **ret, struct err *e)
 {
+	uint64_t begin = clock_us();
 	int r = vmm_new(c, ret, e);
 
 	if (r == 0)
 		r = add_devices(*ret, w, e);
-	return r < 0 ? r : vmm_start(*ret, e);
+	if (r == 0)
+		r = vmm_start(*ret, e);
+	if (r == 0)
+		tell_start(begin);
+	return r;
 }
 
 static int restore(const struct vmm_config *c, const struct wishes *w, struct vmm **ret, struct err *e)
@@ -197,12 +214,19 @@ static int run(const struct vmm_config *c, int console, const struct wishes *w, 
 int main(int argc, char **argv)
 {
 	static const struct option options[] = {
-		{ "vcpus", required_argument, NULL, 'v' },   { "memory", required_argument, NULL, 'm' },
-		{ "shared", no_argument, NULL, 's' },        { "initrd", required_argument, NULL, 'i' },
-		{ "cmdline", required_argument, NULL, 'c' }, { "do", required_argument, NULL, 'd' },
-		{ "vsock", required_argument, NULL, 'k' },   { "cloud", no_argument, NULL, 'p' },
-		{ "disk", required_argument, NULL, 'b' },    { "tap", required_argument, NULL, 't' },
-		{ "restore", required_argument, NULL, 'r' }, { 0 },
+		{ "vcpus", required_argument, NULL, 'v' },
+		{ "memory", required_argument, NULL, 'm' },
+		{ "shared", no_argument, NULL, 's' },
+		{ "initrd", required_argument, NULL, 'i' },
+		{ "cmdline", required_argument, NULL, 'c' },
+		{ "do", required_argument, NULL, 'd' },
+		{ "vsock", required_argument, NULL, 'k' },
+		{ "cloud", no_argument, NULL, 'p' },
+		{ "disk", required_argument, NULL, 'b' },
+		{ "tap", required_argument, NULL, 't' },
+		{ "restore", required_argument, NULL, 'r' },
+		{ "constant", no_argument, NULL, 'f' },
+		{ 0 },
 	};
 	struct vmm_config c = {
 		.vcpus = 1, .memory = 256ULL << 20, .serial_in = STDIN_FILENO, .name = "boot", .seccomp = true
@@ -232,6 +256,8 @@ int main(int argc, char **argv)
 			w.tap = optarg;
 		else if (opt == 'r')
 			w.restore = optarg;
+		else if (opt == 'f')
+			c.kernel_constant = true;
 		else if (opt == 'p')
 			c.shape = VMM_SHAPE_CLOUD;
 		else
