@@ -152,7 +152,10 @@ int vmm_add_balloon(struct vmm *vm, const char *id, const struct vmm_balloon *c,
 int vmm_add_memory(struct vmm *vm, const char *id, const struct vmm_memory *c, struct err *e);
 int vmm_add_pmem(struct vmm *vm, const char *id, const struct vmm_pmem *c, struct err *e);
 int vmm_add_console(struct vmm *vm, const char *id, const struct vmm_console *c, struct err *e);
-/* Before start: forget it. After: ask the guest, wait at most timeout_ms until it let go. -ETIMEDOUT: still there. */
+/*
+ * Before start: forget it. After: ask the guest, wait at most timeout_ms until it let go. -ETIMEDOUT: still there.
+ * Memory stays once the VM was started: -ENOTSUP.
+ */
 int vmm_remove(struct vmm *vm, const char *id, int timeout_ms, struct err *e);
 /* Where the device is: "PCI slot, hex" (shape cloud), else -ENOENT. */
 int vmm_pci_slot(struct vmm *vm, const char *id, uint32_t *ret);

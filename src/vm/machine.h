@@ -120,8 +120,10 @@ uint64_t memory_page(void);
 size_t memory_words(const struct ram *ram);
 /* Where region i begins in a memory file; i = n: the size of the file. */
 uint64_t memory_file_offset(const struct memory *m, unsigned i);
-/* Memory for a virtio-mem device; stays as long as the VM. -ENOSPC: too many. */
+/* Memory for a virtio-mem device. -ENOSPC: too many. On failure there may be something for memory_remove_plugged(). */
 int memory_add_plugged(struct vmm *vm, gpa_t gpa, uint64_t size, struct err *e);
+/* Before the VM runs: the one at gpa is no more. Does nothing if there is none. */
+void memory_remove_plugged(struct vmm *vm, gpa_t gpa);
 /* Give the host back what is in [gpa, gpa+len) of such memory. 0 or -errno. */
 int memory_discard(struct vmm *vm, gpa_t gpa, uint64_t len);
 /* Which pages of region i the guest or a device wrote since the last call, one bit each; n_words as in kvm/vm.h. */
