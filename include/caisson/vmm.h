@@ -214,6 +214,7 @@ size_t vmm_vcpu_threads(const struct vmm *vm, pid_t *ret, size_t max);
 struct vmm_snapshot {
 	const char *state_path, *memory_path;
 	bool diff;
+	const char *note; /* anything, for who restores it: vmm_note(); NULL: nothing */
 };
 int vmm_snapshot(struct vmm *vm, const struct vmm_snapshot *c, struct err *e);
 
@@ -240,3 +241,5 @@ struct vmm_restore {
  * only kept when it is copied or comes from a page server.
  */
 int vmm_restore(const struct vmm_restore *c, struct vmm **ret, struct err *e);
+/* The note of the snapshot that the VM comes from, as long as the VM; NULL: there is none. As trusted as the file. */
+const char *vmm_note(const struct vmm *vm);

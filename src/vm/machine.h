@@ -85,6 +85,7 @@ struct vmm {
 	struct list devices;                    /* vm_device.node */
 	const struct device_place *place_again; /* while a device is restored */
 	bool restored;                          /* and not resumed yet: the devices' peers are not told */
+	char *note;                             /* of the snapshot; NULL: none */
 
 	struct loop *loop;
 	pthread_t loop_thread;

@@ -8,5 +8,8 @@ char *fake_vmm_calls(void);
 /* The next call of this function fails with this errno (positive) and the text "FUNCTION is made to fail". */
 void fake_vmm_fail(const char *function, int code);
 
+/* What is in the snapshots that are restored from now on; NULL: nothing. Saving one sets it too. */
+void fake_vmm_set_note(const char *note);
+
 /* Let the VM of this process end: its exit descriptor becomes readable. */
 void fake_vmm_end(void);

@@ -133,27 +133,80 @@ static int restore(struct instance *i, const struct snapshot_load *l, struct vmm
 	return vmm_restore(&c, ret, e);
 }
 
+static int replace(char **text, const char *with)
+{
+	char *copy = strdup(with);
+
+	if (!copy)
+		return -ENOMEM;
+	free(*text);
+	*text = copy;
+	return 0;
+}
+
+/* The VM has what the configuration that was saved with it says, but for what was asked to be otherwise. */
+static int apply_overrides(struct config *c, const struct snapshot_load *l)
+{
+	struct machine *m = &c->doc.machine_config;
+	int r = 0;
+
+	for (size_t n = 0; n < l->network_overrides.len && r == 0; n++) {
+		const struct network_override *o = body_list_at(&network_override_table, &l->network_overrides, n);
+		struct network_interface *device = config_network_interface(c, o->iface_id);
+
+		r = device ? replace(&device->host_dev_name, o->host_dev_name) : 0;
+	}
+	if (r == 0 && l->has_vsock_override && c->doc.has_vsock)
+		r = replace(&c->doc.vsock.uds_path, l->vsock_override.uds_path);
+	m->track_dirty_pages = l->track_dirty_pages || l->enable_diff_snapshots;
+	/* A private mapping of a file has no large pages. */
+	if (!l->has_mem_backend || l->mem_backend.backend_type != MEM_BACKEND_UFFD)
+		m->huge_pages = HUGE_PAGES_NONE;
+	return r;
+}
+
+/* What snapshot/create left in the snapshot: the answer to GET /vm/config. */
+static int learn_configuration(struct instance *i, const struct vmm *vm, const struct snapshot_load *l, struct err *e)
+{
+	const char *note = vmm_note(vm);
+	struct document d;
+	int r;
+
+	i->unknown = !note;
+	if (!note)
+		return 0;
+	r = body_decode(&document_table, note, strlen(note), &d, e);
+	if (r < 0) {
+		err_wrap(e, "its configuration is malformed");
+		return r;
+	}
+	body_clear(&document_table, &i->config.doc);
+	i->config.doc = d;
+	r = apply_overrides(&i->config, l);
+	return r < 0 ? err_sys(e, -r, "cannot restore its configuration") : 0;
+}
+
 int instance_load(struct instance *i, const struct snapshot_load *l, struct err *e)
 {
-	struct vmm *vm;
+	struct vmm *vm = NULL;
 	int r = open_serial(i, e);
 
 	if (r == 0)
 		r = restore(i, l, &vm, e);
+	if (r == 0)
+		r = learn_configuration(i, vm, l, e);
 	if (r < 0) {
 		err_wrap(e, "Failed to restore from snapshot");
 	} else if (l->resume_vm) {
 		r = vmm_resume(vm, e);
-		if (r < 0) {
+		if (r < 0)
 			err_wrap(e, "Failed to resume microVM");
-			vmm_free(vm);
-		}
 	}
 	if (r < 0) {
+		vmm_free(vm);
 		i->fatal = true;
 		return r;
 	}
-	i->restored = true;
 	take_over(i, vm);
 	return 0;
 }
