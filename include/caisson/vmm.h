@@ -206,6 +206,18 @@ void vmm_exit_info(const struct vmm *vm, struct vmm_exit *ret);
 size_t vmm_vcpu_threads(const struct vmm *vm, pid_t *ret, size_t max);
 
 /*
+ * What devices and vCPUs have done since they were made, as numbers that only grow; in a restored VM they begin at 0.
+ * fn is called for each number, and may call nothing of this VM.
+ */
+struct vmm_count {
+	const char *kind; /* "block", "net", "vsock", "fs", "rng", "balloon", "memory", "pmem", "console", "vcpu" */
+	const char *id;   /* of the device; of a vCPU its number */
+	const char *name; /* of what: "read_bytes", "exit_io_in" …; outlives the VM, as does kind */
+	uint64_t value;
+};
+void vmm_stats(struct vmm *vm, void (*fn)(void *userdata, const struct vmm_count *c), void *userdata);
+
+/*
  * Snapshots (the VM is paused, else -EBUSY). diff: only pages written since the last snapshot or the start, at the same
  * offsets; needs track_dirty. Both files appear whole and durable, or not at all, and after a failure the VM is as it
  * was. Disks are not copied: nothing of the guest is on its way to them, but what it has not flushed may be in the

@@ -24,6 +24,8 @@ static struct {
 	char fail[64]; /* function; "": none */
 	int code;
 	struct vmm *last;
+	const struct vmm_count *counts;
+	size_t n_counts;
 	char *note; /* of the last snapshot */
 } fake;
 
@@ -268,6 +270,18 @@ enum vmm_state vmm_state(const struct vmm *vm)
 int vmm_exit_fd(const struct vmm *vm)
 {
 	return vm->exit_fd;
+}
+
+void fake_vmm_set_stats(const struct vmm_count *counts, size_t n)
+{
+	fake.counts = counts;
+	fake.n_counts = n;
+}
+
+void vmm_stats(struct vmm *vm, void (*fn)(void *userdata, const struct vmm_count *c), void *userdata)
+{
+	for (size_t n = 0; n < fake.n_counts; n++)
+		fn(userdata, &fake.counts[n]);
 }
 
 void fake_vmm_set_note(const char *note)

@@ -33,17 +33,44 @@ const char *instance_state(const struct instance *i)
 	return vmm_state(i->vm) == VMM_PAUSED ? "Paused" : "Running";
 }
 
+struct gathered {
+	struct metrics_counts counts;
+	int r;
+};
+
+/* A number of the library goes to the group of the schema where clients look for it, under the API's id. */
+static void add_count(void *userdata, const struct vmm_count *c)
+{
+	static const struct {
+		const char *kind, *group;
+	} groups[] = {
+		{ "block", "block" }, { "net", "net" },         { "pmem", "pmem" }, { "vsock", "vsock" },
+		{ "rng", "entropy" }, { "balloon", "balloon" }, { "vcpu", "vcpu" }, { "memory", "memory_hotplug" },
+	};
+	const char *dash = strchr(c->id, '-'); /* see build.c */
+	struct gathered *g = userdata;
+
+	for (size_t n = 0; n < sizeof groups / sizeof groups[0] && g->r == 0; n++)
+		if (!strcmp(groups[n].kind, c->kind))
+			g->r = metrics_counts_add(&g->counts, groups[n].group, dash ? dash + 1 : c->id, c->name,
+						  c->value);
+}
+
 int instance_flush_metrics(struct instance *i, struct err *e)
 {
-	const struct metrics_devices devices = {
-		.drives = &i->config.doc.drives,
-		.network_interfaces = &i->config.doc.network_interfaces,
-		.pmem = &i->config.doc.pmem,
-	};
+	struct gathered g = { 0 };
 
 	metrics_set(&i->metrics, METRIC_logger_missed_log_count, i->logger.missed);
 	i->logger.missed = 0;
-	return metrics_flush(&i->metrics, &devices, e);
+	if (i->vm)
+		vmm_stats(i->vm, add_count, &g);
+	if (g.r < 0) {
+		metrics_count(&i->metrics, METRIC_logger_metrics_fails);
+		metrics_counts_fini(&g.counts);
+		return err_sys(e, -g.r, "Metrics error");
+	}
+	metrics_set_counts(&i->metrics, &g.counts);
+	return metrics_flush(&i->metrics, e);
 }
 
 /* The file that /serial named, if it did. */
