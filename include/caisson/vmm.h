@@ -140,6 +140,13 @@ int vmm_new(const struct vmm_config *c, struct vmm **ret, struct err *e);
 void vmm_free(struct vmm *vm);
 
 /*
+ * Filter the system calls of the calling thread, and of those that it starts from now on, for good: what the functions
+ * of this file need is let through, with files, Unix sockets and an event loop; any other call ends the process. For a
+ * host program that does nothing else. Built with sanitizers: does nothing.
+ */
+int vmm_confine(struct err *e);
+
+/*
  * Devices. Before vmm_start() they are there at boot; after it they are hot-plugged (shape cloud: block, net, fs,
  * pmem), else -ENOTSUP. id: unique in the VM. For block devices the order is that of /dev/vda, vdb … in the guest.
  */

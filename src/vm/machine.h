@@ -175,7 +175,7 @@ void machine_end(struct vmm *vm, enum vmm_end end, bool console, const char *why
 
 /* ---- seccomp.c ---- */
 
-enum machine_role { MACHINE_EVENT_LOOP, MACHINE_VCPU };
+enum machine_role { MACHINE_EVENT_LOOP, MACHINE_VCPU, MACHINE_CONTROL };
 
 /* False: built with sanitizers, whose runtime makes calls of its own; the VM's threads are not filtered then. */
 bool machine_can_confine(void);
