@@ -4,22 +4,21 @@
  * descriptors, start threads. No program is started, no process made or looked into, no file system mounted, no other
  * network reached than Unix sockets and taps, no memory made executable.
  */
+#include <errno.h>
 #include <linux/fs.h>
 #include <linux/if_tun.h>
 #include <linux/kvm.h>
+#include <linux/seccomp.h>
 #include <linux/sockios.h>
 #include <linux/userfaultfd.h>
-#include <errno.h>
 #include <sched.h>
 #include <stdint.h>
 #include <sys/ioctl.h>
 #include <sys/prctl.h>
 
-#include <linux/seccomp.h>
-
 #include "vm/seccomp.h"
 
-/* As glibc and musl start a thread. */
+/* As glibc starts a thread. */
 #define THREAD_FLAGS                                                                                                   \
 	(CLONE_VM | CLONE_FS | CLONE_FILES | CLONE_SIGHAND | CLONE_THREAD | CLONE_SYSVSEM | CLONE_SETTLS |             \
 	 CLONE_PARENT_SETTID | CLONE_CHILD_CLEARTID)
