@@ -239,7 +239,7 @@ static void rx_pump(struct pair *p)
 		}
 		r = deliver(p);
 		if (r <= 0) {
-			n->counters[COUNT_RX_NO_BUFFER]++;
+			n->counters[COUNT_RX_NO_BUFFER] += r == 0;
 			stuck = true;
 			break;
 		}
