@@ -399,12 +399,8 @@ static void test_a_stranger_answers(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		T(test_requests_are_served),
-		T(test_pause_and_reset),
-		T(test_memory_changes),
-		T(test_the_server_goes),
-		T(test_nobody_there),
-		T(test_a_stranger_answers),
+		T(test_requests_are_served), T(test_pause_and_reset), T(test_memory_changes),
+		T(test_the_server_goes),     T(test_nobody_there),    T(test_a_stranger_answers),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
