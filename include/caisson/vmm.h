@@ -148,6 +148,13 @@ int vmm_new(const struct vmm_config *c, struct vmm **ret, struct err *e);
 void vmm_free(struct vmm *vm);
 
 /*
+ * Filter the system calls of the calling thread, and of those that it starts from now on, for good: what the functions
+ * of this file need is let through, with files, Unix sockets and an event loop; any other call ends the process. For a
+ * host program that does nothing else. Built with sanitizers: does nothing.
+ */
+int vmm_confine(struct err *e);
+
+/*
  * Devices. Before vmm_start() they are there at boot; after it they are hot-plugged (shape cloud: block, net, fs,
  * pmem), else -ENOTSUP. id: unique in the VM. For block devices the order is that of /dev/vda, vdb … in the guest.
  */
@@ -160,7 +167,10 @@ int vmm_add_balloon(struct vmm *vm, const char *id, const struct vmm_balloon *c,
 int vmm_add_memory(struct vmm *vm, const char *id, const struct vmm_memory *c, struct err *e);
 int vmm_add_pmem(struct vmm *vm, const char *id, const struct vmm_pmem *c, struct err *e);
 int vmm_add_console(struct vmm *vm, const char *id, const struct vmm_console *c, struct err *e);
-/* Before start: forget it. After: ask the guest, wait at most timeout_ms until it let go. -ETIMEDOUT: still there. */
+/*
+ * Before start: forget it. After: ask the guest, wait at most timeout_ms until it let go. -ETIMEDOUT: still there.
+ * Memory stays once the VM was started: -ENOTSUP.
+ */
 int vmm_remove(struct vmm *vm, const char *id, int timeout_ms, struct err *e);
 /* Where the device is: "PCI slot, hex" (shape cloud), else -ENOENT. */
 int vmm_pci_slot(struct vmm *vm, const char *id, uint32_t *ret);
@@ -211,6 +221,18 @@ void vmm_exit_info(const struct vmm *vm, struct vmm_exit *ret);
 size_t vmm_vcpu_threads(const struct vmm *vm, pid_t *ret, size_t max);
 
 /*
+ * What devices and vCPUs have done since they were made, as numbers that only grow; in a restored VM they begin at 0.
+ * fn is called for each number, and may call nothing of this VM.
+ */
+struct vmm_count {
+	const char *kind; /* "block", "net", "vsock", "fs", "rng", "balloon", "memory", "pmem", "console", "vcpu" */
+	const char *id;   /* of the device; of a vCPU its number */
+	const char *name; /* of what: "read_bytes", "exit_io_in" …; outlives the VM, as does kind */
+	uint64_t value;
+};
+void vmm_stats(struct vmm *vm, void (*fn)(void *userdata, const struct vmm_count *c), void *userdata);
+
+/*
  * Snapshots (the VM is paused, else -EBUSY). diff: only pages written since the last snapshot or the start, at the same
  * offsets; needs track_dirty. Both files appear whole and durable, or not at all, and after a failure the VM is as it
  * was. Disks are not copied: nothing of the guest is on its way to them, but what it has not flushed may be in the
@@ -219,6 +241,7 @@ size_t vmm_vcpu_threads(const struct vmm *vm, pid_t *ret, size_t max);
 struct vmm_snapshot {
 	const char *state_path, *memory_path;
 	bool diff;
+	const char *note; /* anything, for who restores it: vmm_note(); NULL: nothing */
 };
 int vmm_snapshot(struct vmm *vm, const struct vmm_snapshot *c, struct err *e);
 
@@ -245,3 +268,5 @@ struct vmm_restore {
  * only kept when it is copied or comes from a page server.
  */
 int vmm_restore(const struct vmm_restore *c, struct vmm **ret, struct err *e);
+/* The note of the snapshot that the VM comes from, as long as the VM; NULL: there is none. As trusted as the file. */
+const char *vmm_note(const struct vmm *vm);

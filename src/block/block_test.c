@@ -6,6 +6,7 @@
 
 #include "block/fake_disk.h"
 #include "state/state.h"
+#include "virtio/fake_counters.h"
 
 static void test_scattered(void **state)
 {
@@ -70,6 +71,9 @@ static void test_out_of_range(void **state)
 	assert_int_equal(trim(f, BLOCK_T_WRITE_ZEROES, UINT64_MAX, 2, 0), BLOCK_S_IOERR);
 	assert_int_equal(trim(f, BLOCK_T_DISCARD, 0, UINT32_MAX, 0), BLOCK_S_IOERR);
 	assert_int_equal(trim(f, BLOCK_T_DISCARD, SECTORS, 0, 0), BLOCK_S_OK);
+	assert_int_equal(counted(f->dev, "invalid_reqs_count"), 12);
+	assert_int_equal(counted(f->dev, "read_bytes"), 512);
+	assert_int_equal(counted(f->dev, "write_bytes"), 0);
 	assert_int_equal(on_disk(f, DISK - 1), SECTORS & 0xff);
 	assert_int_equal(on_disk(f, 0), 1);
 	assert_int_equal(fstat(f->fd, &st), 0);
@@ -114,6 +118,7 @@ static void test_readonly(void **state)
 	assert_int_equal(write_sectors(f, 0, 9, 512), BLOCK_S_IOERR);
 	assert_int_equal(trim(f, BLOCK_T_DISCARD, 0, 1, 0), BLOCK_S_UNSUPP);
 	assert_int_equal(request(f, BLOCK_T_FLUSH, 0, NULL, 0), BLOCK_S_OK);
+	assert_int_equal(counted(f->dev, "flush_count"), 1);
 	assert_int_equal(on_disk(f, 0), 1);
 	/* A descriptor that cannot write does not become a disk that can; and stays ours. */
 	struct block_config c = { .fd = open(f->path, O_RDONLY | O_CLOEXEC) };
@@ -291,6 +296,9 @@ static void test_rate(void **state)
 	block_set_rate(f->dev, &off);
 	answer(f, 0);
 	answer(f, 0);
+	assert_int_equal(counted(f->dev, "write_count"), 4);
+	assert_true(counted(f->dev, "rate_limiter_throttled_events") >= 1);
+	assert_int_equal(counted(f->dev, "rate_limiter_event_count"), 1);
 	/* Bytes. */
 	c = (struct block_config){ .rate.bytes = { .size = 1024, .refill_ms = 1000 * 3600 } };
 	make(f, c);

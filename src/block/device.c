@@ -19,9 +19,26 @@
 /* Chains popped from one queue in one turn. */
 #define BLOCK_BUDGET 256
 
+static const char *const counter_names[BLOCK_COUNTERS + 1] = {
+	[BLOCK_COUNT_KICKS] = "queue_event_count",
+	[BLOCK_COUNT_READS] = "read_count",
+	[BLOCK_COUNT_READ_BYTES] = "read_bytes",
+	[BLOCK_COUNT_WRITES] = "write_count",
+	[BLOCK_COUNT_WRITTEN_BYTES] = "write_bytes",
+	[BLOCK_COUNT_FLUSHES] = "flush_count",
+	[BLOCK_COUNT_FAILED] = "execute_fails",
+	[BLOCK_COUNT_INVALID] = "invalid_reqs_count",
+	[BLOCK_COUNT_RATE_HELD] = "rate_limiter_throttled_events",
+	[BLOCK_COUNT_RATE_READY] = "rate_limiter_event_count",
+	[BLOCK_COUNT_ENGINE_FULL] = "io_engine_throttled_events",
+	[BLOCK_COUNT_UPDATES] = "update_count",
+	[BLOCK_COUNT_UPDATES_FAILED] = "update_fails",
+};
+
 struct request {
 	struct block_io io;
 	struct block_device *dev;
+	uint64_t bytes;
 	unsigned queue;
 	uint16_t head;
 	uint32_t answer_len;
@@ -42,6 +59,21 @@ static void hand_back(struct block_device *dev, unsigned queue, uint16_t head, c
 	dev->completed |= 1ULL << queue;
 }
 
+static void count_done(struct block_device *dev, enum block_kind kind, uint64_t bytes)
+{
+	uint64_t *n = dev->counters;
+
+	if (kind == BLOCK_READ) {
+		n[BLOCK_COUNT_READS]++;
+		n[BLOCK_COUNT_READ_BYTES] += bytes;
+	} else if (kind == BLOCK_WRITE) {
+		n[BLOCK_COUNT_WRITES]++;
+		n[BLOCK_COUNT_WRITTEN_BYTES] += bytes;
+	} else if (kind == BLOCK_SYNC) {
+		n[BLOCK_COUNT_FLUSHES]++;
+	}
+}
+
 static void on_complete(struct block_io *io, int result)
 {
 	struct request *req = container_of(io, struct request, io);
@@ -49,6 +81,10 @@ static void on_complete(struct block_io *io, int result)
 
 	if (result < 0)
 		log_debug("disk: an operation at %llu failed: %s", (unsigned long long)io->offset, strerror(-result));
+	if (result < 0)
+		dev->counters[BLOCK_COUNT_FAILED]++;
+	else
+		count_done(dev, io->kind, req->bytes);
 	dev->inflight--;
 	hand_back(dev, req->queue, req->head, &req->status, result < 0 ? BLOCK_S_IOERR : BLOCK_S_OK, req->answer_len);
 	free(req);
@@ -88,6 +124,7 @@ static struct request *request_new(struct block_device *dev, unsigned queue, con
 			.complete = on_complete,
 		},
 		.dev = dev,
+		.bytes = p->bytes,
 		.queue = queue,
 		.head = c->head,
 		.answer_len = p->answer_len,
@@ -109,8 +146,10 @@ static bool begin(struct block_device *dev, unsigned queue)
 	struct block_plan p;
 
 	block_plan(dev, c, &p);
-	if (!rate_take(&dev->rate, p.bytes))
+	if (!rate_take(&dev->rate, p.bytes)) {
+		dev->counters[BLOCK_COUNT_RATE_HELD]++;
 		return false;
+	}
 	iov_slice(virtq_chain_write(c), c->n_write, c->write_len - 1, 1, &status, 1);
 	if (p.submit) {
 		req = request_new(dev, queue, &p);
@@ -118,6 +157,10 @@ static bool begin(struct block_device *dev, unsigned queue)
 			p.status = BLOCK_S_IOERR;
 	}
 	if (!req) {
+		if (p.status != BLOCK_S_OK)
+			dev->counters[p.submit ? BLOCK_COUNT_FAILED : BLOCK_COUNT_INVALID]++;
+		else if (p.kind == BLOCK_SYNC)
+			count_done(dev, p.kind, 0);
 		hand_back(dev, queue, c->head, &status, p.status, p.answer_len);
 		return true;
 	}
@@ -135,6 +178,8 @@ static void pop_all(struct block_device *dev, unsigned queue)
 	for (int budget = BLOCK_BUDGET;; budget--) {
 		int r;
 
+		if (dev->inflight == BLOCK_INFLIGHT_MAX)
+			dev->counters[BLOCK_COUNT_ENGINE_FULL]++;
 		if (dev->inflight == BLOCK_INFLIGHT_MAX || dev->rate.blocked || !budget)
 			break;
 		r = virtq_pop(q, &dev->chain);
@@ -186,11 +231,13 @@ static void on_again(struct loop_source *s, void *userdata)
 
 static void on_rate(void *userdata)
 {
+	((struct block_device *)userdata)->counters[BLOCK_COUNT_RATE_READY]++;
 	pump_stalled(userdata);
 }
 
 static void queue_kick(struct virtio_device *base, unsigned queue)
 {
+	block(base)->counters[BLOCK_COUNT_KICKS]++;
 	pump(block(base), queue);
 }
 
@@ -389,6 +436,8 @@ int block_new(struct loop *loop, const struct block_config *c, struct virtio_dev
 		.n_queues = c->queues ? c->queues : 1,
 		.queue_max = dev->queue_max,
 		.queues = dev->queues,
+		.counter_names = counter_names,
+		.counters = dev->counters,
 	};
 	for (unsigned i = 0; i < dev->base.n_queues; i++)
 		dev->queue_max[i] = (uint16_t)(c->queue_size ? c->queue_size : 256);
@@ -417,15 +466,14 @@ int block_new(struct loop *loop, const struct block_config *c, struct virtio_dev
 	return 0;
 }
 
-int block_set_path(struct virtio_device *base, const char *path, struct err *e)
+static int set_path(struct block_device *dev, const char *path, struct err *e)
 {
-	struct block_device *dev = block(base);
 	struct block_file f;
 	int r = block_file_open(&f, path, dev->file.readonly, dev->direct, e);
 
 	if (r < 0)
 		return r;
-	quiesce(base);
+	quiesce(&dev->base);
 	if (dev->engine->ops->set_file && (r = dev->engine->ops->set_file(dev->engine, &f)) < 0) {
 		block_file_close(&f);
 		return err_sys(e, -r, "cannot give %s to io_uring", path);
@@ -433,9 +481,18 @@ int block_set_path(struct virtio_device *base, const char *path, struct err *e)
 	block_file_close(&dev->file);
 	dev->file = f;
 	set_default_serial(dev);
-	if (base->active)
-		base->transport->ops->signal_config(base->transport);
+	if (dev->base.active)
+		dev->base.transport->ops->signal_config(dev->base.transport);
 	return 0;
+}
+
+int block_set_path(struct virtio_device *base, const char *path, struct err *e)
+{
+	struct block_device *dev = block(base);
+	int r = set_path(dev, path, e);
+
+	dev->counters[r < 0 ? BLOCK_COUNT_UPDATES_FAILED : BLOCK_COUNT_UPDATES]++;
+	return r;
 }
 
 void block_set_rate(struct virtio_device *dev, const struct rate_config *c)

@@ -62,8 +62,27 @@ struct block_config_space {
 	le32 max_secure_erase_sectors, max_secure_erase_seg, secure_erase_sector_alignment;
 };
 
+/* What is counted; the names are in device.c. */
+enum block_counter {
+	BLOCK_COUNT_KICKS,
+	BLOCK_COUNT_READS,
+	BLOCK_COUNT_READ_BYTES,
+	BLOCK_COUNT_WRITES,
+	BLOCK_COUNT_WRITTEN_BYTES,
+	BLOCK_COUNT_FLUSHES,
+	BLOCK_COUNT_FAILED,
+	BLOCK_COUNT_INVALID,
+	BLOCK_COUNT_RATE_HELD,
+	BLOCK_COUNT_RATE_READY,
+	BLOCK_COUNT_ENGINE_FULL,
+	BLOCK_COUNT_UPDATES,
+	BLOCK_COUNT_UPDATES_FAILED,
+	BLOCK_COUNTERS,
+};
+
 struct block_device {
 	struct virtio_device base;
+	uint64_t counters[BLOCK_COUNTERS];
 	struct loop *loop;
 	struct block_file file;
 	bool direct, own_serial;

@@ -61,10 +61,31 @@ void kvm_vcpu_was_paused(struct kvm_vcpu *v)
 #endif
 }
 
-static void on_pio(struct kvm_run *run, struct bus *bus)
+/* There is one writer, so no locked instruction is needed. */
+static void count(uint64_t *counter)
 {
+	__atomic_store_n(counter, *counter + 1, __ATOMIC_RELAXED);
+}
+
+void kvm_vcpu_count(const struct kvm_vcpu *v, struct kvm_vcpu_counts *ret)
+{
+	const struct kvm_vcpu_counts *c = &v->counts;
+
+	*ret = (struct kvm_vcpu_counts){
+		.io_in = __atomic_load_n(&c->io_in, __ATOMIC_RELAXED),
+		.io_out = __atomic_load_n(&c->io_out, __ATOMIC_RELAXED),
+		.mmio_read = __atomic_load_n(&c->mmio_read, __ATOMIC_RELAXED),
+		.mmio_write = __atomic_load_n(&c->mmio_write, __ATOMIC_RELAXED),
+		.failures = __atomic_load_n(&c->failures, __ATOMIC_RELAXED),
+	};
+}
+
+static void on_pio(struct kvm_vcpu *v, struct bus *bus)
+{
+	struct kvm_run *run = v->run;
 	uint8_t *data = (uint8_t *)run + run->io.data_offset;
 
+	count(run->io.direction == KVM_EXIT_IO_IN ? &v->counts.io_in : &v->counts.io_out);
 	for (uint32_t i = 0; i < run->io.count; i++, data += run->io.size) {
 		if (run->io.direction == KVM_EXIT_IO_IN)
 			bus_read(bus, run->io.port, data, run->io.size);
@@ -73,8 +94,11 @@ static void on_pio(struct kvm_run *run, struct bus *bus)
 	}
 }
 
-static void on_mmio(struct kvm_run *run, struct bus *bus)
+static void on_mmio(struct kvm_vcpu *v, struct bus *bus)
 {
+	struct kvm_run *run = v->run;
+
+	count(run->mmio.is_write ? &v->counts.mmio_write : &v->counts.mmio_read);
 	if (run->mmio.is_write)
 		bus_write(bus, run->mmio.phys_addr, run->mmio.data, run->mmio.len);
 	else
@@ -85,6 +109,8 @@ static void failed(struct kvm_vcpu *v, enum kvm_why why, struct kvm_exit *ret, c
 {
 	int n = snprintf(ret->text, sizeof ret->text, "vCPU %u: %s; ", v->index, what);
 
+	if (why == KVM_WHY_FAILED)
+		count(&v->counts.failures);
 	ret->why = why;
 	kvm_vcpu_describe(v, ret->text + n, sizeof ret->text - (size_t)n);
 }
@@ -135,10 +161,10 @@ static bool on_exit_reason(struct kvm_vcpu *v, const struct kvm_vcpu_io *io, str
 
 	switch (run->exit_reason) {
 	case KVM_EXIT_IO:
-		on_pio(run, io->pio);
+		on_pio(v, io->pio);
 		return true;
 	case KVM_EXIT_MMIO:
-		on_mmio(run, io->mmio);
+		on_mmio(v, io->mmio);
 		return true;
 	case KVM_EXIT_IOAPIC_EOI:
 		if (io->eoi)

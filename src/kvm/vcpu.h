@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * A virtual CPU. Its functions are called by the thread that runs it, or while that thread is known to be elsewhere;
- * kvm_vcpu_kick() and kvm_vcpu_unkick() from any thread.
+ * kvm_vcpu_kick(), kvm_vcpu_unkick() and kvm_vcpu_count() from any thread.
  */
 #pragma once
 
@@ -45,6 +45,11 @@ struct kvm_exit {
 	char text[512]; /* for SHUTDOWN and FAILED: what happened, and the registers */
 };
 
+/* Why the guest was left for the monitor, how often. */
+struct kvm_vcpu_counts {
+	uint64_t io_in, io_out, mmio_read, mmio_write, failures;
+};
+
 int kvm_vcpu_new(struct kvm_vm *vm, unsigned index, struct kvm_vcpu **ret, struct err *e);
 /* NULL does nothing. */
 void kvm_vcpu_free(struct kvm_vcpu *v);
@@ -63,6 +68,8 @@ void kvm_vcpu_run(struct kvm_vcpu *v, const struct kvm_vcpu_io *io, struct kvm_e
 void kvm_vcpu_kick(struct kvm_vcpu *v);
 /* Take the kick back; then look at why it was made. */
 void kvm_vcpu_unkick(struct kvm_vcpu *v);
+
+void kvm_vcpu_count(const struct kvm_vcpu *v, struct kvm_vcpu_counts *ret);
 
 /* The guest's paravirtual clock is told that it was stopped, so that its watchdogs do not bark. */
 void kvm_vcpu_was_paused(struct kvm_vcpu *v);

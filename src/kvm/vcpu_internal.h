@@ -11,7 +11,8 @@ struct kvm_vcpu {
 	struct kvm_vm *vm;
 	unsigned index;
 	int fd;
-	struct kvm_run *run; /* kvm->run_size bytes */
+	struct kvm_run *run;           /* kvm->run_size bytes */
+	struct kvm_vcpu_counts counts; /* written by the thread that runs it, read by others: relaxed atomics */
 };
 
 #ifdef __x86_64__

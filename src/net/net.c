@@ -50,8 +50,52 @@ struct pair {
 	bool dead;
 };
 
+enum {
+	COUNT_RX_KICKS,
+	COUNT_RX_EVENTS,
+	COUNT_RX_FETCHED,
+	COUNT_RX_FRAMES,
+	COUNT_RX_BYTES,
+	COUNT_RX_LOST,
+	COUNT_RX_NO_BUFFER,
+	COUNT_RX_RATE_HELD,
+	COUNT_RX_RATE_READY,
+	COUNT_RX_FAILED,
+	COUNT_TX_KICKS,
+	COUNT_TX_TAKEN,
+	COUNT_TX_FRAMES,
+	COUNT_TX_BYTES,
+	COUNT_TX_MALFORMED,
+	COUNT_TX_RATE_HELD,
+	COUNT_TX_RATE_READY,
+	COUNT_TX_FAILED,
+	COUNTERS,
+};
+
+static const char *const counter_names[COUNTERS + 1] = {
+	[COUNT_RX_KICKS] = "rx_queue_event_count",
+	[COUNT_RX_EVENTS] = "rx_tap_event_count",
+	[COUNT_RX_FETCHED] = "rx_count",
+	[COUNT_RX_FRAMES] = "rx_packets_count",
+	[COUNT_RX_BYTES] = "rx_bytes_count",
+	[COUNT_RX_LOST] = "rx_fails",
+	[COUNT_RX_NO_BUFFER] = "no_rx_avail_buffer",
+	[COUNT_RX_RATE_HELD] = "rx_rate_limiter_throttled",
+	[COUNT_RX_RATE_READY] = "rx_event_rate_limiter_count",
+	[COUNT_RX_FAILED] = "tap_read_fails",
+	[COUNT_TX_KICKS] = "tx_queue_event_count",
+	[COUNT_TX_TAKEN] = "tx_count",
+	[COUNT_TX_FRAMES] = "tx_packets_count",
+	[COUNT_TX_BYTES] = "tx_bytes_count",
+	[COUNT_TX_MALFORMED] = "tx_malformed_frames",
+	[COUNT_TX_RATE_HELD] = "tx_rate_limiter_throttled",
+	[COUNT_TX_RATE_READY] = "tx_rate_limiter_event_count",
+	[COUNT_TX_FAILED] = "tap_write_fails",
+};
+
 struct net {
 	struct virtio_device base;
+	uint64_t counters[COUNTERS];
 	char *name;
 	size_t n_pairs, active_pairs;
 	struct pair pairs[NET_PAIRS_MAX];
@@ -141,9 +185,12 @@ static int deliver(struct pair *p)
 			/* A driver that does not merge has to offer large enough ones (§5.1.6.3.1): the frame is lost.
 			 */
 			virtq_unpop(q);
+			n->counters[COUNT_RX_LOST]++;
 			return 1;
 		}
 	}
+	n->counters[COUNT_RX_FRAMES]++;
+	n->counters[COUNT_RX_BYTES] += p->frame_len - NET_HEADER_LEN;
 	set_num_buffers(n, count);
 	for (unsigned i = 0; i < count; i++)
 		virtq_push(q, n->used[i].head, n->used[i].len);
@@ -162,10 +209,13 @@ static bool fetch(struct pair *p)
 	if (!p->frame)
 		p->frame = malloc(NET_FRAME_MAX);
 	r = p->frame ? p->backend->ops->receive(p->backend, p->frame) : -EAGAIN;
-	if (r > 0)
+	if (r > 0) {
 		p->frame_len = (size_t)r;
-	else if (r != -EAGAIN)
+		p->net->counters[COUNT_RX_FETCHED]++;
+	} else if (r != -EAGAIN) {
+		p->net->counters[COUNT_RX_FAILED]++;
 		link_down(p, (int)r);
+	}
 	return r > 0;
 }
 
@@ -183,11 +233,13 @@ static void rx_pump(struct pair *p)
 		int r;
 
 		if (!p->admitted && !(p->admitted = rate_take(&n->rx_rate, p->frame_len))) {
+			n->counters[COUNT_RX_RATE_HELD]++;
 			stuck = true;
 			break;
 		}
 		r = deliver(p);
 		if (r <= 0) {
+			n->counters[COUNT_RX_NO_BUFFER] += r == 0;
 			stuck = true;
 			break;
 		}
@@ -204,14 +256,24 @@ static void rx_pump(struct pair *p)
 /* One frame out of the guest's chain. False: it has to wait. */
 static bool transmit(struct pair *p, const struct virtq_chain *chain)
 {
+	bool good = chain->read_len > NET_HEADER_LEN && chain->read_len <= NET_FRAME_MAX;
+	uint64_t *count = p->net->counters;
 	int r = 0;
 
-	if (chain->read_len > NET_HEADER_LEN && chain->read_len <= NET_FRAME_MAX && !p->dead)
+	if (good && !p->dead)
 		r = p->backend->ops->send(p->backend, chain->iov, chain->n_read, chain->read_len);
 	if (r == -EAGAIN)
 		return false;
-	if (r < 0)
+	count[COUNT_TX_TAKEN]++;
+	if (r < 0) {
+		count[COUNT_TX_FAILED]++;
 		link_down(p, r);
+	} else if (!good) {
+		count[COUNT_TX_MALFORMED]++;
+	} else if (!p->dead) {
+		count[COUNT_TX_FRAMES]++;
+		count[COUNT_TX_BYTES] += chain->read_len - NET_HEADER_LEN;
+	}
 	return true;
 }
 
@@ -238,6 +300,7 @@ static void tx_pump(struct pair *p)
 		if (r <= 0)
 			break;
 		if (!rate_take(&n->tx_rate, n->chain.read_len)) {
+			n->counters[COUNT_TX_RATE_HELD]++;
 			virtq_unpop(q);
 			break;
 		}
@@ -317,8 +380,10 @@ static void on_io(struct loop_source *s, int fd, uint32_t revents, void *userdat
 		link_down(p, -EPIPE);
 		return;
 	}
-	if (revents & ~(uint32_t)EPOLLOUT)
+	if (revents & ~(uint32_t)EPOLLOUT) {
+		p->net->counters[COUNT_RX_EVENTS]++;
 		rx_pump(p);
+	}
 }
 
 static void on_again(struct loop_source *s, void *userdata)
@@ -330,6 +395,7 @@ static void on_rx_rate(void *userdata)
 {
 	struct net *n = userdata;
 
+	n->counters[COUNT_RX_RATE_READY]++;
 	for (size_t i = 0; i < n->n_pairs; i++)
 		rx_pump(&n->pairs[i]);
 }
@@ -338,6 +404,7 @@ static void on_tx_rate(void *userdata)
 {
 	struct net *n = userdata;
 
+	n->counters[COUNT_TX_RATE_READY]++;
 	for (size_t i = 0; i < n->n_pairs; i++)
 		tx_pump(&n->pairs[i]);
 }
@@ -369,12 +436,15 @@ static void queue_kick(struct virtio_device *base, unsigned queue)
 {
 	struct net *n = net(base);
 
-	if (base->acked & NET_F_CTRL_VQ && queue == control_index(n))
+	if (base->acked & NET_F_CTRL_VQ && queue == control_index(n)) {
 		control_pump(n, queue);
-	else if (queue / 2 < n->n_pairs && queue % 2)
+	} else if (queue / 2 < n->n_pairs && queue % 2) {
+		n->counters[COUNT_TX_KICKS]++;
 		tx_pump(&n->pairs[queue / 2]);
-	else if (queue / 2 < n->n_pairs)
+	} else if (queue / 2 < n->n_pairs) {
+		n->counters[COUNT_RX_KICKS]++;
 		rx_pump(&n->pairs[queue / 2]);
+	}
 }
 
 static void config_read(struct virtio_device *base, uint32_t offset, void *data, uint32_t len)
@@ -492,6 +562,8 @@ static void describe(struct net *n, const struct net_config *c)
 		.n_queues = n_queues,
 		.queue_max = n->queue_max,
 		.queues = n->queues,
+		.counter_names = counter_names,
+		.counters = n->counters,
 	};
 }
 

@@ -17,6 +17,7 @@
 #include <cmocka.h>
 
 #include "net/fake_card.h"
+#include "virtio/fake_counters.h"
 
 #define ALL(f) ((f)->dev->features)
 
@@ -256,9 +257,13 @@ static void test_rate_limit_of_what_is_sent(void **state)
 	assert_int_equal(wire_receive(f.wire[0], 2), 0);
 	assert_true(fake_used(&f.q[1], &id, &len));
 	assert_false(fake_used(&f.q[1], &id, &len));
+	assert_int_equal(counted(f.dev, "tx_packets_count"), 1);
+	assert_int_equal(counted(f.dev, "tx_rate_limiter_throttled"), 1);
 	net_set_rates(f.dev, NULL, &none);
 	spin(&f);
 	assert_int_equal(wire_receive(f.wire[0], 2), 60);
+	assert_int_equal(counted(f.dev, "tx_bytes_count"), 2 * 60);
+	assert_int_equal(counted(f.dev, "tx_rate_limiter_event_count"), 1);
 	card_fini(&f);
 }
 
@@ -278,8 +283,12 @@ static void test_rate_limit_of_what_comes(void **state)
 	spin(&f);
 	assert_true(fake_used(&f.q[0], &id, &len));
 	assert_false(fake_used(&f.q[0], &id, &len));
+	assert_int_equal(counted(f.dev, "rx_packets_count"), 1);
+	assert_true(counted(f.dev, "rx_rate_limiter_throttled") >= 1);
 	net_set_rates(f.dev, &none, NULL);
 	spin(&f);
+	assert_int_equal(counted(f.dev, "rx_packets_count"), 2);
+	assert_int_equal(counted(f.dev, "rx_bytes_count"), 2 * 60);
 	assert_true(fake_used(&f.q[0], &id, &len));
 	assert_int_equal(f.ram[CARD_RX_DATA + 4096 + NET_HEADER_LEN], 2);
 	card_fini(&f);

@@ -355,6 +355,23 @@ static const struct virtio_device_ops ops = {
 	.free = frontend_free,
 };
 
+int vhost_user_frontend_set_memory(struct virtio_device *base, const struct vhost_user_frontend_region *regions,
+				   size_t n)
+{
+	struct frontend *f = frontend(base);
+	bool running = f->running;
+
+	if (!n || n > VHOST_USER_FRONTEND_REGIONS_MAX)
+		return -EINVAL;
+	stop_rings(f);
+	memcpy(f->regions, regions, n * sizeof *regions);
+	f->n_regions = (unsigned)n;
+	f->memory_told = false;
+	if (running && !base->broken)
+		start_rings(f);
+	return 0;
+}
+
 /* --- making one --- */
 
 static int make_rings(struct frontend *f, const struct vhost_user_frontend_config *c)

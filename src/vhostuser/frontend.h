@@ -35,6 +35,14 @@ struct vhost_user_frontend_config {
 	size_t n_regions;
 };
 
+/*
+ * Other memory than before; the device is one of vhost_user_frontend_new(). Rings that run are taken back, and handed
+ * over with the new memory. 0; -EINVAL: too many pieces, and nothing has changed. When the server fails, the device
+ * breaks. Inside the loop.
+ */
+int vhost_user_frontend_set_memory(struct virtio_device *dev, const struct vhost_user_frontend_region *regions,
+				   size_t n);
+
 /* Connects and asks what the server can do. Waits at most a few seconds. */
 int vhost_user_frontend_new(struct loop *loop, const struct vhost_user_frontend_config *c, struct virtio_device **ret,
 			    struct err *e);

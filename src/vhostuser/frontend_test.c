@@ -265,6 +265,41 @@ static void test_pause_and_reset(void **state)
 	ask(f, 1, "after a reset", "AFTER A RESET");
 }
 
+/* A second piece of memory comes while the rings run; a request in it is served. Then it goes. */
+static void test_memory_changes(void **state)
+{
+	struct fixture *f = *state;
+	struct vhost_user_frontend_region regions[VHOST_USER_FRONTEND_REGIONS_MAX + 1] = {
+		{ 0, RAM, f->memfd, 0 },
+		{ 0x40000000, RAM, memfd_create("more", MFD_CLOEXEC), 0 },
+	};
+	uint32_t id, len;
+	uint8_t *more;
+
+	assert_int_equal(ftruncate(regions[1].fd, RAM), 0);
+	more = mmap(NULL, RAM, PROT_READ | PROT_WRITE, MAP_SHARED, regions[1].fd, 0);
+	serve(f);
+	connect_frontend(f);
+	start(f);
+	ask(f, 0, "before", "BEFORE");
+	assert_int_equal(vhost_user_frontend_set_memory(f->dev, regions, 0), -EINVAL);
+	assert_int_equal(vhost_user_frontend_set_memory(f->dev, regions, VHOST_USER_FRONTEND_REGIONS_MAX + 1), -EINVAL);
+	assert_int_equal(vhost_user_frontend_set_memory(f->dev, regions, 2), 0);
+	strcpy((char *)more, "in the new memory");
+	fake_desc(&f->q[1], 0, 0x40000000, 17, FAKE_NEXT, 1);
+	fake_desc(&f->q[1], 1, 0x40001000, 17, FAKE_WRITE, 0);
+	fake_submit(&f->q[1], 0);
+	virtio_device_kick(f->dev, 1);
+	while (!f->signals[1] && !f->needs_reset)
+		assert_int_equal(loop_run_once(f->loop, 20000), 0);
+	assert_true(fake_used(&f->q[1], &id, &len));
+	assert_string_equal((char *)more + 0x1000, "IN THE NEW MEMORY");
+	assert_int_equal(vhost_user_frontend_set_memory(f->dev, regions, 1), 0);
+	munmap(more, RAM);
+	close(regions[1].fd);
+	ask(f, 0, "after", "AFTER");
+}
+
 static void test_the_server_goes(void **state)
 {
 	struct fixture *f = *state;
@@ -364,8 +399,8 @@ static void test_a_stranger_answers(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		T(test_requests_are_served), T(test_pause_and_reset),    T(test_the_server_goes),
-		T(test_nobody_there),        T(test_a_stranger_answers),
+		T(test_requests_are_served), T(test_pause_and_reset), T(test_memory_changes),
+		T(test_the_server_goes),     T(test_nobody_there),    T(test_a_stranger_answers),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

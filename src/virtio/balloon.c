@@ -45,8 +45,28 @@ struct stat_entry {
 	uint8_t value[8]; /* le64, unaligned */
 };
 
+enum {
+	COUNT_INFLATED,
+	COUNT_DEFLATED,
+	COUNT_STATS,
+	COUNT_REPORTS,
+	COUNT_REPORTED_BYTES,
+	COUNT_REPORTS_FAILED,
+	COUNTERS
+};
+
+static const char *const counter_names[COUNTERS + 1] = {
+	[COUNT_INFLATED] = "inflate_count",
+	[COUNT_DEFLATED] = "deflate_count",
+	[COUNT_STATS] = "stats_updates_count",
+	[COUNT_REPORTS] = "free_page_report_count",
+	[COUNT_REPORTED_BYTES] = "free_page_report_freed",
+	[COUNT_REPORTS_FAILED] = "free_page_report_fails",
+};
+
 struct balloon {
 	struct virtio_device base;
+	uint64_t counters[COUNTERS];
 	struct loop_source *again, *stats_timer;
 	uint32_t target, actual; /* pages */
 	uint32_t interval_s;
@@ -107,18 +127,26 @@ static int64_t inflate(struct virtio_device *base, struct virtq_chain *c)
 			return -EPROTO;
 		}
 	}
+	balloon(base)->counters[COUNT_INFLATED]++;
 	return 0;
 }
 
 static int64_t deflate(struct virtio_device *base, struct virtq_chain *c)
 {
+	balloon(base)->counters[COUNT_DEFLATED]++;
 	return 0;
 }
 
 static int64_t report(struct virtio_device *base, struct virtq_chain *c)
 {
 	int r = guestmem_discard_iov(base->mem, virtq_chain_write(c), c->n_write);
+	uint64_t *count = balloon(base)->counters;
 
+	count[COUNT_REPORTS]++;
+	if (r == 0)
+		count[COUNT_REPORTED_BYTES] += c->write_len;
+	else
+		count[COUNT_REPORTS_FAILED]++;
 	if (r < 0)
 		log_debug("balloon: free pages stay where they are: %s", strerror(-r));
 	return 0;
@@ -128,6 +156,7 @@ static void take_stats(struct balloon *dev, const struct virtq_chain *c)
 {
 	struct stat_entry s;
 
+	dev->counters[COUNT_STATS]++;
 	dev->stats.valid = 0;
 	for (size_t i = 0; i < STATS_MAX; i++) {
 		uint16_t tag;
@@ -326,6 +355,8 @@ int virtio_balloon_new(struct loop *loop, const struct virtio_balloon_config *c,
 		.n_queues = QUEUES,
 		.queue_max = queue_max,
 		.queues = dev->queues,
+		.counter_names = counter_names,
+		.counters = dev->counters,
 	};
 	dev->report_queue = -1;
 	dev->target = (uint32_t)(c->bytes >> PAGE_SHIFT);

@@ -12,6 +12,7 @@
 #include "base/fd.h"
 #include "state/state.h"
 #include "virtio/balloon.h"
+#include "virtio/fake_counters.h"
 #include "virtio/fake_machine.h"
 
 enum { INFLATE, DEFLATE, STATS, HINT, REPORT };
@@ -108,6 +109,8 @@ static void test_inflate(void **state)
 	assert_int_equal(f->m.broken, 0);
 	/* Deflating needs nothing: the page is there when it is touched. */
 	assert_true(pages(f, DEFLATE, pfn, 6));
+	assert_int_equal(counted(f->dev, "inflate_count"), 1);
+	assert_int_equal(counted(f->dev, "deflate_count"), 1);
 }
 
 static void test_inflate_scattered(void **state)
@@ -233,6 +236,7 @@ static void test_statistics(void **state)
 	put_stats(f, 16, 1); /* unknown: skipped */
 	virtio_balloon_get_stats(f->dev, &s);
 	assert_int_equal(s.valid, 1 << 4);
+	assert_true(counted(f->dev, "stats_updates_count") >= 2);
 	virtio_balloon_set_interval(f->dev, 0);
 	virtio_device_reset(f->dev);
 	virtio_balloon_get_stats(f->dev, &s);

@@ -22,7 +22,8 @@
 #include "loop/loop.h"
 #include "virtio/queue.h"
 
-#define VIRTIO_QUEUES_MAX 64
+#define VIRTIO_QUEUES_MAX   64
+#define VIRTIO_COUNTERS_MAX 32
 
 /* Feature bits that are the transport's and the queue's (VirtIO 1.2 §6). */
 #define VIRTIO_F_INDIRECT_DESC (1ULL << 28)
@@ -81,6 +82,12 @@ struct virtio_device {
 	unsigned n_queues;
 	const uint16_t *queue_max; /* n_queues maximum sizes */
 	struct virtq *queues;      /* n_queues; owned by the device */
+	/*
+	 * What it counts: numbers that grow from 0 as long as it lives, touched in its loop only, and for each a name
+	 * that says of what ("read_bytes"); at most VIRTIO_COUNTERS_MAX, behind them a NULL. NULL: it counts nothing.
+	 */
+	const char *const *counter_names;
+	uint64_t *counters;
 
 	/* Set by the transport. */
 	struct virtio_transport *transport;

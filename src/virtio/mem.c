@@ -46,8 +46,38 @@ struct answer {
 	le16 state;
 };
 
+enum {
+	COUNT_KICKS,
+	COUNT_PLUGS,
+	COUNT_PLUGGED_BYTES,
+	COUNT_PLUGS_FAILED,
+	COUNT_UNPLUGS,
+	COUNT_UNPLUGGED_BYTES,
+	COUNT_UNPLUGS_FAILED,
+	COUNT_UNPLUGS_OF_ALL,
+	COUNT_UNPLUGS_OF_ALL_FAILED,
+	COUNT_STATES,
+	COUNT_STATES_FAILED,
+	COUNTERS,
+};
+
+static const char *const counter_names[COUNTERS + 1] = {
+	[COUNT_KICKS] = "queue_event_count",
+	[COUNT_PLUGS] = "plug_count",
+	[COUNT_PLUGGED_BYTES] = "plug_bytes",
+	[COUNT_PLUGS_FAILED] = "plug_fails",
+	[COUNT_UNPLUGS] = "unplug_count",
+	[COUNT_UNPLUGGED_BYTES] = "unplug_bytes",
+	[COUNT_UNPLUGS_FAILED] = "unplug_fails",
+	[COUNT_UNPLUGS_OF_ALL] = "unplug_all_count",
+	[COUNT_UNPLUGS_OF_ALL_FAILED] = "unplug_all_fails",
+	[COUNT_STATES] = "state_count",
+	[COUNT_STATES_FAILED] = "state_fails",
+};
+
 struct mem {
 	struct virtio_device base;
+	uint64_t counters[COUNTERS];
 	struct virtio_mem_config config;
 	uint32_t blocks, plugged; /* of the region; of them plugged */
 	uint8_t *bitmap;          /* bit n of byte n/8: block n is plugged */
@@ -93,11 +123,13 @@ static int host_change(struct mem *dev, uint32_t first, uint32_t n, bool plug)
 	const struct virtio_mem_config *c = &dev->config;
 	int r = (plug ? c->host->plug : c->host->unplug)(c->userdata, c->addr + first * c->block, n * c->block);
 
-	if (r == 0)
+	if (r == 0) {
 		mark(dev, first, n, plug);
-	else
+		dev->counters[plug ? COUNT_PLUGGED_BYTES : COUNT_UNPLUGGED_BYTES] += n * dev->config.block;
+	} else {
 		log_warn_few(&dev->failures, "memory: %u blocks could not be %s: %s; the guest is told to try later", n,
 			     plug ? "plugged" : "unplugged", strerror(-r));
+	}
 	return r;
 }
 
@@ -160,6 +192,23 @@ static uint16_t state_of(struct mem *dev, const struct request *req, le16 *ret)
 	return ANSWER_ACK;
 }
 
+static void count_request(struct mem *dev, uint16_t request, bool good)
+{
+	static const struct {
+		uint8_t all, failed;
+	} counters[] = {
+		[REQUEST_PLUG] = { COUNT_PLUGS, COUNT_PLUGS_FAILED },
+		[REQUEST_UNPLUG] = { COUNT_UNPLUGS, COUNT_UNPLUGS_FAILED },
+		[REQUEST_UNPLUG_ALL] = { COUNT_UNPLUGS_OF_ALL, COUNT_UNPLUGS_OF_ALL_FAILED },
+		[REQUEST_STATE] = { COUNT_STATES, COUNT_STATES_FAILED },
+	};
+
+	if (request > REQUEST_STATE)
+		return;
+	dev->counters[counters[request].all]++;
+	dev->counters[counters[request].failed] += !good;
+}
+
 static int64_t serve(struct virtio_device *base, struct virtq_chain *c)
 {
 	struct mem *dev = mem(base);
@@ -184,6 +233,7 @@ static int64_t serve(struct virtio_device *base, struct virtq_chain *c)
 		type = state_of(dev, &req, &answer.state);
 		break;
 	}
+	count_request(dev, le16_get(req.type), type == ANSWER_ACK);
 	answer.type = le16_of(type);
 	iov_write(virtq_chain_write(c), c->n_write, 0, &answer, sizeof answer);
 	return sizeof answer;
@@ -208,6 +258,7 @@ static int activate(struct virtio_device *base)
 
 static void queue_kick(struct virtio_device *base, unsigned queue)
 {
+	mem(base)->counters[COUNT_KICKS]++;
 	pump(mem(base));
 }
 
@@ -322,6 +373,8 @@ int virtio_mem_new(struct loop *loop, const struct virtio_mem_config *c, struct 
 		.n_queues = 1,
 		.queue_max = queue_max,
 		.queues = &dev->queue,
+		.counter_names = counter_names,
+		.counters = dev->counters,
 	};
 	dev->config = *c;
 	dev->blocks = (uint32_t)(c->size / c->block);

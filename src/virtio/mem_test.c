@@ -9,6 +9,7 @@
 #include <cmocka.h>
 
 #include "state/state.h"
+#include "virtio/fake_counters.h"
 #include "virtio/fake_machine.h"
 #include "virtio/mem.h"
 
@@ -145,6 +146,12 @@ static void test_plug_and_unplug(void **state)
 	assert_int_equal(ask(f, PLUG, ADDR + 4 * BLOCK, 1), ERROR);
 	assert_int_equal(plugged(f), 2);
 	assert_int_equal(f->calls, 2);
+	assert_int_equal(counted(f->dev, "plug_count"), 3);
+	assert_int_equal(counted(f->dev, "plug_fails"), 2);
+	assert_int_equal(counted(f->dev, "plug_bytes"), 3 * BLOCK);
+	assert_int_equal(counted(f->dev, "unplug_count"), 3);
+	assert_int_equal(counted(f->dev, "unplug_fails"), 2);
+	assert_int_equal(counted(f->dev, "unplug_bytes"), BLOCK);
 }
 
 static void test_not_more_than_requested(void **state)

@@ -23,8 +23,18 @@ struct config_space {
 	le64 start, size;
 };
 
+enum { COUNT_KICKS, COUNT_FAILED, COUNT_RATE_HELD, COUNT_RATE_READY, COUNTERS };
+
+static const char *const counter_names[COUNTERS + 1] = {
+	[COUNT_KICKS] = "queue_event_count",
+	[COUNT_FAILED] = "event_fails",
+	[COUNT_RATE_HELD] = "rate_limiter_throttled_events",
+	[COUNT_RATE_READY] = "rate_limiter_event_count",
+};
+
 struct pmem {
 	struct virtio_device base;
+	uint64_t counters[COUNTERS];
 	struct config_space config;
 	int fd;
 	bool warned; /* of flushes that fail; the guest may ask for ever */
@@ -50,14 +60,17 @@ static int64_t serve(struct virtio_device *base, struct virtq_chain *c)
 		virtq_break(&dev->queue, "a flush request without room for type or answer");
 		return -EPROTO;
 	}
-	if (!rate_take(&dev->rate, 0))
+	if (!rate_take(&dev->rate, 0)) {
+		dev->counters[COUNT_RATE_HELD]++;
 		return -EAGAIN;
+	}
 	if (le32_get(type) == REQUEST_FLUSH) {
 		r = fdatasync(dev->fd) < 0 ? -errno : 0;
 		if (r < 0 && !dev->warned)
 			log_warn("persistent memory: a flush failed: %s", strerror(-r));
 		dev->warned |= r < 0;
 	}
+	dev->counters[COUNT_FAILED] += r < 0;
 	answer = le32_of(r < 0 ? UINT32_MAX : 0);
 	iov_write(virtq_chain_write(c), c->n_write, 0, &answer, sizeof answer);
 	return sizeof answer;
@@ -76,6 +89,7 @@ static void on_again(struct loop_source *s, void *userdata)
 
 static void on_rate(void *userdata)
 {
+	((struct pmem *)userdata)->counters[COUNT_RATE_READY]++;
 	pump(userdata);
 }
 
@@ -86,6 +100,7 @@ static int activate(struct virtio_device *base)
 
 static void queue_kick(struct virtio_device *base, unsigned queue)
 {
+	pmem(base)->counters[COUNT_KICKS]++;
 	pump(pmem(base));
 }
 
@@ -143,6 +158,8 @@ int virtio_pmem_new(struct loop *loop, const struct virtio_pmem_config *c, struc
 		.n_queues = 1,
 		.queue_max = queue_max,
 		.queues = &dev->queue,
+		.counter_names = counter_names,
+		.counters = dev->counters,
 	};
 	dev->config = (struct config_space){ le64_of(c->start), le64_of(c->size) };
 	dev->fd = -1;

@@ -10,6 +10,7 @@
 
 #include "base/fd.h"
 #include "state/state.h"
+#include "virtio/fake_counters.h"
 #include "virtio/fake_machine.h"
 #include "virtio/pmem.h"
 
@@ -69,7 +70,11 @@ static int ask(struct fixture *f, uint32_t type)
 
 static void test_flush(void **state)
 {
-	assert_int_equal(ask(*state, 0), 0);
+	struct fixture *f = *state;
+
+	assert_int_equal(ask(f, 0), 0);
+	assert_true(counted(f->dev, "queue_event_count") >= 1);
+	assert_int_equal(counted(f->dev, "event_fails"), 0);
 }
 
 static void test_flush_that_fails(void **state)

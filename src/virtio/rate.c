@@ -120,12 +120,18 @@ void rate_fini(struct rate *r)
 	loop_source_free(take_ptr(r->timer));
 }
 
+static void set_bucket(struct rate_bucket *b, const struct rate_bucket_config *c, uint64_t now_us)
+{
+	if (b->config.size != c->size || b->config.burst != c->burst || b->config.refill_ms != c->refill_ms)
+		rate_bucket_init(b, c, now_us);
+}
+
 void rate_set(struct rate *r, const struct rate_config *c)
 {
 	uint64_t now = r->now();
 
-	rate_bucket_init(&r->bytes, &c->bytes, now);
-	rate_bucket_init(&r->ops, &c->ops, now);
+	set_bucket(&r->bytes, &c->bytes, now);
+	set_bucket(&r->ops, &c->ops, now);
 	if (r->blocked)
 		loop_timer_set(r->timer, 0);
 }

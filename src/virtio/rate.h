@@ -54,7 +54,10 @@ struct rate {
 int rate_init(struct rate *r, struct loop *loop, const struct rate_config *c, void (*ready)(void *userdata),
 	      void *userdata);
 void rate_fini(struct rate *r);
-/* New limits, with full buckets. Who waits is asked again at once. */
+/*
+ * New limits. A bucket of other numbers than before is full; one of the same goes on as it is, so that a change of one
+ * limit gives nothing away of the other. Who waits is asked again at once.
+ */
 void rate_set(struct rate *r, const struct rate_config *c);
 /* May one operation of that many bytes go ahead? If not, nothing was taken and ready() will be called. */
 bool rate_take(struct rate *r, uint64_t bytes);

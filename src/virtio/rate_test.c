@@ -153,9 +153,11 @@ struct fixture {
 
 static void begin(struct fixture *f, const struct rate_config *c)
 {
+	static const struct rate_config none;
+
 	*f = (struct fixture){ 0 };
 	assert_int_equal(loop_new(&f->loop, NULL), 0);
-	assert_int_equal(rate_init(&f->rate, f->loop, c, count, &f->ready), 0);
+	assert_int_equal(rate_init(&f->rate, f->loop, &none, count, &f->ready), 0);
 	f->rate.now = now;
 	fake_now = 0;
 	rate_set(&f->rate, c);
@@ -212,6 +214,21 @@ static void test_new_limits_wake_who_waits(void **state)
 	end(&f);
 }
 
+static void test_the_other_limit_stays_as_it_is(void **state)
+{
+	struct rate_config c = { .bytes = { 100, 10, 1000 }, .ops = { 5, 0, 1000 } };
+	struct fixture f;
+
+	begin(&f, &c);
+	assert_true(rate_take(&f.rate, 90));
+	c.ops.size = 7;
+	rate_set(&f.rate, &c);
+	assert_int_equal(f.rate.ops.budget, 7);
+	assert_int_equal(f.rate.bytes.budget, 20);
+	assert_int_equal(f.rate.bytes.burst, 0);
+	end(&f);
+}
+
 static void test_save_load(void **state)
 {
 	struct rate_config c = { .bytes = { 100, 10, 1000 }, .ops = { 5, 0, 1000 } }, other = { 0 };
@@ -249,6 +266,7 @@ int main(void)
 		cmocka_unit_test(test_return),
 		cmocka_unit_test(test_waits_by_timer),
 		cmocka_unit_test(test_new_limits_wake_who_waits),
+		cmocka_unit_test(test_the_other_limit_stays_as_it_is),
 		cmocka_unit_test(test_save_load),
 	};
 

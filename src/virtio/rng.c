@@ -16,8 +16,19 @@
 #define REQUEST_MAX 65536
 #define BUDGET      16
 
+enum { COUNT_REQUESTS, COUNT_BYTES, COUNT_FAILED, COUNT_RATE_HELD, COUNT_RATE_READY, COUNTERS };
+
+static const char *const counter_names[COUNTERS + 1] = {
+	[COUNT_REQUESTS] = "entropy_event_count",
+	[COUNT_BYTES] = "entropy_bytes",
+	[COUNT_FAILED] = "host_rng_fails",
+	[COUNT_RATE_HELD] = "entropy_rate_limiter_throttled",
+	[COUNT_RATE_READY] = "rate_limiter_event_count",
+};
+
 struct rng {
 	struct virtio_device base;
+	uint64_t counters[COUNTERS];
 	struct rate rate;
 	struct loop_source *again;
 	struct virtq_chain chain;
@@ -29,28 +40,44 @@ static struct rng *rng(struct virtio_device *base)
 	return container_of(base, struct rng, base);
 }
 
-static int64_t serve(struct virtio_device *base, struct virtq_chain *c)
+/* Bytes that were had. */
+static uint32_t fill(struct rng *dev, struct virtq_chain *c, uint32_t want)
 {
-	uint32_t want = c->write_len < REQUEST_MAX ? c->write_len : REQUEST_MAX, done = 0;
+	uint32_t done = 0;
 
-	if (c->n_read) {
-		virtq_break(&base->queues[0], "a request for entropy with something to read"); /* §5.4.6.1 */
-		return -EPROTO;
-	}
-	if (!rate_take(&rng(base)->rate, want))
-		return -EAGAIN;
 	for (struct iovec *iov = virtq_chain_write(c); done < want; iov++) {
 		size_t part = iov->iov_len < want - done ? iov->iov_len : want - done, got = 0;
 
 		while (got < part) {
 			ssize_t r = getrandom((char *)iov->iov_base + got, part - got, 0);
 
-			if (r < 0 && errno != EINTR)
+			if (r < 0 && errno != EINTR) {
+				dev->counters[COUNT_FAILED]++;
 				return done + (uint32_t)got;
+			}
 			got += r > 0 ? (size_t)r : 0;
 		}
 		done += (uint32_t)part;
 	}
+	return done;
+}
+
+static int64_t serve(struct virtio_device *base, struct virtq_chain *c)
+{
+	uint32_t want = c->write_len < REQUEST_MAX ? c->write_len : REQUEST_MAX, done;
+	struct rng *dev = rng(base);
+
+	if (c->n_read) {
+		virtq_break(&base->queues[0], "a request for entropy with something to read"); /* §5.4.6.1 */
+		return -EPROTO;
+	}
+	if (!rate_take(&dev->rate, want)) {
+		dev->counters[COUNT_RATE_HELD]++;
+		return -EAGAIN;
+	}
+	done = fill(dev, c, want);
+	dev->counters[COUNT_REQUESTS]++;
+	dev->counters[COUNT_BYTES] += done;
 	return done;
 }
 
@@ -67,6 +94,7 @@ static void on_again(struct loop_source *s, void *userdata)
 
 static void on_rate(void *userdata)
 {
+	((struct rng *)userdata)->counters[COUNT_RATE_READY]++;
 	pump(userdata);
 }
 
@@ -132,6 +160,8 @@ int virtio_rng_new(struct loop *loop, const struct rate_config *c, struct virtio
 		.n_queues = 1,
 		.queue_max = queue_max,
 		.queues = &dev->queue,
+		.counter_names = counter_names,
+		.counters = dev->counters,
 	};
 	if (rate_init(&dev->rate, loop, c, on_rate, dev) < 0 ||
 	    loop_add_timer(loop, UINT64_MAX, on_again, dev, &dev->again) < 0) {

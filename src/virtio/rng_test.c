@@ -7,6 +7,7 @@
 #include <cmocka.h>
 
 #include "state/state.h"
+#include "virtio/fake_counters.h"
 #include "virtio/fake_machine.h"
 #include "virtio/rng.h"
 
@@ -138,6 +139,9 @@ static void test_rate_and_its_state(void **state)
 	virtio_rng_set_rate(f->dev, &hour);
 	assert_true(fake_request(&f->m, 0, &b, 1, &len));
 	assert_false(fake_request(&f->m, 0, &b, 1, &len));
+	assert_int_equal(counted(f->dev, "entropy_event_count"), 1);
+	assert_int_equal(counted(f->dev, "entropy_bytes"), 100);
+	assert_int_equal(counted(f->dev, "entropy_rate_limiter_throttled"), 1);
 	/* What was used up stays used up in a restored machine. */
 	assert_int_equal(state_new(&s), 0);
 	f->dev->ops->save(f->dev, s);

@@ -103,6 +103,11 @@ static const struct kind {
 	[DEVICE_CONSOLE] = { "console", sizeof(struct vmm_console), console_fields },
 };
 
+const char *device_kind_name(enum vm_device_kind kind)
+{
+	return kinds[kind].name;
+}
+
 static void *at(const struct device_config *c, const struct field *f)
 {
 	return (char *)(uintptr_t)c + f->offset;

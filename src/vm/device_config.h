@@ -47,6 +47,9 @@ void device_config_fini(struct device_config *c);
 /* Another medium, tap or socket. 0 or -ENOMEM. */
 int device_config_set_path(struct device_config *c, const char *path);
 
+/* As in struct vmm_count. */
+const char *device_kind_name(enum vm_device_kind kind);
+
 void device_config_save(const struct device_config *c, struct state *s);
 /* path: instead of the saved one; NULL: as it was. The same checks as for any new device are the caller's. */
 int device_config_load(struct device_config *ret, const struct state *s, const char *path, struct err *e);

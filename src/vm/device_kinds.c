@@ -225,12 +225,39 @@ int vmm_add_console(struct vmm *vm, const char *id, const struct vmm_console *c,
 
 /* ---- fs ---- */
 
+_Static_assert(RAM_MAX <= VHOST_USER_FRONTEND_REGIONS_MAX, "a server can map all regions");
+
+/* The regions that a server maps. Returns how many. */
+static size_t shared_memory(const struct vmm *vm, struct vhost_user_frontend_region *ret)
+{
+	for (unsigned i = 0; i < vm->memory.n; i++) {
+		const struct ram *ram = &vm->memory.ram[i];
+
+		ret[i] = (struct vhost_user_frontend_region){ ram->gpa, ram->size, ram->fd, ram->offset };
+	}
+	return vm->memory.n;
+}
+
+void devices_tell_memory(struct vmm *vm)
+{
+	struct vhost_user_frontend_region regions[RAM_MAX];
+	size_t n = shared_memory(vm, regions);
+	struct vm_device *d;
+
+	list_foreach (d, &vm->devices, struct vm_device, node) {
+		if (d->kind != DEVICE_FS)
+			continue;
+		loop_enter(d->loop);
+		vhost_user_frontend_set_memory(d->dev, regions, n); /* there is always some, and never too much */
+		loop_leave(d->loop);
+	}
+}
+
 int vmm_add_fs(struct vmm *vm, const char *id, const struct vmm_fs *c, struct err *e)
 {
 	struct vhost_user_frontend_region regions[RAM_MAX];
 	struct virtio_device *dev = NULL;
 	struct vm_device *d;
-	unsigned n = vm->memory.n;
 	int r;
 
 	if (!vm->config.shared_memory)
@@ -238,12 +265,10 @@ int vmm_add_fs(struct vmm *vm, const char *id, const struct vmm_fs *c, struct er
 	r = device_begin(vm, id, DEVICE_FS, c, false, &d, e);
 	if (r < 0)
 		return r;
-	for (unsigned i = 0; i < n; i++)
-		regions[i] = (struct vhost_user_frontend_region){ vm->memory.ram[i].gpa, vm->memory.ram[i].size,
-								  vm->memory.ram[i].fd, vm->memory.ram[i].offset };
 	loop_enter(d->loop);
 	r = vhost_user_fs_new(d->loop, c->socket, c->tag, c->queues ? c->queues : 1,
-			      (uint16_t)(c->queue_size ? c->queue_size : 1024), regions, n, &dev, e);
+			      (uint16_t)(c->queue_size ? c->queue_size : 1024), regions, shared_memory(vm, regions),
+			      &dev, e);
 	loop_leave(d->loop);
 	return device_finish(d, dev, r, e);
 }
@@ -287,10 +312,18 @@ int vmm_add_memory(struct vmm *vm, const char *id, const struct vmm_memory *c, s
 	}
 	if (r == 0) {
 		r = memory_add_plugged(vm, d->gpa, d->size, e);
-		if (r < 0)
+		if (r < 0) {
+			loop_enter(d->loop);
 			virtio_device_free(take_ptr(dev));
+			loop_leave(d->loop);
+		}
 	}
-	return device_finish(d, dev, r, e);
+	r = device_finish(d, dev, r, e);
+	if (r < 0)
+		memory_remove_plugged(vm, m.addr);
+	else
+		devices_tell_memory(vm);
+	return r;
 }
 
 /* ---- pmem ---- */

@@ -328,13 +328,18 @@ static bool wait_gone(struct vm_device *d, int timeout_ms)
 int vmm_remove(struct vmm *vm, const char *id, int timeout_ms, struct err *e)
 {
 	struct vm_device *d = find(vm, id);
+	bool is_new = vmm_state(vm) == VMM_NEW, memory;
+	gpa_t gpa;
 	int r;
 
 	if (!d)
 		return err_set(e, ERR_CONFIG, ENOENT, "there is no device \"%s\"", id);
-	if (d->kind == DEVICE_MEMORY)
-		return err_set(e, ERR_CONFIG, ENOTSUP, "the memory of device \"%s\" stays as long as the machine", id);
-	if (vmm_state(vm) != VMM_NEW) {
+	memory = d->kind == DEVICE_MEMORY;
+	gpa = d->gpa;
+	if (memory && !is_new)
+		return err_set(e, ERR_CONFIG, ENOTSUP,
+			       "the memory of device \"%s\" stays as long as the machine, once that was started", id);
+	if (!is_new) {
 		if (!d->pci || !board_hotplug)
 			return err_set(e, ERR_CONFIG, ENOTSUP,
 				       "device \"%s\" cannot be taken from this virtual machine while it runs", id);
@@ -346,6 +351,10 @@ int vmm_remove(struct vmm *vm, const char *id, int timeout_ms, struct err *e)
 				       "the guest did not let go of device \"%s\" within %d ms", id, timeout_ms);
 	}
 	detach(d);
+	if (memory) {
+		memory_remove_plugged(vm, gpa);
+		devices_tell_memory(vm);
+	}
 	return 0;
 }
 

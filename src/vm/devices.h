@@ -52,5 +52,8 @@ int device_finish(struct vm_device *d, struct virtio_device *dev, int r, struct 
 /* A place for the device's memory: d->gpa. size is rounded up by the caller. */
 int device_place_memory(struct vm_device *d, uint64_t size, struct err *e);
 
+/* The regions of memory are others than before: tell the servers of shared folders. Not inside the loop. */
+void devices_tell_memory(struct vmm *vm);
+
 /* By id (NULL: the first of the kind). NULL with a message when there is none. */
 struct vm_device *device_find(struct vmm *vm, const char *id, enum vm_device_kind kind, struct err *e);

@@ -90,6 +90,7 @@ struct vmm {
 	struct list devices;                    /* vm_device.node */
 	const struct device_place *place_again; /* while a device is restored */
 	bool restored;                          /* and not resumed yet: the devices' peers are not told */
+	char *note;                             /* of the snapshot; NULL: none */
 
 	struct loop *loop;
 	pthread_t loop_thread;
@@ -128,8 +129,10 @@ uint64_t memory_page(void);
 size_t memory_words(const struct ram *ram);
 /* Where region i begins in a memory file; i = n: the size of the file. */
 uint64_t memory_file_offset(const struct memory *m, unsigned i);
-/* Memory for a virtio-mem device; stays as long as the VM. -ENOSPC: too many. */
+/* Memory for a virtio-mem device. -ENOSPC: too many. On failure there may be something for memory_remove_plugged(). */
 int memory_add_plugged(struct vmm *vm, gpa_t gpa, uint64_t size, struct err *e);
+/* Before the VM runs: the one at gpa is no more. Does nothing if there is none. */
+void memory_remove_plugged(struct vmm *vm, gpa_t gpa);
 /* Give the host back what is in [gpa, gpa+len) of such memory. 0 or -errno. */
 int memory_discard(struct vmm *vm, gpa_t gpa, uint64_t len);
 /* Which pages of region i the guest or a device wrote since the last call, one bit each; n_words as in kvm/vm.h. */
@@ -180,7 +183,7 @@ void machine_end(struct vmm *vm, enum vmm_end end, bool console, const char *why
 
 /* ---- seccomp.c ---- */
 
-enum machine_role { MACHINE_EVENT_LOOP, MACHINE_VCPU };
+enum machine_role { MACHINE_EVENT_LOOP, MACHINE_VCPU, MACHINE_CONTROL };
 
 /* False: built with sanitizers, whose runtime makes calls of its own; the VM's threads are not filtered then. */
 bool machine_can_confine(void);

@@ -215,8 +215,35 @@ int memory_add_plugged(struct vmm *vm, gpa_t gpa, uint64_t size, struct err *e)
 		r = make_memfd(vm, size, &ram->fd, e);
 	if (r == 0)
 		r = add_ram(vm, ram, false, e);
-	m->n++; /* also half-built: memory_free() cleans up */
+	m->n++; /* also half-built: it is removed or freed like a whole one */
 	return r;
+}
+
+static void release_ram(struct ram *ram)
+{
+	if (ram->host)
+		munmap(ram->host, ram->size);
+	free(ram->host_dirty);
+	if (ram->plugged)
+		fd_close(&ram->fd);
+}
+
+void memory_remove_plugged(struct vmm *vm, gpa_t gpa)
+{
+	struct memory *m = &vm->memory;
+
+	for (unsigned i = 0; i < m->n; i++) {
+		struct ram *ram = &m->ram[i];
+
+		if (!ram->plugged || ram->gpa != gpa)
+			continue;
+		/* A half-built one may be in neither. */
+		kvm_vm_unmap(vm->kvm_vm, gpa, ram->size);
+		guestmem_remove(vm->mem, gpa, ram->size);
+		release_ram(ram);
+		memmove(ram, ram + 1, (--m->n - i) * sizeof *ram);
+		return;
+	}
 }
 
 int memory_discard(struct vmm *vm, gpa_t gpa, uint64_t len)
@@ -239,15 +266,8 @@ int memory_discard(struct vmm *vm, gpa_t gpa, uint64_t len)
 
 void memory_free(struct vmm *vm)
 {
-	for (unsigned i = 0; i < vm->memory.n; i++) {
-		struct ram *ram = &vm->memory.ram[i];
-
-		if (ram->host)
-			munmap(ram->host, ram->size);
-		free(ram->host_dirty);
-		if (ram->plugged)
-			fd_close(&ram->fd);
-	}
+	for (unsigned i = 0; i < vm->memory.n; i++)
+		release_ram(&vm->memory.ram[i]);
 	vm->memory.n = 0;
 	fd_close(&vm->memory.fd);
 	fd_close(&vm->memory.base);

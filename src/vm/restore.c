@@ -267,6 +267,24 @@ static int load_machine(struct vmm *vm, const struct vmm_restore *c, const struc
 	return r < 0 ? r : machine_start_paused(vm, e);
 }
 
+/* Snapshots need not have one. */
+static int load_note(struct vmm *vm, const struct state *s, struct err *e)
+{
+	struct err absent = { 0 };
+	const char *note;
+	int r = state_get_str(s, "note", &note, &absent);
+
+	if (r < 0)
+		return r == -ENOENT ? 0 : err_set(e, absent.domain, absent.code, "%s", absent.text);
+	vm->note = strdup(note);
+	return vm->note ? 0 : err_sys(e, ENOMEM, "cannot read the snapshot's note");
+}
+
+const char *vmm_note(const struct vmm *vm)
+{
+	return vm->note;
+}
+
 /* Everything behind the reading of the state file. */
 static int restore(const struct vmm_restore *c, const struct state *s, struct vmm **ret, struct err *e)
 {
@@ -292,7 +310,9 @@ static int restore(const struct vmm_restore *c, const struct state *s, struct vm
 		r = machine_new(&n, &source, &vm, e);
 	if (r < 0)
 		return r;
-	r = load_machine(vm, c, s, e);
+	r = load_note(vm, s, e);
+	if (r == 0)
+		r = load_machine(vm, c, s, e);
 	if (r < 0) {
 		vmm_free(vm);
 		return r;

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Which system calls the VM's threads may make. They serve a hostile guest: whoever takes one over by a flaw in a
- * device finds no way to start a program, open a file, reach the network or run memory of his own. The host program's
- * threads are not filtered; opening, mapping and starting things is done by them, in the functions of caisson/vmm.h.
+ * device finds no way to start a program, open a file, reach the network or run memory of his own. Opening, mapping and
+ * starting things is done by the host program's threads, in the functions of caisson/vmm.h. Those are filtered only if
+ * the host program asks for it (vmm_confine), by what all of this needs: seccomp_control.c.
  *
  * There are two roles: a thread that runs an event loop, of the machine or of one disk, and a thread that runs a vCPU.
  * A guest's access to a device's registers is served on the vCPU's own thread, inside the device's loop: it resets and
@@ -33,26 +34,13 @@
 #include "base/log.h"
 #include "sys/filter.h"
 #include "vm/machine.h"
+#include "vm/seccomp.h"
 
 #define PROGRAM_MAX 1024
 
 #ifndef VM_SECCOMP
 #define VM_SECCOMP true /* false: see meson.build */
 #endif
-
-#define ALLOW(name)                                                                                                    \
-	{                                                                                                              \
-		.call = SYS_##name                                                                                     \
-	}
-#define ALLOW_IS(name, index, number)                                                                                  \
-	{                                                                                                              \
-		.call = SYS_##name, .test = FILTER_ARG_IS, .arg = index, .value = (uint32_t)(number)                   \
-	}
-#define ALLOW_LACKS(name, index, bits)                                                                                 \
-	{                                                                                                              \
-		.call = SYS_##name, .test = FILTER_ARG_LACKS, .arg = index, .value = (uint32_t)(bits)                  \
-	}
-#define ALLOW_IOCTL(request) ALLOW_IS(ioctl, 1, request)
 
 /* Running the guest, and telling where it stood when it cannot go on. First of all ioctls: the most frequent call. */
 static const struct filter_rule vcpu[] = {
@@ -168,12 +156,16 @@ static int install(enum machine_role role, struct err *e)
 {
 	/* A vCPU is kicked when it shall leave the guest, and abort() ends the process: signals to nobody else. */
 	const struct filter_rule own_process[] = { ALLOW_IS(tgkill, 0, getpid()) };
-	const struct filter_table role_table[] = {
-		[MACHINE_EVENT_LOOP] = FILTER_TABLE(event_loop),
-		[MACHINE_VCPU] = FILTER_TABLE(vcpu),
-	};
-	const struct filter_table tables[] = { role_table[role], FILTER_TABLE(devices), FILTER_TABLE(runtime),
-					       FILTER_TABLE(own_process), FILTER_TABLE(looked_up) };
+	const struct filter_table none = { 0 }, run = FILTER_TABLE(vcpu), wait = FILTER_TABLE(event_loop);
+	bool control = role == MACHINE_CONTROL;
+	/* The threads that the control thread starts have its filter too, with their own on top. */
+	const struct filter_table tables[] = { role != MACHINE_EVENT_LOOP ? run : none,
+					       role != MACHINE_VCPU ? wait : none,
+					       FILTER_TABLE(devices),
+					       FILTER_TABLE(runtime),
+					       FILTER_TABLE(own_process),
+					       control ? machine_control_calls : none,
+					       FILTER_TABLE(looked_up) };
 	struct sock_filter program[PROGRAM_MAX];
 	int n = filter_build(tables, sizeof tables / sizeof *tables, program, PROGRAM_MAX);
 
@@ -210,4 +202,13 @@ void machine_confine_thread(struct vmm *vm, enum machine_role role)
 		err_wrap(&e, "cannot filter the system calls of the VM's threads");
 		machine_end(vm, VMM_END_ERROR, false, e.text);
 	}
+}
+
+int vmm_confine(struct err *e)
+{
+	int r = machine_can_confine() ? install(MACHINE_CONTROL, e) : 0;
+
+	if (r < 0)
+		err_wrap(e, "cannot filter the system calls of this thread");
+	return r;
 }

@@ -98,17 +98,19 @@ static int save_machine(struct vmm *vm, struct state *s, struct err *e)
 	return r < 0 ? r : save_vcpus(vm, state_child(s, "vcpus"), e);
 }
 
-static int write_state(struct vmm *vm, int fd, const char *path, struct err *e)
+static int write_state(struct vmm *vm, const struct vmm_snapshot *c, int fd, struct err *e)
 {
 	_cleanup_(state_free_p) struct state *s = NULL;
 	int r = state_new(&s);
 
 	if (r < 0)
-		return err_sys(e, -r, "cannot save the machine's state to %s", path);
+		return err_sys(e, -r, "cannot save the machine's state to %s", c->state_path);
+	if (c->note)
+		state_put_str(s, "note", c->note);
 	loop_enter(vm->loop);
 	r = save_machine(vm, s, e);
 	loop_leave(vm->loop);
-	return r < 0 ? r : state_save(s, fd, path, e);
+	return r < 0 ? r : state_save(s, fd, c->state_path, e);
 }
 
 /* ---- the memory ---- */
@@ -179,7 +181,7 @@ static int write_files(struct vmm *vm, const struct vmm_snapshot *c, const struc
 	if (r == 0)
 		r = whole_file_create(&memory, c->memory_path, e);
 	if (r == 0)
-		r = write_state(vm, state.fd, c->state_path, e);
+		r = write_state(vm, c, state.fd, e);
 	if (r == 0)
 		r = write_memory(vm, &memory, c->diff, p, e);
 	if (r == 0)

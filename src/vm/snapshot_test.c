@@ -385,13 +385,43 @@ static void test_clones_in_other_processes(void **state)
 	drop_place(&p);
 }
 
+static void test_a_note_comes_back(void **state)
+{
+	struct vmm_restore c;
+	struct err e = { 0 };
+	struct place p;
+	struct guest g;
+	struct vmm *vm;
+
+	begin_count(&g, false, false);
+	make_place(&p);
+	pause_guest(g.vm);
+	assert_null(vmm_note(g.vm));
+	take(g.vm, p.state, p.memory, false);
+	c = from(&p);
+	vm = restore(&c);
+	assert_null(vmm_note(vm));
+	vmm_free(vm);
+	ok(vmm_snapshot(g.vm, &(struct vmm_snapshot){ p.state, p.memory, .note = "{\"a\": 1}" }, &e), &e);
+	vm = restore(&c);
+	assert_string_equal(vmm_note(vm), "{\"a\": 1}");
+	vmm_free(vm);
+	end(&g);
+	drop_place(&p);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_only_a_paused_vm),    cmocka_unit_test(test_round_trip),
-		cmocka_unit_test(test_kernel_pages),        cmocka_unit_test(test_round_trip_shared),
-		cmocka_unit_test(test_differences_add_up),  cmocka_unit_test(test_a_failure_leaves_all_as_it_was),
-		cmocka_unit_test(test_clones_share_memory), cmocka_unit_test(test_clones_in_other_processes),
+		cmocka_unit_test(test_kernel_pages),
+		cmocka_unit_test(test_a_note_comes_back),
+		cmocka_unit_test(test_only_a_paused_vm),
+		cmocka_unit_test(test_round_trip),
+		cmocka_unit_test(test_round_trip_shared),
+		cmocka_unit_test(test_differences_add_up),
+		cmocka_unit_test(test_a_failure_leaves_all_as_it_was),
+		cmocka_unit_test(test_clones_share_memory),
+		cmocka_unit_test(test_clones_in_other_processes),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

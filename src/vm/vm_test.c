@@ -444,13 +444,29 @@ static void change_all(struct vmm *vm)
 	assert_int_equal(vmm_set_memory(vm, 512ULL << 20, &e), -EINVAL);
 	ok(vmm_remove(vm, "disk", 0, &e), &e);
 	assert_int_equal(vmm_remove(vm, "disk", 0, &e), -ENOENT);
-	assert_int_equal(vmm_remove(vm, "memory", 0, &e), -ENOTSUP);
+}
+
+/* Sums by name. */
+struct counts {
+	uint64_t outs, kicks, vcpus;
+};
+
+static void add_count(void *userdata, const struct vmm_count *c)
+{
+	struct counts *counts = userdata;
+
+	counts->vcpus += !strcmp(c->kind, "vcpu") && !strcmp(c->name, "failures");
+	if (!strcmp(c->name, "exit_io_out"))
+		counts->outs += c->value;
+	else if (!strcmp(c->kind, "pmem") && !strcmp(c->id, "pmem2") && !strcmp(c->name, "queue_event_count"))
+		counts->kicks = c->value + 1;
 }
 
 static void devices_of_shape(enum vmm_shape shape)
 {
 	char dir[] = "/tmp/caisson-vm-XXXXXX", path[64];
 	struct guest g = { 0 };
+	struct counts counts = { 0 };
 	struct vmm_config c;
 	struct err e = { 0 };
 	uint32_t slot;
@@ -469,7 +485,13 @@ static void devices_of_shape(enum vmm_shape shape)
 	start(&g);
 	finish(&g);
 	assert_int_equal(g.exit.end, VMM_END_POWEROFF);
+	/* Two letters and the power; of no device has the guest made use. */
+	vmm_stats(g.vm, add_count, &counts);
+	assert_int_equal(counts.outs, 3);
+	assert_int_equal(counts.kicks, 1);
+	assert_int_equal(counts.vcpus, 1);
 	assert_int_equal(vmm_add_rng(g.vm, "late", NULL, &e), -ENOTSUP);
+	assert_int_equal(vmm_remove(g.vm, "memory", 0, &e), -ENOTSUP);
 	end(&g);
 	assert_int_equal(dir_remove(dir), 0);
 }

@@ -153,6 +153,7 @@ void vmm_free(struct vmm *vm)
 	kvm_close(vm->kvm);
 	fd_close(&vm->exit_fd);
 	free(vm->vcpus);
+	free(vm->note);
 	free((void *)(uintptr_t)vm->config.name);
 	free((void *)(uintptr_t)vm->config.kernel);
 	free((void *)(uintptr_t)vm->config.initrd);

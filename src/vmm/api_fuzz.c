@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "vmm/fake_vmm.h"
 #include "vmm/router.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -38,6 +39,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	if (size > 65536)
 		return 0;
 	text = rest = strndup((const char *)data, size);
+	fake_vmm_set_note(NULL);
 	instance_init(&i, "fuzz");
 	i.logger.level = LOGGER_OFF;
 	i.pci = size & 1;

@@ -7,6 +7,7 @@
  *     400 {"fault_message":"…"}            its answer; "204 deprecated" has the header of that name
  *       new vm vcpus 1 …                   indented: the library's calls since the last request, all of them
  *     !pci  !fail FUNCTION  !fresh         devices on PCI; the next call of FUNCTION fails; another process
+ *     !note [TEXT]                         snapshots from now on have this note, or none
  *
  * $DIR is a folder with the files vmlinux, initrd, disk, disk2. A tap device is there if its name does not begin with
  * "no".
@@ -87,10 +88,12 @@ static void fresh(struct transcript *t)
 
 static void directive(struct transcript *t, const char *line)
 {
-	const char *function = str_after(line, "!fail ");
+	const char *function = str_after(line, "!fail "), *note = str_after(line, "!note");
 
 	if (function)
 		fake_vmm_fail(function, EIO);
+	else if (note)
+		fake_vmm_set_note(*note ? note + 1 : NULL);
 	else if (str_eq(line, "!pci"))
 		t->i.pci = true;
 	else if (str_eq(line, "!fresh"))

@@ -37,6 +37,14 @@ void config_fini(struct config *c)
 	body_clear(&serial_table, &c->serial);
 }
 
+int config_print(const struct config *c, struct buf *out)
+{
+	struct document shown = c->doc;
+
+	shown.has_machine_config = shown.has_boot_source = true;
+	return body_print(&document_table, &shown, out);
+}
+
 /* ---- CPUs and memory ---- */
 
 static int refuse(struct err *e, const char *text)

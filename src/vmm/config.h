@@ -53,5 +53,8 @@ void limiter_update(struct limiter *l, bool *has, const struct limiter *with);
 /* Let go of the vsock path: the VM listens there from now on. */
 void config_release_vsock(struct config *c);
 
+/* All of it as the API tells it. 0 or -ENOMEM. */
+int config_print(const struct config *c, struct buf *out);
+
 /* The kernel's command line: what was asked for, or the default, and what the machine needs. 0, -E2BIG, -ENOMEM. */
 int config_cmdline(const struct config *c, bool pci, struct buf *out, struct err *e);

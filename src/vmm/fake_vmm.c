@@ -24,6 +24,9 @@ static struct {
 	char fail[64]; /* function; "": none */
 	int code;
 	struct vmm *last;
+	const struct vmm_count *counts;
+	size_t n_counts;
+	char *note; /* of the last snapshot */
 } fake;
 
 char *fake_vmm_calls(void)
@@ -271,11 +274,37 @@ int vmm_exit_fd(const struct vmm *vm)
 	return vm->exit_fd;
 }
 
+void fake_vmm_set_stats(const struct vmm_count *counts, size_t n)
+{
+	fake.counts = counts;
+	fake.n_counts = n;
+}
+
+void vmm_stats(struct vmm *vm, void (*fn)(void *userdata, const struct vmm_count *c), void *userdata)
+{
+	for (size_t n = 0; n < fake.n_counts; n++)
+		fn(userdata, &fake.counts[n]);
+}
+
+void fake_vmm_set_note(const char *note)
+{
+	char *copy = note ? strdup(note) : NULL;
+
+	free(fake.note);
+	fake.note = copy;
+}
+
+const char *vmm_note(const struct vmm *vm)
+{
+	return fake.note;
+}
+
 int vmm_snapshot(struct vmm *vm, const struct vmm_snapshot *c, struct err *e)
 {
 	note("snapshot %s %s%s", c->state_path, c->memory_path, c->diff ? " diff" : "");
 	if (vm->state != VMM_PAUSED)
 		return err_set(e, ERR_CONFIG, EBUSY, "the VM runs: pause it first");
+	fake_vmm_set_note(c->note);
 	return verdict("vmm_snapshot", e);
 }
 

@@ -57,6 +57,9 @@ bool check_machine(struct instance *i, void *body, struct answer *a);
 bool check_vsock(struct instance *i, void *body, struct answer *a);
 bool check_snapshot_load(struct instance *i, void *body, struct answer *a);
 
+#define CONFIGURATION_UNKNOWN                                                                                          \
+	"The configuration of this microVM is not known: its snapshot was not made by this program's API."
+
 /* The answer to what is not allowed now. */
 void not_before_start(struct answer *a);
 void not_after_start(struct answer *a);

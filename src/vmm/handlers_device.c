@@ -2,8 +2,8 @@
 /*
  * Devices: configured before the start, plugged, changed and unplugged after it.
  *
- * Of a VM that was loaded from a snapshot the configuration knows no devices: then the library alone says what there
- * is, and a bucket that an update leaves out becomes no limit.
+ * Of a VM whose snapshot another program made the configuration knows no devices: then the library alone says what
+ * there is, and a bucket that an update leaves out becomes no limit.
  */
 #include <errno.h>
 
@@ -28,7 +28,7 @@ static bool can_unplug(const struct instance *i, bool exists, bool root, struct 
 {
 	if (!i->pci)
 		answer_fault(a, "PCI is not enabled");
-	else if (!exists && !i->restored)
+	else if (!exists && !i->unknown)
 		answer_fault(a, "Device not found");
 	else if (root)
 		answer_fault(a, "Cannot unplug root device");
@@ -92,7 +92,7 @@ HANDLER(patch_drive)
 	struct err e = { 0 };
 	struct vmm_rate rate;
 
-	if (!d && !i->restored) {
+	if (!d && !i->unknown) {
 		answer_fault(a, "Drive config error: Unable to patch the block device: " NOT_FOUND
 				" Please verify the request arguments.");
 		return;
@@ -176,7 +176,7 @@ HANDLER(patch_pmem)
 
 	if (!u->has_rate_limiter)
 		return;
-	if (!p && !i->restored) {
+	if (!p && !i->unknown) {
 		answer_fault(a, "Pmem config error: Unable to patch the pmem device: " NOT_FOUND
 				" Please verify the request arguments.");
 		return;
@@ -240,7 +240,7 @@ HANDLER(patch_network_interface)
 	struct vmm_rate rx, tx;
 	struct err e = { 0 };
 
-	if (!n && !i->restored) {
+	if (!n && !i->unknown) {
 		answer_fault(a, "Network config error: Unable to update the net device: " NOT_FOUND);
 		return;
 	}

@@ -23,23 +23,17 @@ HANDLER(get_version)
 	answer_data_done(a, buf_printf(answer_data(a), "{\"firecracker_version\":\"%s\"}", API_VERSION));
 }
 
-/* A snapshot does not carry its configuration in a form that the API could tell. */
 static bool is_known(struct instance *i, struct answer *a)
 {
-	if (i->restored)
-		answer_fault(a, "The configuration of a microVM that was loaded from a snapshot is not told by this "
-				"version.");
-	return !i->restored;
+	if (i->unknown)
+		answer_fault(a, CONFIGURATION_UNKNOWN);
+	return !i->unknown;
 }
 
 HANDLER(get_config)
 {
-	struct document shown = i->config.doc;
-
-	if (!is_known(i, a))
-		return;
-	shown.has_machine_config = shown.has_boot_source = true;
-	answer_data_done(a, body_print(&document_table, &shown, answer_data(a)));
+	if (is_known(i, a))
+		answer_data_done(a, config_print(&i->config, answer_data(a)));
 }
 
 HANDLER(get_machine)

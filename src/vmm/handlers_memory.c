@@ -21,9 +21,8 @@ HANDLER(get_balloon)
 {
 	if (i->config.doc.has_balloon)
 		answer_data_done(a, body_print(&balloon_table, &i->config.doc.balloon, answer_data(a)));
-	else if (i->restored)
-		answer_fault(a, "Internal VMM error: The configuration of a microVM that was loaded from a snapshot is "
-				"not told by this version.");
+	else if (i->unknown)
+		answer_fault(a, "Internal VMM error: " CONFIGURATION_UNKNOWN);
 	else if (i->vm)
 		answer_fault(a, "Internal VMM error: %s", no_device);
 	else
@@ -35,9 +34,9 @@ HANDLER(patch_balloon)
 	const struct balloon_update *u = body;
 	struct err e = { 0 };
 
-	if (!i->config.doc.has_balloon && !i->restored)
+	if (!i->config.doc.has_balloon && !i->unknown)
 		answer_fault(a, "Balloon update error: %s", no_device);
-	else if (!i->restored && u->amount_mib > i->config.doc.machine_config.mem_size_mib)
+	else if (!i->unknown && u->amount_mib > i->config.doc.machine_config.mem_size_mib)
 		answer_fault(a, "Balloon update error: Balloon: Requested memory should be less than %lluMiB",
 			     (unsigned long long)u->amount_mib);
 	else if (vmm_set_balloon(i->vm, u->amount_mib * MIB, &e) < 0)
@@ -52,12 +51,12 @@ HANDLER(patch_balloon_stats)
 	struct balloon *b = &i->config.doc.balloon;
 	struct err e = { 0 };
 
-	if (!i->config.doc.has_balloon && !i->restored)
+	if (!i->config.doc.has_balloon && !i->unknown)
 		answer_fault(a, "Balloon update error: %s", no_device);
-	else if (!i->restored && !u->stats_polling_interval_s != !b->stats_polling_interval_s)
+	else if (!i->unknown && !u->stats_polling_interval_s != !b->stats_polling_interval_s)
 		answer_fault(a, "Balloon update error: Balloon: Statistics cannot be enabled/disabled after "
 				"activation.");
-	else if (i->restored || u->stats_polling_interval_s != b->stats_polling_interval_s) {
+	else if (i->unknown || u->stats_polling_interval_s != b->stats_polling_interval_s) {
 		if (vmm_set_balloon_interval(i->vm, (uint32_t)u->stats_polling_interval_s, &e) < 0)
 			answer_err(a, "Balloon update error", &e);
 		else
@@ -79,11 +78,11 @@ HANDLER(get_balloon_stats)
 	struct buf *out;
 	int r;
 
-	if (!i->config.doc.has_balloon && !i->restored) {
+	if (!i->config.doc.has_balloon && !i->unknown) {
 		answer_fault(a, "Internal VMM error: %s", no_device);
 		return;
 	}
-	if (!i->restored && !i->config.doc.balloon.stats_polling_interval_s) {
+	if (!i->unknown && !i->config.doc.balloon.stats_polling_interval_s) {
 		answer_fault(a, "Internal VMM error: Balloon: Received stats query when stats are disabled.");
 		return;
 	}
@@ -117,7 +116,7 @@ HANDLER(get_memory_hotplug)
 	struct vmm_memory_status s;
 	struct err e = { 0 };
 
-	if (!i->config.doc.has_memory_hotplug && !i->restored) {
+	if (!i->config.doc.has_memory_hotplug && !i->unknown) {
 		answer_fault(a, "Internal VMM error: %s", no_device);
 		return;
 	}
@@ -139,9 +138,9 @@ HANDLER(patch_memory_hotplug)
 	const struct memory_hotplug *m = &i->config.doc.memory_hotplug;
 	struct err e = { 0 };
 
-	if (!i->config.doc.has_memory_hotplug && !i->restored)
+	if (!i->config.doc.has_memory_hotplug && !i->unknown)
 		answer_fault(a, "Memory hotplug update error: %s", no_device);
-	else if (!i->restored &&
+	else if (!i->unknown &&
 		 (u->requested_size_mib > m->total_size_mib || u->requested_size_mib % m->block_size_mib))
 		answer_fault(a,
 			     "Memory hotplug update error: Failed to create memory hotplug device: Size %llu is "

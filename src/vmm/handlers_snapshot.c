@@ -6,8 +6,9 @@
 HANDLER(create_snapshot)
 {
 	const struct snapshot_create *c = body;
+	_cleanup_buf_ struct buf note = { 0 };
 	bool diff = c->snapshot_type == SNAPSHOT_DIFF;
-	const struct vmm_snapshot snapshot = {
+	struct vmm_snapshot snapshot = {
 		.state_path = c->snapshot_path,
 		.memory_path = c->mem_file_path,
 		.diff = diff,
@@ -15,6 +16,12 @@ HANDLER(create_snapshot)
 	uint64_t before = clock_us(), took;
 	struct err e = { 0 };
 
+	/* Who loads it shall be able to tell what it is. */
+	if (!i->unknown && config_print(&i->config, &note) < 0) {
+		answer_fault(a, "Create snapshot error: out of memory");
+		return;
+	}
+	snapshot.note = note.data;
 	if (vmm_snapshot(i->vm, &snapshot, &e) < 0) {
 		answer_err(a, "Create snapshot error", &e);
 		return;

@@ -33,17 +33,44 @@ const char *instance_state(const struct instance *i)
 	return vmm_state(i->vm) == VMM_PAUSED ? "Paused" : "Running";
 }
 
+struct gathered {
+	struct metrics_counts counts;
+	int r;
+};
+
+/* A number of the library goes to the group of the schema where clients look for it, under the API's id. */
+static void add_count(void *userdata, const struct vmm_count *c)
+{
+	static const struct {
+		const char *kind, *group;
+	} groups[] = {
+		{ "block", "block" }, { "net", "net" },         { "pmem", "pmem" }, { "vsock", "vsock" },
+		{ "rng", "entropy" }, { "balloon", "balloon" }, { "vcpu", "vcpu" }, { "memory", "memory_hotplug" },
+	};
+	const char *dash = strchr(c->id, '-'); /* see build.c */
+	struct gathered *g = userdata;
+
+	for (size_t n = 0; n < sizeof groups / sizeof groups[0] && g->r == 0; n++)
+		if (!strcmp(groups[n].kind, c->kind))
+			g->r = metrics_counts_add(&g->counts, groups[n].group, dash ? dash + 1 : c->id, c->name,
+						  c->value);
+}
+
 int instance_flush_metrics(struct instance *i, struct err *e)
 {
-	const struct metrics_devices devices = {
-		.drives = &i->config.doc.drives,
-		.network_interfaces = &i->config.doc.network_interfaces,
-		.pmem = &i->config.doc.pmem,
-	};
+	struct gathered g = { 0 };
 
 	metrics_set(&i->metrics, METRIC_logger_missed_log_count, i->logger.missed);
 	i->logger.missed = 0;
-	return metrics_flush(&i->metrics, &devices, e);
+	if (i->vm)
+		vmm_stats(i->vm, add_count, &g);
+	if (g.r < 0) {
+		metrics_count(&i->metrics, METRIC_logger_metrics_fails);
+		metrics_counts_fini(&g.counts);
+		return err_sys(e, -g.r, "Metrics error");
+	}
+	metrics_set_counts(&i->metrics, &g.counts);
+	return metrics_flush(&i->metrics, e);
 }
 
 /* The file that /serial named, if it did. */
@@ -138,27 +165,80 @@ static int restore(struct instance *i, const struct snapshot_load *l, struct vmm
 	return vmm_restore(&c, ret, e);
 }
 
+static int replace(char **text, const char *with)
+{
+	char *copy = strdup(with);
+
+	if (!copy)
+		return -ENOMEM;
+	free(*text);
+	*text = copy;
+	return 0;
+}
+
+/* The VM has what the configuration that was saved with it says, but for what was asked to be otherwise. */
+static int apply_overrides(struct config *c, const struct snapshot_load *l)
+{
+	struct machine *m = &c->doc.machine_config;
+	int r = 0;
+
+	for (size_t n = 0; n < l->network_overrides.len && r == 0; n++) {
+		const struct network_override *o = body_list_at(&network_override_table, &l->network_overrides, n);
+		struct network_interface *device = config_network_interface(c, o->iface_id);
+
+		r = device ? replace(&device->host_dev_name, o->host_dev_name) : 0;
+	}
+	if (r == 0 && l->has_vsock_override && c->doc.has_vsock)
+		r = replace(&c->doc.vsock.uds_path, l->vsock_override.uds_path);
+	m->track_dirty_pages = l->track_dirty_pages || l->enable_diff_snapshots;
+	/* A private mapping of a file has no large pages. */
+	if (!l->has_mem_backend || l->mem_backend.backend_type != MEM_BACKEND_UFFD)
+		m->huge_pages = HUGE_PAGES_NONE;
+	return r;
+}
+
+/* What snapshot/create left in the snapshot: the answer to GET /vm/config. */
+static int learn_configuration(struct instance *i, const struct vmm *vm, const struct snapshot_load *l, struct err *e)
+{
+	const char *note = vmm_note(vm);
+	struct document d;
+	int r;
+
+	i->unknown = !note;
+	if (!note)
+		return 0;
+	r = body_decode(&document_table, note, strlen(note), &d, e);
+	if (r < 0) {
+		err_wrap(e, "its configuration is malformed");
+		return r;
+	}
+	body_clear(&document_table, &i->config.doc);
+	i->config.doc = d;
+	r = apply_overrides(&i->config, l);
+	return r < 0 ? err_sys(e, -r, "cannot restore its configuration") : 0;
+}
+
 int instance_load(struct instance *i, const struct snapshot_load *l, struct err *e)
 {
-	struct vmm *vm;
+	struct vmm *vm = NULL;
 	int r = open_serial(i, e);
 
 	if (r == 0)
 		r = restore(i, l, &vm, e);
+	if (r == 0)
+		r = learn_configuration(i, vm, l, e);
 	if (r < 0) {
 		err_wrap(e, "Failed to restore from snapshot");
 	} else if (l->resume_vm) {
 		r = vmm_resume(vm, e);
-		if (r < 0) {
+		if (r < 0)
 			err_wrap(e, "Failed to resume microVM");
-			vmm_free(vm);
-		}
 	}
 	if (r < 0) {
+		vmm_free(vm);
 		i->fatal = true;
 		return r;
 	}
-	i->restored = true;
 	take_over(i, vm);
 	return 0;
 }

@@ -33,8 +33,8 @@ struct instance {
 
 	struct vmm *vm; /* NULL: before the start */
 	bool boot_path; /* something was configured that a snapshot brings by itself */
-	bool restored;  /* the VM comes from a snapshot, and config says little about it */
-	bool fatal;     /* the process has to end with an error */
+	bool unknown; /* the VM comes from a snapshot that another program made, and config does not tell what it is */
+	bool fatal;   /* the process has to end with an error */
 	uint64_t start_time_us, start_time_cpu_us, parent_cpu_time_us; /* as the jailer measured; 0: not told */
 
 	/* Called once there is a VM. */

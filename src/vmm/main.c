@@ -211,7 +211,11 @@ static int run(struct program *p, struct err *e)
 	terminal_catch_faults();
 	terminal_output();
 	terminal_take();
-	if (o->config_file)
+	/* Standard output and error, the log and the metrics are open; what the machine needs is opened under the
+	 * filter. */
+	if (!o->no_seccomp)
+		r = vmm_confine(e);
+	if (r == 0 && o->config_file)
 		r = start_from_file(p, e);
 	return r < 0 ? r : loop_run(p->loop);
 }

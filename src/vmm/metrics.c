@@ -2,6 +2,8 @@
 #include "vmm/metrics.h"
 
 #include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <time.h>
 #include <unistd.h>
@@ -90,6 +92,72 @@ void metrics_fini(struct metrics *m)
 {
 	fd_close(&m->fd);
 	strv_fini(&m->properties);
+	metrics_counts_fini(&m->now);
+	metrics_counts_fini(&m->told);
+}
+
+/* ---- what others count ---- */
+
+int metrics_counts_add(struct metrics_counts *c, const char *group, const char *id, const char *key, uint64_t value)
+{
+	struct metrics_count *item;
+
+	/* Grown to the next power of two. */
+	if (!(c->len & (c->len - 1))) {
+		item = reallocarray(c->item, c->len ? 2 * c->len : 1, sizeof *item);
+		if (!item)
+			return -ENOMEM;
+		c->item = item;
+	}
+	item = &c->item[c->len++];
+	*item = (struct metrics_count){ .group = group, .key = key, .value = value };
+	snprintf(item->id, sizeof item->id, "%s", id);
+	return 0;
+}
+
+void metrics_counts_fini(struct metrics_counts *c)
+{
+	free(c->item);
+	*c = (struct metrics_counts){ 0 };
+}
+
+void metrics_set_counts(struct metrics *m, struct metrics_counts *counts)
+{
+	metrics_counts_fini(&m->now);
+	m->now = *counts;
+	*counts = (struct metrics_counts){ 0 };
+}
+
+/* What has been added since the last line. A device that is there again has begun at 0. */
+static uint64_t growth(const struct metrics *m, const struct metrics_count *now)
+{
+	for (size_t i = 0; i < m->told.len; i++) {
+		const struct metrics_count *then = &m->told.item[i];
+
+		if (!strcmp(then->group, now->group) && !strcmp(then->key, now->key) && !strcmp(then->id, now->id))
+			return now->value >= then->value ? now->value - then->value : now->value;
+	}
+	return now->value;
+}
+
+static bool is_key(const char *name, const char *key, size_t len)
+{
+	return strlen(name) == len && !strncmp(name, key, len);
+}
+
+/* The sum over all devices, or of this one. */
+static uint64_t growth_of(const struct metrics *m, const char *group, const char *device, const char *key, size_t len)
+{
+	uint64_t sum = 0;
+
+	for (size_t i = 0; i < m->now.len; i++) {
+		const struct metrics_count *c = &m->now.item[i];
+
+		if (is_key(c->group, group, strcspn(group, "*")) && is_key(c->key, key, len) &&
+		    (!device || !strcmp(c->id, device)))
+			sum += growth(m, c);
+	}
+	return sum;
 }
 
 int metrics_configure(struct metrics *m, struct metrics_body *with, struct err *e)
@@ -113,13 +181,12 @@ int metrics_configure(struct metrics *m, struct metrics_body *with, struct err *
 
 /* ---- printing ---- */
 
-static uint64_t value_of(const struct metrics *m, const char *group, const char *key, size_t len)
+static uint64_t value_of(const struct metrics *m, const char *group, const char *device, const char *key, size_t len)
 {
 	for (size_t i = 1; i < METRICS_N; i++)
-		if (!strcmp(counted[i].group, group) && strlen(counted[i].key) == len &&
-		    !strncmp(counted[i].key, key, len))
+		if (!strcmp(counted[i].group, group) && is_key(counted[i].key, key, len))
 			return m->value[i];
-	return 0;
+	return growth_of(m, group, device, key, len);
 }
 
 static bool is_aggregate(const char *key, size_t len)
@@ -142,26 +209,25 @@ static int print_group(const struct metrics *m, const struct group *g, const cha
 		if (r == 0 && is_aggregate(key, (size_t)len))
 			r = buf_puts(out, "{\"min_us\":0,\"max_us\":0,\"sum_us\":0}");
 		else if (r == 0)
-			r = buf_printf(out, "%llu",
-				       (unsigned long long)(device ? 0 : value_of(m, g->name, key, (size_t)len)));
+			r = buf_printf(out, "%llu", (unsigned long long)value_of(m, g->name, device, key, (size_t)len));
 	}
 	return r < 0 ? r : buf_puts(out, "}");
 }
 
-/* The devices of a group; each structure begins with its id. */
-static int print_devices(const struct metrics *m, const struct group *g, const struct metrics_devices *devices,
-			 struct buf *out)
+/* The devices of a group; the numbers of one stand together. */
+static int print_devices(const struct metrics *m, const struct group *g, size_t name_len, struct buf *out)
 {
-	const struct body_table *table = g->name[0] == 'b'   ? &drive_table
-					 : g->name[0] == 'n' ? &network_interface_table
-							     : &pmem_table;
-	const struct body_list *list = g->name[0] == 'b'   ? devices->drives
-				       : g->name[0] == 'n' ? devices->network_interfaces
-							   : devices->pmem;
+	const char *last = "";
 	int r = 0;
 
-	for (size_t i = 0; list && i < list->len && r == 0; i++)
-		r = print_group(m, g, g->name, strcspn(g->name, "*"), *(char **)body_list_at(table, list, i), out);
+	for (size_t i = 0; i < m->now.len && r == 0; i++) {
+		const struct metrics_count *c = &m->now.item[i];
+
+		if (!is_key(c->group, g->name, name_len) || !strcmp(c->id, last))
+			continue;
+		last = c->id;
+		r = print_group(m, g, g->name, name_len, c->id, out);
+	}
 	return r;
 }
 
@@ -190,7 +256,7 @@ static int print_header(const struct metrics *m, struct buf *out)
 	return r < 0 ? r : buf_puts(out, "}");
 }
 
-int metrics_print(const struct metrics *m, const struct metrics_devices *devices, struct buf *out)
+int metrics_print(const struct metrics *m, struct buf *out)
 {
 	int r = print_header(m, out);
 
@@ -199,12 +265,12 @@ int metrics_print(const struct metrics *m, const struct metrics_devices *devices
 
 		r = print_group(m, &schema[i], schema[i].name, len, NULL, out);
 		if (r == 0 && schema[i].name[len])
-			r = print_devices(m, &schema[i], devices, out);
+			r = print_devices(m, &schema[i], len, out);
 	}
 	return r < 0 ? r : buf_puts(out, "}");
 }
 
-int metrics_flush(struct metrics *m, const struct metrics_devices *devices, struct err *e)
+int metrics_flush(struct metrics *m, struct err *e)
 {
 	_cleanup_buf_ struct buf line = { 0 };
 	char text[OS_ERROR_MAX];
@@ -212,7 +278,7 @@ int metrics_flush(struct metrics *m, const struct metrics_devices *devices, stru
 
 	if (m->fd < 0)
 		return 0;
-	if (metrics_print(m, devices, &line) < 0 || buf_puts(&line, "\n") < 0) {
+	if (metrics_print(m, &line) < 0 || buf_puts(&line, "\n") < 0) {
 		m->value[METRIC_logger_metrics_fails]++;
 		return err_sys(e, ENOMEM, "Metrics error");
 	}
@@ -224,5 +290,8 @@ int metrics_flush(struct metrics *m, const struct metrics_devices *devices, stru
 		return err_set(e, ERR_SYSTEM, code, "Metrics error: Failed to write metrics: %s", os_error(code, text));
 	}
 	memset(m->value, 0, sizeof m->value[0] * METRICS_STORE);
+	metrics_counts_fini(&m->told);
+	m->told = m->now;
+	m->now = (struct metrics_counts){ 0 };
 	return 0;
 }

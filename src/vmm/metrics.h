@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Counters as one JSON object a line, in the closed schema that clients of the API know: every key is there, also
- * those that nothing here counts and that are always 0 (the man page lists which are counted). A counter is what
- * happened since the last line; METRICS_STORE values stay.
+ * those that nothing counts and that are always 0 (the man page lists which are counted). A counter is what happened
+ * since the last line; METRICS_STORE values stay. The API's are counted here; devices and vCPUs keep numbers that only
+ * grow, which are handed in before a line (metrics_set_counts), and the line tells by how much they have grown.
  */
 #pragma once
 
@@ -11,7 +12,7 @@
 
 #include "base/err.h"
 #include "base/strv.h"
-#include "vmm/resources.h"
+#include "vmm/config.h"
 
 /* What is counted: group, key. */
 #define METRICS_COUNTED(X)                                                                                             \
@@ -85,12 +86,29 @@ enum metric {
 /* From here on values are not reset by a flush. */
 #define METRICS_STORE METRIC_api_server_process_startup_time_us
 
+/* What a device or a vCPU has done since it was made. */
+struct metrics_count {
+	const char *group, *key;    /* of the schema; they outlive this */
+	char id[CONFIG_ID_MAX + 1]; /* of the device or vCPU */
+	uint64_t value;
+};
+
+struct metrics_counts {
+	struct metrics_count *item;
+	size_t len;
+};
+
+/* 0 or -ENOMEM. An id that is too long is cut. */
+int metrics_counts_add(struct metrics_counts *c, const char *group, const char *id, const char *key, uint64_t value);
+void metrics_counts_fini(struct metrics_counts *c);
+
 struct metrics {
 	int fd;         /* -1: not configured, and nothing is ever written */
 	const char *id; /* of the microVM; printed if emit_id */
 	bool emit_id;
 	struct strv properties; /* names and values in turn */
 	uint64_t value[METRICS_N];
+	struct metrics_counts now, told; /* of devices and vCPUs: as they are, and as they were at the last line */
 };
 
 void metrics_init(struct metrics *m, const char *id);
@@ -108,12 +126,10 @@ static inline void metrics_set(struct metrics *m, enum metric what, uint64_t val
 	m->value[what] = value;
 }
 
-/* Devices that have an object of their own in each line. */
-struct metrics_devices {
-	const struct body_list *drives, *network_interfaces, *pmem;
-};
+/* Take over what was counted until now (its items move in) as what the next line is about. */
+void metrics_set_counts(struct metrics *m, struct metrics_counts *counts);
 
 /* Write a line. Without a file: 0. */
-int metrics_flush(struct metrics *m, const struct metrics_devices *devices, struct err *e);
+int metrics_flush(struct metrics *m, struct err *e);
 /* The line itself, without its end. 0 or -ENOMEM. */
-int metrics_print(const struct metrics *m, const struct metrics_devices *devices, struct buf *out);
+int metrics_print(const struct metrics *m, struct buf *out);

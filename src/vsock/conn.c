@@ -41,6 +41,7 @@ struct vsock_conn *vsock_conn_find(struct vsock_device *dev, uint32_t local_port
 
 void vsock_conn_set_ports(struct vsock_conn *c, uint32_t local_port, uint32_t peer_port)
 {
+	c->dev->counters[VSOCK_COUNT_ADDED]++;
 	c->local_port = local_port;
 	c->peer_port = peer_port;
 	list_remove(&c->node);
@@ -227,6 +228,7 @@ static bool guest_data(struct vsock_conn *c, const struct iovec *iov, size_t n, 
 	if ((c->guest_shut & VSOCK_SHUTDOWN_SEND) || len > VSOCK_BUF_SIZE - (c->rx_cnt - c->fwd_cnt))
 		return false;
 	c->rx_cnt += len;
+	dev->counters[VSOCK_COUNT_TX_BYTES] += len;
 	while (!c->buf_len && !c->write_dead && done < len) {
 		size_t pieces = iov_slice(iov, n, VSOCK_HDR_LEN + done, len - done, dev->iov, 64), offered = 0;
 		ssize_t r = host_write(c, dev->iov, pieces);
@@ -507,6 +509,7 @@ void vsock_conn_free(struct vsock_conn *c)
 {
 	struct vsock_device *dev = c->dev;
 
+	dev->counters[VSOCK_COUNT_REMOVED] += c->state != CONN_HANDSHAKE;
 	list_remove(&c->node);
 	list_remove(&c->ready);
 	loop_source_free(c->timer);
@@ -518,6 +521,7 @@ void vsock_conn_free(struct vsock_conn *c)
 
 void vsock_conn_reset(struct vsock_conn *c)
 {
+	c->dev->counters[VSOCK_COUNT_RESET]++;
 	vsock_send_rst(c->dev, c->local_port, c->peer_port, VSOCK_TYPE_STREAM);
 	vsock_conn_free(c);
 }

@@ -13,6 +13,18 @@
 #include "virtio/iov.h"
 #include "vsock/state.h"
 
+static const char *const counter_names[VSOCK_COUNTERS + 1] = {
+	[VSOCK_COUNT_RX_KICKS] = "rx_queue_event_count",
+	[VSOCK_COUNT_TX_KICKS] = "tx_queue_event_count",
+	[VSOCK_COUNT_RX_PACKETS] = "rx_packets_count",
+	[VSOCK_COUNT_RX_BYTES] = "rx_bytes_count",
+	[VSOCK_COUNT_TX_PACKETS] = "tx_packets_count",
+	[VSOCK_COUNT_TX_BYTES] = "tx_bytes_count",
+	[VSOCK_COUNT_ADDED] = "conns_added",
+	[VSOCK_COUNT_RESET] = "conns_killed",
+	[VSOCK_COUNT_REMOVED] = "conns_removed",
+};
+
 static struct vsock_device *vsock(struct virtio_device *base)
 {
 	return container_of(base, struct vsock_device, base);
@@ -93,10 +105,13 @@ void vsock_rx_pump(struct vsock_device *dev)
 			break;
 		}
 		len = next_packet(dev);
-		if (len)
-			virtq_push(q, dev->chain.head, len);
-		else
+		if (!len) {
 			virtq_unpop(q);
+			continue;
+		}
+		dev->counters[VSOCK_COUNT_RX_PACKETS]++;
+		dev->counters[VSOCK_COUNT_RX_BYTES] += len - VSOCK_HDR_LEN;
+		virtq_push(q, dev->chain.head, len);
 	}
 	virtio_device_signal(&dev->base, VSOCK_QUEUE_RX);
 	if (q->broken)
@@ -125,6 +140,7 @@ static bool handle_packet(struct vsock_device *dev)
 	peer = le32_get(hdr.src_port);
 	len = le32_get(hdr.len);
 	bad = len > chain->read_len - VSOCK_HDR_LEN || len > VSOCK_PACKET_MAX;
+	dev->counters[VSOCK_COUNT_TX_PACKETS]++;
 	c = le16_get(hdr.type) == VSOCK_TYPE_STREAM ? vsock_conn_find(dev, local, peer) : NULL;
 	if (c && bad)
 		vsock_conn_reset(c);
@@ -205,6 +221,8 @@ static void queue_kick(struct virtio_device *base, unsigned queue)
 {
 	struct vsock_device *dev = vsock(base);
 
+	if (queue != VSOCK_QUEUE_EVENT)
+		dev->counters[queue == VSOCK_QUEUE_TX ? VSOCK_COUNT_TX_KICKS : VSOCK_COUNT_RX_KICKS]++;
 	if (queue == VSOCK_QUEUE_TX)
 		tx_pump(dev);
 	if (queue != VSOCK_QUEUE_EVENT)
@@ -265,6 +283,8 @@ int vsock_device_new(struct loop *loop, const char *uds_path, uint64_t guest_cid
 		.n_queues = VSOCK_QUEUES,
 		.queue_max = queue_max,
 		.queues = dev->queues,
+		.counter_names = counter_names,
+		.counters = dev->counters,
 	};
 	dev->loop = loop;
 	dev->guest_cid = guest_cid;

@@ -78,8 +78,23 @@ struct vsock_rst {
 	uint16_t type;
 };
 
+/* What is counted; the names are in device.c. rx: towards the guest. */
+enum vsock_counter {
+	VSOCK_COUNT_RX_KICKS,
+	VSOCK_COUNT_TX_KICKS,
+	VSOCK_COUNT_RX_PACKETS,
+	VSOCK_COUNT_RX_BYTES,
+	VSOCK_COUNT_TX_PACKETS,
+	VSOCK_COUNT_TX_BYTES,
+	VSOCK_COUNT_ADDED,
+	VSOCK_COUNT_RESET,
+	VSOCK_COUNT_REMOVED,
+	VSOCK_COUNTERS,
+};
+
 struct vsock_device {
 	struct virtio_device base;
+	uint64_t counters[VSOCK_COUNTERS];
 	struct virtq queues[VSOCK_QUEUES];
 	struct loop *loop;
 	uint64_t guest_cid;

@@ -12,6 +12,7 @@
 #include <cmocka.h>
 
 #include "base/unix_socket.h"
+#include "virtio/fake_counters.h"
 #include "vsock/fake_guest.h"
 #include "vsock/state.h"
 
@@ -384,6 +385,10 @@ static void test_data_both_ways(void **state)
 		expect(f, VSOCK_OP_RW);
 		assert_int_equal(f->data[0], 'a' + got / 4096);
 	}
+	assert_int_equal(counted(f->dev, "conns_added"), 1);
+	assert_int_equal(counted(f->dev, "rx_bytes_count"), 8 + 16384);
+	assert_int_equal(counted(f->dev, "tx_bytes_count"), 7);
+	assert_true(counted(f->dev, "rx_packets_count") > 5);
 }
 
 static void test_data_behind_the_connect_line(void **state)
