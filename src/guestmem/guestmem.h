@@ -40,8 +40,8 @@ int guestmem_add_fd(struct guestmem *mem, gpa_t gpa, uint64_t size, int fd, uint
 /* The same for memory that the caller owns and keeps until the region is gone. */
 int guestmem_add_buffer(struct guestmem *mem, gpa_t gpa, uint64_t size, void *host);
 /*
- * Memory that comes and goes by blocks (a power of two of bytes, of which size is a multiple): nothing of it is there at
- * first. What is not there is no memory to anybody, though the caller's mapping stays.
+ * Memory that comes and goes by blocks (a power of two of bytes, of which size is a multiple): nothing of it is there
+ * at first. What is not there is no memory to anybody, though the caller's mapping stays.
  */
 int guestmem_add_sparse(struct guestmem *mem, gpa_t gpa, uint64_t size, void *host, uint64_t block);
 /*

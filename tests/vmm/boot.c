@@ -21,6 +21,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include "base/err.h"
@@ -175,9 +176,17 @@ static int do_memory(struct vmm *vm, const char *arg, struct err *e)
 	return r < 0 ? r : wait_for("plugged", vm, plugged_now, atol(arg), atol(arg), e);
 }
 
-static int do_at_least(struct vmm *vm, const char *arg, struct err *e)
+/* The most that we ever had. */
+static long peak_now(struct vmm *vm)
 {
-	return wait_for("resident", vm, resident_now, atol(arg), LONG_MAX, e);
+	struct rusage usage;
+
+	return getrusage(RUSAGE_SELF, &usage) < 0 ? -1 : usage.ru_maxrss / 1024;
+}
+
+static int do_peaked(struct vmm *vm, const char *arg, struct err *e)
+{
+	return wait_for("peak", vm, peak_now, atol(arg), LONG_MAX, e);
 }
 
 static int do_at_most(struct vmm *vm, const char *arg, struct err *e)
@@ -201,8 +210,8 @@ static const struct action {
 	{ "balloon=", do_balloon },   /* MIB: and wait until the guest has given as much */
 	{ "deflated=", do_deflated }, /* MIB: it is smaller now, by the guest's own will */
 	{ "memory=", do_memory },     /* MIB: and wait until the guest has plugged or unplugged it */
-	{ "at-least=", do_at_least }, /* MIB: wait until we have as much of the host's memory */
-	{ "at-most=", do_at_most },   /* MIB */
+	{ "peaked=", do_peaked },     /* MIB: we had as much of the host's memory once */
+	{ "at-most=", do_at_most },   /* MIB: wait until we have no more of it */
 };
 
 static int act(struct vmm *vm, const char *text, struct err *e)

@@ -18,7 +18,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-#define SLOTS     512
+#define SLOTS     128
 #define SLOT_SIZE 4096
 
 struct half {
