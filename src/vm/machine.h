@@ -135,7 +135,7 @@ int memory_take_dirty_blocks(struct vmm *vm, const struct ram *ram, uint64_t *bi
 uint64_t memory_choose_block(const struct vmm *vm, uint64_t size);
 /* Can a region come and go by blocks of this size here? */
 int memory_check_block(const struct vmm *vm, uint64_t size, uint64_t block, struct err *e);
-/* Whole blocks of such memory come, and are zero, or go, and the host has back what was in them. 0 or -errno. */
+/* Whole blocks of such memory come, or go, and the host has back what was in them. 0 or -errno. */
 int memory_plug(struct vmm *vm, gpa_t gpa, uint64_t len);
 int memory_unplug(struct vmm *vm, gpa_t gpa, uint64_t len);
 
