@@ -122,9 +122,13 @@ struct vmm_balloon_stats {
 	uint64_t value[16];
 };
 
-struct vmm_memory {         /* virtio-mem: memory that comes and goes while the VM runs */
+/*
+ * virtio-mem: memory that comes and goes while the VM runs. What is not plugged the guest cannot use, and the host does
+ * not have to provide. Servers of shared folders (fs) see all of it.
+ */
+struct vmm_memory {
 	uint64_t max;       /* bytes, multiple of block */
-	uint64_t block;     /* 0: 2 MiB */
+	uint64_t block;     /* a power of two, 2 MiB or more; each takes a memory slot of KVM's. 0: what suits max */
 	uint64_t requested; /* plugged at first */
 };
 

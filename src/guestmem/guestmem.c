@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * A short array of regions, searched from the one that matched last: a guest has one to four regions, and a device
- * stays within one for long.
+ * stays within one for long. Blocks of a sparse region may go between the check of a range and its use: then it ends
+ * early, and what was used of it is still mapped.
  */
 #include "guestmem/guestmem.h"
 
@@ -27,6 +28,7 @@ static void region_unmap(struct guestmem_region *r)
 {
 	if (r->map)
 		munmap(r->map, r->map_len);
+	free(r->present);
 }
 
 void guestmem_clear(struct guestmem *mem)
@@ -78,6 +80,26 @@ int guestmem_add_shared(struct guestmem *mem, gpa_t gpa, uint64_t size, void *ho
 		mem->regions[mem->n - 1].file_offset = offset;
 	}
 	return r;
+}
+
+int guestmem_add_sparse(struct guestmem *mem, gpa_t gpa, uint64_t size, void *host, uint64_t block)
+{
+	_Atomic uint64_t *present;
+	int r;
+
+	if (!block || (block & (block - 1)) || size % block)
+		return -EINVAL;
+	present = calloc((size_t)((size / block + 63) / 64), sizeof *present);
+	if (!present)
+		return -ENOMEM;
+	r = guestmem_add_buffer(mem, gpa, size, host);
+	if (r < 0) {
+		free(present);
+		return r;
+	}
+	mem->regions[mem->n - 1].present = present;
+	mem->regions[mem->n - 1].block = block;
+	return 0;
 }
 
 int guestmem_add_fd(struct guestmem *mem, gpa_t gpa, uint64_t size, int fd, uint64_t offset)
@@ -139,6 +161,32 @@ const struct guestmem_region *guestmem_find(struct guestmem *mem, gpa_t gpa)
 	return find(mem, gpa);
 }
 
+int guestmem_set_present(struct guestmem *mem, gpa_t gpa, uint64_t len, bool present)
+{
+	const struct guestmem_region *r = find(mem, gpa);
+	uint64_t off = r ? gpa - r->gpa : 0;
+
+	if (!r || !r->present || off % r->block || len % r->block || len > r->size - off)
+		return -EINVAL;
+	for (uint64_t i = off / r->block; i < (off + len) / r->block; i++) {
+		if (present)
+			atomic_fetch_or(&r->present[i / 64], 1ULL << i % 64);
+		else
+			atomic_fetch_and(&r->present[i / 64], ~(1ULL << i % 64));
+	}
+	return 0;
+}
+
+/* How much of [off, off+len), which is in the region, is there before the first block that is not. */
+static uint64_t present(const struct guestmem_region *r, uint64_t off, uint64_t len)
+{
+	uint64_t at = off;
+
+	while (at < off + len && atomic_load(&r->present[at / r->block / 64]) >> at / r->block % 64 & 1)
+		at = (at / r->block + 1) * r->block;
+	return at - off < len ? at - off : len;
+}
+
 /* The longest piece of [gpa, gpa+len) that lies in one region; len > 0. */
 static uint8_t *piece(struct guestmem *mem, gpa_t gpa, uint64_t len, size_t *ret_len)
 {
@@ -149,7 +197,13 @@ static uint8_t *piece(struct guestmem *mem, gpa_t gpa, uint64_t len, size_t *ret
 	if (!r)
 		return NULL;
 	left = r->size - (gpa - r->gpa);
-	*ret_len = len < left ? len : left;
+	if (left > len)
+		left = len;
+	if (r->present)
+		left = present(r, gpa - r->gpa, left);
+	if (!left)
+		return NULL;
+	*ret_len = left;
 	return r->host + (gpa - r->gpa);
 }
 
@@ -181,6 +235,8 @@ static int copy(struct guestmem *mem, gpa_t gpa, uint8_t *data, size_t len, bool
 		size_t n;
 		uint8_t *host = piece(mem, gpa, len, &n);
 
+		if (!host) /* gone since */
+			return -EFAULT;
 		if (write)
 			memcpy(host, data, n);
 		else
@@ -256,6 +312,8 @@ ssize_t guestmem_iov(struct guestmem *mem, gpa_t gpa, uint64_t len, struct iovec
 		if (used == max)
 			return -ENOBUFS;
 		iov[used].iov_base = piece(mem, gpa, len, &n);
+		if (!iov[used].iov_base) /* gone since */
+			return -EFAULT;
 		iov[used++].iov_len = n;
 		gpa += n;
 		len -= n;
@@ -301,6 +359,8 @@ int guestmem_discard(struct guestmem *mem, gpa_t gpa, uint64_t len)
 		size_t n;
 		uint8_t *host = piece(mem, gpa, len, &n);
 
+		if (!host) /* gone since */
+			return -EFAULT;
 		r = discard(host, n);
 		gpa += n;
 		len -= n;

@@ -44,6 +44,16 @@ int guestmem_add_buffer(struct guestmem *mem, gpa_t gpa, uint64_t size, void *ho
  * region is there: guestmem_fill() is quicker by it. fd -1: as guestmem_add_buffer().
  */
 int guestmem_add_shared(struct guestmem *mem, gpa_t gpa, uint64_t size, void *host, int fd, uint64_t offset);
+/*
+ * Memory that comes and goes by blocks (a power of two of bytes, of which size is a multiple): nothing of it is there
+ * at first. What is not there is no memory to anybody, though the caller's mapping stays.
+ */
+int guestmem_add_sparse(struct guestmem *mem, gpa_t gpa, uint64_t size, void *host, uint64_t block);
+/*
+ * Is [gpa, gpa+len), whole blocks of one such region, there? While others access memory, who find the one or the other;
+ * an iovec from before stays usable. 0 or -EINVAL.
+ */
+int guestmem_set_present(struct guestmem *mem, gpa_t gpa, uint64_t len, bool present);
 /* Remove the region that has exactly this address and size. 0 or -ENOENT. */
 int guestmem_remove(struct guestmem *mem, gpa_t gpa, uint64_t size);
 void guestmem_clear(struct guestmem *mem);
@@ -51,7 +61,10 @@ void guestmem_clear(struct guestmem *mem);
 /* Is all of [gpa, gpa+len) memory? */
 bool guestmem_valid(struct guestmem *mem, gpa_t gpa, uint64_t len);
 
-/* Copy between guest memory and private memory; may span regions. 0 or -EFAULT (then nothing was copied). */
+/*
+ * Copy between guest memory and private memory; may span regions. 0 or -EFAULT (then nothing was copied, unless part of
+ * it went away meanwhile: guestmem_set_present()).
+ */
 int guestmem_read(struct guestmem *mem, gpa_t gpa, void *dst, size_t len);
 int guestmem_write(struct guestmem *mem, gpa_t gpa, const void *src, size_t len);
 

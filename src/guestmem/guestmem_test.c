@@ -89,6 +89,49 @@ static void test_copy_spans_regions(void **state)
 	assert_int_equal(guestmem_read(f->mem, 0x3000, out, 0), 0);
 }
 
+static void test_blocks_come_and_go(void **state)
+{
+	struct fixture *f = *state;
+	static _Alignas(8) uint8_t host[8 * 64];
+	struct iovec iov[4];
+	char in[200];
+	uint16_t v;
+
+	assert_int_equal(guestmem_add_sparse(f->mem, 0x10000, sizeof host, host, 48), -EINVAL);
+	assert_int_equal(guestmem_add_sparse(f->mem, 0x10000, sizeof host - 1, host, 64), -EINVAL);
+	assert_int_equal(guestmem_add_sparse(f->mem, 0x2000, sizeof host, host, 64), -EEXIST);
+	assert_int_equal(guestmem_add_sparse(f->mem, 0x10000, sizeof host, host, 64), 0);
+	/* Nothing is there. */
+	assert_false(guestmem_valid(f->mem, 0x10000, 1));
+	assert_int_equal(guestmem_load_le16(f->mem, 0x10000, &v), -EFAULT);
+	assert_int_equal(guestmem_discard(f->mem, 0x10000, 1), -EFAULT);
+	/* Blocks 1, 2 and 3: what crosses their ends is refused, what crosses their seams is one piece. */
+	assert_int_equal(guestmem_set_present(f->mem, 0x10040, 192, true), 0);
+	assert_true(guestmem_valid(f->mem, 0x10040, 192));
+	assert_false(guestmem_valid(f->mem, 0x10040, 193));
+	assert_false(guestmem_valid(f->mem, 0x1003f, 2));
+	assert_int_equal(guestmem_iov(f->mem, 0x10050, 150, iov, 4), 1);
+	assert_ptr_equal(iov[0].iov_base, host + 0x50);
+	assert_int_equal(iov[0].iov_len, 150);
+	memset(in, 7, sizeof in);
+	assert_int_equal(guestmem_write(f->mem, 0x10048, in, 180), 0);
+	assert_int_equal(host[0x48 + 179], 7);
+	assert_int_equal(guestmem_write(f->mem, 0x10048, in, 185), -EFAULT);
+	/* The one in the middle goes. */
+	assert_int_equal(guestmem_set_present(f->mem, 0x10080, 64, false), 0);
+	assert_int_equal(guestmem_iov(f->mem, 0x10050, 150, iov, 4), -EFAULT);
+	assert_true(guestmem_valid(f->mem, 0x10050, 48));
+	assert_true(guestmem_valid(f->mem, 0x100c0, 64));
+	assert_int_equal(guestmem_load_le16(f->mem, 0x10080, &v), -EFAULT);
+	/* Whole blocks of such a region only. */
+	assert_int_equal(guestmem_set_present(f->mem, 0x10020, 64, true), -EINVAL);
+	assert_int_equal(guestmem_set_present(f->mem, 0x10000, 32, true), -EINVAL);
+	assert_int_equal(guestmem_set_present(f->mem, 0x101c0, 128, true), -EINVAL);
+	assert_int_equal(guestmem_set_present(f->mem, 0x1000, 64, true), -EINVAL);
+	assert_int_equal(guestmem_set_present(f->mem, 0x30000, 64, true), -EINVAL);
+	assert_int_equal(guestmem_remove(f->mem, 0x10000, sizeof host), 0);
+}
+
 static void test_integers(void **state)
 {
 	struct fixture *f = *state;
@@ -323,6 +366,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_bounds, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_top_of_address_space_does_not_wrap, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_copy_spans_regions, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_blocks_come_and_go, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_integers, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_integer_may_not_straddle_a_region_end, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_iov, setup, teardown),

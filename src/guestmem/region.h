@@ -14,6 +14,8 @@ struct guestmem_region {
 	size_t map_len;
 	int file; /* the memory file whose bytes from file_offset on these are, shared; borrowed. -1: not known */
 	uint64_t file_offset;
+	_Atomic uint64_t *present; /* one bit for each block; NULL: all is there */
+	uint64_t block;
 };
 
 struct guestmem {

@@ -489,11 +489,17 @@ static int resize_memory(struct vm *vm, uint64_t mib, uint64_t *ret, struct err 
 {
 	struct builtin_vm *b = builtin_vm_of(vm);
 	struct vmm_memory_status status;
+	uint64_t more;
 	int r;
 
 	if (!b->has_memory)
 		return err_set(e, ERR_CONFIG, ENOTSUP, "memory cannot be resized: set default_maxmemory");
-	r = vmm_set_memory(b->vmm, (mib > b->boot_mib ? mib - b->boot_mib : 0) << 20, e);
+	r = vmm_memory_status(b->vmm, &status, e);
+	if (r < 0)
+		return r;
+	/* Whole blocks, rounded up. */
+	more = ((mib > b->boot_mib ? mib - b->boot_mib : 0) << 20) + status.block - 1;
+	r = vmm_set_memory(b->vmm, more / status.block * status.block, e);
 	if (r == 0)
 		r = vmm_memory_status(b->vmm, &status, e);
 	if (r == 0)

@@ -90,9 +90,14 @@ void kvm_vm_free(struct kvm_vm *vm)
 	free(vm);
 }
 
+unsigned kvm_vm_slots_max(const struct kvm_vm *vm)
+{
+	return vm->kvm->max_slots < KVM_SLOTS_MAX ? vm->kvm->max_slots : KVM_SLOTS_MAX;
+}
+
 static struct slot *find_slot(struct kvm_vm *vm, gpa_t gpa)
 {
-	for (unsigned i = 0; i < KVM_SLOTS_MAX; i++)
+	for (unsigned i = 0; i < vm->n_slots; i++)
 		if (vm->slots[i].size && vm->slots[i].gpa == gpa)
 			return &vm->slots[i];
 	return NULL;
@@ -120,14 +125,17 @@ int kvm_vm_map(struct kvm_vm *vm, gpa_t gpa, uint64_t size, void *host, unsigned
 	if (!size)
 		return -EINVAL;
 	pthread_mutex_lock(&vm->lock);
-	while (s < vm->slots + KVM_SLOTS_MAX && s->size)
+	while (s < vm->slots + vm->n_slots && s->size)
 		s++;
-	if (s == vm->slots + KVM_SLOTS_MAX || s - vm->slots >= (long)vm->kvm->max_slots)
+	if (s - vm->slots >= (long)kvm_vm_slots_max(vm))
 		r = -ENOSPC;
 	else
 		r = set_slot(vm, s, gpa, size, host, flags);
-	if (r == 0)
+	if (r == 0) {
 		*s = (struct slot){ .gpa = gpa, .size = size };
+		if (s == vm->slots + vm->n_slots)
+			vm->n_slots++;
+	}
 	pthread_mutex_unlock(&vm->lock);
 	return r;
 }
@@ -143,6 +151,8 @@ int kvm_vm_unmap(struct kvm_vm *vm, gpa_t gpa, uint64_t size)
 		r = set_slot(vm, s, gpa, 0, NULL, 0);
 	if (r == 0)
 		s->size = 0;
+	while (vm->n_slots && !vm->slots[vm->n_slots - 1].size)
+		vm->n_slots--;
 	pthread_mutex_unlock(&vm->lock);
 	return r;
 }

@@ -25,7 +25,7 @@ struct kvm_vm;
 #define KVM_PINS 24
 #endif
 #define KVM_GSI_MAX   1024
-#define KVM_SLOTS_MAX 128
+#define KVM_SLOTS_MAX 16384 /* of which the host's KVM may have fewer: see kvm.h */
 
 struct kvm_vm_config {
 	bool split_irqchip; /* x86: the I/O APIC is the monitor's */
@@ -50,6 +50,8 @@ DEFINE_CLEANUP(struct kvm_vm *, kvm_vm_free)
 /* Page-aligned, not overlapping. host stays mapped until kvm_vm_unmap(), which takes exactly the same range. */
 int kvm_vm_map(struct kvm_vm *vm, gpa_t gpa, uint64_t size, void *host, unsigned flags);
 int kvm_vm_unmap(struct kvm_vm *vm, gpa_t gpa, uint64_t size);
+/* How many ranges can be mapped at once. */
+unsigned kvm_vm_slots_max(const struct kvm_vm *vm);
 
 /*
  * The dirty log of the slot at gpa: one bit per page, in words of 64; n_words: size/page/64, rounded up. A page found

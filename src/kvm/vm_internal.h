@@ -27,6 +27,7 @@ struct kvm_vm {
 	unsigned n_mpidr;
 	pthread_mutex_t lock; /* guards what is below */
 	struct slot slots[KVM_SLOTS_MAX];
+	unsigned n_slots;                 /* the highest used one + 1 */
 	struct route routes[KVM_GSI_MAX]; /* by gsi */
 	uint32_t n_routes;                /* highest used gsi + 1 */
 	unsigned hold;

@@ -5,6 +5,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <errno.h>
+#include <sys/mman.h>
 
 #include <cmocka.h>
 
@@ -281,6 +282,58 @@ static void test_driver_that_would_touch_unplugged_memory(void **state)
 	assert_int_equal(f->m.broken, 1);
 }
 
+static int present(void *userdata, gpa_t gpa, uint64_t len, bool yes)
+{
+	return guestmem_set_present(((struct fixture *)userdata)->m.mem, gpa, len, yes);
+}
+
+static int on_present(void *userdata, gpa_t gpa, uint64_t len)
+{
+	return present(userdata, gpa, len, true);
+}
+
+static int on_absent(void *userdata, gpa_t gpa, uint64_t len)
+{
+	return present(userdata, gpa, len, false);
+}
+
+/* As in the machine: a block that is not plugged is no memory to devices either. */
+static void test_devices_do_not_reach_unplugged_blocks(void **state)
+{
+	static const struct virtio_mem_host sparse = { on_present, on_absent };
+	struct fixture *f = *state;
+	struct virtio_mem_config c = config(f);
+	uint8_t *ram =
+		mmap(NULL, BLOCKS * BLOCK, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	const struct {
+		le16 type, pad[3];
+		le64 addr;
+		le16 blocks, pad2[3];
+	} req = { le16_of(STATE), { { 0 } }, le64_of(ADDR), le16_of(1), { { 0 } } };
+	struct fake_buf b[] = { { .len = 24, .data = &req },
+				{ .len = 10, .write = true, .gpa = ADDR + 3 * BLOCK - 5, .fixed = true } };
+	uint32_t len;
+
+	virtio_device_free(take_ptr(f->dev));
+	assert_int_equal(guestmem_add_sparse(f->m.mem, ADDR, BLOCKS * BLOCK, ram, BLOCK), 0);
+	c.host = &sparse;
+	assert_int_equal(virtio_mem_new(f->loop, &c, &f->dev, NULL), 0);
+	fake_start(&f->m, f->dev, ~0ULL, 1);
+	/* The answer crosses the end of block 2, and only that is there: then both, then neither. */
+	assert_int_equal(ask(f, PLUG, ADDR + 2 * BLOCK, 1), ACK);
+	assert_false(fake_request(&f->m, 0, b, 2, &len));
+	assert_int_equal(f->m.broken, 1);
+	virtio_device_reset(f->dev);
+	fake_start(&f->m, f->dev, ~0ULL, 1);
+	assert_int_equal(ask(f, PLUG, ADDR + 3 * BLOCK, 1), ACK);
+	assert_true(fake_request(&f->m, 0, b, 2, &len));
+	assert_int_equal(ram[3 * BLOCK - 5 + 8], UNPLUGGED);
+	assert_int_equal(ask(f, UNPLUG_ALL, 0, 0), ACK);
+	assert_false(fake_request(&f->m, 0, b, 2, &len));
+	assert_int_equal(f->m.broken, 1);
+	munmap(ram, BLOCKS * BLOCK);
+}
+
 static void test_config_space(void **state)
 {
 	struct fixture *f = *state;
@@ -361,11 +414,17 @@ static void test_save_load(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		T(test_plug_and_unplug),  T(test_not_more_than_requested),
-		T(test_unplug_all),       T(test_state),
-		T(test_bad_ranges),       T(test_host_that_cannot),
-		T(test_malformed_breaks), T(test_driver_that_would_touch_unplugged_memory),
-		T(test_config_space),     T(test_bad_config),
+		T(test_plug_and_unplug),
+		T(test_not_more_than_requested),
+		T(test_unplug_all),
+		T(test_state),
+		T(test_bad_ranges),
+		T(test_host_that_cannot),
+		T(test_malformed_breaks),
+		T(test_driver_that_would_touch_unplugged_memory),
+		T(test_devices_do_not_reach_unplugged_blocks),
+		T(test_config_space),
+		T(test_bad_config),
 		T(test_save_load),
 	};
 

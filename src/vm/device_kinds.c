@@ -277,30 +277,30 @@ int vmm_add_fs(struct vmm *vm, const char *id, const struct vmm_fs *c, struct er
 
 static int on_plug(void *userdata, gpa_t gpa, uint64_t len)
 {
-	return 0; /* it is there, and takes nothing from the host until it is touched */
+	return memory_plug(((struct vm_device *)userdata)->vm, gpa, len);
 }
 
 static int on_unplug(void *userdata, gpa_t gpa, uint64_t len)
 {
-	return memory_discard(((struct vm_device *)userdata)->vm, gpa, len);
+	return memory_unplug(((struct vm_device *)userdata)->vm, gpa, len);
 }
 
 static const struct virtio_mem_host mem_host = { on_plug, on_unplug };
 
 int vmm_add_memory(struct vmm *vm, const char *id, const struct vmm_memory *c, struct err *e)
 {
+	/* With the block that was chosen, so that a snapshot is restored with the same. */
+	struct vmm_memory chosen = { c->max, c->block ? c->block : memory_choose_block(vm, c->max), c->requested };
 	struct virtio_mem_config m = {
-		.size = c->max, .block = c->block ? c->block : LARGE_PAGE, .requested = c->requested, .host = &mem_host
+		.size = c->max, .block = chosen.block, .requested = c->requested, .host = &mem_host
 	};
 	struct virtio_device *dev = NULL;
 	struct vm_device *d;
-	int r = device_begin(vm, id, DEVICE_MEMORY, c, false, &d, e);
+	int r = device_begin(vm, id, DEVICE_MEMORY, &chosen, false, &d, e);
 
 	if (r < 0)
 		return r;
-	if (!m.size || m.size % m.block)
-		r = err_set(e, ERR_CONFIG, EINVAL, "%llu bytes are not a multiple of blocks of %llu bytes",
-			    (unsigned long long)m.size, (unsigned long long)m.block);
+	r = memory_check_block(vm, m.size, m.block, e);
 	if (r == 0)
 		r = device_place_memory(d, m.size, e);
 	m.addr = d->gpa;
@@ -311,7 +311,7 @@ int vmm_add_memory(struct vmm *vm, const char *id, const struct vmm_memory *c, s
 		loop_leave(d->loop);
 	}
 	if (r == 0) {
-		r = memory_add_plugged(vm, d->gpa, d->size, e);
+		r = memory_add_room(vm, d->gpa, d->size, m.block, e);
 		if (r < 0) {
 			loop_enter(d->loop);
 			virtio_device_free(take_ptr(dev));
@@ -320,7 +320,7 @@ int vmm_add_memory(struct vmm *vm, const char *id, const struct vmm_memory *c, s
 	}
 	r = device_finish(d, dev, r, e);
 	if (r < 0)
-		memory_remove_plugged(vm, m.addr);
+		memory_remove_room(vm, m.addr);
 	else
 		devices_tell_memory(vm);
 	return r;

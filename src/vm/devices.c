@@ -352,7 +352,7 @@ int vmm_remove(struct vmm *vm, const char *id, int timeout_ms, struct err *e)
 	}
 	detach(d);
 	if (memory) {
-		memory_remove_plugged(vm, gpa);
+		memory_remove_room(vm, gpa);
 		devices_tell_memory(vm);
 	}
 	return 0;

@@ -82,7 +82,7 @@ size_t machine_boot_ram(const struct vmm *vm, struct boot_ram *ret)
 	size_t n = 0;
 
 	for (unsigned i = 0; i < vm->memory.n; i++)
-		if (!vm->memory.ram[i].plugged)
+		if (!vm->memory.ram[i].block)
 			ret[n++] = (struct boot_ram){ vm->memory.ram[i].gpa, vm->memory.ram[i].size };
 	return n;
 }

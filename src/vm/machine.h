@@ -36,7 +36,7 @@ struct ram {
 	uint64_t size, offset; /* offset in the memfd */
 	uint8_t *host;
 	int fd;               /* shared memory: the memfd; else -1 */
-	bool plugged;         /* not there from the start: virtio-mem's */
+	uint64_t block;       /* virtio-mem's: it comes and goes by blocks of this size; 0: it is always there */
 	uint64_t *host_dirty; /* with a dirty log: pages that devices wrote; one bit each, atomically */
 };
 
@@ -129,16 +129,29 @@ uint64_t memory_page(void);
 size_t memory_words(const struct ram *ram);
 /* Where region i begins in a memory file; i = n: the size of the file. */
 uint64_t memory_file_offset(const struct memory *m, unsigned i);
-/* Memory for a virtio-mem device. -ENOSPC: too many. On failure there may be something for memory_remove_plugged(). */
-int memory_add_plugged(struct vmm *vm, gpa_t gpa, uint64_t size, struct err *e);
+/*
+ * Room for a virtio-mem device, all unplugged. -ENOSPC: too many. On failure there may be something for
+ * memory_remove_room().
+ */
+int memory_add_room(struct vmm *vm, gpa_t gpa, uint64_t size, uint64_t block, struct err *e);
 /* Before the VM runs: the one at gpa is no more. Does nothing if there is none. */
-void memory_remove_plugged(struct vmm *vm, gpa_t gpa);
-/* Give the host back what is in [gpa, gpa+len) of such memory. 0 or -errno. */
-int memory_discard(struct vmm *vm, gpa_t gpa, uint64_t len);
+void memory_remove_room(struct vmm *vm, gpa_t gpa);
 /* Which pages of region i the guest or a device wrote since the last call, one bit each; n_words as in kvm/vm.h. */
 int memory_take_dirty(struct vmm *vm, unsigned i, uint64_t *bitmap, size_t n_words);
 /* Take it back: the next call tells of these pages too. */
 void memory_put_dirty(struct vmm *vm, unsigned i, const uint64_t *bitmap);
+
+/* ---- memory_blocks.c ---- */
+
+/* Which pages of such a region the guest wrote: see memory_take_dirty(). */
+int memory_take_dirty_blocks(struct vmm *vm, const struct ram *ram, uint64_t *bitmap);
+/* The size of blocks for a region of this size: a power of two, 2 MiB and more. */
+uint64_t memory_choose_block(const struct vmm *vm, uint64_t size);
+/* Can a region come and go by blocks of this size here? */
+int memory_check_block(const struct vmm *vm, uint64_t size, uint64_t block, struct err *e);
+/* Whole blocks of such memory come, or go, and the host has back what was in them. 0 or -errno. */
+int memory_plug(struct vmm *vm, gpa_t gpa, uint64_t len);
+int memory_unplug(struct vmm *vm, gpa_t gpa, uint64_t len);
 
 /* ---- memory_file.c ---- */
 

@@ -156,8 +156,9 @@ static int add_ram(struct vmm *vm, struct ram *ram, bool prealloc, struct err *e
 		r = copy_ram(&vm->memory, ram, e);
 	if (r < 0)
 		return r;
-	r = guestmem_add_shared(vm->mem, ram->gpa, ram->size, ram->host, ram->fd, ram->offset);
-	if (r == 0)
+	r = ram->block ? guestmem_add_sparse(vm->mem, ram->gpa, ram->size, ram->host, ram->block)
+		       : guestmem_add_shared(vm->mem, ram->gpa, ram->size, ram->host, ram->fd, ram->offset);
+	if (r == 0 && !ram->block)
 		r = kvm_vm_map(vm->kvm_vm, ram->gpa, ram->size, ram->host, vm->config.track_dirty ? KVM_MAP_LOG : 0);
 	if (r < 0)
 		return err_sys(e, -r, "KVM does not take %llu MiB of guest memory",
@@ -202,7 +203,7 @@ int memory_loaded(struct vmm *vm, struct err *e)
 	return source->page_server ? page_server_connect(vm, source->page_server, e) : 0;
 }
 
-int memory_add_plugged(struct vmm *vm, gpa_t gpa, uint64_t size, struct err *e)
+int memory_add_room(struct vmm *vm, gpa_t gpa, uint64_t size, uint64_t block, struct err *e)
 {
 	struct memory *m = &vm->memory;
 	struct ram *ram = &m->ram[m->n];
@@ -210,7 +211,7 @@ int memory_add_plugged(struct vmm *vm, gpa_t gpa, uint64_t size, struct err *e)
 
 	if (m->n == RAM_MAX)
 		return err_set(e, ERR_LIMIT, ENOSPC, "no more than %d regions of memory are possible", RAM_MAX);
-	*ram = (struct ram){ .gpa = gpa, .size = size, .fd = -1, .plugged = true };
+	*ram = (struct ram){ .gpa = gpa, .size = size, .fd = -1, .block = block };
 	if (vm->config.shared_memory)
 		r = make_memfd(vm, size, &ram->fd, e);
 	if (r == 0)
@@ -224,44 +225,25 @@ static void release_ram(struct ram *ram)
 	if (ram->host)
 		munmap(ram->host, ram->size);
 	free(ram->host_dirty);
-	if (ram->plugged)
+	if (ram->block)
 		fd_close(&ram->fd);
 }
 
-void memory_remove_plugged(struct vmm *vm, gpa_t gpa)
+void memory_remove_room(struct vmm *vm, gpa_t gpa)
 {
 	struct memory *m = &vm->memory;
 
 	for (unsigned i = 0; i < m->n; i++) {
 		struct ram *ram = &m->ram[i];
 
-		if (!ram->plugged || ram->gpa != gpa)
+		if (!ram->block || ram->gpa != gpa)
 			continue;
-		/* A half-built one may be in neither. */
-		kvm_vm_unmap(vm->kvm_vm, gpa, ram->size);
+		/* Nothing is plugged yet; a half-built one may not be there either. */
 		guestmem_remove(vm->mem, gpa, ram->size);
 		release_ram(ram);
 		memmove(ram, ram + 1, (--m->n - i) * sizeof *ram);
 		return;
 	}
-}
-
-int memory_discard(struct vmm *vm, gpa_t gpa, uint64_t len)
-{
-	for (unsigned i = 0; i < vm->memory.n; i++) {
-		struct ram *ram = &vm->memory.ram[i];
-		uint64_t at = gpa - ram->gpa;
-
-		if (gpa < ram->gpa || at >= ram->size || len > ram->size - at)
-			continue;
-		if (ram->fd >= 0)
-			return fallocate(ram->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t)(ram->offset + at),
-					 (off_t)len) < 0
-				       ? -errno
-				       : 0;
-		return madvise(ram->host + at, len, MADV_DONTNEED) < 0 ? -errno : 0;
-	}
-	return -EINVAL;
 }
 
 void memory_free(struct vmm *vm)
@@ -279,9 +261,10 @@ void memory_free(struct vmm *vm)
 int memory_take_dirty(struct vmm *vm, unsigned i, uint64_t *bitmap, size_t n_words)
 {
 	struct ram *ram = &vm->memory.ram[i];
-	int r = kvm_vm_dirty_get(vm->kvm_vm, ram->gpa, bitmap, n_words);
+	int r = ram->block ? memory_take_dirty_blocks(vm, ram, bitmap)
+			   : kvm_vm_dirty_get(vm->kvm_vm, ram->gpa, bitmap, n_words);
 
-	if (r == 0)
+	if (r == 0 && !ram->block)
 		r = kvm_vm_dirty_clear(vm->kvm_vm, ram->gpa, bitmap, n_words);
 	for (size_t w = 0; r == 0 && ram->host_dirty && w < n_words; w++)
 		bitmap[w] |= __atomic_exchange_n(&ram->host_dirty[w], 0, __ATOMIC_RELAXED);

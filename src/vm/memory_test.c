@@ -1,21 +1,33 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Memory that is added to a VM, and taken away again, before it starts; and who is told of it. */
+/* Memory that comes and goes by blocks, under a guest that uses it whether it may or not. */
 #include <setjmp.h>
-#include <semaphore.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <errno.h>
 #include <stdio.h>
 
 #include <cmocka.h>
+#include <sys/mman.h>
 
-#include "vhostuser/server.h"
-#include "vm/devices.h"
+#include "vm/machine.h"
 #include "vm/small_guest.h"
 
-#define SIZE (64ull << 20)
+#define BLOCK  MEMORY_LARGE_PAGE
+#define BLOCKS 4
+#define REGION 0x100000000ULL /* of virtio-mem; the guest sees its first block at 1 GiB */
 
-static const struct vmm_memory memory = { .max = SIZE, .requested = 2 << 20 };
+/* Writes each byte that it hears to the region's first byte, and answers with what is there then. */
+MICRO_GUEST(poke, "mov $0x100000083, %rax\n mov %rax, 0xc000\n mov %cr3, %rax\n mov %rax, %cr3\n" PRINT(
+			  "r") "1: pause\n mov $0x3fd, %dx\n in %dx, %al\n test $1, %al\n jz 1b\n"
+			       "mov $0x3f8, %dx\n in %dx, %al\n"
+			       "mov $0x40000000, %rbx\n mov %al, (%rbx)\n mov (%rbx), %al\n out %al, %dx\n jmp 1b\n");
+
+struct fixture {
+	struct guest g;
+	int in[2];
+	struct ram *ram;
+};
 
 static void ok(int r, const struct err *e)
 {
@@ -23,184 +35,170 @@ static void ok(int r, const struct err *e)
 		fail_msg("%s", e->text);
 }
 
-static struct vmm *make(void)
+static void setup(struct fixture *f, bool shared)
 {
-	const struct vmm_config c = { .vcpus = 1,
-				      .memory = 4 << 20,
-				      .shared_memory = true,
-				      .track_dirty = true,
-				      .serial_in = -1,
-				      .serial_out = -1 };
+	struct vmm_memory m = { .max = BLOCKS * BLOCK, .requested = BLOCK };
+	struct vmm_config c;
 	struct err e = { 0 };
-	struct vmm *vm;
+	char path[64];
 
 	if (!micro_guest_possible())
 		skip();
-	ok(vmm_new(&c, &vm, &e), &e);
-	return vm;
+	*f = (struct fixture){ 0 };
+	f->g.kernel = make_kernel(micro_poke, (size_t)(micro_poke_end - micro_poke));
+	assert_int_equal(pipe(f->g.console), 0);
+	assert_int_equal(pipe(f->in), 0);
+	c = small(&f->g, path, sizeof path);
+	c.serial_in = f->in[0];
+	c.shared_memory = shared;
+	c.track_dirty = true;
+	ok(vmm_new(&c, &f->g.vm, &e), &e);
+	ok(vmm_add_memory(f->g.vm, "memory", &m, &e), &e);
+	start(&f->g);
+	assert_int_equal(heard(&f->g), 'r');
+	f->ram = &f->g.vm->memory.ram[f->g.vm->memory.n - 1];
+	assert_true(f->ram->gpa == REGION);
 }
 
-/* Where the memory device is. */
-static gpa_t place(struct vmm *vm)
+static void teardown(struct fixture *f)
 {
-	struct vm_device *d = device_find(vm, "memory", DEVICE_MEMORY, NULL);
-
-	assert_non_null(d);
-	return d->gpa;
+	end(&f->g);
+	close(f->in[0]);
+	close(f->in[1]);
 }
 
-/* More often than there is room for regions. */
-static void test_what_is_removed_leaves_nothing(void **state)
+static uint8_t poke(struct fixture *f, char c)
 {
-	struct vmm *vm = make();
-	unsigned before = vm->memory.n;
-	struct err e = { 0 };
+	assert_int_equal(write(f->in[1], &c, 1), 1);
+	return (uint8_t)heard(&f->g);
+}
 
-	for (int i = 0; i < 2 * RAM_MAX; i++) {
-		gpa_t gpa;
+static int change(struct fixture *f, unsigned first, unsigned n, bool plug)
+{
+	struct vmm *vm = f->g.vm;
+	int r;
 
-		ok(vmm_add_memory(vm, "memory", &memory, &e), &e);
-		gpa = place(vm);
-		assert_int_equal(vm->memory.n, before + 1);
-		assert_true(guestmem_valid(vm->mem, gpa, SIZE));
-		ok(vmm_remove(vm, "memory", 0, &e), &e);
-		assert_int_equal(vm->memory.n, before);
-		assert_false(guestmem_valid(vm->mem, gpa, 1));
+	loop_enter(vm->loop);
+	r = (plug ? memory_plug : memory_unplug)(vm, REGION + first * BLOCK, n * BLOCK);
+	loop_leave(vm->loop);
+	return r;
+}
+
+/* Does the host hold anything of the region? */
+static bool held(struct fixture *f)
+{
+	static unsigned char pages[BLOCKS * BLOCK / 4096];
+
+	assert_int_equal(mincore(f->ram->host, f->ram->size, pages), 0);
+	for (size_t i = 0; i < f->ram->size / memory_page(); i++)
+		if (pages[i] & 1)
+			return true;
+	return false;
+}
+
+/* Pages of the first block that are told as written; of the others none may be. */
+static unsigned written(struct fixture *f)
+{
+	uint64_t map[BLOCKS * BLOCK / 4096 / 64] = { 0 };
+	struct memory *m = &f->g.vm->memory;
+	unsigned n = 0;
+
+	assert_int_equal(memory_take_dirty(f->g.vm, m->n - 1, map, memory_words(f->ram)), 0);
+	for (uint64_t i = 0; i < f->ram->size / memory_page(); i++) {
+		bool is = map[i / 64] >> i % 64 & 1;
+
+		assert_false(is && i >= BLOCK / memory_page());
+		n += is;
 	}
-	/* The others stay. */
-	ok(vmm_add_memory(vm, "first", &memory, &e), &e);
-	ok(vmm_add_memory(vm, "memory", &memory, &e), &e);
-	ok(vmm_remove(vm, "first", 0, &e), &e);
-	assert_true(guestmem_valid(vm->mem, place(vm), SIZE));
-	vmm_free(vm);
+	return n;
 }
 
-/* One device too many, or one that has no place to be: the memory that was there already goes too. */
-static void test_what_cannot_be_added_leaves_nothing(void **state)
+static void come_and_go(bool shared)
 {
-	struct vmm *vm = make();
-	struct err e = { 0 };
-	unsigned before;
-	char id[16];
-	int n = 0;
+	struct fixture f;
 
-	while (snprintf(id, sizeof id, "rng%d", n), vmm_add_rng(vm, id, NULL, &e) == 0)
-		n++;
-	before = vm->memory.n;
-	assert_int_equal(vmm_add_memory(vm, "memory", &memory, &e), -ENOSPC);
-	assert_int_equal(vm->memory.n, before);
-	vmm_free(vm);
+	setup(&f, shared);
+	/* Not plugged: not there, and nothing of the host's is taken. */
+	assert_int_equal(poke(&f, 'a'), 0xff);
+	assert_false(held(&f));
+	assert_int_equal(change(&f, 0, 1, true), 0);
+	assert_int_equal(poke(&f, 'b'), 'b');
+	assert_int_equal(f.ram->host[0], 'b');
+	assert_int_equal(written(&f), 1);
+	assert_int_equal(written(&f), 0);
+	assert_int_equal(change(&f, 0, 1, false), 0);
+	assert_false(held(&f));
+	assert_int_equal(poke(&f, 'c'), 0xff);
+	assert_false(held(&f));
+	/* What was written is gone, of which a difference has to tell. */
+	assert_int_equal(written(&f), BLOCK / memory_page());
+	/* Its neighbours do not open it. */
+	assert_int_equal(change(&f, 1, 3, true), 0);
+	assert_int_equal(poke(&f, 'd'), 0xff);
+	assert_false(held(&f));
+	/* One of a range is there already: nothing changes. */
+	assert_int_equal(change(&f, 0, 2, true), -EEXIST);
+	assert_int_equal(poke(&f, 'e'), 0xff);
+	assert_int_equal(kvm_vm_unmap(f.g.vm->kvm_vm, REGION + BLOCK, BLOCK), 0);
+	assert_int_equal(change(&f, 0, 1, true), 0);
+	assert_int_equal(poke(&f, 'f'), 'f');
+	assert_int_equal(change(&f, 4, 1, true), -EINVAL);
+	assert_int_equal(change(&f, 3, 2, false), -EINVAL);
+	teardown(&f);
 }
 
-/* ---- a shared folder's server, which looks whether it has the memory ---- */
-
-static struct {
-	gpa_t gpa;
-	bool there;
-	sem_t looked;
-} server;
-
-static int watch_activate(struct virtio_device *dev)
+static void test_private_memory(void **state)
 {
-	return 0;
+	come_and_go(false);
 }
 
-static void watch_kick(struct virtio_device *dev, unsigned queue)
+static void test_shared_memory(void **state)
 {
-	server.there = guestmem_valid(dev->mem, server.gpa, SIZE);
-	sem_post(&server.looked);
+	come_and_go(true);
 }
 
-static void watch_config(struct virtio_device *dev, uint32_t offset, void *data, uint32_t len)
+static void test_blocks(void **state)
 {
-	memset(data, 0, len);
-}
+	const struct {
+		uint64_t max, block;
+		int r;
+		uint64_t chosen;
+	} cases[] = {
+		{ 2ULL << 30, 0, 0, 2 << 20 },       { 2ULL << 30, 64 << 20, 0, 64 << 20 },
+		{ 16ULL << 30, 0, 0, 16 << 20 },     { (16ULL << 30) + (2 << 20), 0, 0, 2 << 20 }, /* whole blocks */
+		{ 1ULL << 30, 1 << 20, -EINVAL, 0 }, { 1ULL << 30, 3 << 20, -EINVAL, 0 },
+		{ 96 << 20, 64 << 20, -EINVAL, 0 },  { 0, 0, -EINVAL, 0 },
+		{ 64ULL << 30, 2 << 20, -E2BIG, 0 },
+	};
+	const struct vmm_config c = { .vcpus = 1, .memory = 4 << 20, .serial_in = -1, .serial_out = -1 };
 
-static void watch_reset(struct virtio_device *dev)
-{
-}
+	if (!micro_guest_possible())
+		skip();
+	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+		struct vmm_memory_status status;
+		struct err e = { 0 };
+		struct vmm *vm;
 
-static void watch_free(struct virtio_device *dev)
-{
-	free(dev->queues);
-	free(dev);
-}
-
-static int watch_new(struct loop *loop, void *userdata, struct virtio_device **ret, struct err *e)
-{
-	static const struct virtio_device_ops ops = { .activate = watch_activate,
-						      .queue_kick = watch_kick,
-						      .config_read = watch_config,
-						      .reset = watch_reset,
-						      .free = watch_free };
-	static const uint16_t max[] = { 16, 16 };
-	struct virtio_device *dev = calloc(1, sizeof *dev);
-
-	*dev = (struct virtio_device){ .ops = &ops,
-				       .type = 26,
-				       .features = VIRTIO_F_VERSION_1,
-				       .n_queues = 2,
-				       .queue_max = max,
-				       .queues = calloc(2, sizeof *dev->queues) };
-	*ret = dev;
-	return 0;
-}
-
-/* As the guest's driver does it, with rings in the first pages of memory: start the first queue, and kick it. */
-static void use(struct vmm *vm)
-{
-	struct vm_device *d = device_find(vm, "fs", DEVICE_FS, NULL);
-	struct virtio_device *dev;
-
-	assert_non_null(d);
-	dev = d->dev;
-	loop_enter(d->loop);
-	dev->acked = dev->features;
-	dev->queues[0] = (struct virtq){ .size = 16, .desc = 0x1000, .avail = 0x2000, .used = 0x3000 };
-	assert_int_equal(virtio_device_start_queue(dev, 0), 0);
-	assert_int_equal(virtio_device_activate(dev), 0);
-	virtio_device_kick(dev, 0);
-	loop_leave(d->loop);
-	assert_int_equal(sem_wait(&server.looked), 0);
-	loop_enter(d->loop);
-	virtio_device_reset(dev);
-	loop_leave(d->loop);
-	while (sem_trywait(&server.looked) == 0)
-		;
-}
-
-static void test_servers_of_folders_are_told(void **state)
-{
-	struct vmm *vm = make();
-	char dir[] = "/tmp/caisson-vm-XXXXXX", path[64];
-	struct vhost_user_server_config c = { .path = path, .fd = -1, .factory = watch_new };
-	struct vhost_user_server *s;
-	struct err e = { 0 };
-
-	assert_non_null(mkdtemp(dir));
-	snprintf(path, sizeof path, "%s/fs", dir);
-	assert_int_equal(sem_init(&server.looked, 0, 0), 0);
-	ok(vhost_user_server_start(&c, &s, &e), &e);
-	ok(vmm_add_fs(vm, "fs", &(struct vmm_fs){ .tag = "share", .socket = path, .queue_size = 16 }, &e), &e);
-	ok(vmm_add_memory(vm, "memory", &memory, &e), &e);
-	server.gpa = place(vm);
-	use(vm);
-	assert_true(server.there);
-	ok(vmm_remove(vm, "memory", 0, &e), &e);
-	use(vm);
-	assert_false(server.there);
-	vmm_free(vm);
-	vhost_user_server_stop(s);
-	sem_destroy(&server.looked);
-	assert_int_equal(dir_remove(dir), 0);
+		ok(vmm_new(&c, &vm, &e), &e);
+		if (kvm_vm_slots_max(vm->kvm_vm) == KVM_SLOTS_MAX) {
+			assert_int_equal(vmm_add_memory(vm, "memory",
+							&(struct vmm_memory){ cases[i].max, cases[i].block, 0 }, &e),
+					 cases[i].r);
+			if (cases[i].r == 0) {
+				ok(vmm_memory_status(vm, &status, &e), &e);
+				assert_true(status.block == cases[i].chosen);
+			}
+		}
+		vmm_free(vm);
+	}
 }
 
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_what_is_removed_leaves_nothing),
-		cmocka_unit_test(test_what_cannot_be_added_leaves_nothing),
-		cmocka_unit_test(test_servers_of_folders_are_told),
+		cmocka_unit_test(test_private_memory),
+		cmocka_unit_test(test_shared_memory),
+		cmocka_unit_test(test_blocks),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

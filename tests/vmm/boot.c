@@ -3,20 +3,27 @@
  * Runs one VM by the public interface of the built-in monitor and reports how it ended.
  *
  *   vmm-boot [--vcpus N[/MAX]] [--memory MIB] [--shared] [--constant] [--cloud] [--disk FILE] [--vsock SOCKET]
- *            [--initrd FILE] [--tap NAME] [--cmdline TEXT] [--do ACTION]... KERNEL
- *   vmm-boot --restore DIR [--disk FILE] [--vsock SOCKET] [--tap NAME] [--do ACTION]...
+ * [--initrd FILE]
+ *            [--tap NAME] [--fs SOCKET] [--room MIB] [--balloon] [--cmdline TEXT] [--answer] [--do ACTION]... KERNEL
+ *   vmm-boot --restore DIR [--disk FILE] [--vsock SOCKET] [--tap NAME] [--answer] [--do ACTION]...
+ *
+ * --fs: a vhost-user server, whose folder has the tag "share"; --room: of virtio-mem, none of it plugged; --balloon:
+ * with all that it can do; --constant promises that the kernel's file does not change.
  *
  * The guest's serial port is our standard output and input. Each time when the guest has written "vmm-boot: now" to its
- * console, the next ACTION is done: power-button, ctrl-alt-del, pause (and resume, some times), cpus=N, plug=FILE (a
- * disk), unplug (that disk), snapshot=DIR (and stop), save=DIR (and go on). On standard error it tells how long that
- * and the start took; --constant promises that the kernel's file does not change. The last line on standard error is
- * "end: KIND: TEXT". Exit status: 0 once the VM ended by itself, else 1.
+ * console, the next ACTION is done; with --answer the guest hears of each by a line of input, instead of our standard
+ * input. The actions are in the table below; one that cannot be done ends us. How long the start and
+ * an action took is told on standard error. The last line on standard error is "end:
+ * KIND: TEXT". Exit status: 0 once the VM ended by itself, else 1.
  */
+#include <errno.h>
 #include <getopt.h>
+#include <limits.h>
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -26,6 +33,10 @@
 
 static const char *const ends[] = { "none", "poweroff", "reset", "panic", "stopped", "error" };
 static const char cue[] = "vmm-boot: now";
+
+#define MIB         (1ULL << 20)
+#define ACTIONS_MAX 16
+#define PATIENCE_MS 120000 /* with what the guest does by itself */
 
 /* Into DIR/state and DIR/memory. Prints how long the guest stood still. */
 static int save(struct vmm *vm, const char *dir, bool go_on, struct err *e)
@@ -47,39 +58,178 @@ static int save(struct vmm *vm, const char *dir, bool go_on, struct err *e)
 	return r;
 }
 
-static int act(struct vmm *vm, const char *action, struct err *e)
-{
-	uint32_t n;
-	int r;
+/* ---- actions ---- */
 
-	if (!strcmp(action, "power-button"))
-		return vmm_power_button(vm, e);
-	if (!strcmp(action, "ctrl-alt-del"))
-		return vmm_ctrl_alt_del(vm, e);
-	if (!strncmp(action, "cpus=", 5)) {
-		r = vmm_set_vcpus(vm, (uint32_t)atoi(action + 5), &n, e);
-		fprintf(stderr, "vcpus: %u\n", r == 0 ? n : 0);
-		return r;
-	}
-	if (!strncmp(action, "plug=", 5))
-		return vmm_add_block(vm, "plugged", &(struct vmm_block){ .fd = -1, .path = action + 5 }, e);
-	if (!strncmp(action, "snapshot=", 9))
-		return save(vm, action + 9, false, e);
-	if (!strncmp(action, "save=", 5))
-		return save(vm, action + 5, true, e);
-	if (!strcmp(action, "unplug"))
-		return vmm_remove(vm, "plugged", 60000, e);
-	if (strcmp(action, "pause") != 0)
-		return err_set(e, ERR_CONFIG, EXIT_FAILURE, "unknown action %s", action);
-	for (int i = 0; i < 20; i++) {
+static int do_power_button(struct vmm *vm, const char *arg, struct err *e)
+{
+	return vmm_power_button(vm, e);
+}
+
+static int do_ctrl_alt_del(struct vmm *vm, const char *arg, struct err *e)
+{
+	return vmm_ctrl_alt_del(vm, e);
+}
+
+static int do_pause(struct vmm *vm, const char *arg, struct err *e)
+{
+	int r = 0;
+
+	for (int i = 0; i < 20 && r == 0; i++) {
 		r = vmm_pause(vm, e);
 		if (r == 0)
 			r = vmm_resume(vm, e);
-		if (r < 0)
-			return r;
 	}
+	return r;
+}
+
+static int do_cpus(struct vmm *vm, const char *arg, struct err *e)
+{
+	uint32_t n;
+	int r = vmm_set_vcpus(vm, (uint32_t)atoi(arg), &n, e);
+
+	fprintf(stderr, "vcpus: %u\n", r == 0 ? n : 0);
+	return r;
+}
+
+static int do_plug(struct vmm *vm, const char *arg, struct err *e)
+{
+	return vmm_add_block(vm, "plugged", &(struct vmm_block){ .fd = -1, .path = arg }, e);
+}
+
+static int do_unplug(struct vmm *vm, const char *arg, struct err *e)
+{
+	return vmm_remove(vm, "plugged", 60000, e);
+}
+
+static int do_plug_net(struct vmm *vm, const char *arg, struct err *e)
+{
+	return vmm_add_net(vm, "plugged", &(struct vmm_net){ .tap = arg }, e);
+}
+
+static int do_snapshot(struct vmm *vm, const char *arg, struct err *e)
+{
+	return save(vm, arg, false, e);
+}
+
+static int do_save(struct vmm *vm, const char *arg, struct err *e)
+{
+	return save(vm, arg, true, e);
+}
+
+/* Wait until a number of MiB has come to what it should be. */
+static int wait_for(const char *what, struct vmm *vm, long (*now)(struct vmm *vm), long least, long most, struct err *e)
+{
+	uint64_t begin = clock_ms();
+	long n;
+
+	for (;;) {
+		n = now(vm);
+		if (n >= least && n <= most)
+			break;
+		if (clock_ms() - begin > PATIENCE_MS)
+			return err_set(e, ERR_GUEST, ETIMEDOUT, "%s: %ld MiB, not %ld to %ld", what, n, least, most);
+		poll(NULL, 0, 100);
+	}
+	fprintf(stderr, "%s: %ld MiB\n", what, n);
 	return 0;
 }
+
+static long balloon_now(struct vmm *vm)
+{
+	struct vmm_balloon_stats s;
+
+	return vmm_balloon_stats(vm, &s, NULL) < 0 ? -1 : (long)(s.actual / MIB);
+}
+
+static long plugged_now(struct vmm *vm)
+{
+	struct vmm_memory_status s;
+
+	return vmm_memory_status(vm, &s, NULL) < 0 ? -1 : (long)(s.plugged / MIB);
+}
+
+static long resident_now(struct vmm *vm)
+{
+	FILE *f = fopen("/proc/self/statm", "re");
+	long pages = -1;
+
+	if (f && fscanf(f, "%*d %ld", &pages) != 1)
+		pages = -1;
+	if (f)
+		fclose(f);
+	return pages < 0 ? -1 : pages * sysconf(_SC_PAGESIZE) / (long)MIB;
+}
+
+static int do_balloon(struct vmm *vm, const char *arg, struct err *e)
+{
+	int r = vmm_set_balloon(vm, (uint64_t)atol(arg) * MIB, e);
+
+	return r < 0 ? r : wait_for("balloon", vm, balloon_now, atol(arg), atol(arg), e);
+}
+
+static int do_deflated(struct vmm *vm, const char *arg, struct err *e)
+{
+	return wait_for("balloon", vm, balloon_now, 0, atol(arg) - 1, e);
+}
+
+static int do_memory(struct vmm *vm, const char *arg, struct err *e)
+{
+	int r = vmm_set_memory(vm, (uint64_t)atol(arg) * MIB, e);
+
+	return r < 0 ? r : wait_for("plugged", vm, plugged_now, atol(arg), atol(arg), e);
+}
+
+/* The most that we ever had. */
+static long peak_now(struct vmm *vm)
+{
+	struct rusage usage;
+
+	return getrusage(RUSAGE_SELF, &usage) < 0 ? -1 : usage.ru_maxrss / 1024;
+}
+
+static int do_peaked(struct vmm *vm, const char *arg, struct err *e)
+{
+	return wait_for("peak", vm, peak_now, atol(arg), LONG_MAX, e);
+}
+
+static int do_at_most(struct vmm *vm, const char *arg, struct err *e)
+{
+	return wait_for("resident", vm, resident_now, 0, atol(arg), e);
+}
+
+static const struct action {
+	const char *name; /* with '=' when it takes an argument */
+	int (*fn)(struct vmm *vm, const char *arg, struct err *e);
+} actions[] = {
+	{ "power-button", do_power_button },
+	{ "ctrl-alt-del", do_ctrl_alt_del },
+	{ "pause", do_pause },        /* and resume, some times */
+	{ "cpus=", do_cpus },         /* N */
+	{ "plug=", do_plug },         /* FILE: a disk */
+	{ "plug-net=", do_plug_net }, /* TAP */
+	{ "unplug", do_unplug },      /* what was plugged */
+	{ "snapshot=", do_snapshot }, /* DIR: and stop */
+	{ "save=", do_save },         /* DIR: and go on */
+	{ "balloon=", do_balloon },   /* MIB: and wait until the guest has given as much */
+	{ "deflated=", do_deflated }, /* MIB: it is smaller now, by the guest's own will */
+	{ "memory=", do_memory },     /* MIB: and wait until the guest has plugged or unplugged it */
+	{ "peaked=", do_peaked },     /* MIB: we had as much of the host's memory once */
+	{ "at-most=", do_at_most },   /* MIB: wait until we have no more of it */
+};
+
+static int act(struct vmm *vm, const char *text, struct err *e)
+{
+	for (size_t i = 0; i < sizeof actions / sizeof *actions; i++) {
+		size_t n = strlen(actions[i].name);
+		bool takes = actions[i].name[n - 1] == '=';
+
+		if (takes ? !strncmp(text, actions[i].name, n) : !strcmp(text, actions[i].name))
+			return actions[i].fn(vm, text + n, e);
+	}
+	return err_set(e, ERR_CONFIG, EXIT_FAILURE, "unknown action %s", text);
+}
+
+/* ---- the console ---- */
 
 /* Copy the console to standard output until the VM ends. True: the cue was seen. */
 static bool copy_console(int from, int exit_fd, bool *ended)
@@ -117,15 +267,23 @@ static bool copy_console(int from, int exit_fd, bool *ended)
 	}
 }
 
+/* ---- the machine ---- */
+
 struct wishes {
-	const char *vsock, *disk, *tap, *restore;
-	const char *actions[8];
+	const char *vsock, *disk, *tap, *fs, *restore;
+	uint64_t room;
+	bool balloon;
+	int answer; /* where the guest's input comes from; -1: not from us */
+	const char *actions[ACTIONS_MAX];
 	unsigned n_actions;
 };
 
 static int add_devices(struct vmm *vm, const struct wishes *w, struct err *e)
 {
-	struct vmm_block disk = { .fd = -1, .path = w->disk, .io_uring = true, .own_thread = true };
+	struct vmm_block disk = {
+		.fd = -1, .path = w->disk, .flush = true, .discard = true, .io_uring = true, .own_thread = true
+	};
+	struct vmm_balloon balloon = { .deflate_on_oom = true, .free_page_reporting = true };
 	struct vmm_vsock vsock = { .cid = 3, .uds_path = w->vsock };
 	int r = vmm_add_rng(vm, "rng", NULL, e);
 
@@ -135,6 +293,12 @@ static int add_devices(struct vmm *vm, const struct wishes *w, struct err *e)
 		r = vmm_add_vsock(vm, "vsock", &vsock, e);
 	if (r == 0 && w->tap)
 		r = vmm_add_net(vm, "net", &(struct vmm_net){ .tap = w->tap }, e);
+	if (r == 0 && w->balloon)
+		r = vmm_add_balloon(vm, "balloon", &balloon, e);
+	if (r == 0 && w->room)
+		r = vmm_add_memory(vm, "memory", &(struct vmm_memory){ .max = w->room }, e);
+	if (r == 0 && w->fs)
+		r = vmm_add_fs(vm, "fs", &(struct vmm_fs){ .tag = "share", .socket = w->fs }, e);
 	return r;
 }
 
@@ -197,9 +361,13 @@ static int run(const struct vmm_config *c, int console, const struct wishes *w, 
 	unsigned next = 0;
 	int r = w->restore ? restore(c, w, &vm, e) : start(c, w, &vm, e);
 
-	while (r == 0 && !ended)
-		if (copy_console(console, vmm_exit_fd(vm), &ended) && next < w->n_actions)
-			r = act(vm, w->actions[next++], e);
+	while (r == 0 && !ended) {
+		if (!copy_console(console, vmm_exit_fd(vm), &ended) || next == w->n_actions)
+			continue;
+		r = act(vm, w->actions[next++], e);
+		if (r == 0 && w->answer >= 0 && write(w->answer, "done\n", 5) != 5)
+			r = err_sys(e, errno, "cannot answer the guest");
+	}
 	if (r == 0) {
 		vmm_exit_info(vm, &exit);
 		fprintf(stderr, "end: %s: %s\n", ends[exit.end], exit.text);
@@ -225,15 +393,20 @@ int main(int argc, char **argv)
 		{ "disk", required_argument, NULL, 'b' },
 		{ "tap", required_argument, NULL, 't' },
 		{ "restore", required_argument, NULL, 'r' },
-		{ "constant", no_argument, NULL, 'f' },
+		{ "fs", required_argument, NULL, 'f' },
+		{ "room", required_argument, NULL, 'o' },
+		{ "balloon", no_argument, NULL, 'l' },
+		{ "answer", no_argument, NULL, 'a' },
+		{ "constant", no_argument, NULL, 'x' },
 		{ 0 },
 	};
 	struct vmm_config c = {
 		.vcpus = 1, .memory = 256ULL << 20, .serial_in = STDIN_FILENO, .name = "boot", .seccomp = true
 	};
-	struct wishes w = { 0 };
+	struct wishes w = { .answer = -1 };
+	int opt, console[2], answer[2];
 	struct err e = { 0 };
-	int opt, console[2];
+	bool answers = false;
 
 	while ((opt = getopt_long(argc, argv, "", options, NULL)) != -1) {
 		if (opt == 'v')
@@ -247,7 +420,7 @@ int main(int argc, char **argv)
 		else if (opt == 'c')
 			c.cmdline = optarg;
 		else if (opt == 'd')
-			w.actions[w.n_actions++ % 8] = optarg;
+			w.actions[w.n_actions++ % ACTIONS_MAX] = optarg;
 		else if (opt == 'k')
 			w.vsock = optarg;
 		else if (opt == 'b')
@@ -257,17 +430,29 @@ int main(int argc, char **argv)
 		else if (opt == 'r')
 			w.restore = optarg;
 		else if (opt == 'f')
+			w.fs = optarg;
+		else if (opt == 'o')
+			w.room = strtoull(optarg, NULL, 10) * MIB;
+		else if (opt == 'l')
+			w.balloon = true;
+		else if (opt == 'a')
+			answers = true;
+		else if (opt == 'x')
 			c.kernel_constant = true;
 		else if (opt == 'p')
 			c.shape = VMM_SHAPE_CLOUD;
 		else
 			return 2;
 	}
-	if (optind + !w.restore != argc || pipe(console) < 0) {
+	if (optind + !w.restore != argc || pipe(console) < 0 || pipe(answer) < 0) {
 		fprintf(stderr, "usage: vmm-boot [OPTION...] KERNEL, or vmm-boot [OPTION...] --restore DIR\n");
 		return 2;
 	}
 	c.kernel = argv[optind];
 	c.serial_out = console[1];
+	if (answers) {
+		c.serial_in = answer[0];
+		w.answer = answer[1];
+	}
 	return run(&c, console[0], &w, &e) < 0;
 }
