@@ -10,7 +10,7 @@
 #include "hypervisor/rest.h"
 
 /* How long Firecracker may take. */
-#define FC_START_MS    20000
+#define FC_START_MS    60000
 #define FC_COMMAND_MS  5000
 #define FC_SNAPSHOT_MS 120000 /* guest memory goes to or comes from a disk */
 
