@@ -364,6 +364,88 @@ static void test_a_compressed_kernel(void **state)
 }
 #endif
 
+/* ---- the jail ---- */
+
+static void make_jailer(char *path, size_t size)
+{
+	/* In place of the jailer: no root directory of its own, which a double that is linked dynamically could not
+	 * use. */
+	static const char script[] =
+		"#!/bin/sh\n"
+		"while [ \"$1\" != -- ]; do\n"
+		"case $1 in\n"
+		"--id) id=$2 ;;\n"
+		"--exec-file) program=$2 ;;\n"
+		"--chroot-base-dir) base=$2 ;;\n"
+		"--uid | --gid) [ $2 = 0 ] || exit 1 ;;\n"
+		"esac\n"
+		"shift 2\n"
+		"done\n"
+		"cd \"$base/$(basename \"$program\")/$id/root\" && exec \"$program\" --id \"$id\" \"$@\"\n";
+
+	make_file(path, size, "jailer", script, sizeof script - 1);
+	assert_int_equal(chmod(path, 0700), 0);
+}
+
+static bool same_file(const char *a, const char *b)
+{
+	struct stat x, y;
+
+	return stat(a, &x) == 0 && lstat(b, &y) == 0 && x.st_dev == y.st_dev && x.st_ino == y.st_ino;
+}
+
+/* In a process of its own, whose mount namespace may change. Exit status 0: all is well; else the line. */
+static void live_in_the_jail(void)
+{
+	char jailer[64], *root_path;
+	int nameless = open(dir, O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
+	struct vm_device root = make_disk("rootfs", true), late = make_disk("late", false);
+	struct err e = { 0 };
+	struct vm *vm;
+
+#define expect(x)                                                                                                      \
+	if (!(x)) {                                                                                                    \
+		fprintf(stderr, "line %d: %s\n", __LINE__, e.text);                                                    \
+		_exit(1);                                                                                              \
+	}
+	make_jailer(jailer, sizeof jailer);
+	hv.jailer_path = jailer;
+	hv.default_bridges = 1;
+	config.fixed_devices = false;
+	root_path = str_printf("/proc/%d/fd/%d", (int)getpid(), nameless);
+	root.u.block.path = nameless >= 0 ? root_path : disk;
+	expect(firecracker_driver.prepare(loop, &config, &vm, &e) == 0);
+	expect(firecracker_driver.add_device(vm, &root, &e) == 0);
+	expect(firecracker_driver.start(vm, &e) == 0);
+	expect(firecracker_driver.add_device(vm, &late, &e) == 0);
+	expect(chdir(fc_vm_of(vm)->folder.path) == 0);
+	expect(same_file(kernel, "kernel") && same_file(root.u.block.path, "rootfs") && same_file(disk, "disk0"));
+	expect(access("vsock", F_OK) < 0 && access("api", F_OK) == 0);
+	expect(firecracker_driver.remove_device(vm, "late", &e) == 0);
+	expect(access("disk0", F_OK) < 0 && access(disk, F_OK) == 0);
+	expect(chdir("/") == 0);
+	firecracker_driver.free(vm);
+	expect(access(disk, F_OK) == 0 && access(kernel, F_OK) == 0);
+	_exit(0);
+#undef expect
+}
+
+static void test_jail(void **state)
+{
+	_cleanup_free_ char *top = str_printf("%s/%s", config.run_dir, strrchr(self, '/') + 1);
+	int status;
+	pid_t pid;
+
+	if (geteuid() != 0)
+		skip();
+	pid = fork();
+	if (pid == 0)
+		live_in_the_jail();
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_int_equal(status, 0);
+	assert_int_equal(access(top, F_OK), -1);
+}
+
 /* ---- a VMM that misbehaves ---- */
 
 static int start_with(const char *behaviour, unsigned at, struct err *e)
@@ -482,6 +564,7 @@ int main(int argc, char **argv)
 #ifdef __x86_64__
 		T(test_a_compressed_kernel),
 #endif
+		T(test_jail),
 		T(test_misbehaviour_at_each_step),
 		T(test_an_interrupted_start),
 		T(test_ends),

@@ -80,8 +80,10 @@ int fc_explain_start(struct fc_vm *f, int code, struct err *e)
 		return err_set(e, ERR_HYPERVISOR, EIO, "Firecracker (%s) did not start: %s%s%s", f->program, how,
 			       words[0] ? ": " : "", words);
 	}
+	if (code == -ECANCELED)
+		return err_set(e, ERR_SYSTEM, ECANCELED, "interrupted while Firecracker was starting");
 	/* A refusal says all that there is to say. */
-	if (f->process && code != -EREMOTEIO && code != -ECANCELED)
+	if (f->process && code != -EREMOTEIO)
 		last_words(f, words, sizeof words);
 	err_wrap(e, "Firecracker (%s) did not start", f->program);
 	if (words[0])

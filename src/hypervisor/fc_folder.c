@@ -20,7 +20,7 @@ int fc_folder_init(struct fc_folder *f, const char *run_dir, bool jailed, const 
 {
 	const char *slash = strrchr(program, '/'), *name = slash ? slash + 1 : program;
 
-	*f = (struct fc_folder){ .jailed = jailed };
+	*f = (struct fc_folder){ .jailed = jailed, .host_root = -1 };
 	f->top = jailed ? str_printf("%s/%s", run_dir, name) : str_printf("%s/vmm", run_dir);
 	if (f->top)
 		f->path = jailed ? str_printf("%s/" FC_JAIL_ID "/root", f->top) : strdup(f->top);
@@ -32,6 +32,9 @@ static int make_jail_mount(struct fc_folder *f, struct err *e)
 {
 	struct mount_attr attr = { .attr_clr = MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC, .propagation = MS_SHARED };
 
+	f->host_root = open("/", O_PATH | O_CLOEXEC);
+	if (f->host_root < 0)
+		return err_sys(e, errno, "cannot open /");
 	if (unshare(CLONE_NEWNS) < 0)
 		return err_sys(e, errno, "jailer_path: cannot make a private mount namespace (are you root?)");
 	if (mount(NULL, "/", NULL, MS_SLAVE | MS_REC, NULL) < 0)
@@ -56,9 +59,9 @@ int fc_folder_make(struct fc_folder *f, struct err *e)
 
 /*
  * A file without a name (a packed root file system) cannot be bind-mounted: it gets a name for that moment. path is the
- * descriptor in /proc.
+ * descriptor in /proc, which was opened on a mount of the namespace that we had before; the link is made there.
  */
-static int bind_nameless(const char *path, const char *target)
+static int bind_nameless(const struct fc_folder *f, const char *path, const char *target)
 {
 	char real[PATH_MAX];
 	_cleanup_free_ char *name = NULL;
@@ -76,14 +79,14 @@ static int bind_nameless(const char *path, const char *target)
 	name = str_printf("%s/.caisson-jail-%d", real, (int)getpid());
 	if (!name)
 		return -ENOMEM;
-	if (linkat(AT_FDCWD, path, AT_FDCWD, name, AT_SYMLINK_FOLLOW) < 0)
+	if (linkat(AT_FDCWD, path, f->host_root, name + 1, AT_SYMLINK_FOLLOW) < 0)
 		return -errno;
 	r = mount(name, target, NULL, MS_BIND, NULL) < 0 ? -errno : 0;
 	unlink(name);
 	return r;
 }
 
-static int bring_into_jail(const char *target, const char *host_path, struct err *e)
+static int bring_into_jail(const struct fc_folder *f, const char *target, const char *host_path, struct err *e)
 {
 	struct stat st;
 	int fd, r;
@@ -100,7 +103,7 @@ static int bring_into_jail(const char *target, const char *host_path, struct err
 		close(fd);
 	}
 	if (S_ISREG(st.st_mode) && st.st_nlink == 0)
-		r = bind_nameless(host_path, target);
+		r = bind_nameless(f, host_path, target);
 	else
 		r = mount(host_path, target, NULL, MS_BIND, NULL) < 0 ? -errno : 0;
 	return r < 0 ? err_sys(e, -r, "cannot bring %s into Firecracker's jail", host_path) : 0;
@@ -113,7 +116,7 @@ int fc_folder_bring(const struct fc_folder *f, const char *name, const char *hos
 	if (!target)
 		return err_sys(e, ENOMEM, "cannot bring %s to Firecracker", host_path);
 	if (f->jailed)
-		return bring_into_jail(target, host_path, e);
+		return bring_into_jail(f, target, host_path, e);
 	return symlink(host_path, target) < 0 ? err_sys(e, errno, "cannot make the link %s", target) : 0;
 }
 
@@ -161,6 +164,8 @@ void fc_folder_fini(struct fc_folder *f)
 	/* Lazy: what is mounted below goes with it. */
 	if (f->mounted && umount2(f->path, MNT_DETACH) < 0)
 		log_warn("cannot unmount %s: %s", f->path, strerror(errno));
+	if (f->made)
+		fd_close(&f->host_root);
 	r = f->made ? dir_remove(f->top) : 0;
 	if (r < 0)
 		log_warn("cannot remove %s: %s", f->top, strerror(-r));

@@ -17,6 +17,7 @@ struct fc_folder {
 	char *path; /* of the folder */
 	char *top;  /* what is removed at the end: the folder, or the jail around it */
 	bool jailed, made, mounted;
+	int host_root; /* jailed: "/" of the mount namespace that was ours before; -1 */
 };
 
 /* Only names. program: of Firecracker, from whose name the jailer makes that of its jail. */
