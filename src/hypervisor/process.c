@@ -42,7 +42,9 @@ int process_start(struct loop *loop, const struct spawn *s, const char *name, st
 		process_free(p);
 		return r;
 	}
-	spec.stdout_fd = spec.stderr_fd = out_w;
+	spec.stderr_fd = out_w;
+	if (spec.stdout_fd <= STDERR_FILENO)
+		spec.stdout_fd = out_w;
 	spec.die_with_parent = spec.own_session = true;
 	r = spawn_start(&spec, &p->pid, &p->pidfd, e);
 	if (r < 0) {

@@ -17,7 +17,8 @@
 struct process;
 
 /*
- * Start s as a direct child: stdout and stderr are captured, die_with_parent and own_session are set whatever s says.
+ * Start s as a direct child: stderr is captured, and stdout too unless s names a descriptor above 2 for it;
+ * die_with_parent and own_session are set whatever s says.
  * name: "QEMU", for messages (borrowed).
  */
 int process_start(struct loop *loop, const struct spawn *s, const char *name, struct process **ret, struct err *e);

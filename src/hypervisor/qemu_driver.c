@@ -27,6 +27,7 @@
 
 #include "base/fd.h"
 #include "base/log.h"
+#include "hypervisor/guest_files.h"
 #include "hypervisor/qemu.h"
 #include "hypervisor/qemu_vm.h"
 #include "hypervisor/vsock_service.h"
@@ -124,26 +125,6 @@ int qemu_command(struct qemu_vm *q, const char *command, struct json_object *arg
 
 /* --- prepare --- */
 
-static int check_inputs(struct qemu_vm *q, const struct vm_config *c, struct err *e)
-{
-	struct {
-		const char *what, *path;
-	} files[] = { { "initrd", c->initrd }, { "guest image", c->image } };
-	int r = qemu_check_kernel(c->kernel, q->facts.arch, e);
-
-	for (size_t i = 0; i < 2 && r == 0; i++) {
-		struct stat st;
-
-		if (str_empty(files[i].path))
-			continue;
-		if (access(files[i].path, R_OK) < 0 || stat(files[i].path, &st) < 0)
-			return err_sys(e, errno, "cannot read the %s %s", files[i].what, files[i].path);
-		if (i == 0 && (!S_ISREG(st.st_mode) || st.st_size == 0))
-			return err_set(e, ERR_CONFIG, EINVAL, "the initrd %s is empty or not a file", c->initrd);
-	}
-	return r < 0 ? r : qemu_image_facts(c, &q->facts, e);
-}
-
 /* The host kernel's vsock: claim a free CID on a descriptor that QEMU inherits. */
 static int claim_cid(struct qemu_vm *q, struct err *e)
 {
@@ -203,7 +184,9 @@ static int prepare(struct loop *loop, const struct vm_config *c, struct vm **ret
 	list_init(&q->hotplugged);
 	r = qemu_probe(c->hv, false, &q->facts, e);
 	if (r == 0)
-		r = check_inputs(q, c, e);
+		r = guest_files_check(c, q->facts.arch, e);
+	if (r == 0)
+		r = qemu_image_facts(c, &q->facts, e);
 	if (r == 0)
 		r = qemu_plan_init(&q->plan, c, &q->facts, e);
 	if (r == 0)

@@ -63,7 +63,6 @@ int qemu_command(struct qemu_vm *q, const char *command, struct json_object *arg
 int qemu_probe(const struct config_hypervisor *hv, bool ask_version, struct qemu_facts *ret, struct err *e);
 /* Is the version in facts recent enough? */
 int qemu_check_version(const struct qemu_facts *f, struct err *e);
-int qemu_check_kernel(const char *path, const char *arch, struct err *e);
 int qemu_check(const struct config_hypervisor *hv, struct vm_host_report *ret, struct err *e);
 void qemu_capabilities(const struct config_hypervisor *hv, struct vm_capabilities *ret);
 

@@ -11,10 +11,11 @@
 #include "hypervisor/builtin.h"
 #include "hypervisor/console.h"
 #include "hypervisor/driver.h"
+#include "hypervisor/fc.h"
 #include "hypervisor/qemu.h"
 
 /* In order of preference. */
-static const struct hypervisor_driver *const drivers[] = { &builtin_driver, &qemu_driver, NULL };
+static const struct hypervisor_driver *const drivers[] = { &builtin_driver, &firecracker_driver, &qemu_driver, NULL };
 
 const struct hypervisor_driver *const *hypervisor_list(void)
 {

@@ -327,6 +327,14 @@ static bool has_block(const struct plan *p)
 	return can.block;
 }
 
+static bool shares_files(const struct plan *p)
+{
+	struct vm_capabilities can = { 0 };
+
+	p->driver->capabilities(&p->config->hypervisor, &can);
+	return can.fs_sharing;
+}
+
 static int plan_image_rootfs(struct plan *p, const struct plan_request *q, char **ret_mount, struct err *e)
 {
 	const char *fstype;
@@ -351,10 +359,11 @@ static int plan_directory_rootfs(struct plan *p, const struct plan_request *q, c
 	if (access(q->rootfs, R_OK | X_OK) < 0)
 		return err_sys(e, errno, "cannot read the root file system %s", q->rootfs);
 	if (share_copies(&p->share) && q->rootfs_writable)
-		return err_set(
-			e, ERR_CONFIG, ENOTSUP,
-			"--rw needs a shared directory, and shared_fs is \"none\": use a root file system image, "
-			"or shared_fs = \"virtio-fs\"");
+		return err_set(e, ERR_CONFIG, ENOTSUP,
+			       "--rw needs a shared directory, and shared_fs is \"none\": use a root file system image "
+			       "(mke2fs -t ext4 -d %s IMAGE SIZE), or %s",
+			       q->rootfs,
+			       shares_files(p) ? "shared_fs = \"virtio-fs\"" : "a hypervisor that shares files");
 	/* A directory that cannot be shared: as an image it is quicker and larger than copied file by file. */
 	if (share_copies(&p->share) && has_block(p) && rootfs_image_can_pack()) {
 		p->pack = strdup(q->rootfs);

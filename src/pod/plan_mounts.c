@@ -4,10 +4,12 @@
 #include <errno.h>
 #include <linux/magic.h>
 #include <stdlib.h>
+#include <sys/stat.h>
 #include <sys/statfs.h>
 #include <unistd.h>
 
 #include "oci/builder.h"
+#include "pod/agent.h"
 
 /* docker's and Kubernetes' size of /dev/shm. */
 #define SHM_DEFAULT (64u << 20)
@@ -117,6 +119,31 @@ static int note_copy(struct plan *p, const char *source, struct err *e)
 		       : 0;
 }
 
+/* What is not shared is copied, which only files and folders can be: refused now, not when the guest runs. */
+static int plan_copy(struct plan *p, const char *source, const char *target, bool readonly, struct err *e)
+{
+	struct stat st;
+
+	if (!share_copies(&p->share))
+		return 0;
+	if (stat(source, &st) < 0)
+		return err_sys(e, errno, "cannot mount %s at %s", source, target);
+	if (!S_ISREG(st.st_mode) && !S_ISDIR(st.st_mode))
+		return err_set(e, ERR_CONFIG, ENOTSUP,
+			       "cannot mount %s at %s: nothing is shared with this guest (shared_fs is \"none\"), and "
+			       "only files and folders can be copied; leave it out, or use a hypervisor that shares "
+			       "files",
+			       source, target);
+	if (S_ISREG(st.st_mode) && (uint64_t)st.st_size > AGENT_COPY_BYTES)
+		return err_set(
+			e, ERR_LIMIT, EFBIG,
+			"cannot mount %s at %s: nothing is shared with this guest (shared_fs is \"none\"), and a "
+			"file of more than %u MiB is not copied; put it into the root file system, or use a "
+			"hypervisor that shares files",
+			source, target, (unsigned)(AGENT_COPY_BYTES >> 20));
+	return readonly ? 0 : note_copy(p, source, e);
+}
+
 static int plan_mount(struct plan *p, const struct plan_request *q, size_t i, struct err *e)
 {
 	Grpc__Mount *m = p->spec->mounts[i];
@@ -136,7 +163,8 @@ static int plan_mount(struct plan *p, const struct plan_request *q, size_t i, st
 	if (access(source, F_OK) < 0)
 		return err_sys(e, errno, "mounts[%zu] of the container: cannot find %s, which is to be mounted at %s",
 			       i, source, m->destination);
-	if (share_copies(&p->share) && !readonly && (r = note_copy(p, source, e)) < 0)
+	r = plan_copy(p, source, m->destination, readonly, e);
+	if (r < 0)
 		return r;
 	r = share_add(&p->share, name, source, NULL, readonly, e);
 	return r < 0 ? r : set_source(m, where, e);
@@ -179,7 +207,8 @@ int plan_volumes(struct plan *p, const struct plan_request *q, struct err *e)
 			return out_of_memory(e);
 		if (access(v->source, F_OK) < 0)
 			return err_sys(e, errno, "cannot mount %s at %s", v->source, v->target);
-		if (share_copies(&p->share) && !v->readonly && (r = note_copy(p, v->source, e)) < 0)
+		r = plan_copy(p, v->source, v->target, v->readonly, e);
+		if (r < 0)
 			return r;
 		r = plan_bind(p, name, v->source, NULL, v->target, v->readonly, e);
 		if (r < 0)

@@ -189,8 +189,10 @@ int plan_network(struct plan *p, const struct plan_request *q, struct err *e)
 	if (str_eq(net, "user") && can.net_user)
 		return plan_user(p, d->u.net.mac, d, false, e);
 	if (str_eq(net, "user"))
-		return err_set(e, ERR_CONFIG, ENOTSUP,
-			       "--net user: this hypervisor needs passt; apt-get install passt");
+		return err_set(e, ERR_CONFIG, ENOTSUP, "--net user: %s",
+			       can.net_passt ? "this hypervisor needs passt; apt-get install passt"
+					     : "this hypervisor is connected to tap interfaces only: make one and use "
+					       "--net tap:NAME, or --net none");
 	return err_set(e, ERR_CONFIG, EINVAL, "--net %s: expected none, user, passt or tap:NAME", net);
 }
 

@@ -285,10 +285,39 @@ static void test_nothing_shared(void **state)
 	if (rootfs_image_can_pack())
 		golden("none-packed");
 	t.q.rootfs_writable = true;
-	refused(ENOTSUP, "--rw needs a shared directory, and shared_fs is \"none\": use a root file system image, or "
-			 "shared_fs = \"virtio-fs\"");
+	refusedf(ENOTSUP,
+		 "--rw needs a shared directory, and shared_fs is \"none\": use a root file system image (mke2fs -t "
+		 "ext4 "
+		 "-d %s IMAGE SIZE), or shared_fs = \"virtio-fs\"",
+		 t.q.rootfs);
+	can.fs_sharing = false;
+	refusedf(ENOTSUP,
+		 "--rw needs a shared directory, and shared_fs is \"none\": use a root file system image (mke2fs -t "
+		 "ext4 "
+		 "-d %s IMAGE SIZE), or a hypervisor that shares files",
+		 t.q.rootfs);
+	can.fs_sharing = true;
 	t.q.bundle = "/b";
 	golden("none-bundle");
+}
+
+static void test_what_cannot_be_copied(void **state)
+{
+	struct plan_volume volume = { (char *)"/dev/null", (char *)"/n", true };
+
+	t.toml = "shared_fs = \"none\"\n";
+	t.q.volumes = &volume;
+	t.q.n_volumes = 1;
+	refused(ENOTSUP, "cannot mount /dev/null at /n: nothing is shared with this guest (shared_fs is \"none\"), and "
+			 "only files and folders can be copied; leave it out, or use a hypervisor that shares files");
+	volume.source = tmp("huge");
+	assert_int_equal(close(open(volume.source, O_CREAT | O_WRONLY | O_CLOEXEC, 0600)), 0);
+	assert_int_equal(truncate(volume.source, (1 << 30) + 1), 0);
+	refusedf(EFBIG,
+		 "cannot mount %s/huge at /n: nothing is shared with this guest (shared_fs is \"none\"), and a file of "
+		 "more than 1024 MiB is not copied; put it into the root file system, or use a hypervisor that shares "
+		 "files",
+		 t.dir);
 }
 
 static void test_images(void **state)
@@ -400,7 +429,8 @@ static void test_net_user(void **state)
 	t.q.dns = "192.0.2.53";
 	golden("net-user-dns");
 	can.net_user = false;
-	refused(ENOTSUP, "--net user: this hypervisor needs passt; apt-get install passt");
+	refused(ENOTSUP, "--net user: this hypervisor is connected to tap interfaces only: make one and use --net "
+			 "tap:NAME, or --net none");
 	t.q.net = "passt";
 	refused(ENOENT, "--net passt: this hypervisor cannot use passt");
 	can.net_passt = true;
@@ -660,26 +690,13 @@ int main(void)
 {
 #define T(fn) cmocka_unit_test_setup_teardown(fn, set_up, tear_down)
 	const struct CMUnitTest tests[] = {
-		T(test_directory),
-		T(test_nothing_shared),
-		T(test_images),
-		T(test_no_rootfs),
-		T(test_share_refusals),
-		T(test_bridges),
-		T(test_file_server_flags),
-		T(test_volumes),
-		T(test_net_user),
-		T(test_net_refusals),
-		T(test_net_tap),
-		T(test_sizes),
-		T(test_too_little_memory),
-		T(test_more_cpus_than_there_are),
-		T(test_guest_files),
-		T(test_kernel_params),
-		T(test_bundle),
-		T(test_seccomp),
-		T(test_cgroup_paths),
-		T(test_bundle_refusals),
+		T(test_directory),   T(test_nothing_shared),    T(test_what_cannot_be_copied),
+		T(test_images),      T(test_no_rootfs),         T(test_share_refusals),
+		T(test_bridges),     T(test_file_server_flags), T(test_volumes),
+		T(test_net_user),    T(test_net_refusals),      T(test_net_tap),
+		T(test_sizes),       T(test_too_little_memory), T(test_more_cpus_than_there_are),
+		T(test_guest_files), T(test_kernel_params),     T(test_bundle),
+		T(test_seccomp),     T(test_cgroup_paths),      T(test_bundle_refusals),
 	};
 
 	return cmocka_run_group_tests_name("plan", tests, NULL, NULL);

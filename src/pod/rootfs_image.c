@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -80,9 +81,23 @@ static int wait_packer(pid_t pid, int pidfd, int interrupt_fd, struct err *e)
 	return 0;
 }
 
+/* Of file systems that know no files without a name (overlayfs before Linux 6.3), one whose name is taken away. */
+static int open_nameless(void)
+{
+	char name[] = PACK_DIR "/.caisson-XXXXXX";
+	int fd = open(PACK_DIR, O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
+
+	if (fd >= 0 || (errno != EOPNOTSUPP && errno != EISDIR))
+		return fd;
+	fd = mkostemp(name, O_CLOEXEC);
+	if (fd >= 0)
+		unlink(name);
+	return fd;
+}
+
 int rootfs_image_pack(const char *dir, int interrupt_fd, int *ret_fd, struct err *e)
 {
-	_cleanup_close_ int fd = open(PACK_DIR, O_TMPFILE | O_RDWR | O_CLOEXEC, 0600), pidfd = -1;
+	_cleanup_close_ int fd = open_nameless(), pidfd = -1;
 	const char *packer = find_packer();
 	char out[32];
 	char *argv[] = { (char *)packer, (char *)"--quiet", out, (char *)dir, NULL };

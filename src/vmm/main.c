@@ -75,10 +75,26 @@ static void on_vm_end(struct loop_source *source, int fd, uint32_t revents, void
 	loop_quit(p->loop, end.end == VMM_END_ERROR ? EXIT_GENERIC : EXIT_OK);
 }
 
+/* Clients find the vCPUs' threads by the names that Firecracker gives them. Without /proc there are other names. */
+static void name_vcpus(struct vmm *vm)
+{
+	pid_t tids[VMM_VCPUS_MAX];
+	size_t n = vmm_vcpu_threads(vm, tids, VMM_VCPUS_MAX);
+
+	for (size_t i = 0; i < n && i < VMM_VCPUS_MAX; i++) {
+		char path[64], name[16];
+
+		snprintf(path, sizeof path, "/proc/self/task/%d/comm", (int)tids[i]);
+		snprintf(name, sizeof name, "fc_vcpu %zu", i);
+		(void)file_write(path, name);
+	}
+}
+
 static void on_vm(struct instance *i, void *userdata)
 {
 	struct program *p = userdata;
 
+	name_vcpus(i->vm);
 	if (loop_add_io(p->loop, vmm_exit_fd(i->vm), EPOLLIN, on_vm_end, p, &p->ended) < 0)
 		i->fatal = true;
 	instance_flush_metrics(i, NULL);

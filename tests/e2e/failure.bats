@@ -44,6 +44,19 @@ must_fail() {
 	must_fail 125 '/bin/false' --config "$BATS_TEST_TMPDIR/c.toml" --hypervisor qemu --rootfs "$ROOT" -- /bin/true
 }
 
+@test "no Firecracker; one that is none; one that is too old" {
+	needs_hypervisor firecracker
+	printf '[hypervisor.firecracker]\npath = "/no/such/firecracker"\n' >"$BATS_TEST_TMPDIR/c.toml"
+	must_fail 125 '/no/such/firecracker' --config "$BATS_TEST_TMPDIR/c.toml" --rootfs "$ROOT" -- /bin/true
+	printf '[hypervisor.firecracker]\npath = "/bin/false"\n' >"$BATS_TEST_TMPDIR/c.toml"
+	must_fail 125 '/bin/false.* did not start: Firecracker exited with status 1' \
+		--config "$BATS_TEST_TMPDIR/c.toml" --rootfs "$ROOT" -- /bin/true
+	printf '#!/bin/sh\necho "Firecracker v1.11.0"\n' >"$BATS_TEST_TMPDIR/firecracker"
+	chmod 755 "$BATS_TEST_TMPDIR/firecracker"
+	run --separate-stderr env PATH="$BATS_TEST_TMPDIR:$PATH" "$CAISSON" hypervisors
+	expect_match 'firecracker: .*is Firecracker 1.11, which is too old'
+}
+
 # The children of a process that carry a name.
 child() {
 	local pid
@@ -68,6 +81,15 @@ background_error() {
 	kill -KILL "$(child "$vm_pid" qemu)"
 	vm_wait
 	background_error 'QEMU was killed by signal 9'
+}
+
+# bats test_tags=lab:copies
+@test "Firecracker killed in the middle is noticed at once" {
+	needs_hypervisor firecracker
+	vm_bg -- /bin/sh -c 'echo ready; exec sleep 600'
+	kill -KILL "$(child "$vm_pid" firecracker)"
+	vm_wait
+	background_error 'Firecracker was killed by signal 9'
 }
 
 # bats test_tags=lab:failure
@@ -202,9 +224,10 @@ gone() {
 
 # bats test_tags=lab:failure
 @test "kill -9 of caisson at any moment leaves no VM" {
-	local delay
+	local delay net=none
+	! has_capability net_user net_passt || net=user
 	for delay in 0.005 0.01 0.015 0.02 0.03 0.05 0.1 0.3 0.8 1.5 2.5; do
-		"$CAISSON" run --net user --rootfs "$ROOT" -- /bin/sh -c 'echo ready; sleep 600' >"$BATS_TEST_TMPDIR/out" 2>/dev/null </dev/null 3>&- &
+		"$CAISSON" run --net $net --rootfs "$ROOT" -- /bin/sh -c 'echo ready; sleep 600' >"$BATS_TEST_TMPDIR/out" 2>/dev/null </dev/null 3>&- &
 		vm_pid=$!
 		sleep "$delay"
 		kill -KILL $vm_pid
@@ -242,6 +265,7 @@ catches_signals() {
 }
 
 @test "a published port that is taken" {
+	needs_capability net_user net_passt
 	local port=$((20000 + RANDOM % 10000))
 	socat "TCP-LISTEN:$port,bind=127.0.0.1,reuseaddr" - >/dev/null </dev/null 3>&- &
 	wait_for 60 bash -c "ss -Hltn 'sport = :$port' | grep -q ."

@@ -70,14 +70,27 @@ wait_for() {
 	done
 }
 
-# needs_capability FIELD: of `struct vm_capabilities`. The test is skipped where this hypervisor has it not.
+# has_capability FIELD…: has this hypervisor one of them? Fields of `struct vm_capabilities`; one that there is not: 2.
+has_capability() {
+	local field has=1
+	for field; do
+		case $(jq -r --arg name "$DRIVER" --arg field "$field" 'map(select(.name == $name))[0].capabilities[$field]' <<<"$HYPERVISORS") in
+		true) has=0 ;;
+		false) ;;
+		*) return 2 ;;
+		esac
+	done
+	return $has
+}
+
+# needs_capability FIELD…: one of them. The test is skipped where this hypervisor has none.
 needs_capability() {
-	local has
-	has=$(jq -r --arg name "$DRIVER" --arg field "$1" 'map(select(.name == $name))[0].capabilities[$field]' <<<"$HYPERVISORS")
+	local has=0
+	has_capability "$@" || has=$?
 	case $has in
-	true) ;;
-	false) skip "$DRIVER here is without $1" ;;
-	*) show "there is no capability $1" ;;
+	0) ;;
+	1) skip "$DRIVER here is without $*" ;;
+	*) show "there is no capability $*" ;;
 	esac
 }
 
@@ -124,7 +137,7 @@ leak_snapshot() {
 	for pid in /proc/[0-9]*; do
 		{ read -r name <"$pid/comm"; } 2>/dev/null || continue
 		case $name in
-		qemu-system* | virtiofsd* | passt* | pasta* | caisson* | CPU\ *)
+		qemu-system* | firecracker* | jailer* | virtiofsd* | passt* | pasta* | caisson* | CPU\ *)
 			# a zombie whose parent is about to reap it is no leak
 			is_zombie "$pid" || tr '\0' ' ' <"$pid/cmdline" 2>/dev/null | cut -c1-200
 			;;

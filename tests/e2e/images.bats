@@ -119,6 +119,7 @@ seen=$'two\ntwo\nabove\nwhiteout\n2\nBusyBox'
 }
 
 @test "what a bundle says about its host" {
+	needs_capability fs_sharing fs_sharing_9p
 	local bundle=$BATS_TEST_TMPDIR/bundle
 	mkdir "$bundle" "$bundle/data" "$BATS_TEST_TMPDIR/shown"
 	cp -a "$ROOT" "$bundle/rootfs"

@@ -99,7 +99,7 @@ load helper
 	refute_match 'sysrq open|/dev/mem|/dev/kmsg|/dev/vda'
 }
 
-@test "writes are thrown away, unless --rw; --read-only forbids them" {
+@test "writes are thrown away; --read-only forbids them" {
 	cp -a "$ROOT" "$BATS_TEST_TMPDIR/root"
 	run --separate-stderr caisson run --rootfs "$BATS_TEST_TMPDIR/root" -- /bin/sh -c \
 		'echo changed >/etc/hostname && rm /bin/ls && mkdir /new && cat /etc/hostname && [ ! -e /bin/ls ]'
@@ -108,11 +108,6 @@ load helper
 	[ "$(cat "$BATS_TEST_TMPDIR/root/etc/hostname")" = busybox ]
 	[ -e "$BATS_TEST_TMPDIR/root/bin/ls" ] && [ ! -e "$BATS_TEST_TMPDIR/root/new" ]
 	diff -r --no-dereference "$ROOT" "$BATS_TEST_TMPDIR/root"
-	run --separate-stderr caisson run --rw --rootfs "$BATS_TEST_TMPDIR/root" -- /bin/sh -c \
-		'echo through >/etc/through && chown 1000:50 /etc/through && chmod 640 /etc/through'
-	expect_status 0
-	[ "$(cat "$BATS_TEST_TMPDIR/root/etc/through")" = through ]
-	[ "$(stat -c '%u:%g %a' "$BATS_TEST_TMPDIR/root/etc/through")" = '1000:50 640' ]
 	run --separate-stderr caisson run --read-only --tmpfs /scratch:size=1m,mode=1777 --rootfs "$BATS_TEST_TMPDIR/root" -- /bin/sh -c '
 		echo x 2>/dev/null >/etc/x || echo "read-only"
 		echo y >/scratch/y && echo "tmpfs is writable"
@@ -122,8 +117,54 @@ load helper
 	expect_output $'read-only\ntmpfs is writable\ntmpfs is limited\n1777'
 }
 
+@test "writes to a folder stay with --rw" {
+	cp -a "$ROOT" "$BATS_TEST_TMPDIR/root"
+	run --separate-stderr caisson run --rw --rootfs "$BATS_TEST_TMPDIR/root" -- /bin/sh -c \
+		'echo through >/etc/through && chown 1000:50 /etc/through && chmod 640 /etc/through'
+	if ! has_capability fs_sharing fs_sharing_9p; then
+		expect_status 125
+		expect_clear_error
+		expect_stderr "mke2fs -t ext4 -d $BATS_TEST_TMPDIR/root"
+		return
+	fi
+	expect_status 0
+	[ "$(cat "$BATS_TEST_TMPDIR/root/etc/through")" = through ]
+	[ "$(stat -c '%u:%g %a' "$BATS_TEST_TMPDIR/root/etc/through")" = '1000:50 640' ]
+}
+
+@test "writes to an image stay with --rw" {
+	needs_capability block
+	truncate -s 32M "$BATS_TEST_TMPDIR/root.ext4"
+	mkfs.ext4 -q -d "$ROOT" "$BATS_TEST_TMPDIR/root.ext4"
+	run --separate-stderr caisson run --rw --rootfs "$BATS_TEST_TMPDIR/root.ext4" -- /bin/sh -c 'echo through >/etc/through'
+	expect_status 0
+	[ "$(debugfs -R 'cat /etc/through' "$BATS_TEST_TMPDIR/root.ext4" 2>/dev/null)" = through ]
+}
+
+# bats test_tags=lab:copies
+@test "volumes where nothing is shared are copied, and what cannot be is refused by name" {
+	mkdir "$BATS_TEST_TMPDIR/dir"
+	echo from-host >"$BATS_TEST_TMPDIR/dir/file"
+	echo single >"$BATS_TEST_TMPDIR/single"
+	mkfifo "$BATS_TEST_TMPDIR/fifo"
+	# a machine with emulated processors takes its time
+	printf '[hypervisor.%s]\nshared_fs = "none"\n[agent.kata]\ndial_timeout = 400\n[runtime]\ncreate_container_timeout = 500\n' \
+		"$DRIVER" >"$BATS_TEST_TMPDIR/c.toml"
+	vm --config "$BATS_TEST_TMPDIR/c.toml" -v "$BATS_TEST_TMPDIR/dir:/data" -v "$BATS_TEST_TMPDIR/single:/etc/single:ro" -- \
+		/bin/sh -c 'cat /data/file /etc/single; echo x >/data/file; echo x 2>/dev/null >/etc/single || echo "single refused"'
+	expect_status 0
+	expect_output $'from-host\nsingle\nsingle refused'
+	expect_stderr "$BATS_TEST_TMPDIR/dir is copied into the guest"
+	[ "$(cat "$BATS_TEST_TMPDIR/dir/file")" = from-host ]
+	vm --config "$BATS_TEST_TMPDIR/c.toml" -v "$BATS_TEST_TMPDIR/fifo:/fifo" -- /bin/true
+	expect_status 125
+	expect_clear_error
+	expect_stderr "cannot mount $BATS_TEST_TMPDIR/fifo at /fifo"
+}
+
 # bats test_tags=lab:devices
 @test "volumes: -v and --mount, read-only and writable, files and folders" {
+	needs_capability fs_sharing fs_sharing_9p
 	mkdir -p "$BATS_TEST_TMPDIR/rw/sub" "$BATS_TEST_TMPDIR/ro"
 	echo from-host >"$BATS_TEST_TMPDIR/ro/file"
 	echo single >"$BATS_TEST_TMPDIR/single"
@@ -191,10 +232,14 @@ load helper
 	expect_line '50000 100000'
 }
 
-@test "no network, or user-mode network" {
+@test "no network" {
 	vm --net none -- /bin/sh -c 'ls /sys/class/net | grep -v ^dummy; ip route; ping -c 1 -W 1 127.0.0.1 >/dev/null && echo "lo works"'
 	expect_status 0
 	expect_output $'lo\nlo works'
+}
+
+@test "user-mode network" {
+	needs_capability net_user net_passt
 	vm --net user -- /bin/sh -c 'ls /sys/class/net; ip route | grep -c ^default; ip -4 address show dev eth0 | grep -c "inet "; grep -c ^nameserver /etc/resolv.conf'
 	expect_status 0
 	expect_match '^eth0$'
@@ -228,6 +273,7 @@ fetch() {
 
 # bats test_tags=lab:devices, lab:kvm
 @test "a published port is reached from the host" {
+	needs_capability net_user net_passt
 	local port=$((20000 + RANDOM % 10000))
 	vm_bg --net user --publish "127.0.0.1:$port:80" -- /bin/sh -c \
 		'mkdir -p /www && echo served >/www/index.html && httpd -p 80 -h /www && echo ready && sleep 600'
@@ -345,6 +391,17 @@ memory_by_annotation() {
 @test "annotations, a configuration file" {
 	printf '[hypervisor.%s]\nenable_annotations = ["default_memory"]\n' "$DRIVER" >"$BATS_TEST_TMPDIR/c.toml"
 	memory_by_annotation
+}
+
+# bats test_tags=lab:copies
+@test "Firecracker: disks by io_uring with rate limits, placeholders, a console that talks" {
+	needs_hypervisor firecracker
+	printf '[hypervisor.firecracker]\nenable_debug = true\nblock_device_aio = "io_uring"\ndefault_bridges = 1\n%s\n%s\n' \
+		'disk_rate_limiter_bw_max_rate = 800000000' $'[agent.kata]\ndial_timeout = 400' >"$BATS_TEST_TMPDIR/c.toml"
+	vm --config "$BATS_TEST_TMPDIR/c.toml" -- /bin/sh -c 'cat /proc/cmdline; cat /sys/block/vda/size /sys/block/vdi/size; ls /sys/block | grep -c ^vd'
+	expect_status 0
+	expect_match 'console=ttyS0 .*debug'
+	[ "$(tail -n 2 <<<"$output")" = $'0\n9' ]
 }
 
 @test "QEMU's microvm, at a path that the configuration names" {

@@ -25,6 +25,18 @@ choose_hypervisor() {
 	CAISSON=$BATS_SUITE_TMPDIR/caisson
 }
 
+# The binary of a hypervisor that is no Debian package: $CAISSON_TEST_FIRECRACKER, else the one in PATH, else in the
+# laboratory our own VMM, which speaks the same dialect. caisson finds it in PATH, under the name that it looks for.
+choose_firecracker() {
+	local binary=${CAISSON_TEST_FIRECRACKER:-}
+	[ -n "$binary" ] || ! command -v firecracker >/dev/null || return 0
+	[ -n "$binary" ] || [ -z "${CAISSON_LAB:-}" ] || binary=$(dirname "$CAISSON")/../vmm/caisson-vmm
+	[ -n "$binary" ] || return 0
+	mkdir "$BATS_SUITE_TMPDIR/bin"
+	ln -s "$(realpath "$binary")" "$BATS_SUITE_TMPDIR/bin/firecracker"
+	export PATH=$BATS_SUITE_TMPDIR/bin:$PATH
+}
+
 # In the laboratory a VM runs on emulated processors: its start may take a minute where this machine is busy.
 choose_limits() {
 	export SLOWER=1 LIMIT=${LIMIT:-}
@@ -46,5 +58,6 @@ setup_suite() {
 	export GUEST=${CAISSON_GUEST_DIR:-${CAISSON_CACHE:-$TOP/.cache/guest}/$(uname -m)}
 	export CAISSON_GUEST_DIR=$GUEST
 	choose_limits
+	choose_firecracker
 	choose_hypervisor
 }
