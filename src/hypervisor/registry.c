@@ -9,12 +9,13 @@
 
 #include "base/fd.h"
 #include "hypervisor/builtin.h"
+#include "hypervisor/clh.h"
 #include "hypervisor/console.h"
 #include "hypervisor/driver.h"
 #include "hypervisor/qemu.h"
 
 /* In order of preference. */
-static const struct hypervisor_driver *const drivers[] = { &builtin_driver, &qemu_driver, NULL };
+static const struct hypervisor_driver *const drivers[] = { &builtin_driver, &clh_driver, &qemu_driver, NULL };
 
 const struct hypervisor_driver *const *hypervisor_list(void)
 {
@@ -118,6 +119,9 @@ void vm_device_free(struct vm_device *device)
 		free(device->u.fs.tag);
 		free(device->u.fs.socket);
 		free(device->u.fs.path);
+		break;
+	case VM_DEVICE_VFIO:
+		free(device->u.vfio.path);
 		break;
 	}
 	free(device);
