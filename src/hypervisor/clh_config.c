@@ -82,6 +82,10 @@ static int check_config(const struct vm_config *c, struct err *e)
 	if (hv->num_queues > c->vcpus && hv->num_queues > 1)
 		log_warn("num_queues: Cloud Hypervisor gives a disk no more queues than the VM has vCPUs (%u)",
 			 c->vcpus);
+	if (!str_empty(hv->block_device_driver) && !str_eq(hv->block_device_driver, "virtio-blk-pci") &&
+	    !str_eq(hv->block_device_driver, "virtio-blk"))
+		log_warn("block_device_driver = \"%s\": Cloud Hypervisor has virtio-blk-pci only",
+			 hv->block_device_driver);
 	if (c->use_vhost_vsock)
 		log_warn("use_vsock: Cloud Hypervisor has its own vsock device and does not use the host kernel's");
 	return 0;

@@ -366,6 +366,7 @@ static const char *const honoured_keys[] = {
 	"virtio_fs_extra_args",
 	"virtio_fs_cache",
 	"disable_block_device_use",
+	"block_device_driver",
 	"block_device_cache_set",
 	"block_device_cache_direct",
 	"num_queues",

@@ -2,18 +2,30 @@
 # shellcheck shell=bash
 # Runs once before the tests of a bats invocation: what they share, made in a folder that bats removes.
 
+# Programs of hypervisors that are no packages: $CAISSON_TEST_CLH is found by caisson as cloud-hypervisor in PATH.
+name_programs() {
+	local bin=$BATS_SUITE_TMPDIR/bin
+	[ -n "${CAISSON_TEST_CLH:-}" ] || return 0
+	mkdir "$bin"
+	ln -s "$CAISSON_TEST_CLH" "$bin/cloud-hypervisor"
+	PATH=$bin:$PATH
+}
+
 # The hypervisor of all tests: $HYPERVISOR, else the one that caisson takes by itself. $DRIVER: its name, as in
 # [hypervisor.NAME] of a configuration; $HYPERVISORS: what caisson knows about all of them, for needs_capability. With
 # $HYPERVISOR, $CAISSON is a script that says --hypervisor to every `run`; a test that says another one has the last word.
+# One that there is, but that cannot be used here, makes every test a skipped one: $UNUSABLE says why.
 choose_hypervisor() {
 	HYPERVISORS=$("$CAISSON" hypervisors --json)
 	DRIVER=${HYPERVISOR:-$(jq -r 'map(select(.usable))[0].name' <<<"$HYPERVISORS")}
 	export HYPERVISORS DRIVER
-	jq -e --arg name "$DRIVER" 'any(.[]; .name == $name and .usable)' <<<"$HYPERVISORS" >/dev/null || {
-		jq -r --arg name "$DRIVER" '"hypervisor \($name) cannot be used here: \(map(select(.name == $name))[0].reason)"' \
-			<<<"$HYPERVISORS" >&2
+	jq -e --arg name "$DRIVER" 'any(.[]; .name == $name)' <<<"$HYPERVISORS" >/dev/null || {
+		echo "there is no hypervisor $DRIVER" >&2
 		return 1
 	}
+	UNUSABLE=$(jq -r --arg name "$DRIVER" \
+		'map(select(.name == $name))[0] | if .usable then "" else "\(.name) cannot be used here: \(.reason)" end' <<<"$HYPERVISORS")
+	export UNUSABLE
 	[ -n "${HYPERVISOR:-}" ] || return 0
 	cat >"$BATS_SUITE_TMPDIR/caisson" <<-END
 		#!/bin/sh
@@ -46,5 +58,6 @@ setup_suite() {
 	export GUEST=${CAISSON_GUEST_DIR:-${CAISSON_CACHE:-$TOP/.cache/guest}/$(uname -m)}
 	export CAISSON_GUEST_DIR=$GUEST
 	choose_limits
+	name_programs
 	choose_hypervisor
 }
