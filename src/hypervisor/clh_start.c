@@ -24,10 +24,11 @@
 #include "hypervisor/clh_vm.h"
 #include "hypervisor/console.h"
 
-#define CONSOLE_LOG_MAX  (1u << 20)
-#define CONSOLE_PIPE_MAX (256 << 10) /* a boot's worth, so that the guest is not held up while we wait for an answer   \
-				      */
-#define DRAIN_MAX 64                 /* reads in one go: the loop has others to serve */
+#define CONSOLE_LOG_MAX (1u << 20)
+#define CONSOLE_PIPE_MAX                                                                                               \
+	(256 << 10)  /* a boot's worth, so that the guest is not held up while we wait for an answer                   \
+		      */
+#define DRAIN_MAX 64 /* reads in one go: the loop has others to serve */
 
 /* --- events --- */
 
@@ -214,7 +215,8 @@ int clh_launch_failed(struct clh_vm *q, int code, struct err *e)
 {
 	char how[96], words[512];
 
-	if (q->process && code == -EPIPE && process_wait(q->process, clock_ms() + 1000) == 0) {
+	/* A connection ends a moment before the process does. */
+	if (q->process && process_wait(q->process, clock_ms() + (code == -EPIPE ? 1000 : 0)) == 0) {
 		process_describe(q->process, how, sizeof how);
 		process_last_words(q->process, words, sizeof words);
 		code = err_set(e, ERR_HYPERVISOR, EIO, "Cloud Hypervisor (%s) did not start: %s%s%s", q->facts.path,
