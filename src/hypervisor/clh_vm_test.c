@@ -427,6 +427,7 @@ int main(void)
 	if (!getenv("CAISSON_TEST_KERNEL") || !getenv("CAISSON_TEST_INITRD") || !getenv("CAISSON_TEST_CLH") ||
 	    !hypervisor_kvm_usable(NULL, 0))
 		return 77; /* "skipped", to meson */
+	setvbuf(stdout, NULL, _IOLBF, 0);
 	if (getenv("CAISSON_TEST_VERBOSE"))
 		log_set_level(LOG_LEVEL_DEBUG);
 	if (getenv("CAISSON_TEST_ONLY"))

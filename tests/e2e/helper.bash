@@ -70,15 +70,28 @@ wait_for() {
 	done
 }
 
-# needs_capability FIELD: of `struct vm_capabilities`. The test is skipped where this hypervisor has it not.
+# has_capability FIELD…: of `struct vm_capabilities`: has this hypervisor one of them?
+has_capability() {
+	local field has
+	for field; do
+		has=$(jq -r --arg name "$DRIVER" --arg field "$field" 'map(select(.name == $name))[0].capabilities[$field]' <<<"$HYPERVISORS")
+		case $has in
+		true) return 0 ;;
+		false) ;;
+		*) show "there is no capability $field" >&2 || exit ;;
+		esac
+	done
+	return 1
+}
+
+# needs_capability FIELD…: the test is skipped where this hypervisor has none of them.
 needs_capability() {
-	local has
-	has=$(jq -r --arg name "$DRIVER" --arg field "$1" 'map(select(.name == $name))[0].capabilities[$field]' <<<"$HYPERVISORS")
-	case $has in
-	true) ;;
-	false) skip "$DRIVER here is without $1" ;;
-	*) show "there is no capability $1" ;;
-	esac
+	has_capability "$@" || skip "$DRIVER here is without $*"
+}
+
+# Where the hypervisor of these tests is not there, every test is a skipped one (setup_suite.bash).
+needs_usable() {
+	[ -z "$UNUSABLE" ] || skip "$UNUSABLE"
 }
 
 # needs_hypervisor NAME: the test is about this hypervisor itself, not about what any of them can do.
@@ -152,7 +165,7 @@ leak_check() {
 }
 
 setup() {
-	[ -z "$UNUSABLE" ] || skip "$UNUSABLE"
+	needs_usable
 	NAME=t$BATS_TEST_NUMBER-$$
 	# the root of the container is the guest's user's business too: bats makes its folders private
 	chmod 755 "$BATS_TEST_TMPDIR"
