@@ -38,6 +38,7 @@
 static struct config_hypervisor hv;
 static struct vm_config config;
 static char dir[] = "/tmp/caisson-clh-vm-XXXXXX";
+static char run_dir[64];
 static char *params[2];
 static struct loop *loop;
 static const struct hypervisor_driver *driver;
@@ -64,7 +65,7 @@ static int set_up(void **state)
 					 .network_queues = 1 };
 	params[0] = STR("loglevel=3");
 	config = (struct vm_config){ .id = STR("test"),
-				     .run_dir = dir,
+				     .run_dir = run_dir,
 				     .kernel = getenv("CAISSON_TEST_KERNEL"),
 				     .initrd = getenv("CAISSON_TEST_INITRD"),
 				     .image = STR(""),
@@ -205,7 +206,7 @@ static void resize(struct vm *vm)
 	assert_int_equal(cpus, 2);
 	ok(driver->resize_memory(vm, 500, &mib, &e));
 	assert_int_equal(mib, 512);
-	expect_console(vm, "cpus=2 memory=6.");
+	expect_console(vm, "cpus=2 memory=7.");
 }
 
 /* One guest, asked about everything. */
@@ -233,7 +234,7 @@ static void test_life(void **state)
 	ok(driver->add_device(vm, &net, &e));
 	ok(driver->start(vm, &e));
 	fd_close(&tap);
-	expect_console(vm, "STATE disks=vda nics=eth0 cpus=2 memory=2.");
+	expect_console(vm, "STATE disks=vda nics=eth0 cpus=2 memory=3.");
 	ok(driver->info(vm, &info, &e));
 	assert_true(info.n_vcpus == 2 && info.vmm_pid > 0 && info.vcpu_tids[0] > 0);
 	expect_vsock_refused(vm);
@@ -295,13 +296,13 @@ static void test_virtio_mem(void **state)
 	hv.enable_virtio_mem = true;
 	config.max_memory_mib = 1024;
 	vm = boot();
-	expect_console(vm, "cpus=1 memory=2.");
+	expect_console(vm, "cpus=1 memory=3.");
 	ok(driver->resize_memory(vm, 512, &mib, &e));
 	assert_int_equal(mib, 512);
-	expect_console(vm, "cpus=1 memory=6.");
+	expect_console(vm, "cpus=1 memory=7.");
 	ok(driver->resize_memory(vm, 256, &mib, &e));
 	assert_int_equal(mib, 256);
-	expect_console(vm, "cpus=1 memory=2.");
+	expect_console(vm, "cpus=1 memory=3.");
 	driver->free(vm);
 }
 
@@ -321,7 +322,7 @@ static void expect_death(const char *param, enum err_domain domain, const char *
 		fail_msg("domain %s: %s", err_domain_name(e.domain), e.text);
 	ok(driver->stop(vm, 1000, &e));
 	driver->free(vm);
-	assert_int_equal(count_entries(dir), 2);
+	assert_int_equal(count_entries(run_dir), 2);
 }
 
 static void test_guest_ends(void **state)
@@ -346,7 +347,7 @@ static void test_killed(void **state)
 	assert_non_null(strstr(e.text, "Cloud Hypervisor was killed by signal 9 (Killed)"));
 	assert_int_equal(driver->pause(vm, &e), -EOWNERDEAD);
 	driver->free(vm);
-	assert_int_equal(count_entries(dir), 2);
+	assert_int_equal(count_entries(run_dir), 2);
 }
 
 /* Does this Cloud Hypervisor take the request? The guest need not come far. */
@@ -373,7 +374,6 @@ static void test_options(void **state)
 	config.vcpus = config.max_vcpus = 2;
 	hv.num_queues = 2;
 	hv.queue_size = 256;
-	hv.block_device_cache_set = hv.block_device_cache_direct = true;
 	hv.disk_rate_limiter_bw_max_rate = 80000000;
 	hv.disk_rate_limiter_bw_one_time_burst = 8000;
 	hv.disk_rate_limiter_ops_max_rate = 1000;
@@ -408,7 +408,7 @@ static void test_refused(void **state)
 	print_message("  %s\n", e.text);
 	assert_non_null(strstr(e.text, "did not start: Cloud Hypervisor PUT /api/v1/vm.boot: "));
 	driver->free(vm);
-	assert_int_equal(count_entries(dir), 3); /* a.img of another test */
+	assert_int_equal(count_entries(run_dir), 2);
 }
 
 int main(void)
@@ -434,6 +434,9 @@ int main(void)
 		cmocka_set_test_filter(getenv("CAISSON_TEST_ONLY"));
 	/* The taps are in a network of the test's own. */
 	if (unshare(CLONE_NEWNET) < 0 || !mkdtemp(dir))
+		return 1;
+	snprintf(run_dir, sizeof run_dir, "%s/run", dir);
+	if (mkdir(run_dir, 0700) < 0)
 		return 1;
 	r = cmocka_run_group_tests(tests, NULL, NULL);
 	dir_remove(dir);
