@@ -406,8 +406,6 @@ int clh_argv(const struct clh_plan *plan, const char *path, int api, int events,
 		r = strv_add(ret, "--seccomp");
 	if (r == 0)
 		r = strv_add(ret, hv->disable_seccomp ? "false" : "true");
-	if (r == 0 && hv->enable_landlock)
-		r = strv_add(ret, "--landlock");
 	for (uint32_t i = 0; i < hv->hypervisor_loglevel && hv->enable_debug && r == 0; i++)
 		r = strv_add(ret, "-v");
 	return r < 0 ? err_sys(e, -r, "cannot start Cloud Hypervisor") : 0;

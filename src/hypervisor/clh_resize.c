@@ -47,7 +47,7 @@ int clh_info(struct vm *vm, struct vm_process_info *ret, struct err *e)
 	return list_vcpus(q, ret, e);
 }
 
-/* vCPUs that shall go are waited for. */
+/* vCPUs that shall go are waited for; those that come have their names a moment later. */
 static int wait_vcpus(struct clh_vm *q, uint32_t vcpus, uint32_t *ret, struct err *e)
 {
 	uint64_t deadline = clock_ms() + q->unplug_ms;
@@ -59,9 +59,11 @@ static int wait_vcpus(struct clh_vm *q, uint32_t vcpus, uint32_t *ret, struct er
 		if (r < 0)
 			return r;
 		*ret = (uint32_t)info.n_vcpus;
-		if (info.n_vcpus <= vcpus || clock_ms() >= deadline)
+		if (*ret == sizeof info.vcpu_tids / sizeof info.vcpu_tids[0] && vcpus > *ret)
+			*ret = vcpus; /* more than are listed */
+		if (*ret == vcpus || clock_ms() >= deadline)
 			return 0;
-		if (vm_wait_exit(&q->vm, 50))
+		if (vm_wait_exit(&q->vm, 20))
 			return vm_explain_exit(&q->vm, e);
 		console_drain(q->vm.console);
 	}
