@@ -85,7 +85,7 @@ static int request(struct clh_vm *q, struct vm_device *d, char **ret, struct err
 	case VM_DEVICE_FS:
 		return clh_call(q, "PUT", "vm.add-fs", clh_fs(c, d), NULL, 0, CLH_COMMAND_MS, ret, e);
 	case VM_DEVICE_VFIO:
-		return clh_call(q, "PUT", "vm.add-device", clh_vfio(c, d, false), NULL, 0, CLH_COMMAND_MS, ret, e);
+		return clh_call(q, "PUT", "vm.add-device", clh_vfio(c, d, false), NULL, 0, CLH_VFIO_MS, ret, e);
 	case VM_DEVICE_9P:
 		break;
 	}

@@ -11,10 +11,11 @@
 #include "hypervisor/rest.h"
 
 /* How long Cloud Hypervisor may take. */
-#define CLH_START_MS    20000 /* exec to a running guest; memory preallocation has CLH_PREALLOC_MS on top */
+#define CLH_START_MS    60000 /* exec to a running guest, 15 s where the host is emulated; CLH_PREALLOC_MS on top */
 #define CLH_PREALLOC_MS 120000
 #define CLH_COMMAND_MS  5000
 #define CLH_SAVE_MS     120000 /* writing or reading the guest's memory */
+#define CLH_VFIO_MS     60000  /* a passed-through device: all guest memory is pinned and mapped for it */
 #define CLH_UNPLUG_MS   15000  /* the guest's part of an unplug */
 
 /* What this Cloud Hypervisor is. */

@@ -395,6 +395,28 @@ static void test_options(void **state)
 	free(image);
 }
 
+/* An NVMe controller of the host, where the laboratory has one (tests/lab/run --iommu). */
+static void test_vfio(void **state)
+{
+	_cleanup_free_ char *bdf = NULL;
+	struct vm_device d = { .kind = VM_DEVICE_VFIO, .id = STR("nvme") };
+	struct err e = { 0 };
+	struct vm *vm;
+
+	if (file_read("/run/lab/vfio", 64, &bdf, NULL) < 0)
+		skip();
+	bdf[strcspn(bdf, "\n")] = 0;
+	d.u.vfio.path = str_printf("/sys/bus/pci/devices/%s", bdf);
+	vm = boot();
+	expect_console(vm, "STATE disks= ");
+	ok(driver->add_device(vm, &d, &e));
+	expect_console(vm, "STATE disks=nvme0n1 ");
+	ok(driver->remove_device(vm, "nvme", &e));
+	expect_console(vm, "STATE disks= nics= cpus=1");
+	driver->free(vm);
+	free(d.u.vfio.path);
+}
+
 /* What it refuses is said in its own words, and nothing is left. */
 static void test_refused(void **state)
 {
@@ -420,6 +442,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_guest_ends, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_killed, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_options, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_vfio, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_refused, set_up, tear_down),
 	};
 	int r;
