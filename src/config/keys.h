@@ -99,6 +99,7 @@
 	X(U64, num_queues) \
 	X(STR, initrd) \
 	X(BOOL, disable_seccomp) \
+	X(BOOL, enable_landlock) \
 	X(U32, hypervisor_loglevel) \
 	X(U64, net_rate_limiter_bw_max_rate) \
 	X(U64, net_rate_limiter_bw_one_time_burst) \

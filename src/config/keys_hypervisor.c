@@ -45,7 +45,7 @@ const struct config_key config_keys_hypervisor[] = {
 	  .check = "|virtio-pmem|virtio-blk-pci|virtio-blk-mmio|virtio-blk-ccw"),
 	H(disable_image_nvdimm, Q | C, "true", "attach the guest image as virtio-blk and not as NVDIMM", ANN),
 	H(kernel_params, CONFIG_ALL, "", "added to the guest kernel's command line; an annotation adds more", ANN),
-	H(kernel_verity_params, Q, "", "dm-verity of the guest image: root_hash=,salt=,data_blocks=,…", ANN),
+	H(kernel_verity_params, Q | C, "", "dm-verity of the guest image: root_hash=,salt=,data_blocks=,…", ANN),
 	H(firmware, Q | C | D | R | O, "", "UEFI firmware; empty: none, the kernel is booted directly", ANN),
 	H(firmware_volume, Q, "", "second flash file, for UEFI variables", ANN),
 	H(pflashes, Q, "", "flash image files"),
@@ -56,6 +56,8 @@ const struct config_key config_keys_hypervisor[] = {
 	H(seccomp_sandbox, Q, "", "QEMU's own system call filter: value of -sandbox; empty: Caisson's choice",
 	  .aliases = "seccompsandbox"),
 	H(disable_seccomp, C | F | D | O, "false", "switch off the VMM's own system call filter"),
+	H(enable_landlock, C, "false",
+	  "let the VMM open only the files that it was given (Landlock, Linux 6.2); no disks can be added later"),
 	H(rootless, Q | C | O, "false", "run the VMM as an unprivileged user", ANN),
 
 	/* who may change what */
@@ -72,7 +74,7 @@ const struct config_key config_keys_hypervisor[] = {
 	H(default_maxmemory, Q | C | F | D | S, "0", "most memory ever in MiB; 0: all that the host has"),
 	H(memory_slots, Q | C | F | S | R, "10", "how many times memory can be plugged in", ANN, .check = "0..256"),
 	H(memory_offset, Q | F | S, "0", "MiB of guest address space kept for NVDIMM", ANN),
-	H(enable_virtio_mem, Q, "false", "resize memory with virtio-mem instead of memory modules", ANN),
+	H(enable_virtio_mem, Q | C, "false", "resize memory with virtio-mem instead of memory modules", ANN),
 	H(enable_mem_prealloc, Q | C | F | O, "false", "take all guest memory from the host at start", ANN),
 	H(enable_hugepages, CONFIG_VMM, "false", "back guest memory with huge pages", ANN),
 	H(hugepage_type, Q | C | D | O, "hugetlbfs", "kind of huge pages", ANN, .check = "hugetlbfs|thp"),
@@ -161,7 +163,7 @@ const struct config_key config_keys_hypervisor[] = {
 	/* debugging */
 	H(enable_debug, CONFIG_ALL, "false", "verbose VMM, guest kernel messages, agent log"),
 	H(log_level, D, "info", "log level of the VMM", LOGLEVEL),
-	H(hypervisor_loglevel, C, "1", "how many -v Cloud Hypervisor gets", .check = "0..3"),
+	H(hypervisor_loglevel, C, "1", "how many -v Cloud Hypervisor gets with enable_debug", .check = "0..3"),
 	H(extra_monitor_socket, Q, "", "one more QEMU monitor, with enable_debug only", .check = "|hmp|qmp|qmp-pretty",
 	  .aliases = "dbg_monitor_socket"),
 	H(use_legacy_serial, Q, "false", "guest console on a serial port instead of virtio", ANN),
@@ -177,8 +179,8 @@ const struct config_key config_keys_hypervisor[] = {
 	H(guest_hook_path, CONFIG_ALL, "", "directory in the guest with prestart, poststart and poststop hooks", ANN),
 
 	/* confidential guests */
-	H(confidential_guest, Q, "false", "start a confidential VM of the kind that the host offers"),
-	H(sev_snp_guest, Q, "false", "SEV-SNP and not plain SEV"),
+	H(confidential_guest, Q | C, "false", "start a confidential VM of the kind that the host offers"),
+	H(sev_snp_guest, Q | C, "false", "SEV-SNP and not plain SEV"),
 	H(snp_id_block, Q, "", "SEV-SNP launch ID block, base64"),
 	H(snp_id_auth, Q, "", "SEV-SNP ID authentication, base64"),
 	H(snp_guest_policy, Q, "196608", "SEV-SNP policy bits"),

@@ -382,6 +382,9 @@ static int add_device(struct vm *vm, struct vm_device *d, struct err *e)
 	case VM_DEVICE_9P:
 		err_set(e, ERR_CONFIG, ENOTSUP, "the built-in VMM has no 9p: use shared_fs = \"virtio-fs\"");
 		break;
+	case VM_DEVICE_VFIO:
+		err_set(e, ERR_CONFIG, ENOTSUP, "the built-in VMM cannot pass on host devices yet");
+		break;
 	}
 	if (r < 0)
 		return r;
@@ -399,7 +402,7 @@ static int remove_device(struct vm *vm, const char *id, struct err *e)
 static int describe(const struct vm_config *c, struct vm_device *const *devices, size_t n, struct strv *ret,
 		    struct err *e)
 {
-	static const char *const kinds[] = { "block", "net", "fs", "9p" };
+	static const char *const kinds[] = { "block", "net", "fs", "9p", "vfio" };
 	_cleanup_buf_ struct buf cmdline = { 0 };
 	int r = command_line(c, &cmdline, e);
 

@@ -59,7 +59,12 @@ struct vm_fs {
 	uint32_t queue_size;
 };
 
-enum vm_device_kind { VM_DEVICE_BLOCK, VM_DEVICE_NET, VM_DEVICE_FS, VM_DEVICE_9P };
+/* A device of the host that vfio-pci holds. */
+struct vm_vfio {
+	char *path; /* "/sys/bus/pci/devices/0000:01:00.0" */
+};
+
+enum vm_device_kind { VM_DEVICE_BLOCK, VM_DEVICE_NET, VM_DEVICE_FS, VM_DEVICE_9P, VM_DEVICE_VFIO };
 
 struct vm_device {
 	enum vm_device_kind kind;
@@ -68,6 +73,7 @@ struct vm_device {
 		struct vm_block block;
 		struct vm_net net;
 		struct vm_fs fs;
+		struct vm_vfio vfio;
 	} u;
 	/* Filled by the driver when the device is there. */
 	enum vm_address_kind address_kind;

@@ -427,6 +427,8 @@ int qemu_plan_device(struct qemu_plan *plan, struct vm_device *device, struct er
 	case VM_DEVICE_FS:
 	case VM_DEVICE_9P:
 		return plan_fs(plan, device, e);
+	case VM_DEVICE_VFIO:
+		break;
 	}
 	return err_set(e, ERR_CONFIG, ENOTSUP, "device %s: QEMU's driver knows no such kind", device->id);
 }

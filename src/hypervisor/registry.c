@@ -9,13 +9,15 @@
 
 #include "base/fd.h"
 #include "hypervisor/builtin.h"
+#include "hypervisor/clh.h"
 #include "hypervisor/console.h"
 #include "hypervisor/driver.h"
 #include "hypervisor/fc.h"
 #include "hypervisor/qemu.h"
 
 /* In order of preference. */
-static const struct hypervisor_driver *const drivers[] = { &builtin_driver, &firecracker_driver, &qemu_driver, NULL };
+static const struct hypervisor_driver *const drivers[] = { &builtin_driver, &clh_driver, &firecracker_driver,
+							   &qemu_driver, NULL };
 
 const struct hypervisor_driver *const *hypervisor_list(void)
 {
@@ -119,6 +121,9 @@ void vm_device_free(struct vm_device *device)
 		free(device->u.fs.tag);
 		free(device->u.fs.socket);
 		free(device->u.fs.path);
+		break;
+	case VM_DEVICE_VFIO:
+		free(device->u.vfio.path);
 		break;
 	}
 	free(device);

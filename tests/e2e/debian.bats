@@ -5,6 +5,7 @@
 load helper
 
 setup() {
+	needs_usable
 	DEBIAN=$CACHE/debian
 	# made before the tests: in their network namespace there is no archive to get packages from
 	[ -e "$DEBIAN/.done" ] || skip "no Debian root: run tests/e2e/debian-root $DEBIAN"

@@ -38,6 +38,7 @@ make_image() {
 }
 
 setup() {
+	needs_usable
 	command -v umoci >/dev/null && command -v skopeo >/dev/null || skip "needs umoci and skopeo"
 	make_image
 	NAME=t$BATS_TEST_NUMBER-$$

@@ -2,18 +2,39 @@
 # shellcheck shell=bash
 # Runs once before the tests of a bats invocation: what they share, made in a folder that bats removes.
 
+# name_program NAME PROGRAM: caisson finds PROGRAM in PATH under the name that it looks for.
+name_program() {
+	[ -z "$2" ] || ln -s "$(realpath "$2")" "$BATS_SUITE_TMPDIR/bin/$1"
+}
+
+# The programs of hypervisors that are no packages. In the laboratory our own VMM, which speaks Firecracker's dialect,
+# is the Firecracker where there is no other.
+name_programs() {
+	local firecracker=${CAISSON_TEST_FIRECRACKER:-}
+	[ -n "$firecracker" ] || [ -z "${CAISSON_LAB:-}" ] || command -v firecracker >/dev/null ||
+		firecracker=$(dirname "$CAISSON")/../vmm/caisson-vmm
+	mkdir "$BATS_SUITE_TMPDIR/bin"
+	name_program cloud-hypervisor "${CAISSON_TEST_CLH:-}"
+	name_program firecracker "$firecracker"
+	name_program stratovirt "${CAISSON_TEST_STRATOVIRT:-}"
+	export PATH=$BATS_SUITE_TMPDIR/bin:$PATH
+}
+
 # The hypervisor of all tests: $HYPERVISOR, else the one that caisson takes by itself. $DRIVER: its name, as in
 # [hypervisor.NAME] of a configuration; $HYPERVISORS: what caisson knows about all of them, for needs_capability. With
 # $HYPERVISOR, $CAISSON is a script that says --hypervisor to every `run`; a test that says another one has the last word.
+# One that there is, but that cannot be used here, makes every test a skipped one: $UNUSABLE says why.
 choose_hypervisor() {
 	HYPERVISORS=$("$CAISSON" hypervisors --json)
 	DRIVER=${HYPERVISOR:-$(jq -r 'map(select(.usable))[0].name' <<<"$HYPERVISORS")}
 	export HYPERVISORS DRIVER
-	jq -e --arg name "$DRIVER" 'any(.[]; .name == $name and .usable)' <<<"$HYPERVISORS" >/dev/null || {
-		jq -r --arg name "$DRIVER" '"hypervisor \($name) cannot be used here: \(map(select(.name == $name))[0].reason)"' \
-			<<<"$HYPERVISORS" >&2
+	jq -e --arg name "$DRIVER" 'any(.[]; .name == $name)' <<<"$HYPERVISORS" >/dev/null || {
+		echo "there is no hypervisor $DRIVER" >&2
 		return 1
 	}
+	UNUSABLE=$(jq -r --arg name "$DRIVER" \
+		'map(select(.name == $name))[0] | if .usable then "" else "\(.name) cannot be used here: \(.reason)" end' <<<"$HYPERVISORS")
+	export UNUSABLE
 	[ -n "${HYPERVISOR:-}" ] || return 0
 	cat >"$BATS_SUITE_TMPDIR/caisson" <<-END
 		#!/bin/sh
@@ -23,18 +44,6 @@ choose_hypervisor() {
 	END
 	chmod 755 "$BATS_SUITE_TMPDIR/caisson"
 	CAISSON=$BATS_SUITE_TMPDIR/caisson
-}
-
-# The binary of a hypervisor that is no Debian package: $CAISSON_TEST_FIRECRACKER, else the one in PATH, else in the
-# laboratory our own VMM, which speaks the same dialect. caisson finds it in PATH, under the name that it looks for.
-choose_firecracker() {
-	local binary=${CAISSON_TEST_FIRECRACKER:-}
-	[ -n "$binary" ] || ! command -v firecracker >/dev/null || return 0
-	[ -n "$binary" ] || [ -z "${CAISSON_LAB:-}" ] || binary=$(dirname "$CAISSON")/../vmm/caisson-vmm
-	[ -n "$binary" ] || return 0
-	mkdir "$BATS_SUITE_TMPDIR/bin"
-	ln -s "$(realpath "$binary")" "$BATS_SUITE_TMPDIR/bin/firecracker"
-	export PATH=$BATS_SUITE_TMPDIR/bin:$PATH
 }
 
 # In the laboratory a VM runs on emulated processors: its start may take a minute where this machine is busy.
@@ -58,6 +67,6 @@ setup_suite() {
 	export GUEST=${CAISSON_GUEST_DIR:-${CAISSON_CACHE:-$TOP/.cache/guest}/$(uname -m)}
 	export CAISSON_GUEST_DIR=$GUEST
 	choose_limits
-	choose_firecracker
+	name_programs
 	choose_hypervisor
 }
