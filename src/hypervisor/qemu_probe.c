@@ -1,116 +1,26 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/*
- * What this host and its QEMU offer: found where, which version, accelerated or not; and whether a file is a kernel
- * that QEMU can boot. Nothing outlives a call: the one program run is `qemu --version`, for VERSION_MS at most.
- */
+/* What this host and its QEMU offer: found where, which version, accelerated or not. Nothing outlives a call. */
 #include <errno.h>
-#include <fcntl.h>
-#include <poll.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <sys/sysinfo.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
-#include "base/fd.h"
 #include "base/strv.h"
+#include "hypervisor/binary.h"
 #include "hypervisor/qemu_vm.h"
 
 /* The netdev type "stream" (passt) came with 7.2; what is older than 7.0 is not tested. */
 #define QEMU_MAJOR_MIN 7
 
-/* It takes milliseconds; on a busy host whose processors are emulated, with hundreds of libraries to link, seconds. */
-#define VERSION_MS 10000
-
+static const struct binary qemu_binary = {
+	.vmm = "QEMU",
+	.program = "qemu-system-" HOST_ARCH,
 #ifdef __aarch64__
-#define HOST_ARCH "aarch64"
+	.advice = "install it (Debian: apt install qemu-system-arm) or set path in [hypervisor.qemu]",
 #else
-#define HOST_ARCH "x86_64"
+	.advice = "install it (Debian: apt install qemu-system-x86) or set path in [hypervisor.qemu]",
 #endif
-
-/* As exec would look it up, but reported. */
-static int find_in_path(const char *name, char *ret, size_t size)
-{
-	const char *path = getenv("PATH");
-	_cleanup_free_ char *copy = strdup(path && *path ? path : "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin");
-	char *save = NULL;
-
-	for (char *dir = copy ? strtok_r(copy, ":", &save) : NULL; dir; dir = strtok_r(NULL, ":", &save)) {
-		if (snprintf(ret, size, "%s/%s", dir, name) < (int)size && access(ret, X_OK) == 0)
-			return 0;
-	}
-	return -ENOENT;
-}
-
-static int find_binary(const struct config_hypervisor *hv, char *ret, size_t size, struct err *e)
-{
-	if (!str_empty(hv->path) && !strchr(hv->path, '/')) {
-		if (find_in_path(hv->path, ret, size) == 0)
-			return 0;
-		ret[0] = 0;
-		return err_set(e, ERR_CONFIG, ENOENT, "there is no %s in PATH (key path)", hv->path);
-	}
-	if (!str_empty(hv->path)) {
-		if (snprintf(ret, size, "%s", hv->path) >= (int)size)
-			return err_set(e, ERR_CONFIG, ENAMETOOLONG, "QEMU's path %s is too long", hv->path);
-		if (access(ret, X_OK) < 0)
-			return err_sys(e, errno, "there is no QEMU at %s (key path)", ret);
-		return 0;
-	}
-	if (find_in_path("qemu-system-" HOST_ARCH, ret, size) == 0)
-		return 0;
-	ret[0] = 0;
-	return err_set(e, ERR_HYPERVISOR, ENOENT,
-		       "qemu-system-" HOST_ARCH
-		       " is not in PATH: install it (Debian: apt install qemu-system-%s) or set "
-		       "path in [hypervisor.qemu]",
-		       str_eq(HOST_ARCH, "x86_64") ? "x86" : "arm");
-}
-
-/* Output of `path --version`. */
-static int read_version(const char *path, char *text, size_t size, struct err *e)
-{
-	const char *const argv[] = { path, "--version", NULL };
-	_cleanup_close_ int r_fd = -1, w_fd = -1, pidfd = -1;
-	uint64_t deadline = clock_ms() + VERSION_MS;
-	struct spawn s = { .path = path,
-			   .argv = (char *const *)(uintptr_t)argv,
-			   .stdin_fd = -1,
-			   .stderr_fd = -1,
-			   .die_with_parent = true };
-	size_t n = 0;
-	pid_t pid;
-	int p[2], r;
-
-	if (pipe2(p, O_CLOEXEC) < 0)
-		return err_sys(e, errno, "cannot run %s --version", path);
-	r_fd = p[0];
-	w_fd = p[1];
-	s.stdout_fd = w_fd;
-	r = spawn_start(&s, &pid, &pidfd, e);
-	if (r < 0)
-		return r;
-	fd_close(&w_fd);
-	while (n + 1 < size) {
-		struct pollfd w = { .fd = r_fd, .events = POLLIN };
-		uint64_t now = clock_ms();
-		ssize_t k;
-
-		if (now >= deadline || poll(&w, 1, (int)(deadline - now)) == 0) {
-			spawn_stop(pid, pidfd, 0);
-			return err_set(e, ERR_HYPERVISOR, ETIMEDOUT, "%s --version does not answer", path);
-		}
-		k = read(r_fd, text + n, size - 1 - n);
-		if (k <= 0)
-			break;
-		n += (size_t)k;
-	}
-	text[n] = 0;
-	spawn_stop(pid, pidfd, 500);
-	return 0;
-}
+};
 
 int qemu_check_version(const struct qemu_facts *f, struct err *e)
 {
@@ -125,7 +35,7 @@ static int ask_binary(struct qemu_facts *f, struct err *e)
 {
 	char text[512];
 	const char *v;
-	int r = read_version(f->path, text, sizeof text, e);
+	int r = binary_version(f->path, "--version", text, sizeof text, e);
 
 	if (r < 0)
 		return r;
@@ -140,7 +50,7 @@ int qemu_probe(const struct config_hypervisor *hv, bool ask_version, struct qemu
 	int r;
 
 	*ret = (struct qemu_facts){ .arch = HOST_ARCH };
-	r = find_binary(hv, ret->path, sizeof ret->path, e);
+	r = binary_find(hv, &qemu_binary, ret->path, sizeof ret->path, e);
 	if (r == 0 && ask_version)
 		r = ask_binary(ret, e);
 	if (r < 0)
@@ -207,38 +117,4 @@ int qemu_check(const struct config_hypervisor *hv, struct vm_host_report *ret, s
 		 micro ? "; net, cpu and memory hotplug: the machine microvm has none"
 		       : (ret->can.net_hotplug ? "" : "; net_hotplug: needs default_bridges >= 1"));
 	return 0;
-}
-
-/*
- * bzImage: "HdrS" at 0x202 (Linux x86 boot protocol); ELF (PVH note, x86); arm64 Image: "ARM\x64" at 56, maybe inside
- * gzip or an EFI zboot wrapper, which QEMU unpacks.
- */
-int qemu_check_kernel(const char *path, const char *arch, struct err *e)
-{
-	_cleanup_close_ int fd = open(path, O_RDONLY | O_CLOEXEC);
-	unsigned char head[0x210] = { 0 };
-	struct stat st;
-	bool x86 = str_eq(arch, "x86_64");
-
-	if (fd < 0)
-		return err_sys(e, errno, "cannot read the guest kernel %s", path);
-	if (fstat(fd, &st) < 0 || !S_ISREG(st.st_mode))
-		return err_set(e, ERR_CONFIG, EINVAL, "the guest kernel %s is not a file", path);
-	if (pread(fd, head, sizeof head, 0) < 0)
-		return err_sys(e, errno, "cannot read the guest kernel %s", path);
-	if (x86 && !memcmp(head + 0x202, "HdrS", 4))
-		return 0;
-	if (x86 && !memcmp(head, "\177ELF\2", 5)) {
-		if (head[18] == 62 && head[19] == 0) /* EM_X86_64 */
-			return 0;
-		return err_set(e, ERR_CONFIG, ENOEXEC,
-			       "the guest kernel %s is an ELF file for another architecture than %s", path, arch);
-	}
-	if (!memcmp(head + 56, "ARM\x64", 4) ||
-	    (!x86 && (!memcmp(head, "\x1f\x8b", 2) || !memcmp(head + 4, "zimg", 4))))
-		return x86 ? err_set(e, ERR_CONFIG, ENOEXEC, "the guest kernel %s is for aarch64, the guest is x86_64",
-				     path)
-			   : 0;
-	return err_set(e, ERR_CONFIG, ENOEXEC, "%s is not a Linux kernel for %s (expected %s)", path, arch,
-		       x86 ? "a bzImage or an ELF vmlinux" : "an arm64 Image");
 }

@@ -1,0 +1,95 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "hypervisor/binary.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/fd.h"
+#include "base/strv.h"
+#include "sys/spawn.h"
+
+/* It takes milliseconds; on a busy host whose processors are emulated, with hundreds of libraries to link, seconds. */
+#define VERSION_MS 10000
+
+/* As exec would look it up, but reported. */
+static int find_in_path(const char *name, char *ret, size_t size)
+{
+	const char *path = getenv("PATH");
+	_cleanup_free_ char *copy = strdup(path && *path ? path : "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin");
+	char *save = NULL;
+
+	for (char *dir = copy ? strtok_r(copy, ":", &save) : NULL; dir; dir = strtok_r(NULL, ":", &save)) {
+		if (snprintf(ret, size, "%s/%s", dir, name) < (int)size && access(ret, X_OK) == 0)
+			return 0;
+	}
+	return -ENOENT;
+}
+
+int binary_find(const struct config_hypervisor *hv, const struct binary *b, char *ret, size_t size, struct err *e)
+{
+	if (!str_empty(hv->path) && !strchr(hv->path, '/')) {
+		if (find_in_path(hv->path, ret, size) == 0)
+			return 0;
+		ret[0] = 0;
+		return err_set(e, ERR_CONFIG, ENOENT, "there is no %s in PATH (key path)", hv->path);
+	}
+	if (!str_empty(hv->path)) {
+		if (snprintf(ret, size, "%s", hv->path) >= (int)size)
+			return err_set(e, ERR_CONFIG, ENAMETOOLONG, "the path of %s, %s, is too long", b->vmm,
+				       hv->path);
+		if (access(ret, X_OK) < 0)
+			return err_sys(e, errno, "there is no %s at %s (key path)", b->vmm, ret);
+		return 0;
+	}
+	if (find_in_path(b->program, ret, size) == 0)
+		return 0;
+	ret[0] = 0;
+	return err_set(e, ERR_HYPERVISOR, ENOENT, "%s is not in PATH: %s", b->program, b->advice);
+}
+
+int binary_version(const char *path, const char *option, char *text, size_t size, struct err *e)
+{
+	const char *const argv[] = { path, option, NULL };
+	_cleanup_close_ int r_fd = -1, w_fd = -1, pidfd = -1;
+	uint64_t deadline = clock_ms() + VERSION_MS;
+	struct spawn s = { .path = path,
+			   .argv = (char *const *)(uintptr_t)argv,
+			   .stdin_fd = -1,
+			   .stderr_fd = -1,
+			   .die_with_parent = true };
+	size_t n = 0;
+	pid_t pid;
+	int p[2], r;
+
+	if (pipe2(p, O_CLOEXEC) < 0)
+		return err_sys(e, errno, "cannot run %s %s", path, option);
+	r_fd = p[0];
+	w_fd = p[1];
+	s.stdout_fd = w_fd;
+	r = spawn_start(&s, &pid, &pidfd, e);
+	if (r < 0)
+		return r;
+	fd_close(&w_fd);
+	while (n + 1 < size) {
+		struct pollfd w = { .fd = r_fd, .events = POLLIN };
+		uint64_t now = clock_ms();
+		ssize_t k;
+
+		if (now >= deadline || poll(&w, 1, (int)(deadline - now)) == 0) {
+			spawn_stop(pid, pidfd, 0);
+			return err_set(e, ERR_HYPERVISOR, ETIMEDOUT, "%s %s does not answer", path, option);
+		}
+		k = read(r_fd, text + n, size - 1 - n);
+		if (k <= 0)
+			break;
+		n += (size_t)k;
+	}
+	text[n] = 0;
+	spawn_stop(pid, pidfd, 500);
+	return 0;
+}
