@@ -12,9 +12,10 @@
 #include "hypervisor/console.h"
 #include "hypervisor/driver.h"
 #include "hypervisor/qemu.h"
+#include "hypervisor/stratovirt.h"
 
 /* In order of preference. */
-static const struct hypervisor_driver *const drivers[] = { &builtin_driver, &qemu_driver, NULL };
+static const struct hypervisor_driver *const drivers[] = { &builtin_driver, &qemu_driver, &stratovirt_driver, NULL };
 
 const struct hypervisor_driver *const *hypervisor_list(void)
 {
