@@ -424,6 +424,7 @@ const struct hypervisor_driver stratovirt_driver = {
 	.aliases = aliases,
 	.honoured_keys = honoured_keys,
 	.needs_kvm = true,
+	.no_elf_kernel = true,
 	.check = stratovirt_check,
 	.capabilities = stratovirt_capabilities,
 	.describe = describe,
