@@ -189,8 +189,9 @@ int plan_network(struct plan *p, const struct plan_request *q, struct err *e)
 	if (str_eq(net, "user") && can.net_user)
 		return plan_user(p, d->u.net.mac, d, false, e);
 	if (str_eq(net, "user"))
-		return err_set(e, ERR_CONFIG, ENOTSUP,
-			       "--net user: this hypervisor needs passt; apt-get install passt");
+		return err_set(e, ERR_CONFIG, ENOTSUP, "--net user: this hypervisor %s",
+			       can.net_passt ? "needs passt; apt-get install passt"
+					     : "has no user-mode network; use --net tap:NAME");
 	return err_set(e, ERR_CONFIG, EINVAL, "--net %s: expected none, user, passt or tap:NAME", net);
 }
 

@@ -2,6 +2,15 @@
 # shellcheck shell=bash
 # Runs once before the tests of a bats invocation: what they share, made in a folder that bats removes.
 
+# Some hypervisors are no Debian packages: CAISSON_TEST_STRATOVIRT (and so on) names the program to test with.
+choose_binary() {
+	local program=CAISSON_TEST_${HYPERVISOR^^}
+	[ -n "${HYPERVISOR:-}" ] && [ -n "${!program:-}" ] || return 0
+	mkdir -p "$BATS_SUITE_TMPDIR/bin"
+	ln -sf "${!program}" "$BATS_SUITE_TMPDIR/bin/$HYPERVISOR"
+	export PATH=$BATS_SUITE_TMPDIR/bin:$PATH
+}
+
 # The hypervisor of all tests: $HYPERVISOR, else the one that caisson takes by itself. $DRIVER: its name, as in
 # [hypervisor.NAME] of a configuration; $HYPERVISORS: what caisson knows about all of them, for needs_capability. With
 # $HYPERVISOR, $CAISSON is a script that says --hypervisor to every `run`; a test that says another one has the last word.
@@ -46,5 +55,6 @@ setup_suite() {
 	export GUEST=${CAISSON_GUEST_DIR:-${CAISSON_CACHE:-$TOP/.cache/guest}/$(uname -m)}
 	export CAISSON_GUEST_DIR=$GUEST
 	choose_limits
+	choose_binary
 	choose_hypervisor
 }
