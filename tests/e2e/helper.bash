@@ -70,11 +70,14 @@ wait_for() {
 	done
 }
 
-# needs_capability FIELD: of `struct vm_capabilities`. The test is skipped where this hypervisor has it not.
+# capability FIELD: of `struct vm_capabilities`: true, false or null.
+capability() {
+	jq -r --arg name "$DRIVER" --arg field "$1" 'map(select(.name == $name))[0].capabilities[$field]' <<<"$HYPERVISORS"
+}
+
+# needs_capability FIELD: the test is skipped where this hypervisor has it not.
 needs_capability() {
-	local has
-	has=$(jq -r --arg name "$DRIVER" --arg field "$1" 'map(select(.name == $name))[0].capabilities[$field]' <<<"$HYPERVISORS")
-	case $has in
+	case $(capability "$1") in
 	true) ;;
 	false) skip "$DRIVER here is without $1" ;;
 	*) show "there is no capability $1" ;;

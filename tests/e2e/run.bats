@@ -191,10 +191,14 @@ load helper
 	expect_line '50000 100000'
 }
 
-@test "no network, or user-mode network" {
+@test "no network" {
 	vm --net none -- /bin/sh -c 'ls /sys/class/net | grep -v ^dummy; ip route; ping -c 1 -W 1 127.0.0.1 >/dev/null && echo "lo works"'
 	expect_status 0
 	expect_output $'lo\nlo works'
+}
+
+@test "user-mode network" {
+	needs_capability net_passt
 	vm --net user -- /bin/sh -c 'ls /sys/class/net; ip route | grep -c ^default; ip -4 address show dev eth0 | grep -c "inet "; grep -c ^nameserver /etc/resolv.conf'
 	expect_status 0
 	expect_match '^eth0$'
@@ -228,6 +232,7 @@ fetch() {
 
 # bats test_tags=lab:devices, lab:kvm
 @test "a published port is reached from the host" {
+	needs_capability net_passt
 	local port=$((20000 + RANDOM % 10000))
 	vm_bg --net user --publish "127.0.0.1:$port:80" -- /bin/sh -c \
 		'mkdir -p /www && echo served >/www/index.html && httpd -p 80 -h /www && echo ready && sleep 600'
