@@ -80,7 +80,7 @@ static void check_hypervisor(struct report *r, const struct hypervisor_driver *d
 	}
 }
 
-static void check_guest(struct report *r, const struct config *cfg)
+static void check_guest(struct report *r, const struct hypervisor_driver *driver, const struct config *cfg)
 {
 	_cleanup_free_ char *kernel = NULL, *initrd = NULL;
 	struct err e = { 0 };
@@ -92,7 +92,7 @@ static void check_guest(struct report *r, const struct config *cfg)
 		     ok ? "" : "the configured file cannot be read");
 		return;
 	}
-	if (guest_find(&kernel, &initrd, &e) < 0) {
+	if (guest_find(driver->no_elf_kernel, &kernel, &initrd, &e) < 0) {
 		tell(r, "guest kernel", STATE_MISSING, "", e.text);
 		return;
 	}
@@ -175,7 +175,7 @@ int command_check(int argc, char **argv)
 		tell(&r, "configuration", STATE_OK, cfg->path ? cfg->path : "built-in defaults", "");
 		check_kvm(&r);
 		check_hypervisor(&r, driver, cfg);
-		check_guest(&r, cfg);
+		check_guest(&r, driver, cfg);
 		check_share(&r, driver, cfg);
 	}
 	check_programs(&r);

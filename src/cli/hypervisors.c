@@ -16,34 +16,34 @@ static const char *yes(bool b)
 }
 
 /* Every capability is in the JSON; the table, which must fit a screen, has those with a heading. */
-#define CAPABILITY(field, heading)                                                                                     \
+#define CAPABILITY(field, heading, text)                                                                               \
 	{                                                                                                              \
-		heading, #field, offsetof(struct vm_capabilities, field)                                               \
+		heading, #field, text, offsetof(struct vm_capabilities, field)                                         \
 	}
 
 static const struct {
-	const char *heading, *key;
+	const char *heading, *key, *text;
 	size_t offset;
 } capabilities[] = {
-	CAPABILITY(vfio, "GPU"),
-	CAPABILITY(tdx, "TDX"),
-	CAPABILITY(sev_snp, "SNP"),
-	CAPABILITY(fs_sharing, "SHARE"),
-	CAPABILITY(fs_sharing_9p, NULL),
-	CAPABILITY(block, NULL),
-	CAPABILITY(block_hotplug, "BLOCK+"),
-	CAPABILITY(block_discard, NULL),
-	CAPABILITY(net_user, NULL),
-	CAPABILITY(net_passt, NULL),
-	CAPABILITY(net_hotplug, "NET+"),
-	CAPABILITY(multi_queue_net, NULL),
-	CAPABILITY(cpu_hotplug, "CPU+"),
-	CAPABILITY(memory_hotplug, "MEM+"),
-	CAPABILITY(balloon, NULL),
-	CAPABILITY(pause, NULL),
-	CAPABILITY(snapshot, "SNAPSHOT"),
-	CAPABILITY(image_boot, NULL),
-	CAPABILITY(initrd_boot, NULL),
+	CAPABILITY(vfio, "GPU", "devices of the host (VFIO), GPUs say"),
+	CAPABILITY(tdx, "TDX", "Intel TDX"),
+	CAPABILITY(sev_snp, "SNP", "AMD SEV-SNP"),
+	CAPABILITY(fs_sharing, "SHARE", "folders of the host by virtio-fs"),
+	CAPABILITY(fs_sharing_9p, NULL, "folders of the host by 9p"),
+	CAPABILITY(block, NULL, "disks"),
+	CAPABILITY(block_hotplug, "BLOCK+", "disks in and out while it runs"),
+	CAPABILITY(block_discard, NULL, "disks give room back (discard)"),
+	CAPABILITY(net_user, NULL, "a user-mode network of its own"),
+	CAPABILITY(net_passt, NULL, "user-mode network by passt"),
+	CAPABILITY(net_hotplug, "NET+", "network cards in and out while it runs"),
+	CAPABILITY(multi_queue_net, NULL, "network cards with several queues"),
+	CAPABILITY(cpu_hotplug, "CPU+", "vCPUs added while it runs"),
+	CAPABILITY(memory_hotplug, "MEM+", "memory added while it runs"),
+	CAPABILITY(balloon, NULL, "free memory goes back to the host (balloon)"),
+	CAPABILITY(pause, NULL, "pause and resume"),
+	CAPABILITY(snapshot, "SNAPSHOT", "snapshots"),
+	CAPABILITY(image_boot, NULL, "guest from a root image"),
+	CAPABILITY(initrd_boot, NULL, "guest from an initramfs"),
 };
 
 #define N_CAPABILITIES (sizeof capabilities / sizeof capabilities[0])
@@ -144,17 +144,61 @@ static void print_all(bool json)
 	json_object_put(list);
 }
 
+/* What each driver says of itself with its defaults: the same on every host of this architecture. */
+static int markdown_row(const char *text, size_t i)
+{
+	printf("| %s |", text);
+	for (const struct hypervisor_driver *const *d = hypervisor_list(); *d; d++) {
+		_cleanup_config_ struct config *cfg = NULL;
+		struct vm_capabilities can = { 0 };
+		struct err e = { 0 };
+
+		if (settings_defaults((*d)->name, &cfg, &e) < 0) {
+			log_error("%s", e.text);
+			return -1;
+		}
+		(*d)->capabilities(&cfg->hypervisor, &can);
+		printf(" %s |", capability(&can, i) ? "yes" : "no");
+	}
+	printf("\n");
+	return 0;
+}
+
+/* The table of docs/hypervisors.md. */
+static int print_markdown(void)
+{
+	const struct hypervisor_driver *const *d;
+
+	printf("| |");
+	for (d = hypervisor_list(); *d; d++)
+		printf(" %s |", (*d)->name);
+	printf("\n|---|");
+	for (d = hypervisor_list(); *d; d++)
+		printf("---|");
+	printf("\n| runs without KVM |");
+	for (d = hypervisor_list(); *d; d++)
+		printf(" %s |", (*d)->needs_kvm ? "no" : "yes");
+	printf("\n");
+	for (size_t i = 0; i < N_CAPABILITIES; i++)
+		if (markdown_row(capabilities[i].text, i) < 0)
+			return EXIT_CAISSON;
+	return 0;
+}
+
 int command_hypervisors(int argc, char **argv)
 {
 	static const struct option options[] = { { "json", no_argument, NULL, 'j' },
+						 { "markdown", no_argument, NULL, 'm' },
 						 { "help", no_argument, NULL, 'h' },
 						 { 0 } };
 	bool json = false;
 	int flag;
 
 	while ((flag = getopt_long(argc, argv, "", options, NULL)) != -1) {
+		if (flag == 'm')
+			return print_markdown();
 		if (flag != 'j') {
-			fprintf(flag == 'h' ? stdout : stderr, "usage: caisson hypervisors [--json]\n");
+			fprintf(flag == 'h' ? stdout : stderr, "usage: caisson hypervisors [--json | --markdown]\n");
 			return flag == 'h' ? 0 : EXIT_CAISSON;
 		}
 		json = true;

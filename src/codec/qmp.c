@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <poll.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -64,6 +65,7 @@ static int handle_line(struct qmp *q, const char *line, size_t len)
 {
 	_cleanup_json_ struct json_object *o = NULL;
 	const char *event;
+	const char *text;
 	uint64_t id;
 	int r;
 
@@ -90,8 +92,11 @@ static int handle_line(struct qmp *q, const char *line, size_t len)
 	if (!json_get(o, "return") && !json_get_object(o, "error"))
 		return -EPROTO;
 	/* An error without id answers something unparsable; nothing we send is, but it ends the wait. */
-	if (json_get_u64(o, "id", &id) == -ENOENT)
+	text = json_get_str(o, "id");
+	if (!json_get(o, "id"))
 		id = q->wait_id;
+	else if (!text || str_to_u64(text, 10, &id) < 0)
+		id = 0;
 	if (q->wait_id && id == q->wait_id && !q->answer)
 		q->answer = take_ptr(o);
 	return 0;
@@ -259,12 +264,15 @@ int qmp_execute(struct qmp *q, const char *command, struct json_object *args, in
 	_cleanup_free_ char *text = NULL, *line = NULL;
 	struct json_object *error;
 	uint64_t id = q->next_id++;
+	char name[24];
 	int r;
 
 	json_set_str(request, "execute", command);
 	if (args)
 		json_set(request, "arguments", args);
-	json_set_u64(request, "id", id);
+	/* A string: QEMU takes any value, StratoVirt nothing else. */
+	snprintf(name, sizeof name, "%llu", (unsigned long long)id);
+	json_set_str(request, "id", name);
 	text = json_write(request, false);
 	line = text ? str_printf("%s\n", text) : NULL;
 	if (!line)

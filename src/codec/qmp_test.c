@@ -106,11 +106,12 @@ static void test_session(void **state)
 {
 	static const char *const script[] = {
 		GREETING,
-		"{\"return\": {}, \"id\": 1}\r\n",
-		"{\"event\":\"STOP\"}\r\n{\"return\":{},\"id\":99}\r\n{\"return\":{\"status\":\"paused\"},\"id\":2}"
+		"{\"return\": {}, \"id\": \"1\"}\r\n",
+		"{\"event\":\"STOP\"}\r\n{\"return\":{},\"id\":\"99\"}\r\n{\"return\":{\"status\":\"paused\"},\"id\":"
+		"\"2\"}"
 		"\r\n",
-		"{\"id\":3,\"error\":{\"class\":\"DeviceNotFound\",\"desc\":\"Device 'x' not found\"}}\r\n",
-		"{\"return\":{},\"id\":4}\r\n"
+		"{\"id\":\"3\",\"error\":{\"class\":\"DeviceNotFound\",\"desc\":\"Device 'x' not found\"}}\r\n",
+		"{\"return\":{},\"id\":\"4\"}\r\n"
 		"{\"event\":\"SHUTDOWN\",\"data\":{\"guest\":true,\"reason\":\"guest-reset\"}}\r\n",
 		NULL
 	};
@@ -134,7 +135,7 @@ static void test_session(void **state)
 	assert_int_equal(fstat(0, &sent), 0);
 	assert_int_equal(fstat(f.got_fd, &got), 0);
 	assert_true(sent.st_ino == got.st_ino && sent.st_dev == got.st_dev);
-	assert_string_equal(f.last_request, "{\"execute\":\"getfd\",\"id\":4}\n");
+	assert_string_equal(f.last_request, "{\"execute\":\"getfd\",\"id\":\"4\"}\n");
 	finish(&f, q);
 }
 
@@ -157,7 +158,7 @@ static void test_broken_peers(void **state)
 	static const char *const half[] = { "{\"QMP\": {\"ver", NULL };
 	static const char *const garbage[] = { "SSH-2.0-OpenSSH_9.2\r\n", NULL };
 	static const char *const list[] = { "[]\n", NULL };
-	static const char *const no_return[] = { GREETING, "{\"id\":1}\n", NULL };
+	static const char *const no_return[] = { GREETING, "{\"id\":\"1\"}\n", NULL };
 	static const char *const ends[] = { GREETING, "", NULL };
 
 	expect_handshake(closes, -EPIPE);
@@ -191,7 +192,7 @@ static void test_silence(void **state)
 	/* Late but well: the late answer to a request that was given up does not confuse the next one. */
 	assert_int_equal(fd_write_full(s[1], GREETING, strlen(GREETING)), 0);
 	assert_int_equal(qmp_execute(q, "cont", NULL, -1, clock_ms() + 10, NULL, &e), -ETIMEDOUT);
-	dprintf(s[1], "{\"return\":\"late\",\"id\":1}\n{\"return\":\"right\",\"id\":2}\n");
+	dprintf(s[1], "{\"return\":\"late\",\"id\":\"1\"}\n{\"return\":\"right\",\"id\":\"2\"}\n");
 	{
 		_cleanup_json_ struct json_object *ret = NULL;
 

@@ -91,7 +91,12 @@ static void test_default_by_hypervisor(void **state)
 	check_default("shared_fs", "dragonball", "inline-virtio-fs");
 	check_default("shared_fs", NULL, "virtio-fs");
 	check_default("block_device_driver", "stratovirt", "virtio-mmio");
-	check_default("machine_type", "stratovirt", "microvm");
+	/* Not Kata's "microvm": Debian's kernel does not find the devices of that machine. */
+#ifdef __aarch64__
+	check_default("machine_type", "stratovirt", "virt");
+#else
+	check_default("machine_type", "stratovirt", "q35");
+#endif
 	check_default("path", "qemu", "");
 }
 

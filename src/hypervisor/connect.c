@@ -142,6 +142,9 @@ static int try_vsock(struct vm *vm, uint32_t cid, uint32_t port, uint64_t deadli
 			return r;
 		if (getsockopt(fd, SOL_SOCKET, SO_ERROR, &code, &len) < 0)
 			return -errno;
+		/* AF_VSOCK itself gives up after 2 s without an answer, which a booting guest may well take. */
+		if (code == ETIMEDOUT)
+			return -EAGAIN;
 		if (code)
 			return -code;
 	}
@@ -187,7 +190,8 @@ static int connect_until(struct vm *vm, const char *address, uint32_t port, uint
 			return err_set(e, ERR_SYSTEM, ECANCELED, "interrupted while the guest was starting");
 		if (r == -ETIMEDOUT)
 			return err_set(e, ERR_GUEST, ETIMEDOUT, "nothing in the guest answers on vsock port %u (%s)",
-				       port, last == -ETIMEDOUT ? "no reply in time" : strerror(-last));
+				       port,
+				       last == -ETIMEDOUT || last == -EAGAIN ? "no reply in time" : strerror(-last));
 		if (r < 0)
 			return err_sys(e, -r, "cannot connect to vsock port %u of the guest at %s", port, address);
 	}

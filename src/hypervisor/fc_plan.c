@@ -101,6 +101,9 @@ int fc_plan_device(struct fc_plan *p, struct vm_device *d, struct err *e)
 	case VM_DEVICE_9P:
 		err_set(e, ERR_CONFIG, ENOTSUP, "Firecracker shares no files: set shared_fs = \"none\"");
 		break;
+	case VM_DEVICE_VFIO:
+		err_set(e, ERR_CONFIG, ENOTSUP, "Firecracker passes no devices of the host through");
+		break;
 	}
 	return r;
 }

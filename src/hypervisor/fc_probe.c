@@ -17,12 +17,6 @@
 /* virtio-balloon's free page reporting. */
 #define MINOR_REPORTING 14
 
-#ifdef __aarch64__
-#define HOST_ARCH "aarch64"
-#else
-#define HOST_ARCH "x86_64"
-#endif
-
 int fc_find(const struct config_hypervisor *hv, char *ret, size_t size, struct err *e)
 {
 	static const struct program program = { .name = "Firecracker",
@@ -61,7 +55,7 @@ static int ask_binary(const char *path, struct fc_version *ret, char *version, s
 {
 	char text[512];
 	const char *v;
-	int r = program_version(path, text, sizeof text, e);
+	int r = program_version(path, "--version", text, sizeof text, e);
 
 	if (r < 0)
 		return r;

@@ -49,9 +49,9 @@ int program_find(const struct program *p, const char *configured, char *ret, siz
 	return 0;
 }
 
-int program_version(const char *path, char *text, size_t size, struct err *e)
+int program_version(const char *path, const char *option, char *text, size_t size, struct err *e)
 {
-	const char *const argv[] = { path, "--version", NULL };
+	const char *const argv[] = { path, option, NULL };
 	_cleanup_close_ int r_fd = -1, w_fd = -1, pidfd = -1;
 	uint64_t deadline = clock_ms() + VERSION_MS;
 	struct spawn s = { .path = path,
@@ -64,7 +64,7 @@ int program_version(const char *path, char *text, size_t size, struct err *e)
 	int p[2], r;
 
 	if (pipe2(p, O_CLOEXEC) < 0)
-		return err_sys(e, errno, "cannot run %s --version", path);
+		return err_sys(e, errno, "cannot run %s %s", path, option);
 	r_fd = p[0];
 	w_fd = p[1];
 	s.stdout_fd = w_fd;
@@ -79,7 +79,7 @@ int program_version(const char *path, char *text, size_t size, struct err *e)
 
 		if (now >= deadline || poll(&w, 1, (int)(deadline - now)) == 0) {
 			spawn_stop(pid, pidfd, 0);
-			return err_set(e, ERR_HYPERVISOR, ETIMEDOUT, "%s --version does not answer", path);
+			return err_set(e, ERR_HYPERVISOR, ETIMEDOUT, "%s %s does not answer", path, option);
 		}
 		k = read(r_fd, text + n, size - 1 - n);
 		if (k <= 0)

@@ -6,6 +6,12 @@
 
 #include "base/err.h"
 
+#ifdef __aarch64__
+#define HOST_ARCH "aarch64"
+#else
+#define HOST_ARCH "x86_64"
+#endif
+
 struct program {
 	const char *name;    /* "QEMU", for messages */
 	const char *file;    /* looked up in PATH when the configuration names none */
@@ -19,5 +25,5 @@ struct program {
  */
 int program_find(const struct program *p, const char *configured, char *ret, size_t size, struct err *e);
 
-/* What `path --version` prints on stdout; the program is bounded in time and gone afterwards. */
-int program_version(const char *path, char *text, size_t size, struct err *e);
+/* What `path option` prints on stdout; the program is bounded in time and gone afterwards. */
+int program_version(const char *path, const char *option, char *text, size_t size, struct err *e);

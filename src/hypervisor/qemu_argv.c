@@ -110,7 +110,7 @@ static int plan_builtin(struct qemu_plan *p, struct err *e)
 
 #define PLACE()                                                                                                        \
 	do {                                                                                                           \
-		slot = qemu_slot_take(&l->root_slots, pci ? 1 : 0);                                                    \
+		slot = slot_take(&l->root_slots, pci ? 1 : 0);                                                         \
 		if (slot < 0 || (!pci && slot >= 8))                                                                   \
 			return err_set(e, ERR_LIMIT, ENOSPC, "the VM has more devices than slots");                    \
 		snprintf(at, sizeof at, pci ? "bus=pcie.0,addr=0x%x" : "bus=virtio-mmio-bus.%d", (unsigned)slot);      \
@@ -118,57 +118,57 @@ static int plan_builtin(struct qemu_plan *p, struct err *e)
 
 	l->root_slots = pci ? 1 : 0;
 	if (hv->enable_iommu && l->machine == QEMU_Q35)
-		qemu_opt(&p->builtin, &r, "-device", "intel-iommu,intremap=on,device-iotlb=on,caching-mode=on");
+		option_add(&p->builtin, &r, "-device", "intel-iommu,intremap=on,device-iotlb=on,caching-mode=on");
 	/* A bridge's slots take hot-plugged devices by ACPI, which describes each: the guest reads that at boot. */
 	for (unsigned i = 0; l->machine == QEMU_Q35 && !p->config->fixed_devices && i < hv->default_bridges; i++) {
 		l->root_slots |= UINT32_C(1) << (i + 2);
 		l->bridge_slots[i] = 1; /* slot 0 of a conventional bridge is its SHPC's */
 		l->n_bridges++;
-		qemu_opt(&p->builtin, &r, "-device",
-			 "pci-bridge,bus=pcie.0,id=pci-bridge-%u,chassis_nr=%u,shpc=off,addr=0x%x,io-reserve=4k,"
-			 "mem-reserve=1m,pref64-reserve=1m",
-			 i, i + 1, i + 2);
+		option_add(&p->builtin, &r, "-device",
+			   "pci-bridge,bus=pcie.0,id=pci-bridge-%u,chassis_nr=%u,shpc=off,addr=0x%x,io-reserve=4k,"
+			   "mem-reserve=1m,pref64-reserve=1m",
+			   i, i + 1, i + 2);
 	}
 	for (unsigned i = 0; pci && i < hv->pcie_root_port; i++) {
 		PLACE();
-		qemu_opt(&p->builtin, &r, "-device", "pcie-root-port,id=rp%u,%s,chassis=%u,slot=%u,multifunction=off",
-			 i, at, i + 16, i);
+		option_add(&p->builtin, &r, "-device", "pcie-root-port,id=rp%u,%s,chassis=%u,slot=%u,multifunction=off",
+			   i, at, i + 16, i);
 	}
 	if (hv->enable_iothreads)
-		qemu_opt(&p->builtin, &r, "-object", "iothread,id=iothread0");
+		option_add(&p->builtin, &r, "-object", "iothread,id=iothread0");
 	for (unsigned i = 0; i < hv->indep_iothreads; i++)
-		qemu_opt(&p->builtin, &r, "-object", "iothread,id=indep-iothread-%u", i);
-	qemu_opt(&p->builtin, &r, "-object", "rng-random,id=rng0,filename=%s", entropy_path);
+		option_add(&p->builtin, &r, "-object", "iothread,id=indep-iothread-%u", i);
+	option_add(&p->builtin, &r, "-object", "rng-random,id=rng0,filename=%s", entropy_path);
 	PLACE();
-	qemu_opt(&p->builtin, &r, "-device", "virtio-rng-%s,rng=rng0,%s%s", kind, at, iommu);
+	option_add(&p->builtin, &r, "-device", "virtio-rng-%s,rng=rng0,%s%s", kind, at, iommu);
 	if (hv->reclaim_guest_freed_memory) {
 		PLACE();
-		qemu_opt(&p->builtin, &r, "-device", "virtio-balloon-%s,id=balloon0,free-page-reporting=on,%s%s", kind,
-			 at, iommu);
+		option_add(&p->builtin, &r, "-device", "virtio-balloon-%s,id=balloon0,free-page-reporting=on,%s%s",
+			   kind, at, iommu);
 	}
 	if (qemu_block_is_scsi(hv, l->machine)) {
 		PLACE();
-		qemu_opt(&p->builtin, &r, "-device", "virtio-scsi-pci,id=scsi0,%s%s%s", at,
-			 hv->enable_iothreads ? ",iothread=iothread0" : "", iommu);
+		option_add(&p->builtin, &r, "-device", "virtio-scsi-pci,id=scsi0,%s%s%s", at,
+			   hv->enable_iothreads ? ",iothread=iothread0" : "", iommu);
 	}
 	if (qemu_wants_memory_hotplug(p) && hv->enable_virtio_mem) {
 		PLACE();
-		qemu_opt(&p->builtin, &r, "-object",
-			 "memory-backend-memfd,id=virtiomem,size=%lluM,share=on,reserve=off",
-			 (unsigned long long)(p->config->max_memory_mib - p->config->memory_mib));
-		qemu_opt(&p->builtin, &r, "-device",
-			 "virtio-mem-pci,id=virtiomem0,memdev=virtiomem,requested-size=0,%s", at);
+		option_add(&p->builtin, &r, "-object",
+			   "memory-backend-memfd,id=virtiomem,size=%lluM,share=on,reserve=off",
+			   (unsigned long long)(p->config->max_memory_mib - p->config->memory_mib));
+		option_add(&p->builtin, &r, "-device",
+			   "virtio-mem-pci,id=virtiomem0,memdev=virtiomem,requested-size=0,%s", at);
 	}
 	if (qemu_has_virtconsole(p)) {
 		PLACE();
-		qemu_opt(&p->builtin, &r, "-device", "virtio-serial-pci,id=serial0,%s%s", at, iommu);
-		qemu_opt(&p->builtin, &r, "-device", "virtconsole,id=console0,chardev=console");
+		option_add(&p->builtin, &r, "-device", "virtio-serial-pci,id=serial0,%s%s", at, iommu);
+		option_add(&p->builtin, &r, "-device", "virtconsole,id=console0,chardev=console");
 	}
 	if (l->machine == QEMU_Q35)
-		qemu_opt(&p->builtin, &r, "-device", "pvpanic");
+		option_add(&p->builtin, &r, "-device", "pvpanic");
 	else if (l->machine == QEMU_VIRT) {
 		PLACE();
-		qemu_opt(&p->builtin, &r, "-device", "pvpanic-pci,%s", at);
+		option_add(&p->builtin, &r, "-device", "pvpanic-pci,%s", at);
 	}
 	PLACE();
 	p->vsock_slot = slot;
@@ -232,12 +232,12 @@ void qemu_plan_fini(struct qemu_plan *plan)
 static void add_accel(const struct qemu_plan *p, struct strv *a, int *r)
 {
 	if (p->facts->kvm) {
-		qemu_opt(a, r, "-accel", "kvm");
+		option_add(a, r, "-accel", "kvm");
 	} else if (qemu_counts_instructions(p)) {
-		qemu_opt(a, r, "-accel", "tcg,thread=single");
-		qemu_opt(a, r, "-icount", "shift=auto");
+		option_add(a, r, "-accel", "tcg,thread=single");
+		option_add(a, r, "-icount", "shift=auto");
 	} else {
-		qemu_opt(a, r, "-accel", "tcg,thread=multi");
+		option_add(a, r, "-accel", "tcg,thread=multi");
 	}
 }
 
@@ -278,22 +278,22 @@ static void add_machine(const struct qemu_plan *p, struct strv *a, int *r)
 		*r = buf_puts(&m, ",memory-backend=memory");
 	if (*r == 0 && !str_empty(extra))
 		*r = buf_printf(&m, ",%s", extra);
-	qemu_opt(a, r, "-machine", "%s", m.data ? m.data : "");
+	option_add(a, r, "-machine", "%s", m.data ? m.data : "");
 	add_accel(p, a, r);
 	/*
 	 * erms=off: the guest's kernel clears and copies memory with "rep stosb" and "rep movsb" where a processor says
 	 * that it is good at them, and emulation goes byte by byte. Without, it takes eight at a time.
 	 */
-	qemu_opt(a, r, "-cpu", "%s%s%s",
-		 p->facts->kvm                    ? "host"
-		 : p->layout.machine == QEMU_VIRT ? "max"
-						  : "max,erms=off",
-		 str_empty(hv->cpu_features) ? "" : ",", str_empty(hv->cpu_features) ? "" : hv->cpu_features);
+	option_add(a, r, "-cpu", "%s%s%s",
+		   p->facts->kvm                    ? "host"
+		   : p->layout.machine == QEMU_VIRT ? "max"
+						    : "max,erms=off",
+		   str_empty(hv->cpu_features) ? "" : ",", str_empty(hv->cpu_features) ? "" : hv->cpu_features);
 	if (p->layout.machine == QEMU_MICROVM)
 		/* vhost-user devices refuse the legacy interface, which is the default of virtio-mmio. */
-		qemu_opt(a, r, "-global", "virtio-mmio.force-legacy=false");
+		option_add(a, r, "-global", "virtio-mmio.force-legacy=false");
 	else if (p->layout.machine == QEMU_Q35 && p->facts->kvm && !hv->enable_iommu)
-		qemu_opt(a, r, "-global", "kvm-pit.lost_tick_policy=discard");
+		option_add(a, r, "-global", "kvm-pit.lost_tick_policy=discard");
 }
 
 static void add_memory(const struct qemu_plan *p, struct strv *a, int *r)
@@ -305,28 +305,28 @@ static void add_memory(const struct qemu_plan *p, struct strv *a, int *r)
 	_cleanup_free_ char *image = pmem ? qemu_escape(c->image) : NULL;
 
 	if (wants_cpu_hotplug(p))
-		qemu_opt(a, r, "-smp", "%u,maxcpus=%u", c->vcpus, c->max_vcpus);
+		option_add(a, r, "-smp", "%u,maxcpus=%u", c->vcpus, c->max_vcpus);
 	else
-		qemu_opt(a, r, "-smp", "%u", c->vcpus);
+		option_add(a, r, "-smp", "%u", c->vcpus);
 	if (qemu_wants_memory_hotplug(p))
 		max = c->max_memory_mib + c->hv->memory_offset;
 	if (pmem) /* the image takes room of the hot-plug area; DIMMs there are aligned to 1 GiB */
 		max += p->facts->image_bytes / (1024 * 1024) + 1024;
 	if (pmem || qemu_wants_memory_hotplug(p))
-		qemu_opt(a, r, "-m", "%lluM,slots=%u,maxmem=%lluM", (unsigned long long)c->memory_mib,
-			 c->hv->memory_slots ? c->hv->memory_slots : 10, max);
+		option_add(a, r, "-m", "%lluM,slots=%u,maxmem=%lluM", (unsigned long long)c->memory_mib,
+			   c->hv->memory_slots ? c->hv->memory_slots : 10, max);
 	else
-		qemu_opt(a, r, "-m", "%lluM", (unsigned long long)c->memory_mib);
+		option_add(a, r, "-m", "%lluM", (unsigned long long)c->memory_mib);
 	/* share=on always: the vsock back end reaches the guest's memory through this descriptor. */
-	qemu_opt(a, r, "-object", "memory-backend-memfd,id=memory,size=%lluM,share=on%s%s",
-		 (unsigned long long)c->memory_mib, huge ? ",hugetlb=on" : "",
-		 c->hv->enable_mem_prealloc ? ",prealloc=on" : "");
+	option_add(a, r, "-object", "memory-backend-memfd,id=memory,size=%lluM,share=on%s%s",
+		   (unsigned long long)c->memory_mib, huge ? ",hugetlb=on" : "",
+		   c->hv->enable_mem_prealloc ? ",prealloc=on" : "");
 	if (pmem) {
 		if (!image)
 			*r = -ENOMEM;
-		qemu_opt(a, r, "-object", "memory-backend-file,id=image,mem-path=%s,size=%llu,share=on,readonly=on",
-			 image, (unsigned long long)p->facts->image_bytes);
-		qemu_opt(a, r, "-device", "nvdimm,id=nvdimm0,memdev=image,unarmed=on");
+		option_add(a, r, "-object", "memory-backend-file,id=image,mem-path=%s,size=%llu,share=on,readonly=on",
+			   image, (unsigned long long)p->facts->image_bytes);
+		option_add(a, r, "-device", "nvdimm,id=nvdimm0,memdev=image,unarmed=on");
 	}
 }
 
@@ -336,8 +336,8 @@ static int add_monitors(const struct qemu_plan *p, const struct qemu_fds *fds, s
 	const char *mode = hv->extra_monitor_socket;
 	_cleanup_free_ char *path = NULL, *escaped = NULL;
 
-	qemu_opt(a, r, "-chardev", "socket,id=monitor,fd=%d", fds->monitor);
-	qemu_opt(a, r, "-mon", "chardev=monitor,mode=control");
+	option_add(a, r, "-chardev", "socket,id=monitor,fd=%d", fds->monitor);
+	option_add(a, r, "-mon", "chardev=monitor,mode=control");
 	if (str_empty(mode) || !hv->enable_debug)
 		return 0;
 	if (!str_eq(mode, "hmp") && !str_eq(mode, "qmp") && !str_eq(mode, "qmp-pretty"))
@@ -347,9 +347,9 @@ static int add_monitors(const struct qemu_plan *p, const struct qemu_fds *fds, s
 	escaped = path ? qemu_escape(path) : NULL;
 	if (!escaped)
 		*r = -ENOMEM;
-	qemu_opt(a, r, "-chardev", "socket,id=debug-monitor,path=%s,server=on,wait=off", escaped);
-	qemu_opt(a, r, "-mon", "chardev=debug-monitor,mode=%s%s", str_eq(mode, "hmp") ? "readline" : "control",
-		 str_eq(mode, "qmp-pretty") ? ",pretty=on" : "");
+	option_add(a, r, "-chardev", "socket,id=debug-monitor,path=%s,server=on,wait=off", escaped);
+	option_add(a, r, "-mon", "chardev=debug-monitor,mode=%s%s", str_eq(mode, "hmp") ? "readline" : "control",
+		   str_eq(mode, "qmp-pretty") ? ",pretty=on" : "");
 	return 0;
 }
 
@@ -357,10 +357,10 @@ static void add_console(const struct qemu_plan *p, const struct qemu_fds *fds, s
 {
 	/* A pipe, by way of an fd set: unlike a socket it holds many short writes, and a full one never blocks QEMU.
 	 * append=on: else QEMU truncates it, which a pipe refuses. */
-	qemu_opt(a, r, "-add-fd", "fd=%d,set=1,opaque=console", fds->console);
-	qemu_opt(a, r, "-chardev", "file,id=console,path=/dev/fdset/1,append=on%s",
-		 qemu_has_virtconsole(p) ? ",mux=on" : "");
-	qemu_opt(a, r, "-serial", "chardev:console");
+	option_add(a, r, "-add-fd", "fd=%d,set=1,opaque=console", fds->console);
+	option_add(a, r, "-chardev", "file,id=console,path=/dev/fdset/1,append=on%s",
+		   qemu_has_virtconsole(p) ? ",mux=on" : "");
+	option_add(a, r, "-serial", "chardev:console");
 }
 
 static void add_firmware(const struct qemu_plan *p, struct strv *a, int *r)
@@ -375,17 +375,17 @@ static void add_firmware(const struct qemu_plan *p, struct strv *a, int *r)
 		return;
 	}
 	if (*code && *vars) {
-		qemu_opt(a, r, "-drive", "if=pflash,unit=%u,format=raw,readonly=on,file=%s", unit++, code);
-		qemu_opt(a, r, "-drive", "if=pflash,unit=%u,format=raw,file=%s", unit++, vars);
+		option_add(a, r, "-drive", "if=pflash,unit=%u,format=raw,readonly=on,file=%s", unit++, code);
+		option_add(a, r, "-drive", "if=pflash,unit=%u,format=raw,file=%s", unit++, vars);
 	} else if (*code) {
-		qemu_opt(a, r, "-bios", "%s", hv->firmware);
+		option_add(a, r, "-bios", "%s", hv->firmware);
 	}
 	for (size_t i = 0; i < hv->pflashes.len; i++) {
 		_cleanup_free_ char *file = qemu_escape(hv->pflashes.v[i]);
 
 		if (!file)
 			*r = -ENOMEM;
-		qemu_opt(a, r, "-drive", "if=pflash,unit=%u,format=raw,file=%s", unit++, file);
+		option_add(a, r, "-drive", "if=pflash,unit=%u,format=raw,file=%s", unit++, file);
 	}
 }
 
@@ -399,20 +399,14 @@ static void add_vsock(const struct qemu_plan *p, const struct qemu_fds *fds, str
 	snprintf(at, sizeof at, pci ? "bus=pcie.0,addr=0x%x" : "bus=virtio-mmio-bus.%d", (unsigned)p->vsock_slot);
 	if (fds->vsock >= 0) {
 		/* The CID is set on the descriptor already; QEMU sets the same again. */
-		qemu_opt(a, r, "-device", "vhost-vsock-%s,id=vsock0,vhostfd=%d,guest-cid=%u,%s", kind, fds->vsock,
-			 fds->guest_cid, at);
+		option_add(a, r, "-device", "vhost-vsock-%s,id=vsock0,vhostfd=%d,guest-cid=%u,%s", kind, fds->vsock,
+			   fds->guest_cid, at);
 		return;
 	}
 	if (!socket)
 		*r = -ENOMEM;
-	qemu_opt(a, r, "-chardev", "socket,id=vsock,path=%s", socket);
-	qemu_opt(a, r, "-device", "vhost-user-vsock-%s,id=vsock0,chardev=vsock,%s", kind, at);
-}
-
-static void add_all(struct strv *a, const struct strv *more, int *r)
-{
-	for (size_t i = 0; i < more->len && *r == 0; i++)
-		*r = strv_add(a, more->v[i]);
+	option_add(a, r, "-chardev", "socket,id=vsock,path=%s", socket);
+	option_add(a, r, "-device", "vhost-user-vsock-%s,id=vsock0,chardev=vsock,%s", kind, at);
 }
 
 int qemu_argv(const struct qemu_plan *p, const struct qemu_fds *fds, struct strv *ret, struct err *e)
@@ -426,30 +420,30 @@ int qemu_argv(const struct qemu_plan *p, const struct qemu_fds *fds, struct strv
 	if (r < 0)
 		return r;
 	r = strv_add(&a, p->facts->path);
-	qemu_opt(&a, &r, "-name", "guest=sandbox-%s,debug-threads=on", c->id);
+	option_add(&a, &r, "-name", "guest=sandbox-%s,debug-threads=on", c->id);
 	if (!str_eq(sandbox, "off"))
-		qemu_opt(&a, &r, "-sandbox", "%s", sandbox);
+		option_add(&a, &r, "-sandbox", "%s", sandbox);
 	if (r == 0)
 		r = strv_add(&a, "-no-user-config");
 	if (r == 0)
 		r = strv_add(&a, "-nodefaults");
-	qemu_opt(&a, &r, "-display", "none");
+	option_add(&a, &r, "-display", "none");
 	if (r == 0)
 		r = strv_add(&a, "-no-reboot");
 	add_machine(p, &a, &r);
 	add_memory(p, &a, &r);
-	qemu_opt(&a, &r, "-rtc", "base=utc,clock=host%s", p->layout.machine == QEMU_VIRT ? "" : ",driftfix=slew");
+	option_add(&a, &r, "-rtc", "base=utc,clock=host%s", p->layout.machine == QEMU_VIRT ? "" : ",driftfix=slew");
 	if (add_monitors(p, fds, &a, &r, e) < 0)
 		return -EINVAL;
 	add_console(p, fds, &a, &r);
 	add_firmware(p, &a, &r);
-	qemu_opt(&a, &r, "-kernel", "%s", c->kernel);
+	option_add(&a, &r, "-kernel", "%s", c->kernel);
 	if (!str_empty(c->initrd))
-		qemu_opt(&a, &r, "-initrd", "%s", c->initrd);
-	qemu_opt(&a, &r, "-append", "%s", append.data ? append.data : "");
-	add_all(&a, &p->builtin, &r);
+		option_add(&a, &r, "-initrd", "%s", c->initrd);
+	option_add(&a, &r, "-append", "%s", append.data ? append.data : "");
+	option_add_all(&a, &p->builtin, &r);
 	add_vsock(p, fds, &a, &r);
-	add_all(&a, &p->devices, &r);
+	option_add_all(&a, &p->devices, &r);
 	if (r < 0)
 		return err_sys(e, -r, "QEMU's command line");
 	*ret = a;

@@ -16,6 +16,7 @@
 #include "config/config.h"
 #include "hypervisor/dax_image.h"
 #include "hypervisor/driver.h"
+#include "hypervisor/options.h"
 
 enum qemu_machine { QEMU_Q35, QEMU_MICROVM, QEMU_VIRT };
 
@@ -41,8 +42,6 @@ struct qemu_fds {
 };
 
 #define QEMU_BRIDGES_MAX 5
-
-#define QEMU_SLOTS_MAX 32
 
 struct qemu_layout {
 	enum qemu_machine machine;
@@ -89,16 +88,9 @@ struct qemu_block_options {
 void qemu_block_options(const struct config_hypervisor *hv, const char *path, struct qemu_block_options *ret);
 /* Queue pairs of a network device: open queues, or network_queues for a tap by name, else 1. */
 size_t qemu_net_queues(const struct config_hypervisor *hv, const struct vm_net *net);
-/* Choose a MAC from the ids when it is "". */
-void qemu_net_choose_mac(const struct vm_config *c, const char *id, struct vm_net *net);
 /* The tail of a virtio device's options that enable_iommu_platform asks for, or "". */
 const char *qemu_iommu_option(const struct qemu_plan *plan);
-/* Take the lowest free slot >= first of a map of 32; -ENOSPC. */
-int qemu_slot_take(uint32_t *map, unsigned first);
 int qemu_scsi_take(struct qemu_layout *l);
-/* " a=b,c": one option and its value, both formatted; errors stick in *r. */
-void qemu_opt(struct strv *args, int *r, const char *option, const char *fmt, ...)
-	__attribute__((format(printf, 4, 5)));
 
 /* The guest kernel's command line. */
 int qemu_kernel_command_line(const struct qemu_plan *plan, struct buf *ret, struct err *e);

@@ -18,38 +18,12 @@ char *qemu_escape(const char *s)
 	return buf_take(&b);
 }
 
-void qemu_opt(struct strv *args, int *r, const char *option, const char *fmt, ...)
-{
-	_cleanup_buf_ struct buf b = { 0 };
-	va_list ap;
-
-	if (*r < 0)
-		return;
-	va_start(ap, fmt);
-	*r = buf_vprintf(&b, fmt, ap);
-	va_end(ap);
-	if (*r == 0)
-		*r = strv_add(args, option);
-	if (*r == 0)
-		*r = strv_add_take(args, buf_take(&b));
-}
-
 const char *qemu_iommu_option(const struct qemu_plan *plan)
 {
 	if (!plan->config->hv->enable_iommu_platform)
 		return "";
 	/* Only modern virtio-pci has the feature, and QEMU insists on being told so. */
 	return plan->layout.machine == QEMU_MICROVM ? ",iommu_platform=on" : ",disable-legacy=on,iommu_platform=on";
-}
-
-int qemu_slot_take(uint32_t *map, unsigned first)
-{
-	for (unsigned slot = first; slot < QEMU_SLOTS_MAX - 1; slot++)
-		if (!(*map & (UINT32_C(1) << slot))) {
-			*map |= UINT32_C(1) << slot;
-			return (int)slot;
-		}
-	return -ENOSPC;
 }
 
 int qemu_scsi_take(struct qemu_layout *l)
@@ -70,14 +44,14 @@ static int place(struct qemu_layout *l, char *ret, size_t size, int *slot, struc
 		 * virtio-mmio transports are filled from the last one downwards by QEMU when it may choose; chosen
 		 * here in ascending order, so that the first disk is vda.
 		 */
-		*slot = qemu_slot_take(&l->root_slots, 0);
+		*slot = slot_take(&l->root_slots, 0);
 		if (*slot < 0 || *slot >= 8)
 			return err_set(e, ERR_LIMIT, ENOSPC,
 				       "microvm has 8 devices at most: use machine_type = \"q35\"");
 		snprintf(ret, size, "bus=virtio-mmio-bus.%d", *slot);
 		return 0;
 	}
-	*slot = qemu_slot_take(&l->root_slots, 1);
+	*slot = slot_take(&l->root_slots, 1);
 	if (*slot < 0)
 		return err_set(e, ERR_LIMIT, ENOSPC, "all 30 PCI slots of the VM are taken");
 	snprintf(ret, size, "bus=pcie.0,addr=0x%x", *slot);
@@ -118,14 +92,14 @@ static int add_block_node(struct qemu_plan *plan, const char *node, const char *
 	int r = file ? 0 : -ENOMEM;
 
 	qemu_block_options(plan->config->hv, path, &o);
-	qemu_opt(&plan->devices, &r, "-blockdev", "driver=%s,node-name=%s,filename=%s,aio=%s,read-only=%s%s%s%s",
-		 o.driver, node, file, o.aio, readonly ? "on" : "off", discard ? ",discard=unmap" : "",
-		 !o.set_cache ? ""
-		 : o.direct   ? ",cache.direct=on"
-			      : ",cache.direct=off",
-		 !o.set_cache ? ""
-		 : o.no_flush ? ",cache.no-flush=on"
-			      : ",cache.no-flush=off");
+	option_add(&plan->devices, &r, "-blockdev", "driver=%s,node-name=%s,filename=%s,aio=%s,read-only=%s%s%s%s",
+		   o.driver, node, file, o.aio, readonly ? "on" : "off", discard ? ",discard=unmap" : "",
+		   !o.set_cache ? ""
+		   : o.direct   ? ",cache.direct=on"
+				: ",cache.direct=off",
+		   !o.set_cache ? ""
+		   : o.no_flush ? ",cache.no-flush=on"
+				: ",cache.no-flush=off");
 	return r;
 }
 
@@ -142,12 +116,7 @@ static int check_block(const struct config_hypervisor *hv, const struct vm_devic
 	    !str_eq(hv->block_device_aio, "native") && !str_eq(hv->block_device_aio, "io_uring"))
 		return err_set(e, ERR_CONFIG, EINVAL, "block_device_aio = \"%s\": use threads, native or io_uring",
 			       hv->block_device_aio);
-	if (!str_empty(d->u.block.serial) &&
-	    (strlen(d->u.block.serial) > 20 || strpbrk(d->u.block.serial, ", \t\n\"\\")))
-		return err_set(e, ERR_CONFIG, EINVAL,
-			       "disk %s: serial \"%s\" has more than 20 or unsuitable characters", d->id,
-			       d->u.block.serial);
-	return 0;
+	return device_check_serial(d, e);
 }
 
 static void sector_options(const struct config_hypervisor *hv, char *ret, size_t size)
@@ -170,9 +139,9 @@ static int add_scsi_disk(struct qemu_plan *plan, struct vm_device *d, const char
 	if (id < 0)
 		return err_set(e, ERR_LIMIT, ENOSPC, "all 256 SCSI targets of the VM are taken");
 	sector_options(plan->config->hv, sectors, sizeof sectors);
-	qemu_opt(&plan->devices, &r, "-device",
-		 "scsi-hd,id=dev-%s,drive=%s,bus=scsi0.0,channel=0,scsi-id=%d,lun=0%s%s,share-rw=on%s", d->id, node, id,
-		 str_empty(serial) ? "" : ",serial=", str_empty(serial) ? "" : serial, sectors);
+	option_add(&plan->devices, &r, "-device",
+		   "scsi-hd,id=dev-%s,drive=%s,bus=scsi0.0,channel=0,scsi-id=%d,lun=0%s%s,share-rw=on%s", d->id, node,
+		   id, str_empty(serial) ? "" : ",serial=", str_empty(serial) ? "" : serial, sectors);
 	d->address_kind = VM_ADDRESS_SCSI;
 	snprintf(d->address, sizeof d->address, "%d:0", id);
 	return r < 0 ? err_sys(e, -r, "disk %s", d->id) : 0;
@@ -209,10 +178,11 @@ static int add_virtio_disk(struct qemu_plan *plan, struct vm_device *d, const ch
 			 (unsigned)(hv->num_queues > 64 ? 64 : hv->num_queues));
 	if (hv->queue_size)
 		snprintf(queues + strlen(queues), sizeof queues - strlen(queues), ",queue-size=%u", hv->queue_size);
-	qemu_opt(&plan->devices, &r, "-device",
-		 "virtio-blk-%s,id=dev-%s,drive=%s,%s%s%s,config-wce=off,share-rw=on%s%s%s%s", transport(&plan->layout),
-		 d->id, node, bus, str_empty(serial) ? "" : ",serial=", str_empty(serial) ? "" : serial, queues,
-		 sectors, iothread, qemu_iommu_option(plan));
+	option_add(&plan->devices, &r, "-device",
+		   "virtio-blk-%s,id=dev-%s,drive=%s,%s%s%s,config-wce=off,share-rw=on%s%s%s%s",
+		   transport(&plan->layout), d->id, node, bus,
+		   str_empty(serial) ? "" : ",serial=", str_empty(serial) ? "" : serial, queues, sectors, iothread,
+		   qemu_iommu_option(plan));
 	if (plan->layout.machine == QEMU_MICROVM) {
 		d->address_kind = VM_ADDRESS_DEVICE;
 		snprintf(d->address, sizeof d->address, "/dev/vd%c", 'a' + (int)plan->layout.n_blk);
@@ -248,21 +218,6 @@ size_t qemu_net_queues(const struct config_hypervisor *hv, const struct vm_net *
 	if (net->n_tap_fds)
 		return net->n_tap_fds;
 	return hv->network_queues > 1 ? (hv->network_queues > 256 ? 256 : hv->network_queues) : 1;
-}
-
-void qemu_net_choose_mac(const struct vm_config *c, const char *id, struct vm_net *net)
-{
-	uint64_t h = UINT64_C(0xcbf29ce484222325); /* FNV-1a: the same VM and device give the same address */
-
-	if (net->mac[0])
-		return;
-	for (const char *p = c->id; *p; p++)
-		h = (h ^ (unsigned char)*p) * UINT64_C(0x100000001b3);
-	for (const char *p = id; *p; p++)
-		h = (h ^ (unsigned char)*p) * UINT64_C(0x100000001b3);
-	snprintf(net->mac, sizeof net->mac, "02:%02x:%02x:%02x:%02x:%02x", (unsigned)(h >> 8) & 0xff,
-		 (unsigned)(h >> 16) & 0xff, (unsigned)(h >> 24) & 0xff, (unsigned)(h >> 32) & 0xff,
-		 (unsigned)(h >> 40) & 0xff);
 }
 
 /* "tcp:HOSTIP:HOSTPORT:GUESTPORT" → QEMU's hostfwd. */
@@ -338,8 +293,8 @@ static int plan_net(struct qemu_plan *plan, struct vm_device *d, struct err *e)
 		return err_set(e, ERR_CONFIG, EINVAL, "network device %s: QEMU knows no mode \"%s\"", d->id,
 			       net->mode ? net->mode : "");
 	}
-	qemu_net_choose_mac(plan->config, d->id, net);
-	qemu_opt(&plan->devices, &r, "-netdev", "%s", b.data ? b.data : "");
+	net_choose_mac(plan->config, d->id, net);
+	option_add(&plan->devices, &r, "-netdev", "%s", b.data ? b.data : "");
 	if (r < 0)
 		return err_sys(e, -r, "network device %s", d->id);
 	r = place(&plan->layout, bus, sizeof bus, &slot, e);
@@ -354,26 +309,14 @@ static int plan_net(struct qemu_plan *plan, struct vm_device *d, struct err *e)
 	if (net->mtu)
 		snprintf(mtu, sizeof mtu, ",host_mtu=%u", net->mtu);
 	/* romfile=: no network boot, and the ROM file belongs to a package that may be absent. */
-	qemu_opt(&plan->devices, &r, "-device", "virtio-net-%s,id=dev-%s,netdev=net-%s,mac=%s,%s%s%s%s%s",
-		 transport(&plan->layout), d->id, d->id, net->mac, bus, mq, mtu,
-		 plan->layout.machine == QEMU_MICROVM ? "" : ",romfile=", qemu_iommu_option(plan));
+	option_add(&plan->devices, &r, "-device", "virtio-net-%s,id=dev-%s,netdev=net-%s,mac=%s,%s%s%s%s%s",
+		   transport(&plan->layout), d->id, d->id, net->mac, bus, mq, mtu,
+		   plan->layout.machine == QEMU_MICROVM ? "" : ",romfile=", qemu_iommu_option(plan));
 	if (plan->layout.machine != QEMU_MICROVM) {
 		d->address_kind = VM_ADDRESS_PCI;
 		snprintf(d->address, sizeof d->address, "%02x", slot);
 	}
 	return r < 0 ? err_sys(e, -r, "network device %s", d->id) : 0;
-}
-
-static int check_tag(const struct vm_device *d, struct err *e)
-{
-	/* VirtIO 1.2 §5.11.4: 36 bytes; virtio-9p takes 31. */
-	size_t max = d->kind == VM_DEVICE_9P ? 31 : 36;
-
-	if (str_empty(d->u.fs.tag) || strlen(d->u.fs.tag) > max || strpbrk(d->u.fs.tag, ", "))
-		return err_set(e, ERR_CONFIG, EINVAL,
-			       "shared directory %s: the tag \"%s\" must have 1 to %zu characters", d->id,
-			       d->u.fs.tag ? d->u.fs.tag : "", max);
-	return 0;
 }
 
 static int plan_fs(struct qemu_plan *plan, struct vm_device *d, struct err *e)
@@ -382,7 +325,7 @@ static int plan_fs(struct qemu_plan *plan, struct vm_device *d, struct err *e)
 	_cleanup_free_ char *path = qemu_escape(source ? source : "");
 	uint32_t queue = d->u.fs.queue_size ? d->u.fs.queue_size : plan->config->hv->virtio_fs_queue_size;
 	char bus[40];
-	int r = check_tag(d, e), slot;
+	int r = device_check_tag(d, e), slot;
 
 	if (r < 0)
 		return r;
@@ -393,15 +336,15 @@ static int plan_fs(struct qemu_plan *plan, struct vm_device *d, struct err *e)
 	}
 	r = path ? 0 : -ENOMEM;
 	if (d->kind == VM_DEVICE_9P) {
-		qemu_opt(&plan->devices, &r, "-fsdev", "local,id=fs-%s,path=%s,security_model=none,multidevs=remap%s",
-			 d->id, path, d->u.fs.readonly ? ",readonly=on" : "");
-		qemu_opt(&plan->devices, &r, "-device", "virtio-9p-%s,id=dev-%s,fsdev=fs-%s,mount_tag=%s,%s",
-			 transport(&plan->layout), d->id, d->id, d->u.fs.tag, bus);
+		option_add(&plan->devices, &r, "-fsdev", "local,id=fs-%s,path=%s,security_model=none,multidevs=remap%s",
+			   d->id, path, d->u.fs.readonly ? ",readonly=on" : "");
+		option_add(&plan->devices, &r, "-device", "virtio-9p-%s,id=dev-%s,fsdev=fs-%s,mount_tag=%s,%s",
+			   transport(&plan->layout), d->id, d->id, d->u.fs.tag, bus);
 	} else {
-		qemu_opt(&plan->devices, &r, "-chardev", "socket,id=fs-%s,path=%s", d->id, path);
-		qemu_opt(&plan->devices, &r, "-device",
-			 "vhost-user-fs-%s,id=dev-%s,chardev=fs-%s,tag=%s,%s,queue-size=%u", transport(&plan->layout),
-			 d->id, d->id, d->u.fs.tag, bus, queue ? queue : 1024);
+		option_add(&plan->devices, &r, "-chardev", "socket,id=fs-%s,path=%s", d->id, path);
+		option_add(&plan->devices, &r, "-device",
+			   "vhost-user-fs-%s,id=dev-%s,chardev=fs-%s,tag=%s,%s,queue-size=%u", transport(&plan->layout),
+			   d->id, d->id, d->u.fs.tag, bus, queue ? queue : 1024);
 	}
 	if (plan->layout.machine != QEMU_MICROVM) {
 		d->address_kind = VM_ADDRESS_PCI;
@@ -412,11 +355,10 @@ static int plan_fs(struct qemu_plan *plan, struct vm_device *d, struct err *e)
 
 int qemu_plan_device(struct qemu_plan *plan, struct vm_device *device, struct err *e)
 {
-	if (str_empty(device->id) ||
-	    strspn(device->id, "abcdefghijklmnopqrstuvwxyz0123456789-") != strlen(device->id) ||
-	    strlen(device->id) > 32)
-		return err_set(e, ERR_CONFIG, EINVAL, "device id \"%s\": use 1 to 32 of a-z, 0-9 and -",
-			       device->id ? device->id : "");
+	int r = device_check_id(device, e);
+
+	if (r < 0)
+		return r;
 	device->address_kind = VM_ADDRESS_NONE;
 	device->address[0] = 0;
 	switch (device->kind) {

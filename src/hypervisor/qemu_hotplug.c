@@ -20,7 +20,7 @@ static int take_bridge_slot(struct qemu_vm *q, struct qemu_hotplugged *h, struct
 	struct qemu_layout *l = &q->plan.layout;
 
 	for (unsigned i = 0; i < l->n_bridges; i++) {
-		h->slot = qemu_slot_take(&l->bridge_slots[i], 1);
+		h->slot = slot_take(&l->bridge_slots[i], 1);
 		if (h->slot >= 0) {
 			h->bridge = (int)i;
 			return 0;
@@ -202,7 +202,7 @@ static int add_nic(struct qemu_vm *q, struct vm_device *d, struct qemu_hotplugge
 
 	if (r < 0)
 		return r;
-	qemu_net_choose_mac(q->vm.config, d->id, &d->u.net);
+	net_choose_mac(q->vm.config, d->id, &d->u.net);
 	snprintf(netdev, sizeof netdev, "net-%s", d->id);
 	r = add_netdev(q, &d->u.net, netdev, queues, e);
 	if (r < 0)

@@ -5,11 +5,9 @@
  */
 #include <errno.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
-#include "base/fd.h"
 #include "base/strv.h"
 #include "hypervisor/program.h"
 #include "hypervisor/qemu_vm.h"
@@ -18,10 +16,8 @@
 #define QEMU_MAJOR_MIN 7
 
 #ifdef __aarch64__
-#define HOST_ARCH    "aarch64"
 #define HOST_PACKAGE "qemu-system-arm"
 #else
-#define HOST_ARCH    "x86_64"
 #define HOST_PACKAGE "qemu-system-x86"
 #endif
 
@@ -43,7 +39,7 @@ static int ask_binary(struct qemu_facts *f, struct err *e)
 {
 	char text[512];
 	const char *v;
-	int r = program_version(f->path, text, sizeof text, e);
+	int r = program_version(f->path, "--version", text, sizeof text, e);
 
 	if (r < 0)
 		return r;

@@ -93,7 +93,7 @@ static void forget_late_cpus(struct qemu_vm *q)
 {
 	struct qemu_hotplugged *h;
 
-	qmp_dispatch(q->qmp);
+	qmp_dispatch(q->vmm.qmp);
 	list_foreach (h, &q->hotplugged, struct qemu_hotplugged, link)
 		if (h->kind == QEMU_PLUGGED_VCPU && h->gone)
 			qemu_plugged_forget(q, h);
@@ -110,7 +110,7 @@ int qemu_resize_vcpus(struct vm *vm, uint32_t vcpus, uint32_t *ret, struct err *
 	if (vcpus > vm->config->max_vcpus)
 		return err_set(e, ERR_CONFIG, ERANGE, "%u vCPUs are more than the VM can get (%u, default_maxvcpus)",
 			       vcpus, vm->config->max_vcpus);
-	if (q->qmp)
+	if (q->vmm.qmp)
 		forget_late_cpus(q);
 	for (;;) {
 		_cleanup_json_ struct json_object *list = NULL;
@@ -205,7 +205,7 @@ static void drop_late_dimms(struct qemu_vm *q)
 {
 	struct qemu_hotplugged *h;
 
-	qmp_dispatch(q->qmp);
+	qmp_dispatch(q->vmm.qmp);
 	/* drop_dimm() may make more of them gone, but frees only its own. */
 	list_foreach (h, &q->hotplugged, struct qemu_hotplugged, link)
 		if (h->kind == QEMU_PLUGGED_DIMM && h->gone)
@@ -285,7 +285,7 @@ int qemu_resize_memory(struct vm *vm, uint64_t mib, uint64_t *ret, struct err *e
 		}
 		q->plugged_mib = more;
 	} else {
-		if (q->qmp)
+		if (q->vmm.qmp)
 			drop_late_dimms(q);
 		if (mib > c->memory_mib + q->plugged_mib)
 			r = add_dimm(q, mib, e);

@@ -90,9 +90,9 @@ static void on_device_del(const char *device)
 		snprintf(fake.silent, sizeof fake.silent, "%s", device);
 }
 
-static void say_cpus(uint64_t id)
+static void say_cpus(const char *id)
 {
-	say("{\"id\":%llu,\"return\":[", (unsigned long long)id);
+	say("{\"id\":\"%s\",\"return\":[", id);
 	for (unsigned i = MAX_CPUS; i-- > 0;)
 		say("{\"type\":\"fake-cpu\",\"props\":{\"core-id\":%u}%s}%s", i,
 		    i < fake.cpus ? ",\"qom-path\":\"/x\"" : "", i ? "," : "");
@@ -103,8 +103,7 @@ static void on_request(const char *line)
 {
 	_cleanup_json_ struct json_object *o = NULL;
 	struct json_object *args;
-	const char *command, *id, *driver;
-	uint64_t n = 0;
+	const char *command, *id, *driver, *n;
 
 	if (json_parse(line, strlen(line), 4096, &o, NULL) < 0)
 		return;
@@ -112,20 +111,19 @@ static void on_request(const char *line)
 	args = json_get_object(o, "arguments");
 	id = json_get_str(args, "id");
 	driver = json_get_str(args, "driver");
-	json_get_u64(o, "id", &n);
+	n = json_get_str(o, "id");
 	if (!strcmp(command, "query-hotpluggable-cpus")) {
 		say_cpus(n);
 		return;
 	}
 	buf_printf(&fake.log, "%s %s; ", command, id ? id : "?");
 	if (!strcmp(command, "device_add") && fake.no_device_add) {
-		say("{\"id\":%llu,\"error\":{\"class\":\"GenericError\",\"desc\":\"no slot\"}}\n",
-		    (unsigned long long)n);
+		say("{\"id\":\"%s\",\"error\":{\"class\":\"GenericError\",\"desc\":\"no slot\"}}\n", n);
 		return;
 	}
 	if (!strcmp(command, "device_add") && !strcmp(driver, "fake-cpu"))
 		fake.cpus++;
-	say("{\"id\":%llu,\"return\":{}}\n", (unsigned long long)n);
+	say("{\"id\":\"%s\",\"return\":{}}\n", n);
 	if (!strcmp(command, "device_del"))
 		on_device_del(id);
 }
@@ -160,10 +158,11 @@ static int set_up(void **state)
 	config = (struct vm_config){
 		.vcpus = 1, .max_vcpus = MAX_CPUS, .memory_mib = 256, .max_memory_mib = 2048, .hv = &hv
 	};
-	q = (struct qemu_vm){ .vm = { .config = &config }, .unplug_ms = 30000 };
+	q = (struct qemu_vm){ .vm = { .config = &config }, .vmm = { .name = "QEMU" }, .unplug_ms = 30000 };
 	q.facts.kvm = true;
 	list_init(&q.hotplugged);
-	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) < 0 || qmp_new(pair[0], on_event, &q, &q.qmp) < 0)
+	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) < 0 ||
+	    qmp_new(pair[0], on_event, &q, &q.vmm.qmp) < 0)
 		return -1;
 	memset(&fake, 0, sizeof fake);
 	fake.fd = pair[1];
@@ -175,7 +174,7 @@ static int set_up(void **state)
 static int tear_down(void **state)
 {
 	qemu_plugged_fini(&q);
-	qmp_free(q.qmp);
+	qmp_free(q.vmm.qmp);
 	pthread_join(fake.thread, NULL);
 	close(fake.fd);
 	buf_fini(&fake.log);
@@ -365,7 +364,7 @@ static void test_strange_events(void **state)
 	expect_mib(512, 512);
 	for (size_t i = 0; i < sizeof events / sizeof *events; i++)
 		say("%s\n", events[i]);
-	qmp_dispatch(q.qmp);
+	qmp_dispatch(q.vmm.qmp);
 	h = qemu_plugged_find(&q, "dimm.0");
 	assert_true(h && !h->gone && !h->refusal);
 	expect_mib(256, 256);

@@ -9,6 +9,7 @@
 #include <sys/stat.h>
 
 #include "base/strv.h"
+#include "hypervisor/guest_params.h"
 #include "hypervisor/guest_root.h"
 #include "hypervisor/qemu_argv.h"
 
@@ -37,22 +38,14 @@ int qemu_image_facts(const struct vm_config *c, struct qemu_facts *facts, struct
 static int add_defaults(const struct qemu_plan *plan, struct strv *p)
 {
 	const struct config_hypervisor *hv = plan->config->hv;
-	/*
-	 * Debian's cloud kernel to its init, q35 under TCG, best of 3 on the same machine: 2.1 s without these, 1.8 s
-	 * with tsc=reliable no_timer_check cryptomgr.notests, 1.7 s with noreplace-smp. None of them takes a
-	 * protection away. reboot=t: a triple fault ends QEMU (-no-reboot) at once on every machine.
-	 */
-	static const char *const x86[] = { "tsc=reliable", "no_timer_check", "noreplace-smp", "reboot=t" };
-	static const char *const all[] = { "cryptomgr.notests", "rcupdate.rcu_expedited=1", "panic=-1" };
-	int r = 0;
+	bool x86 = plan->layout.machine != QEMU_VIRT;
+	int r = x86 ? guest_params_x86(p) : 0;
 
-	for (size_t i = 0; i < sizeof x86 / sizeof *x86 && r == 0 && plan->layout.machine != QEMU_VIRT; i++)
-		r = strv_add(p, x86[i]);
 	/* See add_accel(): with -icount the TSC counts nanoseconds, and this kernel has nothing to measure it by. */
 	if (r == 0 && qemu_counts_instructions(plan))
 		r = strv_add(p, "tsc_early_khz=1000000");
-	for (size_t i = 0; i < sizeof all / sizeof *all && r == 0; i++)
-		r = strv_add(p, all[i]);
+	if (r == 0)
+		r = guest_params_any(p);
 	if (r == 0 && hv->enable_iommu && plan->layout.machine == QEMU_Q35)
 		r = strv_add(p, "intel_iommu=on") < 0 ? -ENOMEM : strv_add(p, "iommu=pt");
 	/*
@@ -62,9 +55,7 @@ static int add_defaults(const struct qemu_plan *plan, struct strv *p)
 	if (r == 0 && qemu_wants_memory_hotplug(plan))
 		r = strv_add(p, "memory_hotplug.online_policy=auto-movable");
 	if (r == 0)
-		r = strv_add(p, hv->disable_guest_selinux ? "selinux=0" : "selinux=1");
-	if (r == 0)
-		r = strv_add(p, hv->enable_debug ? "debug" : "quiet");
+		r = guest_params_manner(hv, p);
 	/* The serial port is there from the first line on, so that a panic before any driver is seen, too. */
 	if (r == 0)
 		r = strv_add(p, plan->layout.machine == QEMU_VIRT ? "console=ttyAMA0" : "console=ttyS0");
@@ -92,14 +83,5 @@ int qemu_kernel_command_line(const struct qemu_plan *plan, struct buf *ret, stru
 			continue;
 		r = strv_add(&p, c->kernel_params.v[i]);
 	}
-	for (size_t i = 0; i < p.len && r == 0; i++)
-		r = buf_printf(ret, "%s%s", i ? " " : "", p.v[i]);
-	if (r < 0)
-		return err_sys(e, -r, "kernel command line");
-	/* COMMAND_LINE_SIZE of Linux is 2048 on x86 and arm64; what is behind it is lost without a word. */
-	if (ret->len >= 2048)
-		return err_set(e, ERR_CONFIG, E2BIG,
-			       "the kernel command line has %zu bytes and the kernel takes 2047: shorten kernel_params",
-			       ret->len);
-	return 0;
+	return r < 0 ? err_sys(e, -r, "kernel command line") : guest_params_join(&p, 0, ret, e);
 }

@@ -3,10 +3,10 @@
 #pragma once
 
 #include "base/list.h"
-#include "codec/qmp.h"
 #include "hypervisor/driver.h"
-#include "hypervisor/process.h"
+#include "hypervisor/inherit.h"
 #include "hypervisor/qemu_argv.h"
+#include "hypervisor/qmp_vmm.h"
 
 /* How long QEMU may take. */
 #define QEMU_START_MS    20000 /* exec to QMP greeting; memory preallocation has QEMU_PREALLOC_MS on top */
@@ -38,18 +38,13 @@ struct qemu_vm {
 	struct vsock_service *vsock;
 	int vsock_fd; /* vhost-vsock; -1 */
 	uint32_t guest_cid;
-	int *fds; /* tap queues to inherit */
-	size_t n_fds;
-	struct process *process;
-	struct qmp *qmp;
-	struct loop_source *qmp_source;
+	struct inherit inherit; /* tap queues */
+	struct qmp_vmm vmm;
 	struct list hotplugged;
 	unsigned next_dimm, next_fd;
 	unsigned unplug_ms;   /* how long a guest may take to release something */
 	uint64_t plugged_mib; /* beyond the boot memory */
 	bool running, paused;
-	bool panicked;
-	char shutdown_reason[32]; /* of the SHUTDOWN event: "guest-reset", "host-qmp-quit" … */
 };
 
 struct qemu_vm *qemu_vm_of(struct vm *vm);

@@ -14,10 +14,11 @@
 #include "hypervisor/driver.h"
 #include "hypervisor/fc.h"
 #include "hypervisor/qemu.h"
+#include "hypervisor/stratovirt.h"
 
 /* In order of preference. */
-static const struct hypervisor_driver *const drivers[] = { &builtin_driver, &clh_driver, &firecracker_driver,
-							   &qemu_driver, NULL };
+static const struct hypervisor_driver *const drivers[] = { &builtin_driver, &clh_driver,        &firecracker_driver,
+							   &qemu_driver,    &stratovirt_driver, NULL };
 
 const struct hypervisor_driver *const *hypervisor_list(void)
 {

@@ -13,19 +13,27 @@
 #include "base/strv.h"
 
 /* The tuned kernels first (they need no modules), then the distribution's: the ELF starts without unpacking itself. */
-static const char *const kernels[] = { "vmlinux-tuned", "Image-tuned", "vmlinux", "vmlinuz" };
+static const struct {
+	const char *name;
+	bool tuned, elf;
+} kernels[] = {
+	{ "vmlinux-tuned", true, true }, { "bzImage-tuned", true, false }, { "Image-tuned", true, false },
+	{ "vmlinux", false, true },      { "vmlinuz", false, false },
+};
 
-static bool find_in(const char *dir, char **ret_kernel, char **ret_initrd)
+static bool find_in(const char *dir, bool no_elf, char **ret_kernel, char **ret_initrd)
 {
 	char path[PATH_MAX];
 
 	for (size_t i = 0; i < sizeof kernels / sizeof kernels[0]; i++) {
-		snprintf(path, sizeof path, "%s/%s", dir, kernels[i]);
-		if (access(path, R_OK) < 0)
+		bool tuned = kernels[i].tuned;
+
+		snprintf(path, sizeof path, "%s/%s", dir, kernels[i].name);
+		if ((kernels[i].elf && no_elf) || access(path, R_OK) < 0)
 			continue;
 		*ret_kernel = strdup(path);
-		*ret_initrd = str_printf("%s/%s", dir, i < 2 ? "initramfs-tuned.img" : "initramfs.img");
-		if (*ret_initrd && i < 2 && access(*ret_initrd, R_OK) < 0) {
+		*ret_initrd = str_printf("%s/%s", dir, tuned ? "initramfs-tuned.img" : "initramfs.img");
+		if (*ret_initrd && tuned && access(*ret_initrd, R_OK) < 0) {
 			/* Without modules there is nothing that differs: one initramfs serves both kernels. */
 			free(*ret_initrd);
 			*ret_initrd = str_printf("%s/initramfs.img", dir);
@@ -53,14 +61,14 @@ static int above_program(int up, char *ret, size_t size)
 	return 0;
 }
 
-int guest_find(char **ret_kernel, char **ret_initrd, struct err *e)
+int guest_find(bool no_elf, char **ret_kernel, char **ret_initrd, struct err *e)
 {
 	const char *named = getenv("CAISSON_GUEST_DIR");
 	char base[PATH_MAX], dir[PATH_MAX + 64];
 	struct utsname host;
 
 	if (!str_empty(named)) {
-		if (find_in(named, ret_kernel, ret_initrd))
+		if (find_in(named, no_elf, ret_kernel, ret_initrd))
 			goto found;
 		return err_set(e, ERR_CONFIG, ENOENT, "CAISSON_GUEST_DIR=%s holds no kernel (vmlinux-tuned or vmlinuz)",
 			       named);
@@ -69,16 +77,16 @@ int guest_find(char **ret_kernel, char **ret_initrd, struct err *e)
 	/* BUILD/src/cli/caisson → the source tree; PREFIX/bin/caisson → the prefix. */
 	if (above_program(3, base, sizeof base) == 0) {
 		snprintf(dir, sizeof dir, "%s/.cache/guest/%s", base, host.machine);
-		if (find_in(dir, ret_kernel, ret_initrd))
+		if (find_in(dir, no_elf, ret_kernel, ret_initrd))
 			goto found;
 	}
 	if (above_program(1, base, sizeof base) == 0) {
 		snprintf(dir, sizeof dir, "%s/share/caisson/guest/%s", base, host.machine);
-		if (find_in(dir, ret_kernel, ret_initrd))
+		if (find_in(dir, no_elf, ret_kernel, ret_initrd))
 			goto found;
 	}
 	snprintf(dir, sizeof dir, "/usr/share/caisson/guest/%s", host.machine);
-	if (find_in(dir, ret_kernel, ret_initrd))
+	if (find_in(dir, no_elf, ret_kernel, ret_initrd))
 		goto found;
 	return err_set(e, ERR_CONFIG, ENOENT,
 		       "no guest kernel: none is configured and none was built; run \"make guest\" in the source tree, "

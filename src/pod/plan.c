@@ -124,7 +124,7 @@ static int plan_kernel(struct plan *p, struct err *e)
 		p->vm.initrd = strdup(hv->initrd);
 		p->vm.image = strdup(hv->image);
 	} else {
-		r = guest_find(&kernel, &initrd, e);
+		r = guest_find(p->driver->no_elf_kernel, &kernel, &initrd, e);
 		if (r < 0)
 			return r;
 		p->vm.kernel = str_empty(hv->kernel) ? take_ptr(kernel) : strdup(hv->kernel);

@@ -142,7 +142,7 @@ leak_snapshot() {
 	for pid in /proc/[0-9]*; do
 		{ read -r name <"$pid/comm"; } 2>/dev/null || continue
 		case $name in
-		qemu-system* | cloud-hyperviso* | firecracker* | jailer* | virtiofsd* | passt* | pasta* | caisson* | CPU\ *)
+		qemu-system* | cloud-hyperviso* | firecracker* | jailer* | stratovirt* | virtiofsd* | passt* | pasta* | caisson* | CPU\ *)
 			# a zombie whose parent is about to reap it is no leak
 			is_zombie "$pid" || tr '\0' ' ' <"$pid/cmdline" 2>/dev/null | cut -c1-200
 			;;
