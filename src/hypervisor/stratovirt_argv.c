@@ -223,6 +223,12 @@ static int kernel_command_line(const struct stratovirt_plan *p, struct buf *ret,
 	/* There is neither, and a kernel that looks for them takes its time. */
 	if (r == 0 && micro && x86)
 		r = strv_add(&k, "pci=off") < 0 ? -ENOMEM : strv_add(&k, "acpi=off");
+	/*
+	 * Linux finds the machine's ECAM window reserved nowhere, does without it, and then leaves hot-plug to an ACPI
+	 * that knows nothing of it; it is told to see to the root ports itself.
+	 */
+	if (r == 0 && p->layout.n_ports && p->layout.machine == STRATOVIRT_Q35)
+		r = strv_add(&k, "pcie_ports=native");
 	if (r == 0)
 		r = guest_params_manner(c->hv, &k);
 	if (r == 0)
@@ -283,8 +289,7 @@ static void add_vsock(const struct stratovirt_plan *p, const struct stratovirt_f
 		   stratovirt_transport(&p->layout), fds->guest_cid, fds->vsock, at);
 }
 
-int stratovirt_argv(const struct stratovirt_plan *p, const struct stratovirt_fds *fds, const char *incoming,
-		    struct strv *ret, struct err *e)
+int stratovirt_argv(const struct stratovirt_plan *p, const struct stratovirt_fds *fds, struct strv *ret, struct err *e)
 {
 	const struct vm_config *c = p->config;
 	_cleanup_strv_ struct strv a = { 0 };
@@ -310,8 +315,6 @@ int stratovirt_argv(const struct stratovirt_plan *p, const struct stratovirt_fds
 	option_add_all(&a, &p->builtin, &r);
 	add_vsock(p, fds, &a, &r);
 	option_add_all(&a, &p->devices, &r);
-	if (!str_empty(incoming))
-		option_add(&a, &r, "-incoming", "file:%s", incoming);
 	if (r < 0)
 		return err_sys(e, -r, "StratoVirt's command line");
 	*ret = a;

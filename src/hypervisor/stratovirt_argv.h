@@ -65,9 +65,9 @@ int stratovirt_plan_init(struct stratovirt_plan *plan, const struct vm_config *c
 void stratovirt_plan_fini(struct stratovirt_plan *plan);
 /* Append the arguments of a cold-plugged device to plan->devices and fill its address. */
 int stratovirt_plan_device(struct stratovirt_plan *plan, struct vm_device *device, struct err *e);
-/* The whole command line, argv[0] included. incoming: "" or the directory of a snapshot. */
-int stratovirt_argv(const struct stratovirt_plan *plan, const struct stratovirt_fds *fds, const char *incoming,
-		    struct strv *ret, struct err *e);
+/* The whole command line, argv[0] included. */
+int stratovirt_argv(const struct stratovirt_plan *plan, const struct stratovirt_fds *fds, struct strv *ret,
+		    struct err *e);
 
 /* --- pieces shared by the stratovirt_*.c files --- */
 

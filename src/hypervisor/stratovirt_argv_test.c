@@ -41,7 +41,7 @@ static int reset(void **state)
 	return 0;
 }
 
-static int build(struct vm_device *devices, size_t n, const char *incoming, struct strv *argv, struct err *e)
+static int build(struct vm_device *devices, size_t n, struct strv *argv, struct err *e)
 {
 	struct stratovirt_fds fds = { .console = 11, .vsock = 12, .guest_cid = 77 };
 	struct stratovirt_plan plan = { 0 };
@@ -50,12 +50,12 @@ static int build(struct vm_device *devices, size_t n, const char *incoming, stru
 	for (size_t i = 0; i < n && r == 0; i++)
 		r = stratovirt_plan_device(&plan, &devices[i], e);
 	if (r == 0)
-		r = stratovirt_argv(&plan, &fds, incoming, argv, e);
+		r = stratovirt_argv(&plan, &fds, argv, e);
 	stratovirt_plan_fini(&plan);
 	return r;
 }
 
-static void golden_with(const char *name, struct vm_device *devices, size_t n, const char *incoming)
+static void golden_with(const char *name, struct vm_device *devices, size_t n)
 {
 	_cleanup_free_ char *path = str_printf("%s/tests/stratovirt/%s.args", getenv("SOURCE_ROOT"), name),
 			    *text = NULL;
@@ -63,7 +63,7 @@ static void golden_with(const char *name, struct vm_device *devices, size_t n, c
 	_cleanup_buf_ struct buf b = { 0 };
 	struct err e = { 0 };
 
-	if (build(devices, n, incoming, &argv, &e) < 0)
+	if (build(devices, n, &argv, &e) < 0)
 		fail_msg("%s: %s", name, e.text);
 	for (size_t i = 0; i < argv.len; i++)
 		assert_int_equal(buf_printf(&b, "%s\n", argv.v[i]), 0);
@@ -75,7 +75,7 @@ static void golden_with(const char *name, struct vm_device *devices, size_t n, c
 
 static void golden(const char *name)
 {
-	golden_with(name, NULL, 0, "");
+	golden_with(name, NULL, 0);
 }
 
 static void refused(struct vm_device *devices, size_t n, const char *part)
@@ -83,7 +83,7 @@ static void refused(struct vm_device *devices, size_t n, const char *part)
 	_cleanup_strv_ struct strv argv = { 0 };
 	struct err e = { 0 };
 
-	assert_true(build(devices, n, "", &argv, &e) < 0);
+	assert_true(build(devices, n, &argv, &e) < 0);
 	if (!strstr(e.text, part))
 		fail_msg("\"%s\" does not say \"%s\"", e.text, part);
 }
@@ -116,8 +116,6 @@ static void test_settings(void **state)
 	hv.firmware_volume = STR("/f/OVMF_VARS.fd");
 	hv.default_bridges = 2;
 	golden("everything-set");
-	reset(NULL);
-	golden_with("incoming", NULL, 0, "/s/saved");
 }
 
 static void test_images(void **state)
@@ -153,13 +151,13 @@ static void test_devices(void **state)
 
 	config.shared_memory = true;
 	hv.block_device_cache_set = hv.block_device_cache_direct = true;
-	golden_with("devices", d, 5, "");
+	golden_with("devices", d, 5);
 	assert_int_equal(d[0].address_kind, VM_ADDRESS_PCI);
 	assert_string_equal(d[1].address, "08"); /* 1 to 4: root ports, 5: rng, 6: vsock, 7: share */
 	assert_string_equal(d[4].address, "0b");
 	hv = (struct config_hypervisor){ .machine_type = STR("microvm") };
 	d[4].u.net.n_tap_fds = 1;
-	golden_with("devices-microvm", d, 5, "");
+	golden_with("devices-microvm", d, 5);
 	assert_int_equal(d[0].address_kind, VM_ADDRESS_NONE);
 	assert_int_equal(d[2].address_kind, VM_ADDRESS_DEVICE);
 	assert_string_equal(d[2].address, "/dev/vdb");

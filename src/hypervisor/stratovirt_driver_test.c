@@ -300,22 +300,6 @@ static void test_guest_keeps_it(void **state)
 	driver->free(vm);
 }
 
-/* --- saving --- */
-
-static void test_save(void **state)
-{
-	struct vm *vm = started();
-
-	must(driver->pause(vm, e));
-	must(driver->save(vm, dir, e));
-	must_fail(driver->save(vm, "/none", e), "migrate was refused");
-	driver->free(vm);
-	vm = prepared();
-	must_fail(driver->restore(vm, "/a,b", e), "the snapshot's folder");
-	must(driver->restore(vm, dir, e));
-	driver->free(vm);
-}
-
 /* --- failures --- */
 
 static void expect_start_failure(const char *how, int code, const char *part)
@@ -485,10 +469,9 @@ static int remove_dir(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		TEST(test_life),           TEST(test_options),    TEST(test_plug_ports),  TEST(test_plug_places),
-		TEST(test_guest_keeps_it), TEST(test_save),       TEST(test_start_fails), TEST(test_command_fails),
-		TEST(test_quit_hangs),     TEST(test_plug_fails), TEST(test_versions),    TEST(test_advice),
-		TEST(test_elf_kernel),
+		TEST(test_life),           TEST(test_options),     TEST(test_plug_ports),    TEST(test_plug_places),
+		TEST(test_guest_keeps_it), TEST(test_start_fails), TEST(test_command_fails), TEST(test_quit_hangs),
+		TEST(test_plug_fails),     TEST(test_versions),    TEST(test_advice),        TEST(test_elf_kernel),
 	};
 
 	return cmocka_run_group_tests(tests, make_dir, remove_dir);

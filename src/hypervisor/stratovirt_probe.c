@@ -45,12 +45,6 @@ int stratovirt_probe(const struct config_hypervisor *hv, struct stratovirt_facts
 	return 0;
 }
 
-/* With virtio-fs, memory is shared, and StratoVirt saves no shared memory; nor a balloon. */
-static bool can_save(const struct config_hypervisor *hv)
-{
-	return str_eq(hv->shared_fs, "none") && !hv->reclaim_guest_freed_memory && !hv->enable_hugepages;
-}
-
 void stratovirt_capabilities(const struct config_hypervisor *hv, struct vm_capabilities *ret)
 {
 	enum stratovirt_machine machine;
@@ -67,7 +61,6 @@ void stratovirt_capabilities(const struct config_hypervisor *hv, struct vm_capab
 		.net_hotplug = micro || hv->default_bridges > 0,
 		.fs_sharing = true,
 		.pause = true,
-		.snapshot = can_save(hv),
 		.balloon = true,
 		.image_boot = true,
 		.initrd_boot = true,
@@ -80,8 +73,7 @@ static void explain(const struct config_hypervisor *hv, const struct vm_capabili
 {
 	snprintf(ret, size,
 		 "vfio: not supported by this driver yet; tdx, sev_snp, net_user, net_passt, 9p: StratoVirt has none; "
-		 "cpu and memory hotplug: not supported by this driver yet%s%s%s",
-		 can->snapshot ? "" : "; snapshot: not with shared memory (virtio-fs), a balloon or huge pages",
+		 "cpu and memory hotplug, snapshot: not supported by this driver yet%s%s",
 		 can->block_hotplug ? "" : "; block and net hotplug: needs default_bridges >= 1",
 		 can->multi_queue_net ? "" : "; multi_queue_net: not on the machine microvm");
 }

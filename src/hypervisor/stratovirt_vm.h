@@ -9,10 +9,10 @@
 #include "hypervisor/stratovirt_argv.h"
 
 /* How long StratoVirt may take. */
-#define STRATOVIRT_START_MS    20000  /* exec to QMP greeting */
+#define STRATOVIRT_START_MS                                                                                            \
+	60000 /* exec to QMP greeting: it loads kernel and initrd, and starts the guest, before that */
 #define STRATOVIRT_PREALLOC_MS 120000 /* on top, when it takes all memory beforehand */
 #define STRATOVIRT_COMMAND_MS  5000
-#define STRATOVIRT_SAVE_MS     120000
 /* Unplugging needs the guest's cooperation; PCIe's attention button alone waits 5 s. */
 #define STRATOVIRT_UNPLUG_MS 15000
 

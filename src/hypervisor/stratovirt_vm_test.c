@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The driver with the real StratoVirt and a real guest: plugging, pause, saving, and how a guest ends.
+ * The driver with the real StratoVirt and a real guest: plugging, pause, and how a guest ends.
  *
  * Needs KVM, /dev/vhost-vsock, CAISSON_TEST_STRATOVIRT (the program), CAISSON_TEST_KERNEL (a Debian cloud kernel,
  * bzImage) and CAISSON_TEST_INITRD (tests/qemu/make-initrd); skipped without. CAISSON_TEST_MICROVM is a kernel for the
@@ -17,7 +17,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -190,23 +189,6 @@ static void test_microvm(void **state)
 	free(blk.u.block.path);
 }
 
-static void test_save(void **state)
-{
-	_cleanup_free_ char *saved = str_printf("%s/saved", dir);
-	struct vm *vm = boot();
-
-	assert_int_equal(mkdir(saved, 0700), 0);
-	expect_console(vm, "STATE disks=");
-	ok(driver->pause(vm, e));
-	ok(driver->save(vm, saved, e));
-	driver->free(vm);
-	ok(driver->prepare(loop, &config, &vm, e));
-	ok(driver->restore(vm, saved, e));
-	ok(driver->resume(vm, e));
-	expect_vsock_refused(vm);
-	driver->free(vm);
-}
-
 static void expect_death(const char *how, const char *part)
 {
 	uint64_t deadline = clock_ms() + LIMIT_MS;
@@ -265,8 +247,7 @@ static int remove_dir(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		TEST(test_life), TEST(test_plug),  TEST(test_microvm),
-		TEST(test_save), TEST(test_death), TEST(test_options),
+		TEST(test_life), TEST(test_plug), TEST(test_microvm), TEST(test_death), TEST(test_options),
 	};
 
 	if (!getenv("CAISSON_TEST_STRATOVIRT") || !getenv("CAISSON_TEST_KERNEL") || !getenv("CAISSON_TEST_INITRD")) {
