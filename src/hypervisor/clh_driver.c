@@ -72,13 +72,14 @@ static int call_until(struct clh_vm *q, const char *method, const char *action, 
 int clh_call(struct clh_vm *q, const char *method, const char *action, struct json_object *body, const int *fds,
 	     size_t n_fds, unsigned timeout_ms, char **ret, struct err *e)
 {
-	_cleanup_json_ struct json_object *o = body;
 	_cleanup_free_ char *text = body ? json_write(body, false) : NULL;
+	bool short_of_memory = body && !text;
 	int r;
 
+	json_free(body);
 	if (!q->running)
 		return err_set(e, ERR_HYPERVISOR, ENOTCONN, "%s: the VM is not running", action);
-	if (body && !text)
+	if (short_of_memory)
 		return err_sys(e, ENOMEM, "%s", action);
 	r = call_until(q, method, action, text, fds, n_fds, clock_ms() + timeout_ms, ret, e);
 	/* The connection ends a moment before the process does. */

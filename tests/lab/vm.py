@@ -148,7 +148,7 @@ def machine_arguments(options):
         return (["qemu-system-aarch64", "-M", "virt,virtualization=on,gic-version=3,memory-backend=mem", "-cpu", "max"],
                 f"console=ttyAMA0 {quiet}")
     q35 = "q35,hpet=off,memory-backend=mem" + (",kernel-irqchip=split" if options.iommu else "")
-    iommu = ["-device", "intel-iommu,intremap=on,caching-mode=on"] if options.iommu else []
+    iommu = ["-device", "intel-iommu,intremap=on,caching-mode=on,aw-bits=48"] if options.iommu else []
     return (["qemu-system-x86_64", "-M", q35, *iommu, "-cpu", "max,+svm,la57=off"],
             f"console=ttyS0 {quiet} reboot=t no_timer_check tsc=reliable" + (" intel_iommu=on" if options.iommu else ""))
 
