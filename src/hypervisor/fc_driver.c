@@ -83,6 +83,9 @@ static int prepare(struct loop *loop, const struct vm_config *c, struct vm **ret
 	f->vm = (struct vm){ .driver = &firecracker_driver, .config = c, .exit_fd = -1, .interrupt_fd = -1 };
 	f->loop = loop;
 	rest_init(&f->rest, "Firecracker", NULL);
+	if (!str_empty(c->hv->block_device_driver) && !str_endswith(c->hv->block_device_driver, "mmio"))
+		log_warn("block_device_driver = \"%s\" has no effect: Firecracker's disks are on virtio-mmio",
+			 c->hv->block_device_driver);
 	if (c->use_vhost_vsock)
 		log_warn("use_vsock: Firecracker has its own vsock device and does not use the host kernel's");
 	r = fc_find(c->hv, f->program, sizeof f->program, e);
@@ -545,6 +548,7 @@ static const char *const honoured_keys[] = {
 	"enable_hugepages",
 	"reclaim_guest_freed_memory",
 	"shared_fs",
+	"block_device_driver",
 	"block_device_aio",
 	"block_device_cache_set",
 	"block_device_cache_noflush",
@@ -558,7 +562,6 @@ static const char *const honoured_keys[] = {
 	"disable_guest_selinux",
 	"disable_seccomp",
 	"guest_hook_path",
-	"overhead_memory",
 	NULL,
 };
 

@@ -333,6 +333,39 @@ static void test_slots_run_out(void **state)
 	firecracker_driver.free(vm);
 }
 
+/* Each key that Kata's file for Firecracker has is acted upon, or known to have no effect. */
+static void test_keys(void **state)
+{
+	static const char *const no_effect[] = { "memory_slots",
+						 "memory_offset",
+						 "enable_mem_prealloc",
+						 "num_queues",
+						 "queue_size",
+						 "network_queues",
+						 "enable_iommu",
+						 "disable_nesting_checks",
+						 "disable_selinux",
+						 "entropy_source",
+						 "valid_entropy_sources",
+						 "msize_9p",
+						 "default_maxvcpus",
+						 "default_maxmemory",
+						 "initdata" };
+	const struct config_key *key;
+
+	for (size_t i = 0; (key = config_key_at(i)); i++) {
+		bool known = key->section == CONFIG_HYPERVISOR && (key->known & CONFIG_F) && key->type != CONFIG_OPAQUE;
+		unsigned found = 0;
+
+		for (const char *const *k = firecracker_driver.honoured_keys; known && *k; k++)
+			found += str_eq(*k, key->name);
+		for (size_t k = 0; known && k < sizeof no_effect / sizeof *no_effect; k++)
+			found += str_eq(no_effect[k], key->name);
+		if (known && found != 1)
+			fail_msg("%s is found %u times", key->name, found);
+	}
+}
+
 static void test_versions(void **state)
 {
 	struct fc_version v = { 0 };
@@ -560,6 +593,7 @@ int main(int argc, char **argv)
 		T(test_description),
 		T(test_devices_that_it_has_not),
 		T(test_slots_run_out),
+		T(test_keys),
 		T(test_versions),
 #ifdef __x86_64__
 		T(test_a_compressed_kernel),
