@@ -142,6 +142,7 @@ static void live(void)
 	struct err e = { 0 };
 	struct vm *vm;
 
+	assert_int_equal(dir_remove(snapshot), 0); /* of a test that failed */
 	assert_int_equal(mkdir(snapshot, 0700), 0);
 	vm = prepare(&root);
 	assert_string_equal(root.address, "/dev/vda");
