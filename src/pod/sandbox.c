@@ -53,6 +53,9 @@ static int start_vm(struct sandbox *s, struct plan *plan, struct err *e)
 
 	if (r == 0)
 		s->vm->interrupt_fd = s->interrupt_fd;
+	/* It may take long: not before it is known that there is a hypervisor. */
+	if (r == 0)
+		r = pack_rootfs(s, plan, e);
 	for (size_t i = 0; r == 0 && i < plan->n_devices; i++)
 		r = plan->driver->add_device(s->vm, plan->devices[i], e);
 	if (r == 0)
@@ -235,8 +238,8 @@ int sandbox_start(struct loop *loop, struct plan *plan, int interrupt_fd, struct
 	else
 		r = watch(s->abort_fd, interrupt_fd, e);
 	if (r < 0 || (r = share_start(&plan->share, e)) < 0 || (r = passt_listen(&s->passt, plan, e)) < 0 ||
-	    (r = pack_rootfs(s, plan, e)) < 0 || (r = start_vm(s, plan, e)) < 0 || (r = start_passt(s, e)) < 0 ||
-	    (r = connect_agent(s, e)) < 0 || (r = passt_check(&s->passt, e)) < 0)
+	    (r = start_vm(s, plan, e)) < 0 || (r = start_passt(s, e)) < 0 || (r = connect_agent(s, e)) < 0 ||
+	    (r = passt_check(&s->passt, e)) < 0)
 		goto fail;
 	clock_gettime(CLOCK_REALTIME, &now);
 	r = agent_set_guest_date_time(s->agent, now.tv_sec, now.tv_nsec / 1000, e);
