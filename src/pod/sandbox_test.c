@@ -987,6 +987,22 @@ static void test_driver_fails(void **state)
 	}
 }
 
+/* Packing a root may take minutes: that there is no hypervisor is told before. */
+static void test_driver_fails_before_packing(void **state)
+{
+	struct err e = { 0 };
+
+	plan_for_phases();
+	free(t.plan->pack);
+	t.plan->pack = strdup(tmp("no-such-directory"));
+	t.fail_at = "prepare";
+	assert_int_equal(start_all(&e), -EIO);
+	assert_string_equal(e.text, "the fake VM refuses to prepare");
+	t.fail_at = NULL;
+	assert_true(start_all(&e) < 0);
+	assert_null(strstr(e.text, "fake VM"));
+}
+
 /* ---- no memory ---- */
 
 static void expect_clean_failure(int r, const struct err *e, unsigned n)
@@ -1093,6 +1109,7 @@ int main(void)
 		T(test_hang_up),
 		T(test_no_answer),
 		T(test_driver_fails),
+		T(test_driver_fails_before_packing),
 		T(test_plan_without_memory),
 		T(test_start_without_memory),
 		T(test_staged_start_without_memory),
