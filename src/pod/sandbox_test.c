@@ -552,7 +552,7 @@ static void load_config(const char *shared_fs)
 		str_printf("[hypervisor.qemu]\nvirtio_fs_daemon = \"%s\"\ndefault_memory = 128\n"
 			   "default_vcpus = 1\nkernel = \"%s\"\ninitrd = \"%s\"\nshared_fs = \"%s\"\n%s",
 			   tmp("virtiofsd"), tmp("kernel"), tmp("kernel"), shared_fs,
-			   hurry ? "[agent.kata]\nreconnect_timeout_ms = 200\n" : "");
+			   hurry ? "[agent.kata]\nreconnect_timeout_ms = 2000\n" : "");
 	struct config_load_options o = { .body = body };
 	struct err e = { 0 };
 
