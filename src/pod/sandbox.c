@@ -16,6 +16,8 @@
 
 /* How long a guest may take until its agent answers, unless someone configured it: emulated guests are slow. */
 #define CONNECT_TIMEOUT_MS 60000
+/* From a VMM's closing of its connections to its end: it gives back the guest's memory. */
+#define VM_END_MS 5000
 
 static int watch(int epoll_fd, int fd, struct err *e)
 {
@@ -83,8 +85,9 @@ static int explain(struct sandbox *s, int r, struct err *e)
 {
 	if (r != -ECANCELED && r != -ECONNRESET && r != -EPIPE)
 		return r;
-	/* The file server ends by itself when the VM does, but not before. */
-	if (r == -ECANCELED && share_server_ended(&s->plan->share) && !vm_wait_exit(s->vm, 100))
+	/* The file server ends by itself when the VM does, which may be at it for a while, but not before. */
+	if (r == -ECANCELED && share_server_ended(&s->plan->share) &&
+	    !vm_wait_exit(s->vm, share_server_was_left(&s->plan->share) ? VM_END_MS : 100))
 		return err_set(e, ERR_SYSTEM, EPIPE, "the file server of the container (%s) has ended",
 			       share_name(&s->plan->share));
 	if (s->vm && vm_wait_exit(s->vm, r == -ECANCELED ? 0 : 500))

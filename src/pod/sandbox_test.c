@@ -766,6 +766,34 @@ static void test_file_server_ends(void **state)
 	nothing_left(fds);
 }
 
+/* A VM that ends closes its connections first: the server is gone a while before it. */
+static void test_file_server_is_left(void **state)
+{
+	struct err e = { 0 };
+	unsigned fds = count_fds();
+	uint64_t drain, one = 1;
+	pid_t pid;
+
+	if (geteuid() != 0)
+		skip();
+	make_plan("virtio-fs", "root", "none", false);
+	assert_int_equal(file_replace(tmp("virtiofsd"), "#!/bin/sh\nexit 0\n", 17, 0755), 0);
+	t.at = "Check";
+	t.act = NEVER;
+	pid = fork();
+	if (pid == 0) {
+		usleep(700000);
+		_exit(write(t.exit_fd, &one, sizeof one) != sizeof one);
+	}
+	agent_start();
+	assert_true(start_all(&e) < 0);
+	agent_stop();
+	assert_int_equal(waitpid(pid, NULL, 0), pid);
+	assert_string_equal(e.text, "the fake guest panicked");
+	(void)!read(t.exit_fd, &drain, sizeof drain);
+	nothing_left(fds);
+}
+
 static void test_staging_fails(void **state)
 {
 	struct err e = { 0 };
@@ -1099,6 +1127,7 @@ int main(void)
 		T(test_writable_image_is_synced),
 		T(test_staged_share),
 		T(test_file_server_ends),
+		T(test_file_server_is_left),
 		T(test_staging_fails),
 		T(test_passt),
 		T(test_refusals),

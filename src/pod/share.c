@@ -11,6 +11,7 @@
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "base/fd.h"
@@ -315,6 +316,15 @@ bool share_server_ended(const struct share *s)
 	struct pollfd p = { .fd = s->daemon_pidfd, .events = POLLIN };
 
 	return s->daemon_pidfd >= 0 && poll(&p, 1, 0) > 0;
+}
+
+bool share_server_was_left(const struct share *s)
+{
+	siginfo_t how = { 0 };
+
+	/* Whose end it was is still to be reaped: share_stop(). */
+	return s->daemon_pidfd >= 0 && waitid(P_PIDFD, (id_t)s->daemon_pidfd, &how, WEXITED | WNOHANG | WNOWAIT) == 0 &&
+	       how.si_pid && how.si_code == CLD_EXITED && how.si_status == 0;
 }
 
 void share_stop(struct share *s)

@@ -67,5 +67,7 @@ int share_start(struct share *s, struct err *e);
 int share_publish(struct share *s, struct agent *agent, struct err *e);
 /* Whether the server is gone although share_stop() was not called. */
 bool share_server_ended(const struct share *s);
+/* Did it end as it does when the VMM closes its connection, and not by a failure of its own? */
+bool share_server_was_left(const struct share *s);
 /* End the server and the staging. Idempotent. */
 void share_stop(struct share *s);
