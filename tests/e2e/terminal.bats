@@ -29,7 +29,8 @@ expect_script() {
 	run timeout -k 1 400 expect -f "$BATS_TEST_TMPDIR/script.exp"
 }
 
-# What a shell on the terminal must find. The prompt of busybox's shell ends in "# ".
+# What a shell on the terminal must find. The prompt of busybox's shell ends in "# ". What ^C shall end says by itself that
+# it has begun: it is in the foreground then, while the shell would say so before it has started it.
 dialogue='
 	want {# }
 	send "tty; stty size; echo TERM=\$TERM\r"
@@ -41,7 +42,7 @@ dialogue='
 	send "while \[ \"\$(stty size)\" != \"44 111\" \]; do :; done; echo resi\"\"zed\r"
 	want {resized}
 	want {# }
-	send "echo begun-\$((1 + 1)); sleep 600\r"
+	send "sh -c \"echo begun-\$((1 + 1)); exec sleep 600\"\r"
 	want {begun-2}
 	send "\003"
 	want {# }
