@@ -11,6 +11,7 @@
 #include "base/fd.h"
 #include "base/log.h"
 #include "hypervisor/guest_root.h"
+#include "hypervisor/program.h"
 
 /* --- what the configuration comes to --- */
 
@@ -237,7 +238,7 @@ static int add_defaults(const struct vm_config *c, struct strv *p)
 		r = strv_add(p, c->hv->enable_debug ? "debug" : "quiet");
 	/* The serial port is there from the first line on, so that a panic before any driver is seen, too. */
 	if (r == 0)
-		r = strv_add(p, str_eq(CLH_ARCH, "aarch64") ? "console=ttyAMA0" : "console=ttyS0");
+		r = strv_add(p, str_eq(HOST_ARCH, "aarch64") ? "console=ttyAMA0" : "console=ttyS0");
 	return r;
 }
 

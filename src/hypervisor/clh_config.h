@@ -24,12 +24,6 @@
 /* Memory is plugged in pieces of this size (ACPI), and the room for it begins and ends at multiples of it. */
 #define CLH_MEMORY_STEP_MIB 128
 
-#ifdef __aarch64__
-#define CLH_ARCH "aarch64"
-#else
-#define CLH_ARCH "x86_64"
-#endif
-
 /* A network card on open tap queues: they travel with vm.add-net, vm.create takes none. */
 struct clh_fd_net {
 	char *body;

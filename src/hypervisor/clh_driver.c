@@ -20,6 +20,7 @@
 #include "hypervisor/clh.h"
 #include "hypervisor/clh_vm.h"
 #include "hypervisor/guest_files.h"
+#include "hypervisor/program.h"
 
 #define API "/api/v1/"
 
@@ -129,7 +130,7 @@ static int prepare(struct loop *loop, const struct vm_config *c, struct vm **ret
 	if (r == 0)
 		r = clh_probe(c->hv, false, &q->facts, e);
 	if (r == 0)
-		r = guest_files_check(c, CLH_ARCH, e);
+		r = guest_files_check(c, HOST_ARCH, e);
 	if (r == 0)
 		r = clh_plan_init(&q->plan, c, e);
 	if (r < 0) {

@@ -4,7 +4,6 @@
  * in which it can fail at every step. Each failure must be one message, within its bound, with no process, descriptor
  * or file left. Whether the real one does what the double does is tried in the laboratory.
  */
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <setjmp.h>
@@ -18,6 +17,7 @@
 
 #include <cmocka.h>
 
+#include "base/entries.h"
 #include "base/fd.h"
 #include "hypervisor/clh.h"
 #include "hypervisor/clh_vm.h"
@@ -85,17 +85,6 @@ static int tear_down(void **state)
 	buf_fini(&transcript);
 	transcript = (struct buf){ 0 };
 	return 0;
-}
-
-static unsigned count_entries(const char *path)
-{
-	DIR *d = opendir(path);
-	unsigned n = 0;
-
-	while (readdir(d))
-		n++;
-	closedir(d);
-	return n;
 }
 
 /* Nothing in the run directory, no child of ours, not one descriptor more. */

@@ -72,7 +72,7 @@ bool clh_host_has_landlock(void)
 
 void clh_capabilities(const struct config_hypervisor *hv, struct vm_capabilities *ret)
 {
-	bool x86 = str_eq(CLH_ARCH, "x86_64"), ordinary = !hv->confidential_guest;
+	bool x86 = str_eq(HOST_ARCH, "x86_64"), ordinary = !hv->confidential_guest;
 
 	*ret = (struct vm_capabilities){
 		.block = true,
@@ -98,7 +98,7 @@ int clh_check(const struct config_hypervisor *hv, struct vm_host_report *ret, st
 	struct err why = { 0 };
 	struct clh_facts f;
 
-	*ret = (struct vm_host_report){ .architectures = CLH_ARCH };
+	*ret = (struct vm_host_report){ .architectures = HOST_ARCH };
 	if (clh_probe(hv, true, &f, &why) < 0) {
 		snprintf(ret->path, sizeof ret->path, "%s", f.path);
 		snprintf(ret->reason, sizeof ret->reason, "%s", why.text);

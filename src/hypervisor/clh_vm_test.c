@@ -8,7 +8,6 @@
  * allowed) and CAISSON_TEST_VERBOSE=1 are for people. The guest tells what it sees on its console, which is all that is
  * looked at. A guest takes half a minute to boot in the laboratory, so that each is asked much.
  */
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/if_tun.h>
@@ -26,6 +25,7 @@
 
 #include <cmocka.h>
 
+#include "base/entries.h"
 #include "base/fd.h"
 #include "base/log.h"
 #include "hypervisor/clh_vm.h"
@@ -43,17 +43,6 @@ static char *params[2];
 static struct loop *loop;
 static const struct hypervisor_driver *driver;
 static unsigned fds_before;
-
-static unsigned count_entries(const char *path)
-{
-	DIR *d = opendir(path);
-	unsigned n = 0;
-
-	while (readdir(d))
-		n++;
-	closedir(d);
-	return n;
-}
 
 static int set_up(void **state)
 {

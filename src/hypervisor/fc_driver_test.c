@@ -3,7 +3,6 @@
  * The Firecracker driver against a double (fc_fake.h): every request as a golden transcript, and a VMM that misbehaves
  * at each step. Transcripts are tests/golden/firecracker/NAME.txt; CAISSON_UPDATE_GOLDEN=1 writes them anew.
  */
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
@@ -19,6 +18,7 @@
 
 #include <cmocka.h>
 
+#include "base/entries.h"
 #include "base/fd.h"
 #include "hypervisor/fc.h"
 #include "hypervisor/fc_fake.h"
@@ -41,17 +41,6 @@ bool __wrap_hypervisor_kvm_usable(char *why, size_t size);
 bool __wrap_hypervisor_kvm_usable(char *why, size_t size)
 {
 	return true;
-}
-
-static unsigned count_entries(const char *path)
-{
-	DIR *d = opendir(path);
-	unsigned n = 0;
-
-	while (readdir(d))
-		n++;
-	closedir(d);
-	return n;
 }
 
 static void make_file(char *path, size_t size, const char *name, const void *data, size_t len)

@@ -14,7 +14,7 @@
  * bzImage: "HdrS" at 0x202 (Linux x86 boot protocol); ELF (PVH note, x86); arm64 Image: "ARM\x64" at 56, maybe inside
  * gzip or an EFI zboot wrapper, which QEMU unpacks.
  */
-int guest_kernel_check(const char *path, const char *arch, struct err *e)
+static int check_kernel(const char *path, const char *arch, struct err *e)
 {
 	_cleanup_close_ int fd = open(path, O_RDONLY | O_CLOEXEC);
 	unsigned char head[0x210] = { 0 };
@@ -49,7 +49,7 @@ int guest_files_check(const struct vm_config *c, const char *arch, struct err *e
 	struct {
 		const char *what, *path;
 	} files[] = { { "initrd", c->initrd }, { "guest image", c->image } };
-	int r = guest_kernel_check(c->kernel, arch, e);
+	int r = check_kernel(c->kernel, arch, e);
 
 	for (size_t i = 0; i < 2 && r == 0; i++) {
 		struct stat st;

@@ -5,7 +5,5 @@
 #include "base/err.h"
 #include "hypervisor/driver.h"
 
-/* Is the file a Linux kernel of arch ("x86_64", "aarch64") in a form that some VMM boots? Else a sentence. */
-int guest_kernel_check(const char *path, const char *arch, struct err *e);
-/* All files that c names. */
+/* All files that c names; the kernel in a form of arch ("x86_64", "aarch64") that some VMM boots. */
 int guest_files_check(const struct vm_config *c, const char *arch, struct err *e);

@@ -31,6 +31,20 @@ int inherit_taps(struct inherit *in, struct vm_device *d, int **ret_theirs, stru
 	return 0;
 }
 
+int *inherit_keep(const struct inherit *in, const int *own, size_t n, size_t *ret_n)
+{
+	int *keep = calloc(in->n + n, sizeof *keep);
+	size_t k = 0;
+
+	for (size_t i = 0; keep && i < n; i++)
+		if (own[i] >= 0)
+			keep[k++] = own[i];
+	for (size_t i = 0; keep && i < in->n; i++)
+		keep[k++] = in->fds[i];
+	*ret_n = k;
+	return keep;
+}
+
 void inherit_fini(struct inherit *in)
 {
 	for (size_t i = 0; i < in->n; i++)

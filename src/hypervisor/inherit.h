@@ -20,5 +20,10 @@ struct inherit {
  * it had, to be put back after the command line was made. A device without any is left alone.
  */
 int inherit_taps(struct inherit *in, struct vm_device *d, int **ret_theirs, struct err *e);
+/*
+ * What a process is to keep open: these and n of the driver's own, those of them that are not -1. To be freed by the
+ * caller; NULL without memory.
+ */
+int *inherit_keep(const struct inherit *in, const int *own, size_t n, size_t *ret_n);
 /* Close all of them. */
 void inherit_fini(struct inherit *in);

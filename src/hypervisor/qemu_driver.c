@@ -168,8 +168,9 @@ static int remove_device(struct vm *vm, const char *id, struct err *e)
 static int spawn_qemu(struct qemu_vm *q, const struct qemu_fds *fds, struct err *e)
 {
 	_cleanup_strv_ struct strv argv = { 0 };
-	_cleanup_free_ int *keep = calloc(q->inherit.n + 3, sizeof *keep);
+	const int own[] = { fds->monitor, fds->console, fds->vsock };
 	struct spawn s = { .path = q->facts.path, .stdin_fd = -1, .cwd = "/", .netns = q->vm.config->netns };
+	_cleanup_free_ int *keep = inherit_keep(&q->inherit, own, sizeof own / sizeof *own, &s.n_keep_fds);
 	int r;
 
 	if (!keep)
@@ -177,12 +178,6 @@ static int spawn_qemu(struct qemu_vm *q, const struct qemu_fds *fds, struct err 
 	r = qemu_argv(&q->plan, fds, &argv, e);
 	if (r < 0)
 		return r;
-	keep[s.n_keep_fds++] = fds->monitor;
-	keep[s.n_keep_fds++] = fds->console;
-	if (fds->vsock >= 0)
-		keep[s.n_keep_fds++] = fds->vsock;
-	for (size_t i = 0; i < q->inherit.n; i++)
-		keep[s.n_keep_fds++] = q->inherit.fds[i];
 	s.keep_fds = keep;
 	s.argv = argv.v;
 	return process_start(q->loop, &s, q->vmm.name, &q->vmm.process, e);
@@ -267,20 +262,7 @@ static int no_snapshot(struct vm *vm, const char *dir, struct err *e)
 
 static int info(struct vm *vm, struct vm_process_info *ret, struct err *e)
 {
-	struct qemu_vm *q = qemu_vm_of(vm);
-	_cleanup_json_ struct json_object *cpus = NULL;
-	int r = qemu_command(q, "query-cpus-fast", NULL, -1, &cpus, e);
-
-	if (r < 0)
-		return r;
-	*ret = (struct vm_process_info){ .vmm_pid = process_pid(q->vmm.process) };
-	for (size_t i = 0; i < json_array_len(cpus) && ret->n_vcpus < 64; i++) {
-		uint64_t tid;
-
-		if (json_get_u64(json_array_at(cpus, i), "thread-id", &tid) == 0 && tid <= INT32_MAX)
-			ret->vcpu_tids[ret->n_vcpus++] = (pid_t)tid;
-	}
-	return 0;
+	return qmp_vmm_info(&qemu_vm_of(vm)->vmm, vm, "query-cpus-fast", "thread-id", QEMU_COMMAND_MS, ret, e);
 }
 
 /* --- end --- */

@@ -3,7 +3,6 @@
  * The driver against fake QEMUs: scripts that answer --version and then fail in one way each. Every failure must be one
  * message, within its bound, with no process, descriptor or file left.
  */
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <setjmp.h>
@@ -16,6 +15,7 @@
 
 #include <cmocka.h>
 
+#include "base/entries.h"
 #include "base/fd.h"
 #include "hypervisor/driver.h"
 
@@ -80,17 +80,6 @@ static void fake_qemu(const char *body)
 
 	write_file(qemu_path, text, strlen(text), 0700);
 	unlink(pid_path);
-}
-
-static unsigned count_entries(const char *path)
-{
-	DIR *d = opendir(path);
-	unsigned n = 0;
-
-	while (readdir(d))
-		n++;
-	closedir(d);
-	return n;
 }
 
 static void expect_start_failure(const char *body, int code, const char *part)

@@ -6,7 +6,6 @@
  * CAISSON_TEST_ONLY=test_life (wildcards allowed) and CAISSON_TEST_VERBOSE=1 are for people. The guest tells what it
  * sees on its console, which is all that is looked at.
  */
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/if_tun.h>
@@ -26,6 +25,7 @@
 
 #include <cmocka.h>
 
+#include "base/entries.h"
 #include "base/fd.h"
 #include "base/log.h"
 #include "hypervisor/console.h"
@@ -40,17 +40,6 @@ static char *params[4];
 static struct loop *loop;
 static const struct hypervisor_driver *driver;
 static unsigned fds_before;
-
-static unsigned count_fds(void)
-{
-	DIR *d = opendir("/proc/self/fd");
-	unsigned n = 0;
-
-	while (readdir(d))
-		n++;
-	closedir(d);
-	return n;
-}
 
 static int set_up(void **state)
 {
@@ -69,14 +58,14 @@ static int set_up(void **state)
 				     .console_log = true,
 				     .hv = &hv };
 	driver = hypervisor_find("qemu");
-	fds_before = count_fds();
+	fds_before = count_entries("/proc/self/fd");
 	return loop_new(&loop, NULL);
 }
 
 static int tear_down(void **state)
 {
 	loop_free(loop);
-	assert_int_equal(count_fds(), fds_before);
+	assert_int_equal(count_entries("/proc/self/fd"), fds_before);
 	return 0;
 }
 

@@ -71,6 +71,24 @@ int qmp_vmm_command(struct qmp_vmm *v, struct vm *vm, const char *command, struc
 	return r;
 }
 
+int qmp_vmm_info(struct qmp_vmm *v, struct vm *vm, const char *command, const char *thread_key, uint64_t timeout_ms,
+		 struct vm_process_info *ret, struct err *e)
+{
+	_cleanup_json_ struct json_object *cpus = NULL;
+	int r = qmp_vmm_command(v, vm, command, NULL, -1, timeout_ms, &cpus, e);
+
+	if (r < 0)
+		return r;
+	*ret = (struct vm_process_info){ .vmm_pid = process_pid(v->process) };
+	for (size_t i = 0; i < json_array_len(cpus) && ret->n_vcpus < 64; i++) {
+		uint64_t tid;
+
+		if (json_get_u64(json_array_at(cpus, i), thread_key, &tid) == 0 && tid <= INT32_MAX)
+			ret->vcpu_tids[ret->n_vcpus++] = (pid_t)tid;
+	}
+	return 0;
+}
+
 int qmp_vmm_start_failed(struct qmp_vmm *v, struct vm *vm, const char *path, int code, struct err *e)
 {
 	char how[96], words[512];

@@ -36,6 +36,13 @@ int qmp_vmm_command(struct qmp_vmm *v, struct vm *vm, const char *command, struc
 /* start() failed with code: was it the VMM that ended? Then its words are the reason. Undoes all of start(). */
 int qmp_vmm_start_failed(struct qmp_vmm *v, struct vm *vm, const char *path, int code, struct err *e);
 
+/*
+ * For driver.info(): the VMM's process, and the threads of its vCPUs as `command` tells them, each under `thread_key`.
+ * timeout_ms: of the command.
+ */
+int qmp_vmm_info(struct qmp_vmm *v, struct vm *vm, const char *command, const char *thread_key, uint64_t timeout_ms,
+		 struct vm_process_info *ret, struct err *e);
+
 /* For driver.explain_exit(). */
 int qmp_vmm_explain_exit(struct qmp_vmm *v, struct vm *vm, struct err *e);
 

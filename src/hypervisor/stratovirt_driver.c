@@ -15,13 +15,12 @@
 #include <poll.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
-#include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "base/fd.h"
 #include "base/log.h"
+#include "base/unix_socket.h"
 #include "hypervisor/guest_files.h"
 #include "hypervisor/stratovirt.h"
 #include "hypervisor/stratovirt_vm.h"
@@ -182,8 +181,9 @@ static int spawn(struct stratovirt_vm *s, int console, struct err *e)
 {
 	struct stratovirt_fds fds = { .console = console, .vsock = s->vsock_fd, .guest_cid = s->guest_cid };
 	_cleanup_strv_ struct strv argv = { 0 }, env = { 0 };
-	_cleanup_free_ int *keep = calloc(s->inherit.n + 2, sizeof *keep);
+	const int own[] = { console, s->vsock_fd };
 	struct spawn child = { .path = s->facts.path, .stdin_fd = -1, .cwd = "/", .netns = s->vm.config->netns };
+	_cleanup_free_ int *keep = inherit_keep(&s->inherit, own, sizeof own / sizeof *own, &child.n_keep_fds);
 	int r;
 
 	if (!keep || environment(s->vm.config, &env) < 0)
@@ -191,10 +191,6 @@ static int spawn(struct stratovirt_vm *s, int console, struct err *e)
 	r = stratovirt_argv(&s->plan, &fds, &argv, e);
 	if (r < 0)
 		return r;
-	keep[child.n_keep_fds++] = console;
-	keep[child.n_keep_fds++] = s->vsock_fd;
-	for (size_t i = 0; i < s->inherit.n; i++)
-		keep[child.n_keep_fds++] = s->inherit.fds[i];
 	child.keep_fds = keep;
 	child.argv = argv.v;
 	child.env = env.v;
@@ -204,23 +200,18 @@ static int spawn(struct stratovirt_vm *s, int console, struct err *e)
 /* It listens a moment after it was started; -EPIPE when it ends instead. */
 static int connect_monitor(struct stratovirt_vm *s, uint64_t deadline, int *ret_fd, struct err *e)
 {
-	_cleanup_close_ int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-	struct sockaddr_un sa = { .sun_family = AF_UNIX };
+	int r;
 
-	if (fd < 0)
-		return err_sys(e, errno, "cannot make the monitor's socket");
-	snprintf(sa.sun_path, sizeof sa.sun_path, "%s", s->plan.monitor);
-	while (connect(fd, (struct sockaddr *)&sa, sizeof sa) < 0) {
+	while ((r = unix_connect(s->plan.monitor, ret_fd)) < 0) {
 		struct pollfd p = { .fd = process_exit_fd(s->vmm.process), .events = POLLIN };
 
-		if (errno != ENOENT && errno != ECONNREFUSED && errno != EINTR)
-			return err_sys(e, errno, "cannot connect to the monitor %s", s->plan.monitor);
+		if (r != -ENOENT && r != -ECONNREFUSED && r != -EAGAIN && r != -EINTR)
+			return err_sys(e, -r, "cannot connect to the monitor %s", s->plan.monitor);
 		if (clock_ms() >= deadline)
 			return err_set(e, ERR_HYPERVISOR, ETIMEDOUT, "no answer from the monitor in time");
 		if (poll(&p, 1, 2) > 0)
 			return err_set(e, ERR_HYPERVISOR, EPIPE, "it ended before it had a monitor");
 	}
-	*ret_fd = take_fd(&fd);
 	return 0;
 }
 
@@ -310,20 +301,7 @@ static int no_resize_memory(struct vm *vm, uint64_t mib, uint64_t *ret, struct e
 
 static int info(struct vm *vm, struct vm_process_info *ret, struct err *e)
 {
-	struct stratovirt_vm *s = stratovirt_vm_of(vm);
-	_cleanup_json_ struct json_object *cpus = NULL;
-	int r = stratovirt_command(s, "query-cpus", NULL, -1, &cpus, e);
-
-	if (r < 0)
-		return r;
-	*ret = (struct vm_process_info){ .vmm_pid = process_pid(s->vmm.process) };
-	for (size_t i = 0; i < json_array_len(cpus) && ret->n_vcpus < 64; i++) {
-		uint64_t tid;
-
-		if (json_get_u64(json_array_at(cpus, i), "thread_id", &tid) == 0 && tid <= INT32_MAX)
-			ret->vcpu_tids[ret->n_vcpus++] = (pid_t)tid;
-	}
-	return 0;
+	return qmp_vmm_info(&stratovirt_vm_of(vm)->vmm, vm, "query-cpus", "thread_id", STRATOVIRT_COMMAND_MS, ret, e);
 }
 
 /* --- end --- */

@@ -5,7 +5,6 @@
  * with no process, descriptor or file left. KVM and vhost-vsock are those of the test: the linker puts its functions in
  * the place of the real ones.
  */
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <setjmp.h>
@@ -18,6 +17,7 @@
 
 #include <cmocka.h>
 
+#include "base/entries.h"
 #include "base/fd.h"
 #include "hypervisor/console.h"
 #include "hypervisor/stratovirt_vm.h"
@@ -105,17 +105,6 @@ static int tear_down(void **state)
 {
 	loop_free(loop);
 	return 0;
-}
-
-static unsigned count_entries(const char *path)
-{
-	DIR *d = opendir(path);
-	unsigned n = 0;
-
-	while (readdir(d))
-		n++;
-	closedir(d);
-	return n;
 }
 
 static struct vm *prepared(void)
