@@ -82,8 +82,11 @@ static enum vcpu_want next_order(struct vcpu_thread *t)
 {
 	kvm_vcpu_unkick(t->kvm);
 	while (t->want == VCPU_PAUSE) {
-		t->idle = true;
-		pthread_cond_broadcast(&t->vm->changed);
+		/* Said once: threads that told each other of every wake-up would wake each other for ever. */
+		if (!t->idle) {
+			t->idle = true;
+			pthread_cond_broadcast(&t->vm->changed);
+		}
 		pthread_cond_wait(&t->vm->changed, &t->vm->lock);
 		kvm_vcpu_unkick(t->kvm);
 	}
@@ -108,6 +111,7 @@ static void *run(void *arg)
 	machine_confine_thread(vm, MACHINE_VCPU);
 	pthread_mutex_lock(&vm->lock);
 	t->tid = gettid();
+	pthread_cond_broadcast(&vm->changed);
 	while (next_order(t) == VCPU_RUN) {
 		pthread_mutex_unlock(&vm->lock);
 		kvm_vcpu_run(t->kvm, &io, &exit);

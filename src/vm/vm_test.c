@@ -165,6 +165,25 @@ static void test_pause_and_stop(void **state)
 	end(&g);
 }
 
+/* The threads of a paused machine sleep. They once woke each other for ever: each told the others that it waits. */
+static void test_paused_costs_nothing(void **state)
+{
+	struct timespec before, after;
+	struct guest g;
+
+	begin(&g, micro_chatter, micro_chatter_end, 4, 0);
+	start(&g);
+	assert_int_equal(heard(&g), '\n');
+	assert_int_equal(vmm_pause(g.vm, NULL), 0);
+	clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &before);
+	poll(NULL, 0, 500);
+	clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &after);
+	assert_true((after.tv_sec - before.tv_sec) * 1000 + (after.tv_nsec - before.tv_nsec) / 1000000 < 50);
+	vmm_stop(g.vm);
+	finish(&g);
+	end(&g);
+}
+
 /* Waits for the ACPI event of the power button. */
 MICRO_GUEST(button, PRINT("r") "mov $0xc0200000, %rbx\n"
 			       "1: pause\n"
@@ -538,6 +557,7 @@ int main(void)
 		cmocka_unit_test(test_resets),
 		cmocka_unit_test(test_panic),
 		cmocka_unit_test(test_pause_and_stop),
+		cmocka_unit_test(test_paused_costs_nothing),
 		cmocka_unit_test(test_buttons),
 		cmocka_unit_test(test_serial_input),
 		cmocka_unit_test(test_cpus_come_and_go),
