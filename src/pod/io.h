@@ -1,0 +1,37 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Opening what struct pod_io names, and the pump between that and a process in the guest (pod/stdio.h).
+ *
+ * FIFOs are opened read-write, non-blocking, and once more for the direction that is needed, so that neither a client
+ * that is not there yet nor one that comes back later (containerd restarted) ends the stream. A file is appended to.
+ * "binary://PATH?key=value" starts PATH as containerd's logging programs are started (CONTAINER_ID,
+ * CONTAINER_NAMESPACE, descriptors 3 and 4, ready on 5).
+ */
+#pragma once
+
+#include "base/err.h"
+#include "loop/loop.h"
+#include "pod/agent.h"
+#include "pod/pod.h"
+
+struct pod_streams;
+
+struct pod_streams_params {
+	struct loop *loop;
+	const char *namespace; /* containerd's; NULL: none */
+	const char *container_id, *exec_id;
+	const struct pod_io *io;
+	/* Once, from the loop, when all output is written: as stdio_params.done. */
+	void (*done)(int result, const struct err *e, void *userdata);
+	void *userdata;
+};
+
+/* Open everything (and send the console's master, if asked); nothing is read yet. */
+int pod_streams_open(const struct pod_streams_params *params, struct pod_streams **ret, struct err *e);
+/* The process exists: pump. */
+int pod_streams_start(struct pod_streams *s, struct agent *agent, struct err *e);
+/* The client wants the process's stdin closed, once what it has written before is through. */
+int pod_streams_close_stdin(struct pod_streams *s, struct err *e);
+/* The pty's slave, for the stand-in's controlling terminal; -1: none. Owned by the streams. */
+int pod_streams_terminal(const struct pod_streams *s);
+void pod_streams_free(struct pod_streams *s);

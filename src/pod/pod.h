@@ -1,0 +1,150 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A pod that lives: one VM with any number of containers, and in each any number of processes. It belongs to one
+ * process, its owner (a containerd shim, or the process that `caisson create` leaves behind), and to that process's
+ * loop.
+ *
+ * Functions that wait for the guest do so without running the loop (see pod/agent.h); what happens by itself (exits,
+ * out of memory, the VM's end) is told by pod_params.event, always from the loop. A process is named by its container
+ * and its exec id; "" is the container's first process.
+ *
+ * Errors: -ENOENT no such container or process; -EEXIST the id is taken; -ESRCH it has ended ("process already
+ * finished"); -EBUSY not in this state; else what the guest or the host said.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+#include <time.h>
+
+#include "base/err.h"
+#include "config/config.h"
+#include "hypervisor/driver.h"
+#include "loop/loop.h"
+#include "proto/agent.pb-c.h"
+
+struct pod;
+
+enum pod_status { POD_CREATED = 1, POD_RUNNING, POD_STOPPED, POD_PAUSED };
+
+/* The end of a process. */
+struct pod_exit {
+	int status; /* exit code, or 128 + signal; 255 when the VM ended under it */
+	struct timespec at;
+	char reason[160]; /* why, when the VM ended under it; else "" */
+};
+
+enum pod_event_kind {
+	POD_EVENT_CREATE,
+	POD_EVENT_START,
+	POD_EVENT_EXEC_ADDED,
+	POD_EVENT_EXEC_STARTED,
+	POD_EVENT_EXIT,
+	POD_EVENT_OOM,
+	POD_EVENT_PAUSED,
+	POD_EVENT_RESUMED,
+	POD_EVENT_DELETE,
+};
+
+struct pod_event {
+	enum pod_event_kind kind;
+	const char *container_id, *exec_id;
+	pid_t pid;            /* of the stand-in */
+	struct pod_exit exit; /* EXIT, DELETE */
+};
+
+struct pod_params {
+	struct loop *loop;
+	const char *id;         /* the sandbox: the id of its first container */
+	const char *state_root; /* ROOT/ID is made there (pod/state.h) */
+	/* Borrowed, outlive the pod; annotations of the first container have been applied to it already. */
+	const struct config *config;
+	const struct hypervisor_driver *driver;
+	int interrupt_fd; /* readable: give up starting; -1: none */
+	/* Must not call pod_free(). NULL: nobody listens. */
+	void (*event)(const struct pod_event *event, void *userdata);
+	void *userdata;
+};
+
+/*
+ * Nothing is started yet: the first container's create starts the VM, because its bundle says how large it is and in
+ * which network namespace.
+ */
+int pod_new(const struct pod_params *params, struct pod **ret, struct err *e);
+/* End the VM with all in it, undo everything on the host. NULL does nothing. */
+void pod_free(struct pod *pod);
+const char *pod_id(const struct pod *pod);
+/* Whether no container is left. */
+bool pod_is_empty(const struct pod *pod);
+
+/* Where a process's streams come from and go to. */
+struct pod_io {
+	/*
+	 * NULL or "": none. A path: FIFO (containerd) or file. "file://PATH", "binary://PATH?args" as containerd's
+	 * logging URIs. "fd:PID:N": descriptor N of process PID. See pod/io.h.
+	 */
+	const char *in, *out, *err;
+	bool terminal;
+	const char *console_socket; /* terminal: send the pty's master there (OCI), instead of in and out; NULL: no */
+};
+
+/* A mount that makes up a root file system, as containerd tells it. */
+struct pod_mount {
+	const char *type, *source, *target; /* target: below the root, "" usually */
+	const char *const *options;
+	size_t n_options;
+};
+
+struct pod_container_params {
+	const char *id;
+	const char *bundle;             /* holds config.json */
+	const struct pod_mount *rootfs; /* to be mounted at BUNDLE/rootfs; none: the spec's root is there already */
+	size_t n_rootfs;
+	struct pod_io io;
+	/* Connected socket of a stand-in that the caller made (pod/standin.h), taken over; -1: make one. */
+	int standin_fd;
+	pid_t standin_pid;
+};
+
+/* The first one starts the VM. ret_pid: the stand-in. */
+int pod_create(struct pod *pod, const struct pod_container_params *params, pid_t *ret_pid, struct err *e);
+/* process: of the OCI runtime spec; copied. The process is there only after pod_start(). standin_*: as above. */
+int pod_exec(struct pod *pod, const char *id, const char *exec_id, const Grpc__Process *process,
+	     const struct pod_io *io, int standin_fd, pid_t standin_pid, struct err *e);
+int pod_start(struct pod *pod, const char *id, const char *exec_id, pid_t *ret_pid, struct err *e);
+/* all: every process of the container (exec_id "" only). */
+int pod_kill(struct pod *pod, const char *id, const char *exec_id, int signo, bool all, struct err *e);
+/* Only what has ended, or was never started; force: end it first. The last container's delete ends the VM. */
+int pod_delete(struct pod *pod, const char *id, const char *exec_id, bool force, pid_t *ret_pid, struct pod_exit *ret,
+	       struct err *e);
+
+struct pod_process_state {
+	const char *bundle;
+	pid_t pid;
+	enum pod_status status;
+	struct pod_io io; /* borrowed */
+	struct pod_exit exit;
+};
+int pod_state(struct pod *pod, const char *id, const char *exec_id, struct pod_process_state *ret, struct err *e);
+
+typedef void (*pod_wait_fn)(const struct pod_exit *exit, void *userdata);
+/* fn runs once, from the loop, also when it has ended already or is deleted; pod_free() calls what is left. */
+int pod_wait(struct pod *pod, const char *id, const char *exec_id, pod_wait_fn fn, void *userdata, struct err *e);
+
+int pod_pause(struct pod *pod, const char *id, struct err *e);
+int pod_resume(struct pod *pod, const char *id, struct err *e);
+int pod_resize_pty(struct pod *pod, const char *id, const char *exec_id, uint32_t width, uint32_t height,
+		   struct err *e);
+int pod_close_stdin(struct pod *pod, const char *id, const char *exec_id, struct err *e);
+/* Limits in the guest, of the VM (when it can be resized), and of the sandbox's cgroup. */
+int pod_update(struct pod *pod, const char *id, const Grpc__LinuxResources *resources, struct err *e);
+/* The guest's own accounting of the container; freed by protobuf_c_message_free_unpacked(). */
+int pod_stats(struct pod *pod, const char *id, Grpc__StatsContainerResponse **ret, struct err *e);
+/* Host pids that stand for the container's processes: the stand-ins of those that live. Caller frees *ret. */
+int pod_pids(struct pod *pod, const char *id, pid_t **ret, size_t *ret_n, struct err *e);
+/* For listings and metrics. */
+int pod_containers(struct pod *pod, struct strv *ret, struct err *e);
+struct vm *pod_vm(struct pod *pod);       /* NULL: not started */
+struct agent *pod_agent(struct pod *pod); /* NULL: not started */

@@ -1,0 +1,41 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A stand-in is the host's process for a process in the guest: clients get its pid. It lives in the pod's network
+ * namespace (so that /proc/PID/ns/net is the pod's), holds the streams that its maker had, passes on the signals that
+ * others send it, and ends with the guest process's exit status. Who makes it decides whose child it is: made by
+ * `caisson create`, which ends, it becomes the child of the nearest subreaper (conmon, containerd-shim-runc-v2).
+ *
+ * The two ends talk over a Unix socket pair, one byte-sized message each: owner → stand-in "exit with status N";
+ * stand-in → owner "got signal N", "the window changed". When the owner's end closes, the stand-in ends with 255; when
+ * the stand-in is killed, the owner sees the end of file.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <sys/types.h>
+
+#include "base/err.h"
+
+struct standin_params {
+	const char *netns;   /* path of the network namespace it enters; NULL: the caller's */
+	bool new_netns;      /* or a new one, made for it, with lo up */
+	const char *name;    /* comm, 15 bytes count */
+	bool keep_stdio;     /* it holds the caller's descriptors 0, 1, 2; else /dev/null */
+	int terminal_fd;     /* slave of a pty that becomes its controlling terminal; -1: none */
+	const int *keep_fds; /* more descriptors to hold, under the same numbers */
+	size_t n_keep_fds;
+};
+
+/*
+ * Fork one. *ret_pid: the child; *ret_fd: the owner's end of the pair. It can be made in a process with threads: the
+ * child calls only what is safe after fork(2). When this returns it is in its namespace.
+ */
+int standin_start(const struct standin_params *params, pid_t *ret_pid, int *ret_fd, struct err *e);
+
+/* Owner: let it end with this status. 0 or -errno. */
+int standin_end(int fd, int status);
+
+enum standin_word { STANDIN_GONE, STANDIN_SIGNAL, STANDIN_WINCH, STANDIN_NOTHING };
+/* Owner, when fd is readable: what it says; *ret_signo for STANDIN_SIGNAL. Does not block. */
+enum standin_word standin_read(int fd, int *ret_signo);
