@@ -181,7 +181,7 @@ static int serve(struct attachment *a, const struct exec_flags *f, struct err *e
 	return r < 0 ? EXIT_CAISSON : status;
 }
 
-int command_exec(int argc, char **argv)
+int command_exec(const struct globals *g, int argc, char **argv)
 {
 	struct exec_flags f = { 0 };
 	struct attachment a = { 0 };

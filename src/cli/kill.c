@@ -8,7 +8,7 @@
 #include "cli/command.h"
 #include "cli/signals.h"
 
-int command_kill(int argc, char **argv)
+int command_kill(const struct globals *g, int argc, char **argv)
 {
 	static const struct option options[] = {
 		{ "all", no_argument, NULL, 'a' },

@@ -106,7 +106,7 @@ static int list(const char *root, bool quiet, bool json)
 	return 0;
 }
 
-int command_list(int argc, char **argv)
+int command_list(const struct globals *g, int argc, char **argv)
 {
 	static const struct option options[] = {
 		{ "json", no_argument, NULL, 'j' },  { "quiet", no_argument, NULL, 'q' },

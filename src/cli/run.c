@@ -407,7 +407,7 @@ static int run(struct run *run, struct err *e)
 	return status;
 }
 
-int command_run(int argc, char **argv)
+int command_run(const struct globals *g, int argc, char **argv)
 {
 	struct run r = { .interrupt_fd = -1, .begin_us = clock_us() };
 	struct err e = { 0 };
