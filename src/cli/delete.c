@@ -17,25 +17,37 @@
 /* From SIGKILL to the end of the process in the guest; beyond that the owner is asked to delete it all the same. */
 #define KILL_TIMEOUT_MS 10000
 /* The owner of the last container takes down its virtual machine. */
-#define GONE_TIMEOUT_MS 60000
+#define GONE_TIMEOUT_MS   60000
+#define FOLDER_TIMEOUT_MS 1000
 
-static int await_gone(const char *path, struct err *e)
+static int await(const char *path, uint64_t timeout_ms)
 {
-	uint64_t deadline = clock_ms() + GONE_TIMEOUT_MS;
+	uint64_t deadline = clock_ms() + timeout_ms;
 
 	while (access(path, F_OK) == 0) {
 		if (clock_ms() > deadline)
-			return err_set(e, ERR_LIMIT, ETIMEDOUT, "%s is still there after %d s", path,
-				       GONE_TIMEOUT_MS / 1000);
+			return -ETIMEDOUT;
 		usleep(5000);
 	}
+	return 0;
+}
+
+/* The folder follows its record at once, unless a pod without its first container still lives there. */
+int delete_await_gone(const char *root, const char *id, struct err *e)
+{
+	char dir[PATH_MAX + 96], record[PATH_MAX + 128];
+
+	snprintf(dir, sizeof dir, "%s/%s", root, id);
+	snprintf(record, sizeof record, "%s/oci.json", dir);
+	if (await(record, GONE_TIMEOUT_MS) < 0)
+		return err_set(e, ERR_LIMIT, ETIMEDOUT, "%s is still there after %d s", record, GONE_TIMEOUT_MS / 1000);
+	(void)await(dir, FOLDER_TIMEOUT_MS);
 	return 0;
 }
 
 static int delete_in_owner(struct owner_link *l, const char *root, struct err *e)
 {
 	Containerd__Task__V2__DeleteRequest q = CONTAINERD__TASK__V2__DELETE_REQUEST__INIT;
-	char path[PATH_MAX + 96];
 	int r;
 
 	q.id = l->record.id;
@@ -44,8 +56,7 @@ static int delete_in_owner(struct owner_link *l, const char *root, struct err *e
 	/* It died under our hands, or the other one of two deletes was quicker: what counts is that it goes away. */
 	if (r < 0 && r != -ECONNRESET && r != -ENOENT)
 		return r;
-	snprintf(path, sizeof path, "%s/%s/oci.json", root, l->record.id);
-	return await_gone(path, e);
+	return delete_await_gone(root, l->record.id, e);
 }
 
 /* What a dead owner left: of the pod, if this was its first container, and of the container. */

@@ -11,11 +11,13 @@
 #include "pod/state.h"
 
 const char globals_help[] = "  --root DIR            where the state of containers is kept\n"
+			    "  --config FILE         the configuration\n"
 			    "  --log FILE            write the log there; errors go to stderr, too\n"
 			    "  --log-format text|json   --log-level error|warn|info|debug   --debug\n";
 
 enum flag {
 	FLAG_ROOT,
+	FLAG_CONFIG,
 	FLAG_LOG,
 	FLAG_LOG_FORMAT,
 	FLAG_LOG_LEVEL,
@@ -33,6 +35,7 @@ static const struct {
 	enum argument argument;
 } flags[] = {
 	{ "root", FLAG_ROOT, REQUIRED },
+	{ "config", FLAG_CONFIG, REQUIRED },
 	{ "log", FLAG_LOG, REQUIRED },
 	{ "log-format", FLAG_LOG_FORMAT, REQUIRED },
 	{ "log-level", FLAG_LOG_LEVEL, REQUIRED },
@@ -48,20 +51,17 @@ static const struct {
 };
 #define N_FLAGS (sizeof flags / sizeof flags[0])
 
-static int set_root(struct globals *g, const char *value, struct err *e)
+/* The owner of a pod works elsewhere: paths have to hold there, too. */
+static int set_path(char *ret, const char *flag, const char *value, struct err *e)
 {
-	char cwd[PATH_MAX];
+	char cwd[PATH_MAX] = "";
 	int n;
 
-	/* The owner of a pod works elsewhere: the path has to hold there, too. */
-	if (value[0] == '/')
-		n = snprintf(g->root, sizeof g->root, "%s", value);
-	else if (getcwd(cwd, sizeof cwd))
-		n = snprintf(g->root, sizeof g->root, "%s/%s", cwd, value);
-	else
-		return err_sys(e, errno, "--root %s", value);
-	if (str_empty(value) || n >= (int)sizeof g->root)
-		return err_set(e, ERR_CONFIG, EINVAL, "--root: expected a folder, not \"%s\"", value);
+	if (value[0] != '/' && !getcwd(cwd, sizeof cwd))
+		return err_sys(e, errno, "--%s %s", flag, value);
+	n = snprintf(ret, PATH_MAX, "%s%s%s", cwd, *cwd ? "/" : "", value);
+	if (str_empty(value) || n >= PATH_MAX)
+		return err_set(e, ERR_CONFIG, EINVAL, "--%s: expected a path, not \"%s\"", flag, value);
 	return 0;
 }
 
@@ -69,7 +69,9 @@ static int set(struct globals *g, enum flag flag, const char *value, struct err 
 {
 	switch (flag) {
 	case FLAG_ROOT:
-		return set_root(g, value, e);
+		return set_path(g->root, "root", value, e);
+	case FLAG_CONFIG:
+		return set_path(g->config, "config", value, e);
 	case FLAG_LOG:
 		g->log = value;
 		return 0;

@@ -13,8 +13,9 @@
 #include "base/log.h"
 
 struct globals {
-	char root[PATH_MAX]; /* where state is kept */
-	const char *log;     /* file; NULL: stderr */
+	char root[PATH_MAX];   /* where state is kept */
+	char config[PATH_MAX]; /* configuration file; "": the search order */
+	const char *log;       /* file; NULL: stderr */
 	enum log_format log_format;
 	enum log_level log_level;
 	bool help, version;

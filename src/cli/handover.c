@@ -193,9 +193,14 @@ int handover_take(struct handover *h, const char *id, const char *exec_id, pid_t
 	return -1;
 }
 
-bool handover_is_busy(const struct handover *h)
+bool handover_is_busy(struct handover *h, const char *id)
 {
-	return !list_empty(&h->visitors);
+	struct visitor *v;
+
+	list_foreach(v, &h->visitors, struct visitor, link)
+		if (!id || str_eq(v->offer.id, id))
+			return true;
+	return false;
 }
 
 int handover_interrupt_fd(const struct handover *h)

@@ -38,8 +38,8 @@ int handover_new(const struct handover_params *params, struct handover **ret, st
 void handover_free(struct handover *h);
 /* The stand-in offered for a process: its socket, now the caller's, and its pid. -1: none was offered. */
 int handover_take(struct handover *h, const char *id, const char *exec_id, pid_t *ret_pid);
-/* Whether a client is there. */
-bool handover_is_busy(const struct handover *h);
+/* Whether a client is there that offered a stand-in for this container; id NULL: whether any is. */
+bool handover_is_busy(struct handover *h, const char *id);
 /* Readable while a client that has gone is not noticed yet by the loop: for what blocks the loop. */
 int handover_interrupt_fd(const struct handover *h);
 

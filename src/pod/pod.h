@@ -26,6 +26,7 @@
 #include "proto/agent.pb-c.h"
 
 struct pod;
+struct state_dir;
 
 enum pod_status { POD_CREATED = 1, POD_RUNNING, POD_STOPPED, POD_PAUSED };
 
@@ -59,6 +60,8 @@ struct pod_params {
 	struct loop *loop;
 	const char *id;         /* the sandbox: the id of its first container */
 	const char *state_root; /* ROOT/ID is made there (pod/state.h) */
+	/* ROOT/ID where the owner has made it already; borrowed, outlives the pod. NULL: pod_new() makes it. */
+	struct state_dir *state_dir;
 	/* Borrowed, outlive the pod; annotations of the first container have been applied to it already. */
 	const struct config *config;
 	const struct hypervisor_driver *driver;
