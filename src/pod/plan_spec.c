@@ -24,7 +24,7 @@ static void set_string(char **field, char *value)
  * The VM's network is the container's, so there is no network namespace in it. A namespace that is named by a path is
  * one of the host: the container gets a new one of that kind in the guest.
  */
-static int adapt_namespaces(struct plan *p, Grpc__Linux *l, struct err *e)
+static int adapt_namespaces(struct plan_container *c, Grpc__Linux *l, struct err *e)
 {
 	size_t kept = 0;
 
@@ -45,7 +45,7 @@ static int adapt_namespaces(struct plan *p, Grpc__Linux *l, struct err *e)
 
 		if (str_empty(ns->path))
 			continue;
-		if (strv_addf(&p->notes,
+		if (strv_addf(&c->notes,
 			      "the %s namespace %s is one of the host: the container gets a new one in the guest",
 			      ns->type, ns->path) < 0)
 			return out_of_memory(e);
@@ -82,12 +82,12 @@ static int adapt_cgroup(Grpc__Linux *l, const char *id, struct err *e)
 }
 
 /* The hooks that run in the host's namespaces (OCI runtime spec 1.1, config.md "POSIX-platform Hooks"). */
-static int drop_hooks(struct plan *p, const char *kind, Grpc__Hook ***list, size_t *n, struct err *e)
+static int drop_hooks(struct plan_container *c, const char *kind, Grpc__Hook ***list, size_t *n, struct err *e)
 {
 	int r = 0;
 
 	for (size_t i = 0; i < *n; i++) {
-		r |= strv_addf(&p->notes,
+		r |= strv_addf(&c->notes,
 			       "the %s hook %s is not run: hooks that are programs of the host are not run yet", kind,
 			       (*list)[i]->path);
 		grpc__hook__free_unpacked((*list)[i], NULL);
@@ -98,24 +98,24 @@ static int drop_hooks(struct plan *p, const char *kind, Grpc__Hook ***list, size
 	return r ? out_of_memory(e) : 0;
 }
 
-static int adapt_hooks(struct plan *p, Grpc__Hooks *h, struct err *e)
+static int adapt_hooks(struct plan_container *c, Grpc__Hooks *h, struct err *e)
 {
 	int r;
 
-	if ((r = drop_hooks(p, "prestart", &h->prestart, &h->n_prestart, e)) < 0 ||
-	    (r = drop_hooks(p, "createRuntime", &h->createruntime, &h->n_createruntime, e)) < 0 ||
-	    (r = drop_hooks(p, "poststart", &h->poststart, &h->n_poststart, e)) < 0)
+	if ((r = drop_hooks(c, "prestart", &h->prestart, &h->n_prestart, e)) < 0 ||
+	    (r = drop_hooks(c, "createRuntime", &h->createruntime, &h->n_createruntime, e)) < 0 ||
+	    (r = drop_hooks(c, "poststart", &h->poststart, &h->n_poststart, e)) < 0)
 		return r;
-	return drop_hooks(p, "poststop", &h->poststop, &h->n_poststop, e);
+	return drop_hooks(c, "poststop", &h->poststop, &h->n_poststop, e);
 }
 
-int plan_spec(struct plan *p, const struct plan_request *q, struct err *e)
+int plan_spec(struct plan *p, struct plan_container *c, const struct plan_request *q, struct err *e)
 {
-	Grpc__Linux *l = p->spec->linux;
+	Grpc__Linux *l = c->spec->linux;
 	int r = 0;
 
-	if (p->spec->hooks)
-		r = adapt_hooks(p, p->spec->hooks, e);
+	if (c->spec->hooks)
+		r = adapt_hooks(c, c->spec->hooks, e);
 	if (r < 0 || !l)
 		return r;
 	/* A filter that came with a bundle was meant for the host's kernel; one given to us by a flag is wanted. */
@@ -123,6 +123,6 @@ int plan_spec(struct plan *p, const struct plan_request *q, struct err *e)
 		grpc__linux_seccomp__free_unpacked(l->seccomp, NULL);
 		l->seccomp = NULL;
 	}
-	r = adapt_namespaces(p, l, e);
-	return r < 0 ? r : adapt_cgroup(l, p->id, e);
+	r = adapt_namespaces(c, l, e);
+	return r < 0 ? r : adapt_cgroup(l, c->id, e);
 }

@@ -605,9 +605,9 @@ static int start_all(struct err *e)
 	int r = sandbox_start(t.loop, t.plan, t.interrupt_fd, &s, e);
 
 	if (r == 0)
-		r = sandbox_create_container(s, e);
+		r = sandbox_create_container(s, t.plan->container, e);
 	if (r == 0)
-		r = sandbox_start_container(s, e);
+		r = sandbox_start_container(s, t.plan->container, e);
 	return r;
 }
 
@@ -661,8 +661,8 @@ static void test_all_steps_copied(void **state)
 	/* passt needs its program: the VMM's own stack will do. */
 	free(take_ptr(t.plan->passt_socket));
 	agent_start();
-	if (sandbox_start(t.loop, t.plan, t.interrupt_fd, &s, &e) < 0 || sandbox_create_container(s, &e) < 0 ||
-	    sandbox_start_container(s, &e) < 0)
+	if (sandbox_start(t.loop, t.plan, t.interrupt_fd, &s, &e) < 0 || sandbox_create_container(s, t.plan->container, &e) < 0 ||
+	    sandbox_start_container(s, t.plan->container, &e) < 0)
 		fail_msg("%s", e.text);
 	/* A signal is the container's now; the VM's end is not. */
 	assert_int_equal(write(t.interrupt_fd, &one, sizeof one), 8);
@@ -1021,8 +1021,8 @@ static void test_driver_fails_before_packing(void **state)
 	struct err e = { 0 };
 
 	plan_for_phases();
-	free(t.plan->pack);
-	t.plan->pack = strdup(tmp("no-such-directory"));
+	free(t.plan->container->pack);
+	t.plan->container->pack = strdup(tmp("no-such-directory"));
 	t.fail_at = "prepare";
 	assert_int_equal(start_all(&e), -EIO);
 	assert_string_equal(e.text, "the fake VM refuses to prepare");
