@@ -62,7 +62,6 @@ struct plan_request {
 	const char *bundle;   /* the folder whose config.json spec is; NULL: it was made for this machine */
 	bool pod;             /* of a client that manages pods: hooks are run by the caller, and Kata's rules for
 				 volumes, namespaces and resources apply */
-	bool share_pidns;     /* pod: the container sees the processes of the others */
 	const char *rootfs;   /* a directory, or an ext4, xfs or erofs image file */
 	bool rootfs_writable; /* writes go to the host's rootfs instead of a layer that is thrown away */
 	const struct plan_volume *volumes;

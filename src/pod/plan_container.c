@@ -23,7 +23,6 @@ int plan_add_container(struct plan *p, const struct plan_request *q, struct plan
 	}
 	c->spec = q->spec;
 	c->image_fd = -1;
-	c->share_pidns = q->share_pidns;
 	c->id = strdup(q->id);
 	if (!c->id)
 		r = err_sys(e, ENOMEM, "cannot plan the container");

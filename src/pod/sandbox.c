@@ -293,7 +293,7 @@ fail:
  * Why a command could not be executed. Our agent's status tells most of it; ENOEXEC has no status of its own, and
  * Kata's agent puts everything into the text.
  */
-static int exec_failure(int r, struct err *e)
+int sandbox_exec_failure(int r, struct err *e)
 {
 	if (r != -EREMOTEIO || !e)
 		return r;
@@ -395,7 +395,7 @@ int sandbox_create_container(struct sandbox *s, struct plan_container *c, struct
 	}
 	if (r == 0)
 		return 0;
-	r = exec_failure(explain(s, r, e), e);
+	r = sandbox_exec_failure(explain(s, r, e), e);
 	/* The plan's own goes with the sandbox. */
 	if (c != s->plan->container)
 		take_from_vm(s, c);
@@ -407,7 +407,7 @@ int sandbox_start_container(struct sandbox *s, struct plan_container *c, struct 
 	int r = agent_start_container(s->agent, c->id, e);
 
 	if (r < 0)
-		return exec_failure(explain(s, r, e), e);
+		return sandbox_exec_failure(explain(s, r, e), e);
 	s->times.container_started = clock_us();
 	/* From here on signals are the container's. */
 	if (s->interrupt_fd >= 0 && epoll_ctl(s->abort_fd, EPOLL_CTL_DEL, s->interrupt_fd, NULL) < 0)
@@ -420,8 +420,11 @@ void sandbox_remove_container(struct sandbox *s, struct plan_container *c)
 {
 	struct err e = { 0 };
 
-	if (s->agent && !readable(s->abort_fd) && agent_remove_container(s->agent, c->id, 10, &e) < 0)
+	int r = s->agent && !s->silent && !readable(s->abort_fd) ? agent_remove_container(s->agent, c->id, 10, &e) : 0;
+
+	if (r < 0)
 		log_warn("%s", e.text);
+	s->silent |= r == -ETIMEDOUT;
 	take_from_vm(s, c);
 }
 
@@ -464,7 +467,7 @@ static void sync_guest(struct sandbox *s)
 	struct plan_container *c = s->plan->container;
 	struct err e = { 0 };
 
-	if ((!s->plan->sync_guest && !(c && c->sync_guest)) || !s->agent || readable(s->abort_fd))
+	if ((!s->plan->sync_guest && !(c && c->sync_guest)) || !s->agent || s->silent || readable(s->abort_fd))
 		return;
 	if ((c && agent_remove_container(s->agent, c->id, 10, &e) < 0) || agent_destroy_sandbox(s->agent, &e) < 0)
 		log_warn("the guest could not write everything back: %s", e.text);

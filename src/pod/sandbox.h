@@ -28,6 +28,7 @@ struct sandbox {
 	int interrupt_fd; /* not owned; readable: give up waiting */
 	int abort_fd;     /* epoll of the VM's end and interrupt_fd */
 	struct passt passt;
+	bool silent; /* the guest let us wait in vain: it is not asked to tidy up */
 };
 
 /*
@@ -55,6 +56,9 @@ void sandbox_ask_kernel_up(struct sandbox *s);
 int sandbox_end_fd(const struct sandbox *s);
 /* A call or the session failed with r: when that is because of such an end, e says which and why. Returns -e->code. */
 int sandbox_explain_end(struct sandbox *s, int r, struct err *e);
+
+/* The guest refused to execute a command: the error with -ENOENT, -EACCES or -ENOEXEC, where it is that. */
+int sandbox_exec_failure(int r, struct err *e);
 
 /* Write back what the guest holds (when the plan says so), end the VM and its helpers, free. NULL does nothing. */
 void sandbox_free(struct sandbox *s);

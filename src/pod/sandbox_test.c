@@ -661,7 +661,8 @@ static void test_all_steps_copied(void **state)
 	/* passt needs its program: the VMM's own stack will do. */
 	free(take_ptr(t.plan->passt_socket));
 	agent_start();
-	if (sandbox_start(t.loop, t.plan, t.interrupt_fd, &s, &e) < 0 || sandbox_create_container(s, t.plan->container, &e) < 0 ||
+	if (sandbox_start(t.loop, t.plan, t.interrupt_fd, &s, &e) < 0 ||
+	    sandbox_create_container(s, t.plan->container, &e) < 0 ||
 	    sandbox_start_container(s, t.plan->container, &e) < 0)
 		fail_msg("%s", e.text);
 	/* A signal is the container's now; the VM's end is not. */

@@ -316,7 +316,7 @@ static int give_items(struct share *s, struct agent *agent, struct err *e)
 	return 0;
 }
 
-static int enter_namespace(struct err *e)
+int share_enter_namespace(struct err *e)
 {
 	if (unshare(CLONE_NEWNS) < 0)
 		return err_sys(e, errno, "cannot make a private mount namespace (are you root?)");
@@ -327,7 +327,7 @@ static int enter_namespace(struct err *e)
 
 static int stage(struct share *s, struct err *e)
 {
-	int r = s->own_namespace ? 0 : enter_namespace(e);
+	int r = s->own_namespace ? 0 : share_enter_namespace(e);
 
 	if (r < 0)
 		return r;

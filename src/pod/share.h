@@ -41,7 +41,7 @@ struct share {
 	struct share_item *items;
 	size_t n_items;
 	/* while it runs */
-	bool own_namespace; /* the process has a mount namespace of its own already (pod/mount_namespace.h) */
+	bool own_namespace; /* the process has a mount namespace of its own already (share_enter_namespace()) */
 	pid_t daemon_pid;
 	int daemon_pidfd;
 	bool staged;
@@ -64,6 +64,8 @@ int share_add(struct share *s, const char *name, const char *source, const char 
 /* The command line of the file server, for plans; empty when there is none. -ENOENT when it is not installed. */
 int share_describe(const struct share *s, struct strv *ret, struct err *e);
 
+/* A mount namespace of the calling process's own, which sees what is mounted outside, but not the other way round. */
+int share_enter_namespace(struct err *e);
 /* Before the VM starts: stage the items, start the server. Undone by share_stop(). */
 int share_start(struct share *s, struct err *e);
 /* When the agent answers, and after later share_add()s: stage what is new, or copy it. */
