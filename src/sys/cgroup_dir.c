@@ -99,6 +99,8 @@ int cgroup_dir_make(int root_fd, const char *path, unsigned *ret_made, struct er
 		child = make_child(fd, word, &made);
 		n_made += made;
 		if (child < 0) {
+			if (!made)
+				*strrchr(done.data, '/') = '\0';
 			cgroup_dir_remove_made(root_fd, done.data, n_made);
 			return err_sys(e, -child, "create cgroup %s at %s", path, word);
 		}
@@ -212,11 +214,8 @@ void cgroup_dir_remove_made(int root_fd, const char *path, unsigned made)
 	_cleanup_free_ char *copy = strdup(path);
 	char *slash;
 
-	while (copy && made && (slash = strrchr(copy, '/'))) {
-		/* What is not there does not count: making may have failed at it. */
-		if (unlinkat(root_fd, copy + 1, AT_REMOVEDIR) == 0)
-			made--;
-		else if (errno != ENOENT)
+	for (; copy && made && (slash = strrchr(copy, '/')); made--) {
+		if (unlinkat(root_fd, copy + 1, AT_REMOVEDIR) < 0 && errno != ENOENT)
 			return;
 		*slash = '\0';
 	}
