@@ -53,6 +53,11 @@ struct host_cgroup_usage {
 	uint64_t pids;
 };
 int host_cgroup_usage(const struct host_cgroup *cg, struct host_cgroup_usage *ret, struct err *e);
+/*
+ * The smallest memory limit of the groups above it: what the pod as a whole may have whatever its own limit is.
+ * UINT64_MAX: none.
+ */
+uint64_t host_cgroup_ceiling(const struct host_cgroup *cg);
 
 /*
  * For clean-up after a killed owner: end what is left in it. The calling process leaves it before. 0, or -ETIMEDOUT:

@@ -316,6 +316,34 @@ static void absent(void **state)
 	host_cgroup_free(cg);
 }
 
+/* The pod's limit, or a smaller one of its class; never the group's own. */
+static void ceiling(void **state)
+{
+	struct host_cgroup *cg;
+
+	host_v2("memory\n");
+	put("1000\n", "/sys/fs/cgroup" G "/memory.max");
+	cg = new_group(G);
+	assert_true(host_cgroup_ceiling(cg) == UINT64_MAX);
+	put("max\n", "/sys/fs/cgroup/kubepods/pod1/memory.max");
+	assert_true(host_cgroup_ceiling(cg) == UINT64_MAX);
+	put("5000\n", "/sys/fs/cgroup/kubepods/pod1/memory.max");
+	assert_int_equal(host_cgroup_ceiling(cg), 5000);
+	put("4000\n", "/sys/fs/cgroup/kubepods/memory.max");
+	assert_int_equal(host_cgroup_ceiling(cg), 4000);
+	put("3000\n", "/sys/fs/cgroup/memory.max");
+	assert_int_equal(host_cgroup_ceiling(cg), 3000);
+	host_cgroup_close(cg);
+
+	host_v1();
+	put("9223372036854771712\n", "/sys/fs/cgroup/memory/kubepods/pod1/memory.limit_in_bytes");
+	cg = new_group(G);
+	assert_true(host_cgroup_ceiling(cg) == UINT64_MAX);
+	put("7000\n", "/sys/fs/cgroup/memory/kubepods/pod1/memory.limit_in_bytes");
+	assert_int_equal(host_cgroup_ceiling(cg), 7000);
+	host_cgroup_close(cg);
+}
+
 static void assert_path(const char *spec, const char *want, bool relative)
 {
 	_cleanup_free_ char *path = NULL;
@@ -643,6 +671,7 @@ int main(void)
 		cmocka_unit_test(limits_v2),
 		cmocka_unit_test(usage_v2),
 		cmocka_unit_test(absent),
+		cmocka_unit_test(ceiling),
 		cmocka_unit_test(removes_what_it_made),
 		cmocka_unit_test(tells_of_systemd),
 		cmocka_unit_test(described),
