@@ -96,8 +96,8 @@ static int json_line(char *line, size_t size, enum log_level level, const char *
 	clock_gettime(CLOCK_REALTIME, &now);
 	calendar_stamp(now.tv_sec, stamp);
 	escape_json(escaped, sizeof escaped, text);
-	return snprintf(line, size, "{\"time\":\"%s.%06ldZ\",\"level\":\"%s\",\"source\":\"%s\",\"msg\":\"%s\"}\n", stamp,
-			now.tv_nsec / 1000, level_names[level], sink.name, escaped);
+	return snprintf(line, size, "{\"time\":\"%s.%06ldZ\",\"level\":\"%s\",\"source\":\"%s\",\"msg\":\"%s\"}\n",
+			stamp, now.tv_nsec / 1000, level_names[level], sink.name, escaped);
 }
 
 static void put(int fd, char *line, size_t size, int n)

@@ -49,9 +49,7 @@ static int send_master(int fd, const struct console *c)
 		char data[CMSG_SPACE(sizeof(int))];
 	} control = { 0 };
 	struct iovec v = { .iov_base = (void *)c->name, .iov_len = strlen(c->name) };
-	struct msghdr m = {
-		.msg_iov = &v, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof control
-	};
+	struct msghdr m = { .msg_iov = &v, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof control };
 	struct cmsghdr *h = CMSG_FIRSTHDR(&m);
 
 	h->cmsg_level = SOL_SOCKET;

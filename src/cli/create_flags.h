@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The flags of `caisson create`, and of `caisson run` when it is called as runc's. Which of its two ways `run` is called
- * in shows in the flags: runc's way has none but these, and exactly one argument, the container's id. `caisson run`'s own
- * way names a root file system by --rootfs, or a bundle and no id.
+ * The flags of `caisson create`, and of `caisson run` when it is called as runc's. Which of its two ways `run` is
+ * called in shows in the flags: runc's way has none but these, and exactly one argument, the container's id. `caisson
+ * run`'s own way names a root file system by --rootfs, or a bundle and no id.
  */
 #pragma once
 

@@ -81,8 +81,8 @@ int delete_container(struct owner_link *l, const char *root, bool force, struct 
 	if (!l->client)
 		return delete_left_over(l, root, e);
 	if (!force && s.status != OCI_STOPPED && s.status != OCI_CREATED)
-		return err_set(e, ERR_CONFIG, EBUSY, "cannot delete container %s that is not stopped: %s",
-			       l->record.id, oci_status_name(s.status));
+		return err_set(e, ERR_CONFIG, EBUSY, "cannot delete container %s that is not stopped: %s", l->record.id,
+			       oci_status_name(s.status));
 	if (s.status != OCI_STOPPED && owner_kill(l, SIGKILL, false, &ignored) == 0)
 		(void)owner_wait(l, KILL_TIMEOUT_MS, &ignored);
 	return delete_in_owner(l, root, e);

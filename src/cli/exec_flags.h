@@ -9,11 +9,11 @@
 #include "base/strv.h"
 
 struct exec_flags {
-	const char *root;                                  /* NULL: that of the flags in front */
+	const char *root; /* NULL: that of the flags in front */
 	const char *workdir, *user;
-	const char *process, *pid_file, *console_socket;   /* OCI only; NULL: not given */
-	bool detach, no_new_privileges, ignore_paused;     /* OCI only */
-	const char *oci_only;                              /* the last such flag that was given; NULL: none */
+	const char *process, *pid_file, *console_socket; /* OCI only; NULL: not given */
+	bool detach, no_new_privileges, ignore_paused;   /* OCI only */
+	const char *oci_only;                            /* the last such flag that was given; NULL: none */
 	bool interactive, terminal;
 	struct strv env, caps, groups;
 	char **args;

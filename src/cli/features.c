@@ -12,30 +12,33 @@
 #include "codec/json.h"
 #include "oci/spec.h"
 
-static const char *const hooks[] = { "prestart",       "createRuntime", "createContainer",
-				     "startContainer", "poststart",     "poststop",
-				     NULL };
+static const char *const hooks[] = {
+	"prestart", "createRuntime", "createContainer", "startContainer", "poststart", "poststop", NULL
+};
 
 /* src/sys/mounts.c */
 static const char *const mount_options[] = {
-	"async",       "atime",	      "bind",	    "defaults",	     "dev",	  "diratime",	   "dirsync",
-	"exec",	       "iversion",    "lazytime",   "loud",	     "mand",	  "noatime",	   "nodev",
-	"nodiratime",  "noexec",      "noiversion", "nolazytime",    "nomand",	  "norelatime",	   "nostrictatime",
-	"nosuid",      "nosymfollow", "private",    "ratime",	     "rbind",	  "rdev",	   "rdiratime",
-	"relatime",    "rexec",	      "rnoatime",   "rnodev",	     "rnodiratime", "rnoexec",	   "rnorelatime",
-	"rnostrictatime", "rnosuid",  "rnosymfollow", "ro",	     "rprivate",  "rrelatime",	   "rro",
-	"rrw",	       "rshared",     "rslave",	    "rstrictatime",  "rsuid",	  "rsymfollow",	   "runbindable",
-	"rw",	       "shared",      "silent",	    "slave",	     "strictatime", "suid",	   "symfollow",
-	"sync",	       "unbindable",  NULL
+	"async",          "atime",      "bind",         "defaults",    "dev",
+	"diratime",       "dirsync",    "exec",         "iversion",    "lazytime",
+	"loud",           "mand",       "noatime",      "nodev",       "nodiratime",
+	"noexec",         "noiversion", "nolazytime",   "nomand",      "norelatime",
+	"nostrictatime",  "nosuid",     "nosymfollow",  "private",     "ratime",
+	"rbind",          "rdev",       "rdiratime",    "relatime",    "rexec",
+	"rnoatime",       "rnodev",     "rnodiratime",  "rnoexec",     "rnorelatime",
+	"rnostrictatime", "rnosuid",    "rnosymfollow", "ro",          "rprivate",
+	"rrelatime",      "rro",        "rrw",          "rshared",     "rslave",
+	"rstrictatime",   "rsuid",      "rsymfollow",   "runbindable", "rw",
+	"shared",         "silent",     "slave",        "strictatime", "suid",
+	"symfollow",      "sync",       "unbindable",   NULL
 };
 
 static const char *const namespaces[] = { "cgroup", "ipc", "mount", "network", "pid", "uts", NULL };
 
-static const char *const actions[] = { "SCMP_ACT_ALLOW", "SCMP_ACT_ERRNO", "SCMP_ACT_KILL", "SCMP_ACT_KILL_PROCESS",
-				       "SCMP_ACT_KILL_THREAD", "SCMP_ACT_LOG", "SCMP_ACT_TRACE", "SCMP_ACT_TRAP",
-				       NULL };
+static const char *const actions[] = { "SCMP_ACT_ALLOW",        "SCMP_ACT_ERRNO",       "SCMP_ACT_KILL",
+				       "SCMP_ACT_KILL_PROCESS", "SCMP_ACT_KILL_THREAD", "SCMP_ACT_LOG",
+				       "SCMP_ACT_TRACE",        "SCMP_ACT_TRAP",        NULL };
 
-static const char *const operators[] = { "SCMP_CMP_EQ", "SCMP_CMP_GE", "SCMP_CMP_GT", "SCMP_CMP_LE",
+static const char *const operators[] = { "SCMP_CMP_EQ", "SCMP_CMP_GE",        "SCMP_CMP_GT", "SCMP_CMP_LE",
 					 "SCMP_CMP_LT", "SCMP_CMP_MASKED_EQ", "SCMP_CMP_NE", NULL };
 
 #ifdef __aarch64__

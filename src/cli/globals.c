@@ -77,7 +77,8 @@ static int set(struct globals *g, enum flag flag, const char *value, struct err 
 		return 0;
 	case FLAG_LOG_FORMAT:
 		if (!str_eq(value, "json") && !str_eq(value, "text"))
-			return err_set(e, ERR_CONFIG, EINVAL, "invalid log-format: %s (text and json are known)", value);
+			return err_set(e, ERR_CONFIG, EINVAL, "invalid log-format: %s (text and json are known)",
+				       value);
 		g->log_format = str_eq(value, "json") ? LOG_FORMAT_JSON : LOG_FORMAT_TEXT;
 		return 0;
 	case FLAG_LOG_LEVEL:

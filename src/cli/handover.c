@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * See handover.h. One message each way: the client's is a structure of fixed size with the descriptor beside it, the
- * owner's an error's text, empty when there is none. Both ends are the same program, by the same user: the socket's mode
- * says so.
+ * owner's an error's text, empty when there is none. Both ends are the same program, by the same user: the socket's
+ * mode says so.
  */
 #include "cli/handover.h"
 
@@ -63,9 +63,7 @@ static int receive(int fd, struct wire *ret, int *ret_fd)
 		char data[CMSG_SPACE(sizeof(int))];
 	} control;
 	struct iovec v = { .iov_base = ret, .iov_len = sizeof *ret };
-	struct msghdr m = {
-		.msg_iov = &v, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof control
-	};
+	struct msghdr m = { .msg_iov = &v, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof control };
 	ssize_t n = recvmsg(fd, &m, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
 	struct cmsghdr *c = n >= 0 ? CMSG_FIRSTHDR(&m) : NULL;
 
@@ -167,7 +165,7 @@ void handover_free(struct handover *h)
 
 	if (!h)
 		return;
-	list_foreach(v, &h->visitors, struct visitor, link)
+	list_foreach (v, &h->visitors, struct visitor, link)
 		visitor_free(v);
 	loop_source_free(h->source);
 	fd_close(&h->listen_fd);
@@ -183,7 +181,7 @@ int handover_take(struct handover *h, const char *id, const char *exec_id, pid_t
 	struct epoll_event event = { .events = EPOLLRDHUP };
 	struct visitor *v;
 
-	list_foreach(v, &h->visitors, struct visitor, link) {
+	list_foreach (v, &h->visitors, struct visitor, link) {
 		if (v->standin_fd < 0 || !str_eq(v->offer.id, id) || !str_eq(v->offer.exec_id, exec_id))
 			continue;
 		(void)epoll_ctl(h->interrupt_fd, EPOLL_CTL_ADD, v->fd, &event);
@@ -197,7 +195,7 @@ bool handover_is_busy(struct handover *h, const char *id)
 {
 	struct visitor *v;
 
-	list_foreach(v, &h->visitors, struct visitor, link)
+	list_foreach (v, &h->visitors, struct visitor, link)
 		if (!id || str_eq(v->offer.id, id))
 			return true;
 	return false;
@@ -217,9 +215,7 @@ static int send_offer(int fd, const struct wire *w, int standin_fd)
 		char data[CMSG_SPACE(sizeof(int))];
 	} control = { 0 };
 	struct iovec v = { .iov_base = (void *)w, .iov_len = sizeof *w };
-	struct msghdr m = {
-		.msg_iov = &v, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof control
-	};
+	struct msghdr m = { .msg_iov = &v, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof control };
 	struct cmsghdr *c = CMSG_FIRSTHDR(&m);
 
 	c->cmsg_level = SOL_SOCKET;

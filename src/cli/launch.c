@@ -50,11 +50,9 @@ static int check_streams(const struct launch_streams *s, struct err *e)
 static int start_standin(struct launch *l, const char *name, const char *netns, bool new_netns,
 			 const struct launch_streams *s, struct err *e)
 {
-	struct standin_params p = { .name = name,
-				    .netns = netns,
-				    .new_netns = new_netns,
-				    .keep_stdio = !s->terminal,
-				    .terminal_fd = -1 };
+	struct standin_params p = {
+		.name = name, .netns = netns, .new_netns = new_netns, .keep_stdio = !s->terminal, .terminal_fd = -1
+	};
 	int r = s->terminal ? console_open(&l->console, s->rows, s->columns, e) : 0;
 
 	if (r < 0)
@@ -96,8 +94,8 @@ static void network_of(const Grpc__Spec *spec, const char **ret_path, bool *ret_
 {
 	*ret_path = NULL;
 	*ret_new = false;
-	for (size_t i = 0; spec->linux_ && i < spec->linux_->n_namespaces; i++) {
-		const Grpc__LinuxNamespace *n = spec->linux_->namespaces[i];
+	for (size_t i = 0; spec->linux && i < spec->linux->n_namespaces; i++) {
+		const Grpc__LinuxNamespace *n = spec->linux->namespaces[i];
 
 		if (!str_eq(n->type, "network"))
 			continue;

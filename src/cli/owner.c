@@ -127,10 +127,10 @@ static void on_idle(struct loop_source *s, void *userdata)
 	struct kept *k;
 
 	(void)s;
-	list_foreach(p, &o->passing, struct passing, link)
+	list_foreach (p, &o->passing, struct passing, link)
 		if (passing_step(o, pod, p))
 			passing_free(p);
-	list_foreach(k, &o->kept, struct kept, link) {
+	list_foreach (k, &o->kept, struct kept, link) {
 		if (handover_is_busy(o->handover, k->id) || pod_has(pod, k->id))
 			continue;
 		/* The sandbox's own record goes at the very end, when the virtual machine has. */
@@ -180,7 +180,7 @@ static int keep_container(struct owner *o, const struct handover_offer *offer, s
 	struct kept *k;
 	int r;
 
-	list_foreach(k, &o->kept, struct kept, link)
+	list_foreach (k, &o->kept, struct kept, link)
 		if (str_eq(k->id, offer->id))
 			return err_set(e, ERR_CONFIG, EEXIST, "container with given ID already exists");
 	k = calloc(1, sizeof *k);
@@ -325,9 +325,9 @@ static void take_down(struct owner *o)
 
 	task_service_free(o->service);
 	handover_free(o->handover);
-	list_foreach(p, &o->passing, struct passing, link)
+	list_foreach (p, &o->passing, struct passing, link)
 		passing_free(p);
-	list_foreach(k, &o->kept, struct kept, link)
+	list_foreach (k, &o->kept, struct kept, link)
 		kept_free(k, o);
 	loop_source_free(o->term);
 	loop_source_free(o->interrupt);

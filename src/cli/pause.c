@@ -29,7 +29,8 @@ static int resume_container(struct owner_link *l, struct err *e)
 		r = err_set(e, ERR_CONFIG, EBUSY, "container not paused (%s)", oci_status_name(s.status));
 	q.id = l->record.id;
 	return r < 0 ? r
-		     : owner_call(l, "Resume", &q.base, &google__protobuf__empty__descriptor, OWNER_TIMEOUT_MS, NULL, e);
+		     : owner_call(l, "Resume", &q.base, &google__protobuf__empty__descriptor, OWNER_TIMEOUT_MS, NULL,
+				  e);
 }
 
 static int run_command(const struct globals *g, int argc, char **argv, const char *what,

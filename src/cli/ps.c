@@ -73,8 +73,7 @@ int command_ps(const struct globals *g, int argc, char **argv)
 			       &m, &e);
 	pids = (const Containerd__Task__V2__PidsResponse *)m;
 	if (r == 0)
-		r = str_eq(format, "json")
-			    ? print_json(pids, &e)
-			    : print_table(pids, argv + optind + 1, (size_t)(argc - optind - 1), &e);
+		r = str_eq(format, "json") ? print_json(pids, &e)
+					   : print_table(pids, argv + optind + 1, (size_t)(argc - optind - 1), &e);
 	return oci_command_end(r, &e);
 }

@@ -16,9 +16,12 @@
 static int write_spec(const char *bundle, struct err *e)
 {
 	_cleanup_strv_ struct strv args = { 0 }, warnings = { 0 };
-	struct oci_run_options o = {
-		.args = &args, .rootfs_fd = -1, .tty = true, .read_only = true, .hostname = "caisson", .rootfs = "rootfs"
-	};
+	struct oci_run_options o = { .args = &args,
+				     .rootfs_fd = -1,
+				     .tty = true,
+				     .read_only = true,
+				     .hostname = "caisson",
+				     .rootfs = "rootfs" };
 	_cleanup_spec_ Grpc__Spec *spec = NULL;
 	_cleanup_close_ int fd = -1;
 	_cleanup_free_ char *text = NULL;

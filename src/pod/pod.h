@@ -59,6 +59,7 @@ struct pod_event {
 struct pod_params {
 	struct loop *loop;
 	const char *id;         /* the sandbox: the id of its first container */
+	const char *namespace;  /* containerd's; NULL: none */
 	const char *state_root; /* ROOT/ID is made there (pod/state.h) */
 	/* ROOT/ID where the owner has made it already; borrowed, outlives the pod. NULL: pod_new() makes it. */
 	struct state_dir *state_dir;
