@@ -23,8 +23,10 @@
 
 #include "base/fd.h"
 #include "base/log.h"
+#include "oci/spec.h"
 #include "pod/fake_guest.h"
 #include "pod/fake_host.h"
+#include "pod/plan.h"
 #include "pod/pod.h"
 #include "pod/state.h"
 
@@ -56,6 +58,8 @@ static char *tmp(const char *name)
 	"\"annotations\":{\"io.kubernetes.cri.container-type\":\"container\",\"io.kubernetes.cri.sandbox-id\":\"p1\"}" \
 	","
 
+static const char *resources = "";
+
 static void put_bundle(const char *id, const char *more)
 {
 	_cleanup_free_ char *dir = str_printf("%s/%s", t.dir, id), *root = str_printf("%s/rootfs", dir),
@@ -63,9 +67,9 @@ static void put_bundle(const char *id, const char *more)
 	_cleanup_free_ char *text = str_printf(
 		"{\"ociVersion\":\"1.1.0\",\"process\":{\"cwd\":\"/\",\"args\":[\"/bin/%s\"]},"
 		"\"root\":{\"path\":\"rootfs\"},%s\"mounts\":[{\"destination\":\"/proc\",\"type\":\"proc\","
-		"\"source\":\"proc\"}],\"linux\":{\"cgroupsPath\":\"/pods/%s\",\"namespaces\":[{\"type\":\"mount\"},"
+		"\"source\":\"proc\"}],\"linux\":{%s\"cgroupsPath\":\"/pods/%s\",\"namespaces\":[{\"type\":\"mount\"},"
 		"{\"type\":\"network\"},{\"type\":\"pid\"}]}}",
-		id, more, id);
+		id, more, resources, id);
 
 	dir_make(root, 0755);
 	assert_int_equal(file_replace(file, text, strlen(text), 0644), 0);
@@ -108,6 +112,7 @@ static int set_up(void **state)
 	fake_host_init();
 	assert_int_equal(file_replace(tmp("kernel"), "k", 1, 0644), 0);
 	assert_int_equal(file_replace(tmp("virtiofsd"), "#!/bin/sh\nexec sleep 1000\n", 26, 0755), 0);
+	resources = "";
 	put_bundle("c1", SINGLE);
 	load_config("virtio-fs");
 	assert_int_equal(loop_new(&t.loop, NULL), 0);
@@ -331,11 +336,252 @@ static void test_ordinary_life(void **state)
 	list_is(&t.events, "event", events);
 }
 
+/* ---- several containers ---- */
+
+static void test_two_containers(void **state)
+{
+	struct err e = { 0 };
+
+	put_bundle("c1", SANDBOX);
+	put_bundle("c2", MEMBER);
+	make_pod();
+	create("c1");
+	start("c1", "");
+	create("c2");
+	assert_int_equal(access(tmp("state/p1/shared/c2-rootfs"), F_OK), 0);
+	assert_true(seen("CreateContainer c2 c2 root=" GUEST_SHARE_DIR "/c2-rootfs args=/bin/c2"));
+	start("c2", "");
+	assert_int_equal(guest.vms, 1);
+	assert_int_equal(host.networks, 1);
+	assert_int_equal(try_create("c2", &e), -EEXIST);
+	ask_kill("c2", "", SIGKILL);
+	until_event("exit c2 137");
+	assert_int_equal(state_of("c1", "").status, POD_RUNNING);
+	delete ("c2", "");
+	assert_int_equal(access(tmp("state/p1/shared/c2-rootfs"), F_OK), -1);
+	assert_int_equal(guest.vms, 1);
+	ask_kill("c1", "", SIGKILL);
+	until_event("exit c1 137");
+	delete ("c1", "");
+	assert_int_equal(guest.vms, 0);
+}
+
+/* ---- exec ---- */
+
+static Grpc__Process *process(const char *text)
+{
+	Grpc__Process *p = NULL;
+	struct err e = { 0 };
+
+	if (oci_spec_parse_process(text, strlen(text), "process", &p, NULL, &e) < 0)
+		fail_msg("%s", e.text);
+	return p;
+}
+
+static int try_exec(const char *id, const char *exec_id, struct err *e)
+{
+	Grpc__Process *p = process("{\"cwd\":\"/\",\"args\":[\"/bin/ps\"]}");
+	struct pod_io io = { .out = "/other" };
+	int r = pod_exec(t.pod, id, exec_id, p, &io, -1, 0, e);
+
+	oci_process_free(p);
+	return r;
+}
+
+static void exec(const char *id, const char *exec_id)
+{
+	struct err e = { 0 };
+
+	if (try_exec(id, exec_id, &e) < 0)
+		fail_msg("%s", e.text);
+}
+
+static void test_exec(void **state)
+{
+	static const char *const events[] = { "create c1",          "start c1",       "exec-added c1 e1",
+					      "exec-started c1 e1", "exit c1 e1 137", NULL };
+	struct err e = { 0 };
+	pid_t *pids;
+	size_t n;
+
+	make_pod();
+	create("c1");
+	start("c1", "");
+	exec("c1", "e1");
+	assert_false(seen("ExecProcess c1 e1 /bin/ps"));
+	assert_int_equal(pod_kill(t.pod, "c1", "e1", SIGTERM, false, &e), -EBUSY);
+	assert_int_equal(try_exec("c1", "e1", &e), -EEXIST);
+	assert_int_equal(try_exec("c1", "../x", &e), -EINVAL);
+	assert_int_equal(try_exec("nothing", "e1", &e), -ENOENT);
+	start("c1", "e1");
+	assert_true(seen("ExecProcess c1 e1 /bin/ps"));
+	assert_int_equal(pod_pids(t.pod, "c1", &pids, &n, &e), 0);
+	assert_int_equal(n, 2);
+	free(pids);
+	ask_kill("c1", "e1", SIGKILL);
+	until_event("exit c1 e1 137");
+	assert_int_equal(delete ("c1", "e1").status, 137);
+	assert_int_equal(pod_state(t.pod, "c1", "e1", &(struct pod_process_state){ 0 }, &e), -ENOENT);
+	list_is(&t.events, "event", events);
+	/* One that is never started goes without a trace in the guest. */
+	exec("c1", "e2");
+	delete ("c1", "e2");
+	assert_false(seen("ExecProcess c1 e2 /bin/ps"));
+	/* The pod ends with processes in it. */
+	exec("c1", "e3");
+	start("c1", "e3");
+}
+
+/* What is still written when the process has ended is waited for. */
+static void test_output_comes_first(void **state)
+{
+	struct err none = { 0 };
+
+	host.hold_output = true;
+	make_pod();
+	create("c1");
+	start("c1", "");
+	ask_kill("c1", "", SIGKILL);
+	for (int i = 0; i < 20; i++)
+		loop_run_once(t.loop, 10);
+	assert_string_equal(t.events.v[t.events.len - 1], "start c1");
+	assert_int_equal(state_of("c1", "").status, POD_RUNNING);
+	host.last->params.done(0, &none, host.last->params.userdata);
+	assert_string_equal(t.events.v[t.events.len - 1], "exit c1 137");
+}
+
+/* ---- the VM's end ---- */
+
+static void test_vm_death(void **state)
+{
+	struct err e = { 0 };
+	uint64_t one = 1;
+
+	host.hold_output = true;
+	make_pod();
+	create("c1");
+	start("c1", "");
+	exec("c1", "e1");
+	start("c1", "e1");
+	assert_int_equal(pod_wait(t.pod, "c1", "e1", on_waited, (void *)"e1", &e), 0);
+	assert_int_equal(write(guest.exit_fd, &one, sizeof one), 8);
+	until_event("waited e1 255: the fake guest panicked");
+	assert_true(strv_contains(&t.events, "exit c1 255"));
+	assert_true(strv_contains(&t.events, "exit c1 e1 255"));
+	assert_string_equal(state_of("c1", "").exit.reason, "the fake guest panicked");
+	assert_int_equal(pod_kill(t.pod, "c1", "", SIGTERM, false, &e), -ESRCH);
+	assert_int_equal(try_exec("c1", "e2", &e), -ESRCH);
+	assert_string_equal(e.text, "the virtual machine has ended: the fake guest panicked");
+	assert_int_equal(delete ("c1", "").status, 255);
+	assert_true(pod_is_empty(t.pod));
+	(void)!read(guest.exit_fd, &one, sizeof one);
+}
+
+/* An agent that is not there any more, in a VM that is. */
+static void test_agent_hangs_up(void **state)
+{
+	make_pod();
+	create("c1");
+	start("c1", "");
+	shutdown(guest.connection, SHUT_RDWR);
+	until_event("exit c1 255");
+	assert_non_null(strstr(state_of("c1", "").exit.reason, "connection"));
+	delete ("c1", "");
+}
+
+/* ---- every step fails in every way ---- */
+
+static int one_life(struct err *e)
+{
+	struct err ignored = { 0 };
+	pid_t pid;
+	int r = try_create("c1", e);
+
+	if (r == 0)
+		r = pod_start(t.pod, "c1", "", &pid, e);
+	if (r < 0 && !pod_is_empty(t.pod))
+		pod_delete(t.pod, "c1", "", true, &pid, &(struct pod_exit){ 0 }, &ignored);
+	return r;
+}
+
+static void fails(const char *what, const char *text)
+{
+	struct err e = { 0 };
+	uint64_t drain;
+
+	make_pod();
+	if (one_life(&e) >= 0 || !strstr(e.text, text))
+		fail_msg("%s: \"%s\" instead of \"%s\"", what, e.text, text);
+	if (!pod_is_empty(t.pod))
+		fail_msg("%s: the pod is not empty", what);
+	assert_int_equal(guest.vms, 0);
+	assert_int_equal(host.streams, 0);
+	assert_int_equal(host.cgroups, 0);
+	assert_int_equal(host.networks, 0);
+	pod_free(take_ptr(t.pod));
+	agent_stop();
+	nothing_left();
+	assert_int_equal(count_fds(), t.fds);
+	agent_start();
+	(void)!read(guest.exit_fd, &drain, sizeof drain);
+	(void)!read(guest.interrupt_fd, &drain, sizeof drain);
+}
+
+static void test_host_fails(void **state)
+{
+	static const char *const steps[] = { "streams", "standin", "prestart", "createRuntime", "createContainer",
+					     "cgroup",  "into",    "limit",    "model",         "scan",
+					     "attach",  "nic",     "pump" };
+
+	resources = "\"resources\":{\"memory\":{\"limit\":67108864}},";
+	put_bundle("c1", "\"hooks\":{\"prestart\":[{\"path\":\"/h\"}],\"createRuntime\":[{\"path\":\"/h\"}],"
+			 "\"createContainer\":[{\"path\":\"/h\"}]},");
+	for (size_t i = 0; i < sizeof steps / sizeof steps[0]; i++) {
+		_cleanup_free_ char *text = str_printf("the fake host refuses: %s", steps[i]);
+
+		host.fail_at = steps[i];
+		fails(steps[i], text);
+	}
+}
+
+static void test_driver_fails(void **state)
+{
+	static const char *const steps[] = { "prepare", "add", "start" };
+
+	for (size_t i = 0; i < sizeof steps / sizeof steps[0]; i++) {
+		guest.fail_at = steps[i];
+		fails(steps[i], "the fake VM refuses to");
+	}
+}
+
+static void test_guest_fails(void **state)
+{
+	static const char *const steps[] = { "Check",           "SetGuestDateTime", "CreateSandbox",
+					     "UpdateInterface", "CreateContainer",  "StartContainer" };
+	static const struct {
+		enum act act;
+		const char *text;
+	} ways[] = { { REFUSE, "not today" },
+		     { GARBAGE, "" },
+		     { HANG_UP, "the peer has closed the connection" },
+		     { DIE, "the fake guest panicked" },
+		     { INTERRUPT, "interrupted" } };
+
+	for (size_t i = 0; i < sizeof steps / sizeof steps[0]; i++)
+		for (size_t j = 0; j < sizeof ways / sizeof ways[0]; j++) {
+			guest.at = steps[i];
+			guest.act = ways[j].act;
+			fails(steps[i], ways[j].text);
+		}
+}
+
 int main(void)
 {
 #define T(fn) cmocka_unit_test_setup_teardown(fn, set_up, tear_down)
 	const struct CMUnitTest tests[] = {
-		T(test_ordinary_life),
+		T(test_ordinary_life),      T(test_two_containers), T(test_exec),
+		T(test_output_comes_first), T(test_vm_death),       T(test_agent_hangs_up),
+		T(test_host_fails),         T(test_driver_fails),   T(test_guest_fails),
 	};
 
 	signal(SIGPIPE, SIG_IGN);
