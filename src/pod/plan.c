@@ -19,6 +19,7 @@
 #include "pod/guest.h"
 #include "pod/plan_list.h"
 #include "pod/plan_network.h"
+#include "pod/sizing.h"
 
 /* The smallest guest that boots a distribution's kernel with its modules and leaves something for the container. */
 #define GUEST_MEMORY_MIN_MIB 96
@@ -171,6 +172,15 @@ static uint64_t host_memory_mib(void)
 	return (uint64_t)info.totalram * info.mem_unit >> 20;
 }
 
+static int plan_given_size(struct plan *p, const struct sizing *size)
+{
+	p->vm.vcpus = size->vcpus;
+	p->vm.max_vcpus = size->max_vcpus;
+	p->vm.memory_mib = size->memory_mib;
+	p->vm.max_memory_mib = size->max_memory_mib;
+	return 0;
+}
+
 static int plan_size(struct plan *p, const Grpc__Spec *spec, struct err *e)
 {
 	const struct config_hypervisor *hv = &p->config->hypervisor;
@@ -247,7 +257,7 @@ static int plan_share(struct plan *p, struct err *e)
 
 static int plan_vm(struct plan *p, const struct plan_request *q, struct err *e)
 {
-	p->vm.id = strdup(q->id);
+	p->vm.id = strdup(p->id);
 	p->vm.run_dir = strdup(q->run_dir);
 	p->vm.hv = &q->config->hypervisor;
 	p->vm.agent = &q->config->agent;
@@ -279,14 +289,15 @@ int plan_build(const struct plan_request *q, struct plan **ret, struct err *e)
 	p->driver = q->driver;
 	p->network = q->network;
 	p->share.daemon_pidfd = -1;
-	p->id = strdup(q->id);
+	p->id = strdup(q->sandbox_id ? q->sandbox_id : q->id);
 	p->hostname = strdup(!str_empty(q->hostname)         ? q->hostname
 			     : !str_empty(q->spec->hostname) ? q->spec->hostname
 							     : q->id);
 	if (!p->id || !p->hostname)
 		r = out_of_memory(e);
 	if (r < 0 || (r = plan_vm(p, q, e)) < 0 || (r = plan_kernel(p, e)) < 0 || (r = plan_kernel_params(p, e)) < 0 ||
-	    (r = plan_size(p, q->spec, e)) < 0 || (r = plan_share(p, e)) < 0 || (r = plan_network(p, q, e)) < 0) {
+	    (r = q->size ? plan_given_size(p, q->size) : plan_size(p, q->spec, e)) < 0 || (r = plan_share(p, e)) < 0 ||
+	    (r = plan_network(p, q, e)) < 0) {
 		grpc__spec__free_unpacked(q->spec, NULL);
 		plan_free(p);
 		return r;

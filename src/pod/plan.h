@@ -47,14 +47,16 @@ struct plan_volume {
 };
 
 struct pod_network;
+struct sizing;
 
 /*
  * What is asked for. All pointers are borrowed but spec, which plan_build() and plan_add_container() take over in any
- * case. The sandbox's own (run_dir, config, driver, net, network, publish, hostname, dns) are not looked at by
- * plan_add_container().
+ * case. The sandbox's own (sandbox_id, run_dir, config, driver, size, net, network, publish, hostname, dns) are not
+ * looked at by plan_add_container().
  */
 struct plan_request {
 	const char *id;
+	const char *sandbox_id; /* NULL: id */
 	const char *run_dir;
 	const struct config *config;
 	const struct hypervisor_driver *driver;
@@ -66,6 +68,7 @@ struct plan_request {
 	bool rootfs_writable; /* writes go to the host's rootfs instead of a layer that is thrown away */
 	const struct plan_volume *volumes;
 	size_t n_volumes;
+	const struct sizing *size;   /* of the VM; NULL: as the spec and the configuration say */
 	const char *net;             /* "none", "user", "passt", "tap:NAME" */
 	struct pod_network *network; /* pod: attached interfaces, instead of net; outlives the plan; NULL: net */
 	const char *netns;           /* that the VMM runs in; NULL: ours */

@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
+#include <sys/sysinfo.h>
 #include <unistd.h>
 
 #include "base/fd.h"
@@ -14,8 +15,8 @@
 #include "pod/plan_list.h"
 #include "pod/pod_internal.h"
 
-/* What a VMM takes beside its guest's memory, and the file server with it (MiB, measured upwards). */
-#define VMM_OVERHEAD_MIB 128
+/* What a VMM takes beside its guest's memory, and the file server with it (MiB, upwards). */
+#define VMM_MIB 128
 
 int pod_enter_mount_namespace(struct pod *pod, struct err *e)
 {
@@ -59,21 +60,21 @@ int pod_open_netns(struct pod *pod, const Grpc__Spec *spec, pid_t pid, struct er
 
 int pod_attach_network(struct pod *pod, struct err *e)
 {
-	const char *asked = pod->params.config->runtime.internetworking_model;
-	enum pod_network_model model = POD_NETWORK_TCFILTER;
+	enum pod_network_model model;
+	struct vm_capabilities can = { 0 };
 	int r;
 
 	if (!pod->netns)
 		return 0;
-	if (!str_empty(asked) && (r = pod_network_model(asked, &model, e)) < 0)
+	r = pod_network_model(&pod->params.config->runtime, &model, e);
+	if (r < 0 || model == POD_NETWORK_NONE)
 		return r;
-	if (model == POD_NETWORK_NONE)
-		return 0;
+	pod->params.driver->capabilities(&pod->params.config->hypervisor, &can);
 	r = pod_network_scan(pod->netns, model, &pod->network, e);
 	if (r == 0)
 		r = pod_write_state(pod, e);
 	if (r == 0)
-		r = pod_network_attach(pod->network, 1, e);
+		r = pod_network_attach(pod->network, &can, 1, e);
 	for (size_t i = 0; r == 0 && i < pod->network->notes.len; i++)
 		log_warn("%s", pod->network->notes.v[i]);
 	return r;
@@ -126,23 +127,53 @@ int pod_make_cgroup(struct pod *pod, struct pod_container *c, struct err *e)
  */
 int pod_limit_cgroup(struct pod *pod, const Grpc__LinuxResources *resources, struct err *e)
 {
-	uint64_t overhead = 0;
+	return pod->cgroup && resources
+		       ? host_cgroup_limit(pod->cgroup, resources,
+					   pod->role == POD_ROLE_SINGLE ? pod->size.overhead_mib : 0, e)
+		       : 0;
+}
 
-	if (!resources || !pod->cgroup)
-		return 0;
-	if (pod->role == POD_ROLE_SINGLE && resources->memory && resources->memory->limit > 0) {
-		uint64_t limit = (uint64_t)resources->memory->limit >> 20, memory = pod->plan->vm.memory_mib;
+/* ---- how large the VM is ---- */
 
-		overhead = VMM_OVERHEAD_MIB + (memory > limit ? memory - limit : 0);
-	}
-	return host_cgroup_limit(pod->cgroup, resources, overhead, e);
+void pod_sizing_request(const struct pod *pod, struct sizing_request *ret)
+{
+	const struct config *config = pod->params.config;
+	struct vm_capabilities can = { 0 };
+	struct sysinfo host;
+
+	sysinfo(&host);
+	pod->params.driver->capabilities(&config->hypervisor, &can);
+	*ret = (struct sizing_request){ .hv = &config->hypervisor,
+					.fixed = config->runtime.static_sandbox_resource_mgmt,
+					.ceiling_bytes = pod->cgroup ? host_cgroup_ceiling(pod->cgroup) : UINT64_MAX,
+					.vmm_mib = VMM_MIB,
+					.cpu_hotplug = can.cpu_hotplug,
+					.memory_hotplug = can.memory_hotplug,
+					.host_cpus = (uint32_t)get_nprocs(),
+					.host_memory_mib = (uint64_t)host.totalram * host.mem_unit >> 20 };
+}
+
+static int size_vm(struct pod *pod, const struct pod_container *c, struct err *e)
+{
+	_cleanup_strv_ struct strv notes = { 0 };
+	struct sizing_request q;
+	int r;
+
+	pod_sizing_request(pod, &q);
+	if (pod->role != POD_ROLE_SANDBOX || !sizing_from_annotations(c->spec, &q.demand))
+		sizing_from_resources(c->spec->linux ? c->spec->linux->resources : NULL, &q.demand);
+	r = sizing_of_vm(&q, &pod->size, &notes, e);
+	for (size_t i = 0; i < notes.len; i++)
+		log_warn("container %s: %s", c->id, notes.v[i]);
+	return r;
 }
 
 /* ---- the VM ---- */
 
 int pod_start_vm(struct pod *pod, struct pod_container *c, bool rootfs_writable, struct err *e)
 {
-	struct plan_request q = { .id = pod->params.id,
+	struct plan_request q = { .id = c->id,
+				  .sandbox_id = pod->params.id,
 				  .run_dir = pod->run_dir,
 				  .config = pod->params.config,
 				  .driver = pod->params.driver,
@@ -152,10 +183,12 @@ int pod_start_vm(struct pod *pod, struct pod_container *c, bool rootfs_writable,
 				  .rootfs_writable = rootfs_writable,
 				  .net = pod->netns ? "none" : user_network(pod),
 				  .network = pod->network,
-				  .netns = pod->netns };
-	_cleanup_strv_ struct strv warnings = { 0 };
-	int r = oci_spec_load(c->bundle, &q.spec, &warnings, e);
+				  .netns = pod->params.config->runtime.disable_new_netns ? NULL : pod->netns,
+				  .size = &pod->size };
+	int r = size_vm(pod, c, e);
 
+	if (r == 0)
+		r = oci_spec_load(c->bundle, &q.spec, NULL, e);
 	if (r == 0)
 		r = plan_build(&q, &pod->plan, e);
 	if (r < 0)

@@ -9,6 +9,7 @@
 #include "pod/pod.h"
 #include "pod/pod_role.h"
 #include "pod/sandbox.h"
+#include "pod/sizing.h"
 #include "pod/state.h"
 
 struct pod {
@@ -25,6 +26,7 @@ struct pod {
 	char *netns;        /* a path to it; NULL */
 	struct host_cgroup *cgroup;
 	struct pod_network *network;
+	struct sizing size; /* that the VM began with */
 	/* ---- the VM ---- */
 	struct plan *plan;
 	struct sandbox *sandbox;
@@ -93,6 +95,8 @@ int pod_open_netns(struct pod *pod, const Grpc__Spec *spec, pid_t pid, struct er
 int pod_make_cgroup(struct pod *pod, struct pod_container *c, struct err *e);
 /* resources: of the container that is the whole pod, or of the pod's first; may be NULL. */
 int pod_limit_cgroup(struct pod *pod, const Grpc__LinuxResources *resources, struct err *e);
+/* What sizing_*() are asked, but for the demand. */
+void pod_sizing_request(const struct pod *pod, struct sizing_request *ret);
 int pod_attach_network(struct pod *pod, struct err *e);
 /* The VM with its agent, planned for the first container. */
 int pod_start_vm(struct pod *pod, struct pod_container *c, bool rootfs_writable, struct err *e);
