@@ -11,10 +11,10 @@
 
 #include "base/log.h"
 #include "cli/command.h"
-#include "cli/settings.h"
 #include "cli/table.h"
 #include "hypervisor/driver.h"
 #include "pod/guest.h"
+#include "pod/settings.h"
 #include "pod/share.h"
 #include "pod/state.h"
 

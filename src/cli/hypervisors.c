@@ -6,9 +6,9 @@
 
 #include "base/log.h"
 #include "cli/command.h"
-#include "cli/settings.h"
 #include "cli/table.h"
 #include "hypervisor/driver.h"
+#include "pod/settings.h"
 
 static const char *yes(bool b)
 {

@@ -22,12 +22,12 @@
 #include "cli/oci_run.h"
 #include "cli/run_flags.h"
 #include "cli/session.h"
-#include "cli/settings.h"
 #include "cli/signals.h"
 #include "cli/terminal.h"
 #include "oci/builder.h"
 #include "oci/image.h"
 #include "pod/sandbox.h"
+#include "pod/settings.h"
 #include "pod/state.h"
 
 struct run {
