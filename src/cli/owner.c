@@ -16,7 +16,7 @@
 #include "cli/command.h"
 #include "cli/handover.h"
 #include "cli/owner_link.h"
-#include "cli/settings.h"
+#include "pod/settings.h"
 #include "oci/spec.h"
 #include "pod/state.h"
 #include "task/group.h"
