@@ -13,6 +13,7 @@ int command_exec(int argc, char **argv);
 int command_kill(int argc, char **argv);
 int command_list(int argc, char **argv);
 int command_logs(int argc, char **argv);
+int command_metrics(int argc, char **argv);
 int command_check(int argc, char **argv);
 int command_hypervisors(int argc, char **argv);
 int command_config(int argc, char **argv);
