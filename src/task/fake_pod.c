@@ -303,7 +303,8 @@ static int set_paused(struct pod *pod, const char *id, enum pod_status from, enu
 	if (r < 0)
 		return r;
 	if (p->status != from)
-		return err_set(e, ERR_CONFIG, EBUSY, "the container is not %s", from == POD_RUNNING ? "running" : "paused");
+		return err_set(e, ERR_CONFIG, EBUSY, "the container is not %s",
+			       from == POD_RUNNING ? "running" : "paused");
 	p->status = to;
 	return 0;
 }
@@ -318,8 +319,7 @@ int pod_resume(struct pod *pod, const char *id, struct err *e)
 	return set_paused(pod, id, POD_PAUSED, POD_RUNNING, e);
 }
 
-int pod_resize_pty(struct pod *pod, const char *id, const char *exec_id, uint32_t width, uint32_t height,
-		   struct err *e)
+int pod_resize_pty(struct pod *pod, const char *id, const char *exec_id, uint32_t width, uint32_t height, struct err *e)
 {
 	return strv_addf(&fake_pod_calls, "resize %s/%s %ux%u", id, exec_id, width, height);
 }

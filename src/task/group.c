@@ -68,9 +68,9 @@ int task_group_read(const char *bundle, const char *id, struct task_group *ret, 
 	if (r < 0)
 		return r;
 	annotations = json_get_object(spec, "annotations");
-	r = annotations && json_each(annotations, add_config, &ret->config) < 0 ?
-		    err_sys(e, ENOMEM, "cannot read the annotations") :
-		    find_sandbox(annotations, id, ret, e);
+	r = annotations && json_each(annotations, add_config, &ret->config) < 0
+		    ? err_sys(e, ENOMEM, "cannot read the annotations")
+		    : find_sandbox(annotations, id, ret, e);
 	if (r < 0) {
 		err_wrap(e, "%s", path);
 		task_group_fini(ret);
