@@ -37,6 +37,7 @@ static const struct {
 	CAPABILITY(net_passt, NULL, "user-mode network by passt"),
 	CAPABILITY(net_hotplug, "NET+", "network cards in and out while it runs"),
 	CAPABILITY(multi_queue_net, NULL, "network cards with several queues"),
+	CAPABILITY(tap_fds, NULL, "taps as open descriptors, not by name only"),
 	CAPABILITY(cpu_hotplug, "CPU+", "vCPUs added while it runs"),
 	CAPABILITY(memory_hotplug, "MEM+", "memory added while it runs"),
 	CAPABILITY(balloon, NULL, "free memory goes back to the host (balloon)"),
