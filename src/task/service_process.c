@@ -225,6 +225,8 @@ HANDLER(handle_delete)
 	exec_note_remove(s, q->id, str_empty(q->exec_id) ? NULL : q->exec_id);
 	if (str_empty(q->exec_id))
 		service_tell_delete(s, q->id, pid, &exit);
+	if (str_empty(q->exec_id) && s->params.deleted)
+		s->params.deleted(q->id, s->params.userdata);
 	answer.pid = (uint32_t)pid;
 	answer.exit_status = (uint32_t)exit.status;
 	answer.exited_at = answer_time(&exit.at, &at);
