@@ -56,6 +56,7 @@ static int make_pod(const Containerd__Task__V2__CreateTaskRequest *request,
 	struct shim *shim = userdata;
 	struct pod_params p = { .loop = shim->loop,
 				.id = request->id,
+				.namespace = shim->params->namespace,
 				.state_root = state_default_root(shim->state_root, sizeof shim->state_root),
 				.interrupt_fd = -1,
 				.event = event,
