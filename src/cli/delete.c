@@ -10,10 +10,11 @@
 #include <unistd.h>
 
 #include "base/fd.h"
+#include "base/strv.h"
 #include "base/unix_socket.h"
 #include "cli/command.h"
 #include "cli/oci_command.h"
-#include "pod/state.h"
+#include "pod/pod.h"
 
 /* From SIGKILL to the end of the process in the guest; beyond that the owner is asked to delete it all the same. */
 #define KILL_TIMEOUT_MS 10000
@@ -22,11 +23,14 @@
 #define FOLDER_TIMEOUT_MS 1000
 #define POLL_US           5000
 
-static int left_over(const char *root, const char *id, struct err *e)
+/* What a dead owner left of a container, and of the pod, if this was its first container. */
+static int left_over(const char *root, const char *sandbox, const char *id, struct err *e)
 {
 	char path[PATH_MAX + 96];
-	int r;
+	int r = str_eq(sandbox, id) ? pod_cleanup(root, id, e) : 0;
 
+	if (r < 0)
+		return r;
 	snprintf(path, sizeof path, "%s/%s", root, id);
 	r = dir_remove(path);
 	return r < 0 ? err_sys(e, -r, "cannot remove %s", path) : 0;
@@ -56,7 +60,7 @@ int delete_await_gone(const char *root, const char *sandbox, const char *id, str
 	snprintf(record, sizeof record, "%s/oci.json", dir);
 	for (; access(record, F_OK) == 0; usleep(POLL_US)) {
 		if (is_dead(root, sandbox))
-			return left_over(root, id, e);
+			return left_over(root, sandbox, id, e);
 		if (clock_ms() > deadline)
 			return err_set(e, ERR_LIMIT, ETIMEDOUT, "%s is still there after %d s", record,
 				       GONE_TIMEOUT_MS / 1000);
@@ -90,7 +94,7 @@ int delete_container(struct owner_link *l, const char *root, bool force, struct 
 	if (r < 0 && !force)
 		return r;
 	if (!l->client)
-		return left_over(root, l->record.id, e);
+		return left_over(root, l->record.sandbox, l->record.id, e);
 	if (!force && s.status != OCI_STOPPED && s.status != OCI_CREATED)
 		return err_set(e, ERR_CONFIG, EBUSY, "cannot delete container %s that is not stopped: %s", l->record.id,
 			       oci_status_name(s.status));
