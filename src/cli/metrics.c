@@ -84,8 +84,7 @@ int command_metrics(const struct globals *g, int argc, char **argv)
 		{ "help", no_argument, NULL, 'h' },
 		{ 0 },
 	};
-	char root_buf[PATH_MAX];
-	const char *root = g->root ? g->root : state_default_root(root_buf, sizeof root_buf);
+	const char *root = g->root;
 	_cleanup_prom_ struct prom *set = prom_new();
 	struct err e = { 0 };
 	int flag, r;
