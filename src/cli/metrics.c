@@ -77,7 +77,7 @@ static int print(const struct prom *set)
 	return 0;
 }
 
-int command_metrics(int argc, char **argv)
+int command_metrics(const struct globals *g, int argc, char **argv)
 {
 	static const struct option options[] = {
 		{ "root", required_argument, NULL, 'r' },
@@ -85,7 +85,7 @@ int command_metrics(int argc, char **argv)
 		{ 0 },
 	};
 	char root_buf[PATH_MAX];
-	const char *root = state_default_root(root_buf, sizeof root_buf);
+	const char *root = g->root ? g->root : state_default_root(root_buf, sizeof root_buf);
 	_cleanup_prom_ struct prom *set = prom_new();
 	struct err e = { 0 };
 	int flag, r;

@@ -79,6 +79,7 @@ static void capabilities(const struct config_hypervisor *hv, struct vm_capabilit
 		.image_boot = true,
 		.initrd_boot = true,
 		.multi_queue_net = true,
+		.tap_fds = true,
 	};
 }
 

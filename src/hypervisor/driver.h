@@ -114,6 +114,7 @@ struct vm_capabilities {
 	bool vfio, tdx, sev_snp;
 	bool image_boot, initrd_boot;
 	bool multi_queue_net;
+	bool tap_fds; /* takes taps as open descriptors; else by their names, in vm_config.netns */
 };
 
 /* For `caisson check` and `caisson hypervisors`: is it usable on this host, and if not, why. */

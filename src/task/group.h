@@ -1,0 +1,23 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Which pod a container belongs to: its annotations say, in the words of CRI-O, containerd's CRI plugin or dockershim
+ * (the order in which Kata looks). Without any it is a pod of its own.
+ */
+#pragma once
+
+#include <stdbool.h>
+
+#include "base/cleanup.h"
+#include "base/err.h"
+#include "base/strv.h"
+
+struct task_group {
+	char *sandbox;      /* id of the pod: of its first container */
+	bool is_member;     /* a later container of that pod; else the first one */
+	struct strv config; /* annotations io.katacontainers.*, as KEY=VALUE */
+};
+
+/* Read BUNDLE/config.json. id: of the container. -EINVAL: a container of a pod without the pod's id. */
+int task_group_read(const char *bundle, const char *id, struct task_group *ret, struct err *e);
+void task_group_fini(struct task_group *g);
+#define _cleanup_task_group_ __attribute__((cleanup(task_group_fini)))
