@@ -2,7 +2,6 @@
 /* caisson metrics: what the monitors of running pods tell (pod/monitor.h), as one text in Prometheus' format. */
 #include <errno.h>
 #include <getopt.h>
-#include <limits.h>
 #include <stdio.h>
 #include <unistd.h>
 
@@ -84,8 +83,7 @@ int command_metrics(const struct globals *g, int argc, char **argv)
 		{ "help", no_argument, NULL, 'h' },
 		{ 0 },
 	};
-	char root_buf[PATH_MAX];
-	const char *root = g->root ? g->root : state_default_root(root_buf, sizeof root_buf);
+	const char *root = g->root;
 	_cleanup_prom_ struct prom *set = prom_new();
 	struct err e = { 0 };
 	int flag, r;
