@@ -43,6 +43,8 @@ struct plan_volume {
 	bool readonly;
 };
 
+struct pod_network;
+
 /* What is asked for. All pointers are borrowed but spec, which plan_build() takes over in any case. */
 struct plan_request {
 	const char *id;
@@ -55,10 +57,11 @@ struct plan_request {
 	bool rootfs_writable; /* writes go to the host's rootfs instead of a layer that is thrown away */
 	const struct plan_volume *volumes;
 	size_t n_volumes;
-	const char *net;            /* "none", "user", "passt", "tap:NAME" */
-	const struct strv *publish; /* "[HOSTIP:]HOSTPORT:PORT[/tcp|udp]" */
-	const char *hostname;       /* NULL: the id */
-	const char *dns;            /* NULL: the network's own */
+	const char *net;             /* "none", "user", "passt", "tap:NAME" */
+	struct pod_network *network; /* a namespace's interfaces, instead of net; outlives the plan; NULL: net */
+	const struct strv *publish;  /* "[HOSTIP:]HOSTPORT:PORT[/tcp|udp]" */
+	const char *hostname;        /* NULL: the id */
+	const char *dns;             /* NULL: the network's own */
 };
 
 struct plan {
@@ -74,6 +77,7 @@ struct plan {
 	size_t n_sandbox_storages, n_container_storages;
 	struct plan_interface *interfaces;
 	size_t n_interfaces;
+	struct pod_network *network; /* borrowed; NULL: none but interfaces. See pod/nics.h */
 	Grpc__Spec *spec;
 	char *pack;         /* directory that becomes the erofs image of the device "rootfs"; NULL: none */
 	char *passt_socket; /* NULL: no passt */

@@ -11,6 +11,7 @@
 
 #include "base/fd.h"
 #include "base/log.h"
+#include "pod/nics.h"
 #include "pod/rootfs_image.h"
 #include "sys/spawn.h"
 
@@ -241,8 +242,8 @@ int sandbox_start(struct loop *loop, struct plan *plan, int interrupt_fd, struct
 	else
 		r = watch(s->abort_fd, interrupt_fd, e);
 	if (r < 0 || (r = share_start(&plan->share, e)) < 0 || (r = passt_listen(&s->passt, plan, e)) < 0 ||
-	    (r = start_vm(s, plan, e)) < 0 || (r = start_passt(s, e)) < 0 || (r = connect_agent(s, e)) < 0 ||
-	    (r = passt_check(&s->passt, e)) < 0)
+	    (r = nics_connect(plan, e)) < 0 || (r = start_vm(s, plan, e)) < 0 || (r = start_passt(s, e)) < 0 ||
+	    (r = connect_agent(s, e)) < 0 || (r = passt_check(&s->passt, e)) < 0)
 		goto fail;
 	clock_gettime(CLOCK_REALTIME, &now);
 	r = agent_set_guest_date_time(s->agent, now.tv_sec, now.tv_nsec / 1000, e);
@@ -250,6 +251,8 @@ int sandbox_start(struct loop *loop, struct plan *plan, int interrupt_fd, struct
 		r = create_sandbox(s, e);
 	for (size_t i = 0; r == 0 && i < plan->n_interfaces; i++)
 		r = configure_interface(s, &plan->interfaces[i], e);
+	if (r == 0)
+		r = nics_tell_agent(plan, s->agent, e);
 	if (r == 0)
 		r = share_publish(&plan->share, s->agent, e);
 	if (r < 0) {
