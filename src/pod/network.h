@@ -66,10 +66,11 @@ const char *pod_network_tap(const struct pod_network *n, size_t endpoint);
 const char *pod_network_link(const struct pod_network *n, size_t endpoint);
 /*
  * Scan again: what came after the last scan (docker's hook, `docker network connect`); new endpoints are at the end of
- * the list. What the agent is told is new for all of them.
+ * the list, *ret_first_new is the first that is not attached. What the agent is told is new for all of them.
  */
 int pod_network_rescan(struct pod_network *n, size_t *ret_first_new, struct err *e);
-/* Undo pod_network_attach(). The VM has ended. */
+/* Undo pod_network_attach() for the endpoints from `first` on. They are in no VM (any more). */
+void pod_network_detach_from(struct pod_network *n, size_t first);
 void pod_network_detach(struct pod_network *n);
 /* Detaches and frees. NULL does nothing. */
 void pod_network_free(struct pod_network *n);

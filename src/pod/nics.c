@@ -79,12 +79,12 @@ int nics_connect(struct plan *p, struct err *e)
 	return r;
 }
 
-/* Interfaces from `first` on; routes and neighbours replace what there was. */
-static int tell(const struct pod_network *n, size_t first, struct agent *a, struct err *e)
+/* What the guest has of it already is replaced. */
+static int tell(const struct pod_network *n, struct agent *a, struct err *e)
 {
 	int r = 0;
 
-	for (size_t i = first; i < n->n_interfaces && r == 0; i++)
+	for (size_t i = 0; i < n->n_interfaces && r == 0; i++)
 		r = agent_update_interface(a, n->interfaces[i], e);
 	if (r == 0 && n->n_interfaces)
 		r = agent_update_routes(a, n->routes, n->n_routes, e);
@@ -95,7 +95,7 @@ static int tell(const struct pod_network *n, size_t first, struct agent *a, stru
 
 int nics_tell_agent(const struct plan *p, struct agent *a, struct err *e)
 {
-	return p->network ? tell(p->network, 0, a, e) : 0;
+	return p->network ? tell(p->network, a, e) : 0;
 }
 
 static bool plugs(const struct plan *p)
@@ -106,34 +106,50 @@ static bool plugs(const struct plan *p)
 	return can.net_hotplug && !p->vm.fixed_devices;
 }
 
+/* The cards of the endpoints from `first` on, into the running VM. *ret_n: how many of them there are now. */
+static int plug_cards(struct plan *p, struct vm *vm, size_t first, size_t *ret_n, struct err *e)
+{
+	struct pod_network *n = p->network;
+	int r = attach(p, e);
+
+	*ret_n = 0;
+	for (size_t i = first; i < n->n_endpoints && r == 0; i++) {
+		struct vm_device *d;
+
+		r = pod_network_device(n, i, &d, e);
+		if (r == 0) {
+			/* The VMM has queues of its own then. */
+			r = p->driver->add_device(vm, d, e);
+			vm_device_free(d);
+		}
+		*ret_n += r == 0;
+	}
+	if (r < 0)
+		pod_network_detach_from(n, first + *ret_n);
+	return r;
+}
+
 int nics_plug(struct plan *p, struct vm *vm, struct agent *a, size_t *ret_n, struct err *e)
 {
 	struct pod_network *n = p->network;
-	size_t first = 0;
-	int r = n ? pod_network_rescan(n, &first, e) : 0;
+	size_t first = 0, n_cards = 0;
+	int r;
 
 	if (ret_n)
 		*ret_n = 0;
-	if (!n || r < 0)
+	if (!n)
+		return 0;
+	r = pod_network_rescan(n, &first, e);
+	if (r < 0)
 		return r;
 	if (first < n->n_endpoints && !plugs(p))
 		return err_set(e, ERR_CONFIG, ENOTSUP,
 			       "interface %s came after the VM had started, which takes no network cards any more",
 			       pod_network_link(n, first));
-	r = attach(p, e);
-	for (size_t i = first; i < n->n_endpoints && r == 0; i++) {
-		struct vm_device *d;
-
-		r = pod_network_device(n, i, &d, e);
-		if (r < 0)
-			break;
-		/* The VMM has queues of its own then. */
-		r = p->driver->add_device(vm, d, e);
-		vm_device_free(d);
-	}
+	r = plug_cards(p, vm, first, &n_cards, e);
 	if (r == 0)
-		r = tell(n, 0, a, e);
-	if (r == 0 && ret_n)
-		*ret_n = n->n_endpoints - first;
+		r = tell(n, a, e);
+	if (ret_n)
+		*ret_n = n_cards;
 	return r;
 }
