@@ -198,11 +198,12 @@ static size_t solicitation(uint8_t *frame)
 static void test_both_ways(void **state)
 {
 	_cleanup_free_ char *before = NULL, *link = NULL;
+	static const uint8_t mark_body[60] = "mark";
 	uint8_t frame[FRAME_MAX], mark[FRAME_MAX];
 	struct pod_network *n;
 	struct vm_device *d;
 	int wire;
-	size_t len, mark_len = make_frame(mark, "02:00:00:00:00:99", 0x88b5, "mark", 60);
+	size_t len, mark_len = make_frame(mark, "02:00:00:00:00:99", 0x88b5, mark_body, sizeof mark_body);
 
 	NEEDS_HOST;
 	before = listing();
