@@ -296,7 +296,7 @@ static int print_plan(const struct run *run, struct err *e)
 static int write_state(struct run *run, const char *status, struct err *e)
 {
 	struct pod_state *s = &run->record;
-	const Grpc__Process *process = run->plan->spec->process;
+	const Grpc__Process *process = run->plan->container->spec->process;
 	_cleanup_buf_ struct buf command = { 0 };
 
 	if (!s->id) {
@@ -320,7 +320,7 @@ static int write_state(struct run *run, const char *status, struct err *e)
 /* exec gives its command what the container's own has: environment, user, folder, rights. */
 static int write_process(struct run *run, struct err *e)
 {
-	_cleanup_free_ char *text = oci_process_to_json(run->plan->spec->process);
+	_cleanup_free_ char *text = oci_process_to_json(run->plan->container->spec->process);
 	char path[PATH_MAX + 32];
 	int r;
 
@@ -369,13 +369,13 @@ static int run_container(struct run *run, struct err *e)
 	int r, status = EXIT_CAISSON;
 
 	progress_show("starting the container ...");
-	r = sandbox_create_container(run->sandbox, e);
+	r = sandbox_create_container(run->sandbox, run->plan->container, e);
 	if (r < 0)
 		return command_failure_status(r);
 	r = session_start(&o, &session, e);
 	if (r < 0)
 		return EXIT_CAISSON;
-	r = sandbox_start_container(run->sandbox, e);
+	r = sandbox_start_container(run->sandbox, run->plan->container, e);
 	if (r < 0) {
 		session_free(session);
 		return command_failure_status(r);

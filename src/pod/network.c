@@ -120,6 +120,11 @@ int pod_network_rescan(struct pod_network *n, size_t *ret_first_new, struct err 
 	return r;
 }
 
+bool pod_network_is_attached(const struct pod_network *n)
+{
+	return network_first_unattached(n) == n->n_endpoints;
+}
+
 const char *pod_network_tap(const struct pod_network *n, size_t endpoint)
 {
 	return n->endpoints[endpoint]->tap;

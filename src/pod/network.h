@@ -56,6 +56,8 @@ int pod_network_scan(const char *netns, enum pod_network_model model, struct pod
  * before is still there, and nothing else.
  */
 int pod_network_attach(struct pod_network *n, const struct vm_capabilities *can, unsigned queues, struct err *e);
+/* All endpoints are. */
+bool pod_network_is_attached(const struct pod_network *n);
 /*
  * The NIC of an endpoint as the driver wants it: a vm_device of kind VM_DEVICE_NET. Once attached it has the open
  * descriptors, which the device owns from here on, or the name of a tap. Caller frees with vm_device_free().

@@ -4,6 +4,8 @@
 #include <errno.h>
 #include <stdlib.h>
 
+#include "pod/plan_list.h"
+
 static int out_of_memory(struct err *e)
 {
 	return err_sys(e, ENOMEM, "cannot connect the network");
@@ -11,16 +13,12 @@ static int out_of_memory(struct err *e)
 
 static int add_card(struct plan *p, size_t endpoint, struct err *e)
 {
-	struct vm_device **grown = realloc(p->devices, (p->n_devices + 1) * sizeof *grown);
-	int r;
+	struct vm_device *d;
+	int r = pod_network_device(p->network, endpoint, &d, e);
 
-	if (!grown)
-		return out_of_memory(e);
-	p->devices = grown;
-	r = pod_network_device(p->network, endpoint, &grown[p->n_devices], e);
-	if (r == 0)
-		p->n_devices++;
-	return r;
+	if (r < 0)
+		return r;
+	return plan_take_device(p, d) < 0 ? out_of_memory(e) : 0;
 }
 
 int nics_plan(struct plan *p, struct pod_network *n, struct err *e)
@@ -71,7 +69,7 @@ int nics_connect(struct plan *p, struct err *e)
 {
 	int r;
 
-	if (!p->network)
+	if (!p->network || pod_network_is_attached(p->network))
 		return 0;
 	r = attach(p, e);
 	for (size_t i = 0; i < p->network->n_endpoints && r == 0; i++)
@@ -86,7 +84,7 @@ static int tell(const struct pod_network *n, struct agent *a, struct err *e)
 
 	for (size_t i = 0; i < n->n_interfaces && r == 0; i++)
 		r = agent_update_interface(a, n->interfaces[i], e);
-	if (r == 0 && n->n_interfaces)
+	if (r == 0 && n->n_routes)
 		r = agent_update_routes(a, n->routes, n->n_routes, e);
 	if (r == 0 && n->n_neighbours)
 		r = agent_add_arp_neighbors(a, n->neighbours, n->n_neighbours, e);

@@ -58,6 +58,7 @@ struct pod_event {
 struct pod_params {
 	struct loop *loop;
 	const char *id;         /* the sandbox: the id of its first container */
+	const char *namespace;  /* containerd's; NULL: none */
 	const char *state_root; /* ROOT/ID is made there (pod/state.h) */
 	/* Borrowed, outlive the pod; annotations of the first container have been applied to it already. */
 	const struct config *config;
