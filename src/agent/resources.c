@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* See resources.h. The conversions are those of runc and crun, which users' numbers come from. */
+/* See resources.h. */
 #include "agent/resources.h"
 
 #include <errno.h>
@@ -10,38 +10,7 @@
 #include "base/cleanup.h"
 #include "base/log.h"
 #include "base/strv.h"
-
-uint64_t resources_cpu_weight(uint64_t shares)
-{
-	if (!shares)
-		return 0;
-	shares = shares < 2 ? 2 : shares > 262144 ? 262144 : shares;
-	return 1 + (shares - 2) * 9999 / 262142;
-}
-
-uint64_t resources_io_weight(uint32_t weight)
-{
-	if (!weight)
-		return 0;
-	weight = weight < 10 ? 10 : weight > 1000 ? 1000 : weight;
-	return 1 + (uint64_t)(weight - 10) * 9999 / 990;
-}
-
-int resources_swap(int64_t memory_swap, int64_t memory, int64_t *ret, struct err *e)
-{
-	if (memory_swap == -1 || memory_swap == 0) {
-		*ret = memory_swap;
-		return 0;
-	}
-	if (memory <= 0)
-		return err_set(e, ERR_CONFIG, EINVAL, "a swap limit needs a memory limit");
-	if (memory_swap < memory)
-		return err_set(e, ERR_CONFIG, EINVAL,
-			       "the memory+swap limit %" PRId64 " is below the memory limit %" PRId64, memory_swap,
-			       memory);
-	*ret = memory_swap - memory;
-	return 0;
-}
+#include "sys/cgroup_units.h"
 
 static int set_number(struct cgroup *cg, const char *controller, const char *file, int64_t value, struct err *e)
 {
@@ -58,7 +27,7 @@ static int apply_memory(struct cgroup *cg, const Grpc__LinuxMemory *m, struct er
 
 	if (!m)
 		return 0;
-	r = resources_swap(m->swap, m->limit, &swap, e);
+	r = cgroup_swap(m->swap, m->limit, &swap, e);
 	/* Memory + swap = memory means no swap at all. On a kernel without swap accounting there is none to limit. */
 	if (r == 0 && m->swap && (cgroup_has(cg, "memory.swap.max") || swap > 0))
 		r = set_number(cg, "memory", "memory.swap.max", swap, e);
@@ -79,7 +48,7 @@ static int apply_cpu(struct cgroup *cg, const Grpc__LinuxCPU *c, struct err *e)
 
 	if (!c)
 		return 0;
-	weight = resources_cpu_weight(c->shares);
+	weight = cgroup_cpu_weight(c->shares);
 	if (weight)
 		r = set_number(cg, "cpu", "cpu.weight", (int64_t)weight, e);
 	if (r == 0 && (c->quota || c->period)) {
@@ -126,12 +95,12 @@ static int apply_io(struct cgroup *cg, const Grpc__LinuxBlockIO *b, struct err *
 	if (!b)
 		return 0;
 	if (b->weight)
-		r = set_number(cg, "io", file, bfq ? b->weight : (int64_t)resources_io_weight(b->weight), e);
+		r = set_number(cg, "io", file, bfq ? b->weight : (int64_t)cgroup_io_weight(b->weight), e);
 	for (size_t i = 0; i < b->n_weightdevice && r == 0; i++) {
 		const Grpc__LinuxWeightDevice *d = b->weightdevice[i];
 
 		snprintf(text, sizeof(text), "%" PRId64 ":%" PRId64 " %" PRIu64, d->major, d->minor,
-			 bfq ? d->weight : resources_io_weight(d->weight));
+			 bfq ? d->weight : cgroup_io_weight(d->weight));
 		r = cgroup_set(cg, "io", file, text, e);
 	}
 	if (r == 0)

@@ -75,28 +75,6 @@ static void hands_controllers_down(void **state)
 	assert_string_equal(text, "+cpu +memory +pids");
 }
 
-static void converts(void **state)
-{
-	int64_t swap;
-
-	assert_int_equal(resources_cpu_weight(0), 0);
-	assert_int_equal(resources_cpu_weight(2), 1);
-	assert_int_equal(resources_cpu_weight(1024), 39);
-	assert_int_equal(resources_cpu_weight(262144), 10000);
-	assert_int_equal(resources_cpu_weight(UINT64_MAX), 10000);
-	assert_int_equal(resources_io_weight(0), 0);
-	assert_int_equal(resources_io_weight(10), 1);
-	assert_int_equal(resources_io_weight(1000), 10000);
-	assert_int_equal(resources_swap(300, 100, &swap, NULL), 0);
-	assert_int_equal(swap, 200);
-	assert_int_equal(resources_swap(-1, 100, &swap, NULL), 0);
-	assert_int_equal(swap, -1);
-	assert_int_equal(resources_swap(100, 100, &swap, NULL), 0);
-	assert_int_equal(swap, 0);
-	assert_int_equal(resources_swap(50, 100, &swap, NULL), -EINVAL);
-	assert_int_equal(resources_swap(50, 0, &swap, NULL), -EINVAL);
-}
-
 static void applies_all(void **state)
 {
 	struct fake *f = *state;
@@ -164,7 +142,6 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(hands_controllers_down, set_up, tear_down),
-		cmocka_unit_test(converts),
 		cmocka_unit_test_setup_teardown(applies_all, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(missing_controller_is_named, set_up, tear_down),
 	};

@@ -6,9 +6,9 @@
 
 #include "base/log.h"
 #include "cli/command.h"
-#include "cli/settings.h"
 #include "cli/table.h"
 #include "hypervisor/driver.h"
+#include "pod/settings.h"
 
 static const char *yes(bool b)
 {
@@ -37,6 +37,7 @@ static const struct {
 	CAPABILITY(net_passt, NULL, "user-mode network by passt"),
 	CAPABILITY(net_hotplug, "NET+", "network cards in and out while it runs"),
 	CAPABILITY(multi_queue_net, NULL, "network cards with several queues"),
+	CAPABILITY(tap_fds, NULL, "taps as open descriptors, not by name only"),
 	CAPABILITY(cpu_hotplug, "CPU+", "vCPUs added while it runs"),
 	CAPABILITY(memory_hotplug, "MEM+", "memory added while it runs"),
 	CAPABILITY(balloon, NULL, "free memory goes back to the host (balloon)"),
@@ -185,7 +186,7 @@ static int print_markdown(void)
 	return 0;
 }
 
-int command_hypervisors(int argc, char **argv)
+int command_hypervisors(const struct globals *g, int argc, char **argv)
 {
 	static const struct option options[] = { { "json", no_argument, NULL, 'j' },
 						 { "markdown", no_argument, NULL, 'm' },

@@ -18,14 +18,16 @@
 #include "base/log.h"
 #include "cli/attach.h"
 #include "cli/command.h"
+#include "cli/create_flags.h"
+#include "cli/oci_run.h"
 #include "cli/run_flags.h"
 #include "cli/session.h"
-#include "cli/settings.h"
 #include "cli/signals.h"
 #include "cli/terminal.h"
 #include "oci/builder.h"
 #include "oci/image.h"
 #include "pod/sandbox.h"
+#include "pod/settings.h"
 #include "pod/state.h"
 
 struct run {
@@ -40,7 +42,6 @@ struct run {
 	char id[65];
 	char run_dir[PATH_MAX];
 	const char *state_root;
-	char state_root_buf[PATH_MAX];
 	struct plan *plan;
 	struct state_dir *state;
 	struct pod_state record;
@@ -239,7 +240,7 @@ static int make_plan(struct run *run, struct err *e)
 	run->stop_signal = run->image ? signal_number(run->image->stop_signal) : SIGTERM;
 	if (run->stop_signal <= 0)
 		run->stop_signal = SIGTERM;
-	run->state_root = f->root ? f->root : state_default_root(run->state_root_buf, sizeof run->state_root_buf);
+	run->state_root = f->root;
 	snprintf(run->run_dir, sizeof run->run_dir, "%s/%s", run->state_root, run->id);
 	p = (struct plan_request){ .id = run->id,
 				   .run_dir = run->run_dir,
@@ -273,7 +274,7 @@ static int print_plan(const struct run *run, struct err *e)
 static int write_state(struct run *run, const char *status, struct err *e)
 {
 	struct pod_state *s = &run->record;
-	const Grpc__Process *process = run->plan->spec->process;
+	const Grpc__Process *process = run->plan->container->spec->process;
 	_cleanup_buf_ struct buf command = { 0 };
 
 	if (!s->id) {
@@ -297,7 +298,7 @@ static int write_state(struct run *run, const char *status, struct err *e)
 /* exec gives its command what the container's own has: environment, user, folder, rights. */
 static int write_process(struct run *run, struct err *e)
 {
-	_cleanup_free_ char *text = oci_process_to_json(run->plan->spec->process);
+	_cleanup_free_ char *text = oci_process_to_json(run->plan->container->spec->process);
 	char path[PATH_MAX + 32];
 	int r;
 
@@ -346,13 +347,13 @@ static int run_container(struct run *run, struct err *e)
 	int r, status = EXIT_CAISSON;
 
 	progress_show("starting the container ...");
-	r = sandbox_create_container(run->sandbox, e);
+	r = sandbox_create_container(run->sandbox, run->plan->container, e);
 	if (r < 0)
 		return command_failure_status(r);
 	r = session_start(&o, &session, e);
 	if (r < 0)
 		return EXIT_CAISSON;
-	r = sandbox_start_container(run->sandbox, e);
+	r = sandbox_start_container(run->sandbox, run->plan->container, e);
 	if (r < 0) {
 		session_free(session);
 		return command_failure_status(r);
@@ -407,13 +408,20 @@ static int run(struct run *run, struct err *e)
 	return status;
 }
 
-int command_run(int argc, char **argv)
+int command_run(const struct globals *g, int argc, char **argv)
 {
 	struct run r = { .interrupt_fd = -1, .begin_us = clock_us() };
+	struct create_flags oci;
 	struct err e = { 0 };
 	int status = EXIT_CAISSON;
 
+	/* One argument, an id, and only flags of runc's run: it is an OCI client that calls. */
+	if (create_flags_parse(&oci, argc, argv) == 0)
+		return oci_run(g, &oci);
 	if (run_flags_parse(&r.flags, argc, argv, &e) == 0) {
+		r.flags.root = r.flags.root ? r.flags.root : g->root;
+		if (!r.flags.config && g->config[0])
+			r.flags.config = g->config;
 		if (r.flags.verbose && log_get_level() < LOG_LEVEL_INFO)
 			log_set_level(LOG_LEVEL_INFO);
 		if (r.flags.help) {

@@ -123,7 +123,7 @@ int fc_check(const struct config_hypervisor *hv, struct vm_host_report *ret, str
 	fc_capabilities(hv, &ret->can);
 	snprintf(ret->why_not, sizeof ret->why_not,
 		 "fs_sharing, fs_sharing_9p, net_user, net_passt, net_hotplug, cpu_hotplug, memory_hotplug, "
-		 "block_discard, multi_queue_net, vfio, tdx, sev_snp: Firecracker has none of it%s",
+		 "block_discard, multi_queue_net, tap_fds, vfio, tdx, sev_snp: Firecracker has none of it%s",
 		 ret->can.block_hotplug ? "" : "; block_hotplug: needs default_bridges >= 1");
 	return 0;
 }

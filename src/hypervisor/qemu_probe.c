@@ -90,6 +90,7 @@ void qemu_capabilities(const struct config_hypervisor *hv, struct vm_capabilitie
 		.image_boot = true,
 		.initrd_boot = true,
 		.multi_queue_net = true,
+		.tap_fds = true,
 	};
 }
 

@@ -65,6 +65,7 @@ void stratovirt_capabilities(const struct config_hypervisor *hv, struct vm_capab
 		.image_boot = true,
 		.initrd_boot = true,
 		.multi_queue_net = !micro,
+		.tap_fds = true,
 	};
 }
 

@@ -5,8 +5,11 @@
  * macvtap, none. The guest gets the interface's name, MAC, addresses, routes, neighbours and MTU from the agent.
  *
  * Three steps: pod_network_scan() looks and changes nothing; pod_network_attach() makes taps and redirections;
- * pod_network_detach() undoes that, in any half-done state, also when the namespace is gone. Namespaces are entered by
- * the calling thread, which is back in its own when a function returns.
+ * pod_network_detach() undoes that, in any half-done state, also when the namespace's name or its interfaces are gone.
+ * The calling thread never leaves its own namespace. As long as a pod_network is there, its namespace is, too.
+ *
+ * With tcfilter the interfaces keep their addresses, as with Kata, but the namespace's own stack gets no frame any
+ * more: it answers nobody in the guest's place. With macvtap they lose addresses and MAC until pod_network_detach().
  */
 #pragma once
 
@@ -16,39 +19,57 @@
 #include "base/cleanup.h"
 #include "base/err.h"
 #include "base/strv.h"
+#include "config/config.h"
 #include "hypervisor/driver.h"
 #include "proto/agent.pb-c.h"
 
 enum pod_network_model { POD_NETWORK_TCFILTER, POD_NETWORK_MACVTAP, POD_NETWORK_NONE };
 
-/* internetworking_model and disable_new_netns of the configuration. -EINVAL names what is possible. */
-int pod_network_model(const char *text, enum pod_network_model *ret, struct err *e);
+/*
+ * internetworking_model and disable_new_netns of the configuration, with which the VMM is to run in the host's network:
+ * the caller then gives plans no network namespace. -EINVAL names what is possible.
+ */
+int pod_network_model(const struct config_runtime *runtime, enum pod_network_model *ret, struct err *e);
 
 struct pod_network {
 	char *netns; /* path */
 	enum pod_network_model model;
 	struct pod_endpoint **endpoints; /* opaque */
 	size_t n_endpoints;
-	/* For the agent. */
+	/* For the agent. interfaces[i] is what endpoints[i] becomes. */
 	Types__Interface **interfaces;
 	size_t n_interfaces;
-	Types__Route **routes;
+	Types__Route **routes; /* in the order in which they can be added; one for each destination */
 	size_t n_routes;
 	Types__ARPNeighbor **neighbours;
 	size_t n_neighbours;
 	struct strv notes; /* what could not be carried over, one sentence each */
+	/* Our own: the namespace, and an rtnetlink socket in it. */
+	int ns_fd, rtnl_fd;
 };
 
+/* -EINVAL also for the namespace of the caller, whose interfaces are the host's. */
 int pod_network_scan(const char *netns, enum pod_network_model model, struct pod_network **ret, struct err *e);
-/* queues: per NIC; vnet_hdr offloads are asked for. */
-int pod_network_attach(struct pod_network *n, unsigned queues, struct err *e);
 /*
- * The NIC of an endpoint as the driver wants it (vm_net of kind VM_DEVICE_NET with open tap descriptors, which the
- * device owns). Caller frees with vm_device_free().
+ * For each endpoint that has none: a tap with this many queues. can: of the driver. Without tap_fds it gets the taps by
+ * their names, has them opened in the namespace (vm_config.netns), and queues does not count. On failure what was there
+ * before is still there, and nothing else.
+ */
+int pod_network_attach(struct pod_network *n, const struct vm_capabilities *can, unsigned queues, struct err *e);
+/*
+ * The NIC of an endpoint as the driver wants it: a vm_device of kind VM_DEVICE_NET. Once attached it has the open
+ * descriptors, which the device owns from here on, or the name of a tap. Caller frees with vm_device_free().
  */
 int pod_network_device(struct pod_network *n, size_t endpoint, struct vm_device **ret, struct err *e);
-/* Scan again: what came after the last scan; the new endpoints are at the end of the list. */
+/* How an endpoint is tied to its interface, for people: "tap0_caisson", "eth0". */
+const char *pod_network_tap(const struct pod_network *n, size_t endpoint);
+const char *pod_network_link(const struct pod_network *n, size_t endpoint);
+/*
+ * Scan again: what came after the last scan (docker's hook, `docker network connect`); new endpoints are at the end of
+ * the list. What the agent is told is new for all of them.
+ */
 int pod_network_rescan(struct pod_network *n, size_t *ret_first_new, struct err *e);
+/* Undo pod_network_attach(). The VM has ended. */
 void pod_network_detach(struct pod_network *n);
 /* Detaches and frees. NULL does nothing. */
 void pod_network_free(struct pod_network *n);

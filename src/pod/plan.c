@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Decisions, in the order in which one needs the other: the guest's kernel and size; how files are shared; where the
- * container's root comes from and where its writes go; volumes and the small files of /etc; the network.
+ * Decisions about a sandbox, in the order in which one needs the other: the guest's kernel and size; how files are
+ * shared; the network; its first container (plan_container.c).
  */
 #include "pod/plan.h"
 
@@ -16,12 +16,10 @@
 #include <unistd.h>
 
 #include "base/fd.h"
-#include "oci/builder.h"
 #include "pod/guest.h"
-#include "pod/plan_mounts.h"
+#include "pod/plan_list.h"
 #include "pod/plan_network.h"
-#include "pod/plan_spec.h"
-#include "pod/rootfs_image.h"
+#include "pod/sizing.h"
 
 /* The smallest guest that boots a distribution's kernel with its modules and leaves something for the container. */
 #define GUEST_MEMORY_MIN_MIB 96
@@ -75,22 +73,6 @@ const char *const plan_other_keys[] = {
 static int out_of_memory(struct err *e)
 {
 	return err_sys(e, ENOMEM, "cannot plan the container");
-}
-
-static struct vm_device *add_device(struct plan *p, enum vm_device_kind kind, const char *id)
-{
-	struct vm_device **grown = realloc(p->devices, (p->n_devices + 1) * sizeof *grown), *d;
-
-	if (!grown)
-		return NULL;
-	p->devices = grown;
-	d = calloc(1, sizeof *d);
-	if (!d)
-		return NULL;
-	d->kind = kind;
-	d->id = strdup(id);
-	grown[p->n_devices++] = d;
-	return d->id ? d : NULL;
 }
 
 /* ---- the guest: kernel, command line, size ---- */
@@ -190,10 +172,19 @@ static uint64_t host_memory_mib(void)
 	return (uint64_t)info.totalram * info.mem_unit >> 20;
 }
 
-static int plan_size(struct plan *p, struct err *e)
+static int plan_given_size(struct plan *p, const struct sizing *size)
+{
+	p->vm.vcpus = size->vcpus;
+	p->vm.max_vcpus = size->max_vcpus;
+	p->vm.memory_mib = size->memory_mib;
+	p->vm.max_memory_mib = size->max_memory_mib;
+	return 0;
+}
+
+static int plan_size(struct plan *p, const Grpc__Spec *spec, struct err *e)
 {
 	const struct config_hypervisor *hv = &p->config->hypervisor;
-	const Grpc__LinuxResources *res = p->spec->linux ? p->spec->linux->resources : NULL;
+	const Grpc__LinuxResources *res = spec->linux ? spec->linux->resources : NULL;
 	double cpus = hv->default_vcpus;
 
 	if (res && res->cpu && res->cpu->quota > 0 && res->cpu->period > 0)
@@ -237,7 +228,7 @@ static int plan_share(struct plan *p, struct err *e)
 	r = share_init(&p->share, hv, &can, p->vm.run_dir, e);
 	if (r < 0 || share_copies(&p->share))
 		return r;
-	d = add_device(p, share_is_virtio_fs(&p->share) ? VM_DEVICE_FS : VM_DEVICE_9P, "share");
+	d = plan_add_device(p, share_is_virtio_fs(&p->share) ? VM_DEVICE_FS : VM_DEVICE_9P, "share");
 	if (!d)
 		return out_of_memory(e);
 	d->u.fs.tag = strdup(GUEST_SHARE_TAG);
@@ -262,155 +253,28 @@ static int plan_share(struct plan *p, struct err *e)
 	return 0;
 }
 
-/* The root as a block device; *ret_mount: where it is mounted in the guest. */
-static int plan_block_rootfs(struct plan *p, const struct plan_request *q, const char *fstype, char **ret_mount,
-			     struct err *e)
-{
-	struct vm_device *d = add_device(p, VM_DEVICE_BLOCK, "rootfs");
-	struct plan_storage *s;
-
-	*ret_mount = str_printf(GUEST_RUN_DIR "/sandbox/image-%s", p->id);
-	if (!d || !*ret_mount)
-		return out_of_memory(e);
-	d->u.block.path = strdup(p->pack ? "" : q->rootfs); /* a packed one has its path when it is made */
-	d->u.block.readonly = !q->rootfs_writable;
-	d->u.block.serial = strdup("rootfs");
-	s = plan_add_storage(&p->container_storages, &p->n_container_storages, "blk", "", fstype, *ret_mount);
-	if (!s || !d->u.block.path || !d->u.block.serial)
-		return out_of_memory(e);
-	s->device = (int)p->n_devices - 1;
-	if (!q->rootfs_writable && strv_add(&s->options, "ro") < 0)
-		return out_of_memory(e);
-	p->sync_guest |= q->rootfs_writable;
-	return 0;
-}
-
-static int plan_throwaway_layer(struct plan *p, const char *lower, struct err *e)
-{
-	_cleanup_free_ char *layer = str_printf(GUEST_RUN_DIR "/sandbox/layer-%s", p->id);
-	_cleanup_free_ char *root = str_printf(GUEST_RUN_DIR "/%s/rootfs", p->id);
-	struct plan_storage *tmpfs, *overlay;
-	int r = 0;
-
-	if (!layer || !root)
-		return out_of_memory(e);
-	tmpfs = plan_add_storage(&p->container_storages, &p->n_container_storages, "ephemeral", "tmpfs", "tmpfs",
-				 layer);
-	if (!tmpfs)
-		return out_of_memory(e);
-	r |= strv_add(&tmpfs->options, "mode=0755");
-	/* What the container writes counts as its memory, so the guest's memory is the bound. */
-	r |= strv_add(&tmpfs->options, "size=90%");
-	overlay = plan_add_storage(&p->container_storages, &p->n_container_storages, "overlayfs", "overlay", "overlay",
-				   root);
-	if (!overlay)
-		return out_of_memory(e);
-	/*
-	 * The item is a mount of its own below the share, which virtio-fs announces as an automount point. overlayfs
-	 * refuses such a folder, and "/." makes the path walk cross it.
-	 */
-	r |= strv_addf(&overlay->options, "lowerdir=%s/.", lower);
-	r |= strv_addf(&overlay->options, "upperdir=%s/upper", layer);
-	r |= strv_addf(&overlay->options, "workdir=%s/work", layer);
-	r |= strv_addf(&overlay->driver_options, "io.katacontainers.volume.overlayfs.create_directory=%s/upper", layer);
-	r |= strv_addf(&overlay->driver_options, "io.katacontainers.volume.overlayfs.create_directory=%s/work", layer);
-	if (r)
-		return out_of_memory(e);
-	return oci_spec_set_root(p->spec, root, p->spec->root && p->spec->root->readonly) < 0 ? out_of_memory(e) : 0;
-}
-
-static bool has_block(const struct plan *p)
-{
-	struct vm_capabilities can = { 0 };
-
-	p->driver->capabilities(&p->config->hypervisor, &can);
-	return can.block;
-}
-
-static bool shares_files(const struct plan *p)
-{
-	struct vm_capabilities can = { 0 };
-
-	p->driver->capabilities(&p->config->hypervisor, &can);
-	return can.fs_sharing;
-}
-
-static int plan_image_rootfs(struct plan *p, const struct plan_request *q, char **ret_mount, struct err *e)
-{
-	const char *fstype;
-	int r = rootfs_image_type(q->rootfs, &fstype, e);
-
-	if (r < 0)
-		return r;
-	if (!has_block(p))
-		return err_set(e, ERR_CONFIG, ENOTSUP,
-			       "%s is a file system image, and this hypervisor has no block devices: use a folder",
-			       q->rootfs);
-	if (q->rootfs_writable && str_eq(fstype, "erofs"))
-		return err_set(e, ERR_CONFIG, EROFS, "%s is an erofs image, which cannot be written: drop --rw",
-			       q->rootfs);
-	return plan_block_rootfs(p, q, fstype, ret_mount, e);
-}
-
-static int plan_directory_rootfs(struct plan *p, const struct plan_request *q, char **ret_mount, struct err *e)
-{
-	_cleanup_free_ char *name = str_printf("%s-rootfs", p->id);
-
-	if (access(q->rootfs, R_OK | X_OK) < 0)
-		return err_sys(e, errno, "cannot read the root file system %s", q->rootfs);
-	if (share_copies(&p->share) && q->rootfs_writable)
-		return err_set(e, ERR_CONFIG, ENOTSUP,
-			       "--rw needs a shared directory, and shared_fs is \"none\": use a root file system image "
-			       "(mke2fs -t ext4 -d %s IMAGE SIZE), or %s",
-			       q->rootfs,
-			       shares_files(p) ? "shared_fs = \"virtio-fs\"" : "a hypervisor that shares files");
-	/* A directory that cannot be shared: as an image it is quicker and larger than copied file by file. */
-	if (share_copies(&p->share) && has_block(p) && rootfs_image_can_pack()) {
-		p->pack = strdup(q->rootfs);
-		return p->pack ? plan_block_rootfs(p, q, "erofs", ret_mount, e) : out_of_memory(e);
-	}
-	*ret_mount = str_printf(GUEST_SHARE_DIR "/%s", name);
-	return !name || !*ret_mount ? out_of_memory(e)
-				    : share_add(&p->share, name, q->rootfs, NULL, !q->rootfs_writable, e);
-}
-
-static int plan_rootfs(struct plan *p, const struct plan_request *q, struct err *e)
-{
-	struct plan_request own = *q;
-	_cleanup_free_ char *where = NULL;
-	struct stat st;
-	int r;
-
-	if (stat(q->rootfs, &st) < 0)
-		return err_sys(e, errno, "cannot use the root file system %s", q->rootfs);
-	/* Nobody asked for a bundle's root to be written back: that is only what a writable root means elsewhere. */
-	if (q->bundle && q->rootfs_writable && S_ISDIR(st.st_mode) && share_copies(&p->share)) {
-		own.rootfs_writable = false;
-		if (strv_addf(&p->notes, "%s is copied into the guest (shared_fs is \"none\"): writes stay there",
-			      q->rootfs) < 0)
-			return out_of_memory(e);
-	}
-	r = S_ISDIR(st.st_mode) ? plan_directory_rootfs(p, &own, &where, e) : plan_image_rootfs(p, &own, &where, e);
-	if (r < 0)
-		return r;
-	if (!own.rootfs_writable)
-		return plan_throwaway_layer(p, where, e);
-	return oci_spec_set_root(p->spec, where, p->spec->root && p->spec->root->readonly) < 0 ? out_of_memory(e) : 0;
-}
-
 /* ---- */
 
 static int plan_vm(struct plan *p, const struct plan_request *q, struct err *e)
 {
-	p->vm.id = strdup(q->id);
+	p->vm.id = strdup(p->id);
 	p->vm.run_dir = strdup(q->run_dir);
 	p->vm.hv = &q->config->hypervisor;
 	p->vm.agent = &q->config->agent;
 	p->vm.console_log = true;
 	/* Whoever configures bridges gets them; a container of its own plugs nothing. */
-	p->vm.fixed_devices = !config_is_set(q->config, CONFIG_HYPERVISOR, "default_bridges");
+	p->vm.fixed_devices = !q->pod && !config_is_set(q->config, CONFIG_HYPERVISOR, "default_bridges");
+	p->sandbox_pidns = p->sync_guest = q->pod;
+	if (q->netns) {
+		p->netns = strdup(q->netns);
+		p->vm.netns = p->netns;
+		if (!p->netns)
+			return out_of_memory(e);
+	}
 	return p->vm.id && p->vm.run_dir ? 0 : out_of_memory(e);
 }
+
+/* ---- */
 
 int plan_build(const struct plan_request *q, struct plan **ret, struct err *e)
 {
@@ -421,50 +285,53 @@ int plan_build(const struct plan_request *q, struct plan **ret, struct err *e)
 		grpc__spec__free_unpacked(q->spec, NULL);
 		return out_of_memory(e);
 	}
-	p->spec = q->spec;
 	p->config = q->config;
 	p->driver = q->driver;
+	p->network = q->network;
 	p->share.daemon_pidfd = -1;
-	p->id = strdup(q->id);
+	p->id = strdup(q->sandbox_id ? q->sandbox_id : q->id);
 	p->hostname = strdup(!str_empty(q->hostname)         ? q->hostname
-			     : !str_empty(p->spec->hostname) ? p->spec->hostname
+			     : !str_empty(q->spec->hostname) ? q->spec->hostname
 							     : q->id);
 	if (!p->id || !p->hostname)
 		r = out_of_memory(e);
 	if (r < 0 || (r = plan_vm(p, q, e)) < 0 || (r = plan_kernel(p, e)) < 0 || (r = plan_kernel_params(p, e)) < 0 ||
-	    (r = plan_size(p, e)) < 0 || (r = plan_share(p, e)) < 0 || (r = plan_network(p, q, e)) < 0 ||
-	    (r = plan_spec(p, q, e)) < 0 || (r = plan_rootfs(p, q, e)) < 0 || (r = plan_mounts(p, q, e)) < 0 ||
-	    (r = plan_volumes(p, q, e)) < 0 || (r = plan_etc(p, q, e)) < 0) {
+	    (r = q->size ? plan_given_size(p, q->size) : plan_size(p, q->spec, e)) < 0 || (r = plan_share(p, e)) < 0 ||
+	    (r = plan_network(p, q, e)) < 0) {
+		grpc__spec__free_unpacked(q->spec, NULL);
 		plan_free(p);
 		return r;
 	}
+	r = plan_add_container(p, q, &p->container, e);
+	if (r < 0) {
+		plan_free(p);
+		return r;
+	}
+	/* What there is to say is said once, about the sandbox. */
+	if (!p->notes.len) {
+		p->notes = p->container->notes;
+		p->container->notes = (struct strv){ 0 };
+	}
+	for (size_t i = 0; i < p->container->notes.len; i++)
+		if (strv_add(&p->notes, p->container->notes.v[i]) < 0) {
+			plan_free(p);
+			return out_of_memory(e);
+		}
+	strv_fini(&p->container->notes);
 	*ret = p;
 	return 0;
-}
-
-static void free_storages(struct plan_storage *list, size_t n)
-{
-	for (size_t i = 0; i < n; i++) {
-		free(list[i].driver);
-		free(list[i].source);
-		free(list[i].fstype);
-		free(list[i].mount_point);
-		strv_fini(&list[i].options);
-		strv_fini(&list[i].driver_options);
-	}
-	free(list);
 }
 
 void plan_free(struct plan *p)
 {
 	if (!p)
 		return;
+	plan_container_free(p, p->container);
 	share_fini(&p->share);
 	for (size_t i = 0; i < p->n_devices; i++)
 		vm_device_free(p->devices[i]);
 	free(p->devices);
-	free_storages(p->sandbox_storages, p->n_sandbox_storages);
-	free_storages(p->container_storages, p->n_container_storages);
+	plan_free_storages(p->sandbox_storages, p->n_sandbox_storages);
 	for (size_t i = 0; i < p->n_interfaces; i++) {
 		free(p->interfaces[i].name);
 		free(p->interfaces[i].mac);
@@ -481,11 +348,9 @@ void plan_free(struct plan *p)
 	strv_fini(&p->dns);
 	strv_fini(&p->publish);
 	strv_fini(&p->notes);
-	free(p->pack);
 	free(p->passt_socket);
+	free(p->netns);
 	free(p->id);
 	free(p->hostname);
-	if (p->spec)
-		grpc__spec__free_unpacked(p->spec, NULL);
 	free(p);
 }

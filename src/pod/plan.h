@@ -1,8 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The plan of a sandbox: everything decided, nothing done yet. plan_build() only reads; sandbox.c carries the plan out;
- * plan_print() shows it for --dry-run, each host-side action with its undo. Tests compare plans without starting
- * anything.
+ * The plan of a sandbox and of each container in it: everything decided, nothing done yet. plan_build() only reads;
+ * sandbox.c carries the plan out; plan_print() shows it for --dry-run, each host-side action with its undo. Tests
+ * compare plans without starting anything.
+ *
+ * A sandbox is planned together with its first container, whose spec says how large it is. Later ones are planned by
+ * plan_add_container() while it runs.
  */
 #pragma once
 
@@ -27,7 +30,7 @@
 struct plan_storage {
 	char *driver, *source, *fstype, *mount_point;
 	struct strv options, driver_options;
-	int device; /* index into plan.devices whose guest address becomes the source; -1: source is complete */
+	const struct vm_device *device; /* whose guest address becomes the source; NULL: source is complete */
 };
 
 /* A NIC as the guest sees it. */
@@ -43,22 +46,61 @@ struct plan_volume {
 	bool readonly;
 };
 
-/* What is asked for. All pointers are borrowed but spec, which plan_build() takes over in any case. */
+struct pod_network;
+struct sizing;
+
+/*
+ * What is asked for. All pointers are borrowed but spec, which plan_build() and plan_add_container() take over in any
+ * case. The sandbox's own (sandbox_id, run_dir, config, driver, size, net, network, publish, hostname, dns) are not
+ * looked at by plan_add_container().
+ */
 struct plan_request {
 	const char *id;
+	const char *sandbox_id; /* NULL: id */
 	const char *run_dir;
 	const struct config *config;
 	const struct hypervisor_driver *driver;
 	Grpc__Spec *spec;     /* process, namespaces, mounts; its root is set here */
 	const char *bundle;   /* the folder whose config.json spec is; NULL: it was made for this machine */
+	bool pod;             /* of a client that manages pods: hooks are run by the caller, and Kata's rules for
+				 volumes, namespaces and resources apply */
 	const char *rootfs;   /* a directory, or an ext4, xfs or erofs image file */
 	bool rootfs_writable; /* writes go to the host's rootfs instead of a layer that is thrown away */
 	const struct plan_volume *volumes;
 	size_t n_volumes;
-	const char *net;            /* "none", "user", "passt", "tap:NAME" */
-	const struct strv *publish; /* "[HOSTIP:]HOSTPORT:PORT[/tcp|udp]" */
-	const char *hostname;       /* NULL: the id */
-	const char *dns;            /* NULL: the network's own */
+	const struct sizing *size;   /* of the VM; NULL: as the spec and the configuration say */
+	const char *net;             /* "none", "user", "passt", "tap:NAME" */
+	struct pod_network *network; /* pod: attached interfaces, instead of net; outlives the plan; NULL: net */
+	const char *netns;           /* that the VMM runs in; NULL: ours */
+	const struct strv *publish;  /* "[HOSTIP:]HOSTPORT:PORT[/tcp|udp]" */
+	const char *hostname;        /* NULL: the id */
+	const char *dns;             /* NULL: the network's own */
+};
+
+/* A device of the spec whose numbers the guest's agent puts in (Device of the agent protocol). */
+struct plan_block {
+	struct vm_device *device;
+	char *container_path;
+};
+
+/* One container in the plan of its sandbox. */
+struct plan_container {
+	char *id;
+	Grpc__Spec *spec;
+	struct plan_storage *storages;
+	size_t n_storages;
+	struct vm_device **devices; /* those of plan.devices that are for it only; borrowed */
+	size_t n_devices;
+	struct plan_block *blocks; /* devices of the spec that are block devices of the host */
+	size_t n_blocks;
+	struct strv items; /* its items of the share */
+	char *pack;        /* directory that becomes the erofs image of the device pack_device; NULL: none */
+	struct vm_device *pack_device;
+	int image_fd; /* while it runs: that image */
+	bool share_pidns;
+	bool sync_guest;   /* the guest must write back before the VM is killed */
+	bool there, cold;  /* while it runs: items and devices have been given to the VM; cold: before its start */
+	struct strv notes; /* as plan.notes, of a container that came later */
 };
 
 struct plan {
@@ -70,16 +112,19 @@ struct plan {
 	struct share share;
 	struct vm_device **devices;
 	size_t n_devices;
-	struct plan_storage *sandbox_storages, *container_storages;
-	size_t n_sandbox_storages, n_container_storages;
+	unsigned n_disks; /* how many were ever planned: their names are unique */
+	struct plan_storage *sandbox_storages;
+	size_t n_sandbox_storages;
 	struct plan_interface *interfaces;
 	size_t n_interfaces;
-	Grpc__Spec *spec;
-	char *pack;         /* directory that becomes the erofs image of the device "rootfs"; NULL: none */
-	char *passt_socket; /* NULL: no passt */
+	struct pod_network *network;      /* borrowed; NULL: none but interfaces */
+	char *netns;                      /* that vm.netns names */
+	struct plan_container *container; /* the one that the sandbox starts with; its notes are in notes */
+	char *passt_socket;               /* NULL: no passt */
 	struct strv publish;
-	bool sync_guest;   /* the guest must write back before the VM is killed */
-	struct strv notes; /* sentences for the user: what differs from what was asked for */
+	bool sandbox_pidns; /* the guest keeps a PID namespace for containers that share one */
+	bool sync_guest;    /* the guest must write back before the VM is killed */
+	struct strv notes;  /* sentences for the user: what differs from what was asked for */
 };
 
 /*
@@ -89,7 +134,15 @@ struct plan {
 extern const char *const plan_hypervisor_keys[];
 extern const char *const plan_other_keys[];
 
+/* A sandbox with its first container. */
 int plan_build(const struct plan_request *request, struct plan **ret, struct err *e);
+/*
+ * One container more. Its devices are in the plan's list, its items in the share, until plan_container_free(). *ret is
+ * the caller's, and ends before the plan.
+ */
+int plan_add_container(struct plan *p, const struct plan_request *request, struct plan_container **ret, struct err *e);
+/* NULL does nothing. The devices must have left the VM before. */
+void plan_container_free(struct plan *p, struct plan_container *c);
 void plan_free(struct plan *p);
 DEFINE_CLEANUP(struct plan *, plan_free)
 

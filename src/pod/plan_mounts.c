@@ -10,6 +10,7 @@
 
 #include "oci/builder.h"
 #include "pod/agent.h"
+#include "pod/plan_list.h"
 
 /* docker's and Kubernetes' size of /dev/shm. */
 #define SHM_DEFAULT (64u << 20)
@@ -17,23 +18,6 @@
 static int out_of_memory(struct err *e)
 {
 	return err_sys(e, ENOMEM, "cannot plan the container's mounts");
-}
-
-struct plan_storage *plan_add_storage(struct plan_storage **list, size_t *n, const char *driver, const char *source,
-				      const char *fstype, const char *mount_point)
-{
-	struct plan_storage *grown = realloc(*list, (*n + 1) * sizeof *grown), *s;
-
-	if (!grown)
-		return NULL;
-	*list = grown;
-	s = &grown[(*n)++];
-	*s = (struct plan_storage){ .driver = strdup(driver),
-				    .source = strdup(source),
-				    .fstype = strdup(fstype),
-				    .mount_point = strdup(mount_point),
-				    .device = -1 };
-	return s->driver && s->source && s->fstype && s->mount_point ? s : NULL;
 }
 
 /* ---- the spec's bind mounts ---- */
@@ -111,16 +95,17 @@ static int plan_shm(struct plan *p, Grpc__Mount *m, const char *source, struct e
 	return r ? out_of_memory(e) : set_source(m, GUEST_SHM_DIR, e);
 }
 
-static int note_copy(struct plan *p, const char *source, struct err *e)
+static int note_copy(struct plan_container *c, const char *source, struct err *e)
 {
-	return strv_addf(&p->notes, "%s is copied into the guest (shared_fs is \"none\"): writes stay there", source) <
+	return strv_addf(&c->notes, "%s is copied into the guest (shared_fs is \"none\"): writes stay there", source) <
 			       0
 		       ? out_of_memory(e)
 		       : 0;
 }
 
 /* What is not shared is copied, which only files and folders can be: refused now, not when the guest runs. */
-static int plan_copy(struct plan *p, const char *source, const char *target, bool readonly, struct err *e)
+static int plan_copy(struct plan *p, struct plan_container *c, const char *source, const char *target, bool readonly,
+		     struct err *e)
 {
 	struct stat st;
 
@@ -141,13 +126,13 @@ static int plan_copy(struct plan *p, const char *source, const char *target, boo
 			"file of more than %u MiB is not copied; put it into the root file system, or use a "
 			"hypervisor that shares files",
 			source, target, (unsigned)(AGENT_COPY_BYTES >> 20));
-	return readonly ? 0 : note_copy(p, source, e);
+	return readonly ? 0 : note_copy(c, source, e);
 }
 
-static int plan_mount(struct plan *p, const struct plan_request *q, size_t i, struct err *e)
+static int plan_mount(struct plan *p, struct plan_container *c, const struct plan_request *q, size_t i, struct err *e)
 {
-	Grpc__Mount *m = p->spec->mounts[i];
-	_cleanup_free_ char *name = str_printf("%s-mount-%zu", p->id, i), *source = NULL, *where = NULL;
+	Grpc__Mount *m = c->spec->mounts[i];
+	_cleanup_free_ char *name = str_printf("%s-mount-%zu", c->id, i), *source = NULL, *where = NULL;
 	bool readonly = is_readonly(m);
 	int r;
 
@@ -163,54 +148,54 @@ static int plan_mount(struct plan *p, const struct plan_request *q, size_t i, st
 	if (access(source, F_OK) < 0)
 		return err_sys(e, errno, "mounts[%zu] of the container: cannot find %s, which is to be mounted at %s",
 			       i, source, m->destination);
-	r = plan_copy(p, source, m->destination, readonly, e);
+	r = plan_copy(p, c, source, m->destination, readonly, e);
 	if (r < 0)
 		return r;
-	r = share_add(&p->share, name, source, NULL, readonly, e);
+	r = plan_add_item(p, c, name, source, NULL, readonly, e);
 	return r < 0 ? r : set_source(m, where, e);
 }
 
-int plan_mounts(struct plan *p, const struct plan_request *q, struct err *e)
+int plan_mounts(struct plan *p, struct plan_container *c, const struct plan_request *q, struct err *e)
 {
 	int r = 0;
 
-	for (size_t i = 0; r == 0 && i < p->spec->n_mounts; i++)
-		if (is_bind(p->spec->mounts[i]))
-			r = plan_mount(p, q, i, e);
+	for (size_t i = 0; r == 0 && i < c->spec->n_mounts; i++)
+		if (is_bind(c->spec->mounts[i]))
+			r = plan_mount(p, c, q, i, e);
 	return r;
 }
 
 /* ---- volumes, /etc ---- */
 
 /* A file or folder of the host, under name in the share, at target in the container. */
-static int plan_bind(struct plan *p, const char *name, const char *source, const char *content, const char *target,
-		     bool readonly, struct err *e)
+static int plan_bind(struct plan *p, struct plan_container *c, const char *name, const char *source,
+		     const char *content, const char *target, bool readonly, struct err *e)
 {
 	_cleanup_free_ char *where = str_printf(GUEST_SHARE_DIR "/%s", name);
-	int r = share_add(&p->share, name, source, content, readonly, e);
+	int r = plan_add_item(p, c, name, source, content, readonly, e);
 
 	if (r < 0)
 		return r;
-	if (!where || oci_spec_add_mount(p->spec, target, where, "bind", readonly ? "rbind,ro" : "rbind,rw") < 0)
+	if (!where || oci_spec_add_mount(c->spec, target, where, "bind", readonly ? "rbind,ro" : "rbind,rw") < 0)
 		return out_of_memory(e);
 	return 0;
 }
 
-int plan_volumes(struct plan *p, const struct plan_request *q, struct err *e)
+int plan_volumes(struct plan *p, struct plan_container *c, const struct plan_request *q, struct err *e)
 {
 	for (size_t i = 0; i < q->n_volumes; i++) {
 		const struct plan_volume *v = &q->volumes[i];
-		_cleanup_free_ char *name = str_printf("%s-volume-%zu", p->id, i);
+		_cleanup_free_ char *name = str_printf("%s-volume-%zu", c->id, i);
 		int r;
 
 		if (!name)
 			return out_of_memory(e);
 		if (access(v->source, F_OK) < 0)
 			return err_sys(e, errno, "cannot mount %s at %s", v->source, v->target);
-		r = plan_copy(p, v->source, v->target, v->readonly, e);
+		r = plan_copy(p, c, v->source, v->target, v->readonly, e);
 		if (r < 0)
 			return r;
-		r = plan_bind(p, name, v->source, NULL, v->target, v->readonly, e);
+		r = plan_bind(p, c, name, v->source, NULL, v->target, v->readonly, e);
 		if (r < 0)
 			return r;
 	}
@@ -225,16 +210,17 @@ static bool has_mount(const Grpc__Spec *spec, const char *target)
 	return false;
 }
 
-static int plan_etc_file(struct plan *p, const char *name, const char *target, const char *content, struct err *e)
+static int plan_etc_file(struct plan *p, struct plan_container *c, const char *name, const char *target,
+			 const char *content, struct err *e)
 {
-	_cleanup_free_ char *item = str_printf("%s-%s", p->id, name);
+	_cleanup_free_ char *item = str_printf("%s-%s", c->id, name);
 
-	if (has_mount(p->spec, target))
+	if (has_mount(c->spec, target))
 		return 0;
-	return item ? plan_bind(p, item, NULL, content, target, false, e) : out_of_memory(e);
+	return item ? plan_bind(p, c, item, NULL, content, target, false, e) : out_of_memory(e);
 }
 
-int plan_etc(struct plan *p, const struct plan_request *q, struct err *e)
+int plan_etc(struct plan *p, struct plan_container *c, const struct plan_request *q, struct err *e)
 {
 	_cleanup_buf_ struct buf hosts = { 0 }, hostname = { 0 }, resolv = { 0 };
 	int r = 0;
@@ -248,8 +234,8 @@ int plan_etc(struct plan *p, const struct plan_request *q, struct err *e)
 		r |= buf_printf(&resolv, "nameserver %s\n", p->dns.v[i]);
 	if (r)
 		return out_of_memory(e);
-	if (!q->bundle && ((r = plan_etc_file(p, "hosts", "/etc/hosts", hosts.data, e)) < 0 ||
-			   (r = plan_etc_file(p, "hostname", "/etc/hostname", hostname.data, e)) < 0))
+	if (!q->bundle && ((r = plan_etc_file(p, c, "hosts", "/etc/hosts", hosts.data, e)) < 0 ||
+			   (r = plan_etc_file(p, c, "hostname", "/etc/hostname", hostname.data, e)) < 0))
 		return r;
-	return p->dns.len ? plan_etc_file(p, "resolv.conf", "/etc/resolv.conf", resolv.data, e) : 0;
+	return p->dns.len ? plan_etc_file(p, c, "resolv.conf", "/etc/resolv.conf", resolv.data, e) : 0;
 }

@@ -7,15 +7,11 @@
 
 #include "pod/plan.h"
 
-/* Append a storage without options; its strings are copied. NULL: out of memory (the list stays good to free). */
-struct plan_storage *plan_add_storage(struct plan_storage **list, size_t *n, const char *driver, const char *source,
-				      const char *fstype, const char *mount_point);
-
 /* The spec's own bind mounts. Before plan_volumes(), whose mounts name guest paths already. */
-int plan_mounts(struct plan *p, const struct plan_request *q, struct err *e);
-int plan_volumes(struct plan *p, const struct plan_request *q, struct err *e);
+int plan_mounts(struct plan *p, struct plan_container *c, const struct plan_request *q, struct err *e);
+int plan_volumes(struct plan *p, struct plan_container *c, const struct plan_request *q, struct err *e);
 /*
  * /etc/hosts, hostname and resolv.conf, unless something is mounted there. After the network is decided. A bundle's
  * mounts are complete, but for the name servers of a network that is ours.
  */
-int plan_etc(struct plan *p, const struct plan_request *q, struct err *e);
+int plan_etc(struct plan *p, struct plan_container *c, const struct plan_request *q, struct err *e);

@@ -16,6 +16,8 @@
 #include <sys/random.h>
 #include <unistd.h>
 
+#include "pod/plan_list.h"
+
 #define USER_ADDRESS "10.0.2.15"
 #define USER_GATEWAY "10.0.2.2"
 #define USER_DNS     "10.0.2.3"
@@ -150,7 +152,7 @@ int plan_network(struct plan *p, const struct plan_request *q, struct err *e)
 {
 	const char *net = str_empty(q->net) ? "none" : q->net, *tap = str_after(net, "tap:");
 	struct vm_capabilities can = { 0 };
-	struct vm_device **grown, *d;
+	struct vm_device *d;
 	int r;
 
 	if (q->dns && !is_address(q->dns))
@@ -160,20 +162,14 @@ int plan_network(struct plan *p, const struct plan_request *q, struct err *e)
 	for (size_t i = 0; q->publish && i < q->publish->len; i++)
 		if ((r = plan_publish(p, q->publish->v[i], e)) < 0)
 			return r;
+	/* The interfaces of a pod become NICs one by one, by whoever attached them. */
+	if (q->network)
+		return 0;
 	if (str_eq(net, "none"))
 		return p->publish.len ? err_set(e, ERR_CONFIG, EINVAL, "--publish needs a network: add --net user") : 0;
 	p->driver->capabilities(&p->config->hypervisor, &can);
-	grown = realloc(p->devices, (p->n_devices + 1) * sizeof *grown);
-	if (!grown)
-		return out_of_memory(e);
-	p->devices = grown;
-	d = calloc(1, sizeof *d);
+	d = plan_add_device(p, VM_DEVICE_NET, "eth0");
 	if (!d)
-		return out_of_memory(e);
-	grown[p->n_devices++] = d;
-	d->kind = VM_DEVICE_NET;
-	d->id = strdup("eth0");
-	if (!d->id)
 		return out_of_memory(e);
 	r = random_mac(d->u.net.mac, sizeof d->u.net.mac, e);
 	if (r < 0)

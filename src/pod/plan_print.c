@@ -48,8 +48,8 @@ static int print_host_side(const struct plan *p, struct buf *out, struct err *e)
 					p->share.items[i].source ? p->share.items[i].source : "(made here)",
 					p->share.items[i].name, p->share.items[i].readonly ? "read-only" : "writable");
 	}
-	if (p->pack)
-		r |= buf_printf(out, "  pack %s into an erofs image without a name  [close it]\n", p->pack);
+	if (p->container->pack)
+		r |= buf_printf(out, "  pack %s into an erofs image without a name  [close it]\n", p->container->pack);
 	if (server.len) {
 		r |= buf_puts(out, "  start the file server  [kill it]\n    ");
 		r |= put_argv(out, &server);
@@ -70,7 +70,7 @@ static int print_storages(struct buf *out, const struct plan_storage *list, size
 
 	for (size_t i = 0; i < n; i++) {
 		r |= buf_printf(out, "  mount %s %s on %s", list[i].driver,
-				list[i].device >= 0 ? "(block device)" : list[i].source, list[i].mount_point);
+				list[i].device ? "(block device)" : list[i].source, list[i].mount_point);
 		for (size_t j = 0; j < list[i].options.len; j++)
 			r |= buf_printf(out, "%s%s", j ? "," : " with ", list[i].options.v[j]);
 		r |= buf_puts(out, "\n");
@@ -80,7 +80,7 @@ static int print_storages(struct buf *out, const struct plan_storage *list, size
 
 static int print_guest_side(const struct plan *p, struct buf *out, struct err *e)
 {
-	const Grpc__Process *process = p->spec->process;
+	const Grpc__Process *process = p->container->spec->process;
 	struct strv args = { .v = process ? process->args : NULL, .len = process ? process->n_args : 0 };
 	int r = buf_puts(out, "In the guest:\n");
 
@@ -94,11 +94,12 @@ static int print_guest_side(const struct plan *p, struct buf *out, struct err *e
 			r |= buf_printf(out, "  copy %s to %s/%s\n",
 					p->share.items[i].source ? p->share.items[i].source : "(made here)",
 					GUEST_SHARE_DIR, p->share.items[i].name);
-	r |= print_storages(out, p->container_storages, p->n_container_storages);
-	for (size_t i = 0; i < p->spec->n_mounts; i++)
-		r |= buf_printf(out, "  container mount %s %s on %s\n", p->spec->mounts[i]->type,
-				p->spec->mounts[i]->source, p->spec->mounts[i]->destination);
-	r |= buf_printf(out, "  root %s%s\n", p->spec->root->path, p->spec->root->readonly ? " (read-only)" : "");
+	r |= print_storages(out, p->container->storages, p->container->n_storages);
+	for (size_t i = 0; i < p->container->spec->n_mounts; i++)
+		r |= buf_printf(out, "  container mount %s %s on %s\n", p->container->spec->mounts[i]->type,
+				p->container->spec->mounts[i]->source, p->container->spec->mounts[i]->destination);
+	r |= buf_printf(out, "  root %s%s\n", p->container->spec->root->path,
+			p->container->spec->root->readonly ? " (read-only)" : "");
 	r |= buf_puts(out, "  run ");
 	r |= put_argv(out, &args);
 	return r ? err_sys(e, ENOMEM, "cannot print the plan") : 0;

@@ -22,9 +22,11 @@ static void set_string(char **field, char *value)
 
 /*
  * The VM's network is the container's, so there is no network namespace in it. A namespace that is named by a path is
- * one of the host: the container gets a new one of that kind in the guest.
+ * one of the host: the container gets a new one of that kind in the guest. In a pod that is what was meant, since the
+ * path is one of the pod's first container: host name and IPC are the sandbox's there, and so is, then, the view of
+ * processes (shareProcessNamespace).
  */
-static int adapt_namespaces(struct plan *p, Grpc__Linux *l, struct err *e)
+static int adapt_namespaces(struct plan_container *c, Grpc__Linux *l, bool pod, struct err *e)
 {
 	size_t kept = 0;
 
@@ -45,7 +47,10 @@ static int adapt_namespaces(struct plan *p, Grpc__Linux *l, struct err *e)
 
 		if (str_empty(ns->path))
 			continue;
-		if (strv_addf(&p->notes,
+		if (pod && str_eq(ns->type, "pid"))
+			c->share_pidns = true;
+		if (!pod &&
+		    strv_addf(&c->notes,
 			      "the %s namespace %s is one of the host: the container gets a new one in the guest",
 			      ns->type, ns->path) < 0)
 			return out_of_memory(e);
@@ -81,41 +86,89 @@ static int adapt_cgroup(Grpc__Linux *l, const char *id, struct err *e)
 	return 0;
 }
 
-/* The hooks that run in the host's namespaces (OCI runtime spec 1.1, config.md "POSIX-platform Hooks"). */
-static int drop_hooks(struct plan *p, const char *kind, Grpc__Hook ***list, size_t *n, struct err *e)
+static void free_hooks(Grpc__Hook ***list, size_t *n)
 {
-	int r = 0;
-
-	for (size_t i = 0; i < *n; i++) {
-		r |= strv_addf(&p->notes,
-			       "the %s hook %s is not run: hooks that are programs of the host are not run yet", kind,
-			       (*list)[i]->path);
+	for (size_t i = 0; i < *n; i++)
 		grpc__hook__free_unpacked((*list)[i], NULL);
-	}
 	free(*list);
 	*list = NULL;
 	*n = 0;
+}
+
+/* Those that a pod runs on the host (pod/hooks.h); startContainer is the guest's. */
+static void take_host_hooks(Grpc__Hooks *h)
+{
+	free_hooks(&h->prestart, &h->n_prestart);
+	free_hooks(&h->createruntime, &h->n_createruntime);
+	free_hooks(&h->createcontainer, &h->n_createcontainer);
+	free_hooks(&h->poststart, &h->n_poststart);
+	free_hooks(&h->poststop, &h->n_poststop);
+}
+
+/* The hooks that run in the host's namespaces (OCI runtime spec 1.1, config.md "POSIX-platform Hooks"). */
+static int drop_hooks(struct plan_container *c, const char *kind, Grpc__Hook ***list, size_t *n, struct err *e)
+{
+	int r = 0;
+
+	for (size_t i = 0; i < *n; i++)
+		r |= strv_addf(&c->notes,
+			       "the %s hook %s is not run: hooks that are programs of the host are not run yet", kind,
+			       (*list)[i]->path);
+	free_hooks(list, n);
 	return r ? out_of_memory(e) : 0;
 }
 
-static int adapt_hooks(struct plan *p, Grpc__Hooks *h, struct err *e)
+static int adapt_hooks(struct plan_container *c, Grpc__Hooks *h, struct err *e)
 {
 	int r;
 
-	if ((r = drop_hooks(p, "prestart", &h->prestart, &h->n_prestart, e)) < 0 ||
-	    (r = drop_hooks(p, "createRuntime", &h->createruntime, &h->n_createruntime, e)) < 0 ||
-	    (r = drop_hooks(p, "poststart", &h->poststart, &h->n_poststart, e)) < 0)
+	if ((r = drop_hooks(c, "prestart", &h->prestart, &h->n_prestart, e)) < 0 ||
+	    (r = drop_hooks(c, "createRuntime", &h->createruntime, &h->n_createruntime, e)) < 0 ||
+	    (r = drop_hooks(c, "poststart", &h->poststart, &h->n_poststart, e)) < 0)
 		return r;
-	return drop_hooks(p, "poststop", &h->poststop, &h->n_poststop, e);
+	return drop_hooks(c, "poststop", &h->poststop, &h->n_poststop, e);
 }
 
-int plan_spec(struct plan *p, const struct plan_request *q, struct err *e)
+/*
+ * What is the host's in a spec whose container is in a guest (kata.md §1, step 18): its CPUs and disks by number, and
+ * the labels of its security modules.
+ */
+static void drop_host_resources(Grpc__Spec *spec)
 {
-	Grpc__Linux *l = p->spec->linux;
+	Grpc__LinuxResources *res = spec->linux->resources;
+
+	if (res && res->cpu) {
+		set_string(&res->cpu->cpus, (char *)protobuf_c_empty_string);
+		set_string(&res->cpu->mems, (char *)protobuf_c_empty_string);
+	}
+	if (res && res->blockio) {
+		grpc__linux_block_io__free_unpacked(res->blockio, NULL);
+		res->blockio = NULL;
+	}
+	if (res && res->network) {
+		grpc__linux_network__free_unpacked(res->network, NULL);
+		res->network = NULL;
+	}
+	if (spec->linux->intelrdt) {
+		grpc__linux_intel_rdt__free_unpacked(spec->linux->intelrdt, NULL);
+		spec->linux->intelrdt = NULL;
+	}
+	set_string(&spec->linux->mountlabel, (char *)protobuf_c_empty_string);
+	if (spec->process) {
+		set_string(&spec->process->apparmorprofile, (char *)protobuf_c_empty_string);
+		set_string(&spec->process->selinuxlabel, (char *)protobuf_c_empty_string);
+	}
+}
+
+int plan_spec(struct plan *p, struct plan_container *c, const struct plan_request *q, struct err *e)
+{
+	Grpc__Linux *l = c->spec->linux;
 	int r = 0;
 
-	if (p->spec->hooks)
-		r = adapt_hooks(p, p->spec->hooks, e);
+	if (c->spec->hooks && q->pod)
+		take_host_hooks(c->spec->hooks);
+	else if (c->spec->hooks)
+		r = adapt_hooks(c, c->spec->hooks, e);
 	if (r < 0 || !l)
 		return r;
 	/* A filter that came with a bundle was meant for the host's kernel; one given to us by a flag is wanted. */
@@ -123,6 +176,8 @@ int plan_spec(struct plan *p, const struct plan_request *q, struct err *e)
 		grpc__linux_seccomp__free_unpacked(l->seccomp, NULL);
 		l->seccomp = NULL;
 	}
-	r = adapt_namespaces(p, l, e);
-	return r < 0 ? r : adapt_cgroup(l, p->id, e);
+	if (q->pod)
+		drop_host_resources(c->spec);
+	r = adapt_namespaces(c, l, q->pod, e);
+	return r < 0 ? r : adapt_cgroup(l, c->id, e);
 }

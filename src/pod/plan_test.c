@@ -612,18 +612,18 @@ static void test_bundle(void **state)
 	t.q.rootfs_writable = true;
 	golden("bundle");
 	assert_int_equal(build(c, &p, &e), 0);
-	l = p->spec->linux;
+	l = p->container->spec->linux;
 	assert_string_equal(l->cgroupspath, "/docker/abc");
 	assert_null(l->seccomp);
 	assert_int_equal(l->n_namespaces, 3);
 	assert_string_equal(l->namespaces[1]->type, "ipc");
 	assert_string_equal(l->namespaces[1]->path, "");
 	assert_string_equal(l->namespaces[2]->type, "mount");
-	assert_int_equal(p->spec->hooks->n_prestart, 0);
-	assert_int_equal(p->spec->hooks->n_poststop, 0);
-	assert_int_equal(p->spec->hooks->n_createcontainer, 1);
+	assert_int_equal(p->container->spec->hooks->n_prestart, 0);
+	assert_int_equal(p->container->spec->hooks->n_poststop, 0);
+	assert_int_equal(p->container->spec->hooks->n_createcontainer, 1);
 	/* Options stay: propagation and "bind" mean the same in the guest. */
-	assert_int_equal(p->spec->mounts[1]->n_options, 3);
+	assert_int_equal(p->container->spec->mounts[1]->n_options, 3);
 	assert_true(p->share.items[1].readonly);
 	assert_false(p->share.items[2].readonly);
 	assert_string_equal(p->hostname, "box");
@@ -636,7 +636,7 @@ static void seccomp_kept(bool expected)
 	struct err e = { 0 };
 
 	assert_int_equal(build(c, &p, &e), 0);
-	assert_int_equal(p->spec->linux->seccomp != NULL, expected);
+	assert_int_equal(p->container->spec->linux->seccomp != NULL, expected);
 }
 
 static void test_seccomp(void **state)
@@ -659,7 +659,7 @@ static void cgroup_becomes(const char *given, const char *expected)
 
 	t.spec = spec;
 	assert_int_equal(build(c, &p, &e), 0);
-	assert_string_equal(p->spec->linux->cgroupspath, expected);
+	assert_string_equal(p->container->spec->linux->cgroupspath, expected);
 	t.spec = NULL;
 }
 

@@ -11,6 +11,7 @@
 
 #include "base/fd.h"
 #include "base/log.h"
+#include "pod/network.h"
 #include "pod/rootfs_image.h"
 #include "sys/spawn.h"
 
@@ -29,24 +30,20 @@ static int watch(int epoll_fd, int fd, struct err *e)
 }
 
 /* The image is known to the VMM by our own descriptor of it. */
-static int pack_rootfs(struct sandbox *s, struct plan *plan, struct err *e)
+static int pack_rootfs(struct sandbox *s, struct plan_container *c, struct err *e)
 {
+	struct vm_block *block;
 	int r;
 
-	if (!plan->pack)
+	if (!c || !c->pack)
 		return 0;
-	r = rootfs_image_pack(plan->pack, s->interrupt_fd, &s->image_fd, e);
-	for (size_t i = 0; r == 0 && i < plan->n_devices; i++) {
-		struct vm_device *d = plan->devices[i];
-
-		if (d->kind != VM_DEVICE_BLOCK || !str_eq(d->id, "rootfs"))
-			continue;
-		free(d->u.block.path);
-		d->u.block.path = str_printf("/proc/%d/fd/%d", (int)getpid(), s->image_fd);
-		if (!d->u.block.path)
-			r = err_sys(e, ENOMEM, "cannot name the packed root file system");
-	}
-	return r;
+	r = rootfs_image_pack(c->pack, s->interrupt_fd, &c->image_fd, e);
+	if (r < 0)
+		return r;
+	block = &c->pack_device->u.block;
+	free(block->path);
+	block->path = str_printf("/proc/%d/fd/%d", (int)getpid(), c->image_fd);
+	return block->path ? 0 : err_sys(e, ENOMEM, "cannot name the packed root file system");
 }
 
 static int start_vm(struct sandbox *s, struct plan *plan, struct err *e)
@@ -57,7 +54,7 @@ static int start_vm(struct sandbox *s, struct plan *plan, struct err *e)
 		s->vm->interrupt_fd = s->interrupt_fd;
 	/* It may take long: not before it is known that there is a hypervisor. */
 	if (r == 0)
-		r = pack_rootfs(s, plan, e);
+		r = pack_rootfs(s, plan->container, e);
 	for (size_t i = 0; r == 0 && i < plan->n_devices; i++)
 		r = plan->driver->add_device(s->vm, plan->devices[i], e);
 	if (r == 0)
@@ -66,6 +63,8 @@ static int start_vm(struct sandbox *s, struct plan *plan, struct err *e)
 		r = watch(s->abort_fd, s->vm->exit_fd, e);
 	if (r == 0)
 		r = watch(s->abort_fd, plan->share.daemon_pidfd, e);
+	if (r == 0 && plan->container)
+		plan->container->there = plan->container->cold = true;
 	s->times.vm_created = clock_us();
 	return r;
 }
@@ -142,8 +141,22 @@ static void storages_fini(struct storages *s)
 	free(s->list);
 }
 
-static int storages_init(struct storages *out, const struct plan *p, const struct plan_storage *list, size_t n,
-			 struct err *e)
+/* Storage.driver and Device.type: how the agent finds the device (kata.md §6, "Semantics"). */
+static const char *address_type(const struct vm_device *d)
+{
+	switch (d->address_kind) {
+	case VM_ADDRESS_SCSI:
+		return "scsi";
+	case VM_ADDRESS_DEVICE:
+		return "mmioblk";
+	case VM_ADDRESS_PMEM:
+		return "nvdimm";
+	default:
+		return "blk";
+	}
+}
+
+static int storages_init(struct storages *out, const struct plan_storage *list, size_t n, struct err *e)
 {
 	out->n = n;
 	out->messages = calloc(n ? n : 1, sizeof *out->messages);
@@ -153,17 +166,14 @@ static int storages_init(struct storages *out, const struct plan *p, const struc
 	for (size_t i = 0; i < n; i++) {
 		const struct plan_storage *s = &list[i];
 		Grpc__Storage *m = &out->messages[i];
-		const struct vm_device *d = s->device >= 0 ? p->devices[s->device] : NULL;
+		const struct vm_device *d = s->device;
 
 		grpc__storage__init(m);
 		m->driver = s->driver;
 		m->source = s->source;
 		if (d) {
 			m->source = (char *)d->address;
-			m->driver = (char *)(d->address_kind == VM_ADDRESS_SCSI     ? "scsi"
-					     : d->address_kind == VM_ADDRESS_DEVICE ? "mmioblk"
-					     : d->address_kind == VM_ADDRESS_PMEM   ? "nvdimm"
-										    : "blk");
+			m->driver = (char *)address_type(d);
 		}
 		m->fstype = s->fstype;
 		m->mount_point = s->mount_point;
@@ -181,7 +191,7 @@ static int create_sandbox(struct sandbox *s, struct err *e)
 	const struct plan *p = s->plan;
 	Grpc__CreateSandboxRequest q = GRPC__CREATE_SANDBOX_REQUEST__INIT;
 	_cleanup_(storages_fini) struct storages storages = { 0 };
-	int r = storages_init(&storages, p, p->sandbox_storages, p->n_sandbox_storages, e);
+	int r = storages_init(&storages, p->sandbox_storages, p->n_sandbox_storages, e);
 
 	if (r < 0)
 		return r;
@@ -191,6 +201,7 @@ static int create_sandbox(struct sandbox *s, struct err *e)
 	q.storages = storages.list;
 	q.n_storages = storages.n;
 	q.sandbox_id = p->id;
+	q.sandbox_pidns = p->sandbox_pidns;
 	q.guest_hook_path = p->config->hypervisor.guest_hook_path;
 	return agent_create_sandbox(s->agent, &q, e);
 }
@@ -221,6 +232,20 @@ static int configure_interface(struct sandbox *s, const struct plan_interface *i
 	return agent_update_routes(s->agent, routes, 1, e);
 }
 
+/* The guest's network is the pod's: the same names, addresses, routes and neighbours. */
+static int configure_network(struct sandbox *s, const struct pod_network *n, struct err *e)
+{
+	int r = 0;
+
+	for (size_t i = 0; r == 0 && i < n->n_interfaces; i++)
+		r = agent_update_interface(s->agent, n->interfaces[i], e);
+	if (r == 0 && n->n_routes)
+		r = agent_update_routes(s->agent, n->routes, n->n_routes, e);
+	if (r == 0 && n->n_neighbours)
+		r = agent_add_arp_neighbors(s->agent, n->neighbours, n->n_neighbours, e);
+	return r;
+}
+
 int sandbox_start(struct loop *loop, struct plan *plan, int interrupt_fd, struct sandbox **ret, struct err *e)
 {
 	struct sandbox *s = calloc(1, sizeof *s);
@@ -233,7 +258,6 @@ int sandbox_start(struct loop *loop, struct plan *plan, int interrupt_fd, struct
 	s->plan = plan;
 	s->interrupt_fd = interrupt_fd;
 	s->passt = PASST_NONE;
-	s->image_fd = -1;
 	s->times.begin = clock_us();
 	s->abort_fd = epoll_create1(EPOLL_CLOEXEC);
 	if (s->abort_fd < 0)
@@ -250,6 +274,8 @@ int sandbox_start(struct loop *loop, struct plan *plan, int interrupt_fd, struct
 		r = create_sandbox(s, e);
 	for (size_t i = 0; r == 0 && i < plan->n_interfaces; i++)
 		r = configure_interface(s, &plan->interfaces[i], e);
+	if (r == 0 && plan->network)
+		r = configure_network(s, plan->network, e);
 	if (r == 0)
 		r = share_publish(&plan->share, s->agent, e);
 	if (r < 0) {
@@ -267,7 +293,7 @@ fail:
  * Why a command could not be executed. Our agent's status tells most of it; ENOEXEC has no status of its own, and
  * Kata's agent puts everything into the text.
  */
-static int exec_failure(int r, struct err *e)
+int sandbox_exec_failure(int r, struct err *e)
 {
 	if (r != -EREMOTEIO || !e)
 		return r;
@@ -283,35 +309,128 @@ static int exec_failure(int r, struct err *e)
 	return -e->code;
 }
 
-int sandbox_create_container(struct sandbox *s, struct err *e)
-{
-	const struct plan *p = s->plan;
-	Grpc__CreateContainerRequest q = GRPC__CREATE_CONTAINER_REQUEST__INIT;
-	_cleanup_(storages_fini) struct storages storages = { 0 };
-	int r = storages_init(&storages, p, p->container_storages, p->n_container_storages, e);
+/* ---- containers ---- */
 
-	if (r < 0)
-		return r;
-	q.container_id = p->id;
-	q.exec_id = p->id;
-	q.storages = storages.list;
-	q.n_storages = storages.n;
-	q.oci = p->spec;
-	r = agent_create_container(s->agent, &q, e);
-	return r < 0 ? exec_failure(explain(s, r, e), e) : 0;
+/* What a container that came later needs, in the VM that runs. */
+static int give_to_vm(struct sandbox *s, struct plan_container *c, struct err *e)
+{
+	int r = 0;
+
+	if (c->there)
+		return 0;
+	c->there = true;
+	r = pack_rootfs(s, c, e);
+	for (size_t i = 0; r == 0 && i < c->n_devices; i++)
+		r = s->plan->driver->add_device(s->vm, c->devices[i], e);
+	return r < 0 ? r : share_publish(&s->plan->share, s->agent, e);
 }
 
-int sandbox_start_container(struct sandbox *s, struct err *e)
+static void take_from_vm(struct sandbox *s, struct plan_container *c)
 {
-	int r = agent_start_container(s->agent, s->plan->id, e);
+	struct err e = { 0 };
+
+	for (size_t i = 0; s->vm && c->there && !c->cold && i < c->n_devices && !vm_wait_exit(s->vm, 0); i++)
+		if (c->devices[i]->address_kind != VM_ADDRESS_NONE &&
+		    s->plan->driver->remove_device(s->vm, c->devices[i]->id, &e) < 0)
+			log_warn("container %s: %s", c->id, e.text);
+	for (size_t i = 0; i < c->items.len; i++)
+		share_remove(&s->plan->share, c->items.v[i]);
+	strv_fini(&c->items);
+	fd_close(&c->image_fd);
+	c->there = false;
+}
+
+/* The spec's block devices as messages: arrays of the caller, strings of the plan. */
+struct devices {
+	Grpc__Device *messages, **list;
+};
+
+static void devices_fini(struct devices *d)
+{
+	free(d->messages);
+	free(d->list);
+}
+
+static int devices_init(struct devices *out, const struct plan_container *c, struct err *e)
+{
+	out->messages = calloc(c->n_blocks + 1, sizeof *out->messages);
+	out->list = calloc(c->n_blocks + 1, sizeof(Grpc__Device *));
+	if (!out->messages || !out->list)
+		return err_sys(e, ENOMEM, "cannot ask the guest for the container's devices");
+	for (size_t i = 0; i < c->n_blocks; i++) {
+		const struct vm_device *d = c->blocks[i].device;
+		Grpc__Device *m = &out->messages[i];
+
+		grpc__device__init(m);
+		m->id = d->id;
+		m->type = (char *)address_type(d);
+		m->vm_path = (char *)d->address;
+		m->container_path = c->blocks[i].container_path;
+		out->list[i] = m;
+	}
+	return 0;
+}
+
+int sandbox_create_container(struct sandbox *s, struct plan_container *c, struct err *e)
+{
+	Grpc__CreateContainerRequest q = GRPC__CREATE_CONTAINER_REQUEST__INIT;
+	_cleanup_(storages_fini) struct storages storages = { 0 };
+	_cleanup_(devices_fini) struct devices devices = { 0 };
+	int r = give_to_vm(s, c, e);
+
+	if (r == 0)
+		r = storages_init(&storages, c->storages, c->n_storages, e);
+	if (r == 0)
+		r = devices_init(&devices, c, e);
+	if (r == 0) {
+		q.container_id = c->id;
+		q.exec_id = c->id;
+		q.storages = storages.list;
+		q.n_storages = storages.n;
+		q.devices = devices.list;
+		q.n_devices = c->n_blocks;
+		q.oci = c->spec;
+		q.sandbox_pidns = c->share_pidns;
+		r = agent_create_container(s->agent, &q, e);
+	}
+	if (r == 0)
+		return 0;
+	r = sandbox_exec_failure(explain(s, r, e), e);
+	/* The plan's own goes with the sandbox. */
+	if (c != s->plan->container)
+		take_from_vm(s, c);
+	return r;
+}
+
+int sandbox_start_container(struct sandbox *s, struct plan_container *c, struct err *e)
+{
+	int r = agent_start_container(s->agent, c->id, e);
 
 	if (r < 0)
-		return exec_failure(explain(s, r, e), e);
+		return sandbox_exec_failure(explain(s, r, e), e);
 	s->times.container_started = clock_us();
 	/* From here on signals are the container's. */
 	if (s->interrupt_fd >= 0 && epoll_ctl(s->abort_fd, EPOLL_CTL_DEL, s->interrupt_fd, NULL) < 0)
 		return err_sys(e, errno, "cannot pass signals on");
+	s->interrupt_fd = -1;
 	return 0;
+}
+
+void sandbox_remove_container(struct sandbox *s, struct plan_container *c)
+{
+	struct err e = { 0 };
+
+	int r = s->agent && !s->silent && !readable(s->abort_fd) ? agent_remove_container(s->agent, c->id, 10, &e) : 0;
+
+	if (r < 0)
+		log_warn("%s", e.text);
+	s->silent |= r == -ETIMEDOUT;
+	take_from_vm(s, c);
+}
+
+void sandbox_forget_container(struct sandbox *s, struct plan_container *c)
+{
+	take_from_vm(s, c);
 }
 
 void sandbox_ask_kernel_up(struct sandbox *s)
@@ -345,11 +464,12 @@ int sandbox_explain_end(struct sandbox *s, int r, struct err *e)
 
 static void sync_guest(struct sandbox *s)
 {
+	struct plan_container *c = s->plan->container;
 	struct err e = { 0 };
 
-	if (!s->plan->sync_guest || !s->agent || readable(s->abort_fd))
+	if ((!s->plan->sync_guest && !(c && c->sync_guest)) || !s->agent || s->silent || readable(s->abort_fd))
 		return;
-	if (agent_remove_container(s->agent, s->plan->id, 10, &e) < 0 || agent_destroy_sandbox(s->agent, &e) < 0)
+	if ((c && agent_remove_container(s->agent, c->id, 10, &e) < 0) || agent_destroy_sandbox(s->agent, &e) < 0)
 		log_warn("the guest could not write everything back: %s", e.text);
 }
 
@@ -362,7 +482,8 @@ void sandbox_free(struct sandbox *s)
 	if (s->vm)
 		s->plan->driver->free(s->vm);
 	passt_stop(&s->passt);
-	fd_close(&s->image_fd);
+	if (s->plan->container)
+		fd_close(&s->plan->container->image_fd);
 	fd_close(&s->abort_fd);
 	share_stop(&s->plan->share);
 	free(s);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Carrying out a plan: the VM with its helpers, the agent in it, and the container. Each step has its undo in
+ * Carrying out a plan: the VM with its helpers, the agent in it, and the containers. Each step has its undo in
  * sandbox_free(), which works from any half-done state.
  */
 #pragma once
@@ -28,7 +28,7 @@ struct sandbox {
 	int interrupt_fd; /* not owned; readable: give up waiting */
 	int abort_fd;     /* epoll of the VM's end and interrupt_fd */
 	struct passt passt;
-	int image_fd;
+	bool silent; /* the guest let us wait in vain: it is not asked to tidy up */
 };
 
 /*
@@ -37,10 +37,17 @@ struct sandbox {
  */
 int sandbox_start(struct loop *loop, struct plan *plan, int interrupt_fd, struct sandbox **ret, struct err *e);
 
-/* Create and start the plan's container. -ENOENT, -EACCES, -ENOEXEC when its command cannot be executed. */
-int sandbox_create_container(struct sandbox *s, struct err *e);
-/* interrupt_fd is not watched any more once the container runs. */
-int sandbox_start_container(struct sandbox *s, struct err *e);
+/*
+ * Give the VM what the container needs, if it has not begun with it, and let the guest create it. -ENOENT, -EACCES,
+ * -ENOEXEC when its command cannot be executed. On failure nothing of the container is in the guest.
+ */
+int sandbox_create_container(struct sandbox *s, struct plan_container *c, struct err *e);
+/* interrupt_fd is not watched any more once a container runs. */
+int sandbox_start_container(struct sandbox *s, struct plan_container *c, struct err *e);
+/* End it in the guest, and take from the VM what it was given for it. A guest that refuses is only told of. */
+void sandbox_remove_container(struct sandbox *s, struct plan_container *c);
+/* The same without asking a guest that may be gone or silent. */
+void sandbox_forget_container(struct sandbox *s, struct plan_container *c);
 
 /* Fill times.kernel_up, if the agent is ours and tells. */
 void sandbox_ask_kernel_up(struct sandbox *s);
@@ -49,6 +56,9 @@ void sandbox_ask_kernel_up(struct sandbox *s);
 int sandbox_end_fd(const struct sandbox *s);
 /* A call or the session failed with r: when that is because of such an end, e says which and why. Returns -e->code. */
 int sandbox_explain_end(struct sandbox *s, int r, struct err *e);
+
+/* The guest refused to execute a command: the error with -ENOENT, -EACCES or -ENOEXEC, where it is that. */
+int sandbox_exec_failure(int r, struct err *e);
 
 /* Write back what the guest holds (when the plan says so), end the VM and its helpers, free. NULL does nothing. */
 void sandbox_free(struct sandbox *s);

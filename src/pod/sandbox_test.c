@@ -14,13 +14,10 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
-#include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/epoll.h>
-#include <sys/eventfd.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -33,9 +30,8 @@
 #include "base/log.h"
 #include "codec/ttrpc.h"
 #include "oci/spec.h"
+#include "pod/fake_guest.h"
 #include "pod/sandbox.h"
-#include "proto/empty.pb-c.h"
-#include "proto/health.pb-c.h"
 
 /* ---- the Nth allocation of the testing thread fails ---- */
 
@@ -110,319 +106,14 @@ int __wrap_ttrpc_call(struct ttrpc_client *client, const char *service, const ch
 
 /* ---- the test's own state ---- */
 
-enum act { ANSWER, REFUSE, NEVER, GARBAGE, NOISE, HANG_UP, DIE, INTERRUPT };
-
 static struct {
-	char *dir, *run_dir, *agent_path;
+	char *dir, *run_dir;
 	struct config *config;
 	struct plan *plan;
 	struct loop *loop;
-	int interrupt_fd;
-	/* the fake agent */
-	struct loop *agent_loop;
-	struct loop_source *listener;
-	struct ttrpc_server *server;
-	pthread_t agent_thread;
-	int listen_fd, connection; /* connection: a copy, to misbehave on */
-	struct strv seen;          /* what it was asked, one line each */
-	const char *at;            /* the method at which it acts */
-	enum act act;
-	const char *words; /* REFUSE with these; NULL: with its own */
-	/* the fake driver */
-	const char *fail_at;
-	enum vm_address_kind address_kind;
-	const char *address;
-	int exit_fd;
-	int net_fd; /* the VM is connected to passt */
-	unsigned vms;
 } t;
 
-/* ---- the fake agent ---- */
-
-static void abandon(struct ttrpc_request *req, void *userdata)
-{
-	ttrpc_reply_error(req, TTRPC_CANCELLED, "gone");
-}
-
-/* An answer to every call that can be under way: a frame of good form (ttrpc: length, stream, type) with no message. */
-static void fake_garbage(void)
-{
-	for (unsigned char stream = 1; stream < 64; stream += 2) {
-		const unsigned char frame[14] = {
-			0, 0, 0, 4, 0, 0, 0, stream, TTRPC_RESPONSE, 0, 0xff, 0xff, 0xff, 0xff
-		};
-
-		(void)!write(t.connection, frame, sizeof frame);
-	}
-}
-
-/* Note the request; what the test wants instead of an answer happens here: then false. */
-static bool fake_asked(struct ttrpc_request *req, const char *method, const char *fmt, ...)
-	__attribute__((format(printf, 3, 4)));
-static bool fake_asked(struct ttrpc_request *req, const char *method, const char *fmt, ...)
-{
-	static const unsigned char noise[64] = { 0xff, 0xff, 0xff, 0xff, 1, 2, 3, 4, 9, 9 };
-	char data[1024];
-	uint64_t one = 1;
-	va_list ap;
-
-	va_start(ap, fmt);
-	vsnprintf(data, sizeof data, fmt, ap);
-	va_end(ap);
-	strv_addf(&t.seen, "%s%s%s", method, *data ? " " : "", data);
-	if (t.act == ANSWER || !str_eq(t.at, method))
-		return true;
-	if (t.act == REFUSE) {
-		if (t.words)
-			ttrpc_reply_error(req, TTRPC_INTERNAL, "%s", t.words);
-		else
-			ttrpc_reply_error(req, TTRPC_INVALID_ARGUMENT, "%s: not today\x1b[2J", method);
-		return false;
-	}
-	ttrpc_request_on_close(req, abandon, NULL);
-	if (t.act == DIE)
-		(void)!write(t.exit_fd, &one, sizeof one);
-	else if (t.act == INTERRUPT)
-		(void)!write(t.interrupt_fd, &one, sizeof one);
-	else if (t.act == GARBAGE)
-		fake_garbage();
-	else if (t.act == NOISE)
-		(void)!write(t.connection, noise, sizeof noise);
-	else if (t.act == HANG_UP)
-		shutdown(t.connection, SHUT_RDWR);
-	return false;
-}
-
-static void fake_empty(struct ttrpc_request *req)
-{
-	Google__Protobuf__Empty empty = GOOGLE__PROTOBUF__EMPTY__INIT;
-
-	ttrpc_reply(req, &empty.base);
-}
-
-static void fake_check(struct ttrpc_request *req, const ProtobufCMessage *m, void *userdata)
-{
-	Grpc__HealthCheckResponse answer = GRPC__HEALTH_CHECK_RESPONSE__INIT;
-
-	answer.status = GRPC__SERVING_STATUS__SERVING;
-	if (fake_asked(req, "Check", "%s", ""))
-		ttrpc_reply(req, &answer.base);
-}
-
-static void fake_date(struct ttrpc_request *req, const ProtobufCMessage *m, void *userdata)
-{
-	const Grpc__SetGuestDateTimeRequest *q = (const Grpc__SetGuestDateTimeRequest *)m;
-
-	if (fake_asked(req, "SetGuestDateTime", "%s", q->sec > 1600000000 && q->usec < 1000000 ? "now" : "wrong"))
-		fake_empty(req);
-}
-
-static void note_storages(Grpc__Storage *const *list, size_t n)
-{
-	for (size_t i = 0; i < n; i++)
-		strv_addf(&t.seen, "  storage %s %s %s %s %s", list[i]->driver, list[i]->source, list[i]->fstype,
-			  list[i]->mount_point, list[i]->n_options ? list[i]->options[0] : "-");
-}
-
-static void fake_sandbox(struct ttrpc_request *req, const ProtobufCMessage *m, void *userdata)
-{
-	const Grpc__CreateSandboxRequest *q = (const Grpc__CreateSandboxRequest *)m;
-	bool answer =
-		fake_asked(req, "CreateSandbox", "%s %s dns=%s", q->sandbox_id, q->hostname, q->n_dns ? q->dns[0] : "");
-
-	if (answer) {
-		note_storages(q->storages, q->n_storages);
-		fake_empty(req);
-	}
-}
-
-static void fake_interface(struct ttrpc_request *req, const ProtobufCMessage *m, void *userdata)
-{
-	const Types__Interface *nic = ((const Grpc__UpdateInterfaceRequest *)m)->interface;
-	bool has = nic->n_ipaddresses == 1;
-
-	if (fake_asked(req, "UpdateInterface", "%s %s/%s mtu %llu%s", nic->name,
-		       has ? nic->ipaddresses[0]->address : "-", has ? nic->ipaddresses[0]->mask : "-",
-		       (unsigned long long)nic->mtu, strlen(nic->hwaddr) == 17 ? "" : " without MAC"))
-		ttrpc_reply(req, &nic->base);
-}
-
-static void fake_routes(struct ttrpc_request *req, const ProtobufCMessage *m, void *userdata)
-{
-	const Grpc__Routes *r = ((const Grpc__UpdateRoutesRequest *)m)->routes;
-
-	if (fake_asked(req, "UpdateRoutes", "%zu \"%s\" via %s dev %s", r->n_routes, r->routes[0]->dest,
-		       r->routes[0]->gateway, r->routes[0]->device))
-		ttrpc_reply(req, &r->base);
-}
-
-static void fake_copy(struct ttrpc_request *req, const ProtobufCMessage *m, void *userdata)
-{
-	const Grpc__CopyFileRequest *q = (const Grpc__CopyFileRequest *)m;
-
-	if (fake_asked(req, "CopyFile", "%s %o", q->path, q->file_mode))
-		fake_empty(req);
-}
-
-static void fake_create(struct ttrpc_request *req, const ProtobufCMessage *m, void *userdata)
-{
-	const Grpc__CreateContainerRequest *q = (const Grpc__CreateContainerRequest *)m;
-	bool answer = fake_asked(req, "CreateContainer", "%s %s root=%s args=%s", q->container_id, q->exec_id,
-				 q->oci->root->path, q->oci->process->args[0]);
-
-	if (answer) {
-		note_storages(q->storages, q->n_storages);
-		fake_empty(req);
-	}
-}
-
-static void fake_start(struct ttrpc_request *req, const ProtobufCMessage *m, void *userdata)
-{
-	if (fake_asked(req, "StartContainer", "%s", ((const Grpc__StartContainerRequest *)m)->container_id))
-		fake_empty(req);
-}
-
-static void fake_remove(struct ttrpc_request *req, const ProtobufCMessage *m, void *userdata)
-{
-	if (fake_asked(req, "RemoveContainer", "%s", ((const Grpc__RemoveContainerRequest *)m)->container_id))
-		fake_empty(req);
-}
-
-static void fake_destroy(struct ttrpc_request *req, const ProtobufCMessage *m, void *userdata)
-{
-	if (fake_asked(req, "DestroySandbox", "%s", ""))
-		fake_empty(req);
-}
-
-static const struct ttrpc_method agent_methods[] = {
-	{ "SetGuestDateTime", &grpc__set_guest_date_time_request__descriptor, fake_date },
-	{ "CreateSandbox", &grpc__create_sandbox_request__descriptor, fake_sandbox },
-	{ "UpdateInterface", &grpc__update_interface_request__descriptor, fake_interface },
-	{ "UpdateRoutes", &grpc__update_routes_request__descriptor, fake_routes },
-	{ "CopyFile", &grpc__copy_file_request__descriptor, fake_copy },
-	{ "CreateContainer", &grpc__create_container_request__descriptor, fake_create },
-	{ "StartContainer", &grpc__start_container_request__descriptor, fake_start },
-	{ "RemoveContainer", &grpc__remove_container_request__descriptor, fake_remove },
-	{ "DestroySandbox", &grpc__destroy_sandbox_request__descriptor, fake_destroy },
-};
-static const struct ttrpc_method health_methods[] = { { "Check", &grpc__check_request__descriptor, fake_check } };
-static const struct ttrpc_service services[] = {
-	{ "grpc.AgentService", agent_methods, sizeof agent_methods / sizeof *agent_methods },
-	{ "grpc.Health", health_methods, 1 },
-};
-
-/* The hybrid vsock protocol: CONNECT PORT, OK PORT. */
-static void fake_accept(struct loop_source *source, int fd, uint32_t revents, void *userdata)
-{
-	int c = accept4(fd, NULL, NULL, SOCK_CLOEXEC);
-	uint64_t one = 1;
-	char line[32];
-
-	if (c < 0)
-		return;
-	if (str_eq(t.at, "connect") && t.act == REFUSE) {
-		close(c);
-		return;
-	}
-	if (recv(c, line, sizeof line, 0) != 13 || memcmp(line, "CONNECT 1024\n", 13)) {
-		close(c);
-		return;
-	}
-	if (str_eq(t.at, "connect") && t.act != ANSWER) {
-		if (t.act == DIE)
-			(void)!write(t.exit_fd, &one, sizeof one);
-		else if (t.act == INTERRUPT)
-			(void)!write(t.interrupt_fd, &one, sizeof one);
-		else if (t.act == GARBAGE)
-			(void)!write(c, "\xff\xfe\n", 3);
-		t.connection = c;
-		return;
-	}
-	(void)!write(c, "OK 7\n", 5);
-	fd_close(&t.connection);
-	t.connection = fcntl(c, F_DUPFD_CLOEXEC, 3);
-	ttrpc_server_add(t.server, c, NULL);
-}
-
-static void *fake_serve(void *userdata)
-{
-	loop_run(t.agent_loop);
-	return NULL;
-}
-
-static void agent_start(void)
-{
-	struct sockaddr_un a = { .sun_family = AF_UNIX };
-
-	t.connection = -1;
-	snprintf(a.sun_path, sizeof a.sun_path, "%s", t.agent_path);
-	t.listen_fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-	assert_int_equal(bind(t.listen_fd, (struct sockaddr *)&a, sizeof a), 0);
-	assert_int_equal(listen(t.listen_fd, 4), 0);
-	assert_int_equal(loop_new(&t.agent_loop, NULL), 0);
-	assert_int_equal(ttrpc_server_new(t.agent_loop, -1, services, 2, NULL, &t.server, NULL), 0);
-	assert_int_equal(loop_add_io(t.agent_loop, t.listen_fd, EPOLLIN, fake_accept, NULL, &t.listener), 0);
-	assert_int_equal(pthread_create(&t.agent_thread, NULL, fake_serve, NULL), 0);
-}
-
-static void agent_stop(void)
-{
-	loop_quit(t.agent_loop, 0);
-	pthread_join(t.agent_thread, NULL);
-	loop_source_free(t.listener);
-	fd_close(&t.listen_fd);
-	fd_close(&t.connection);
-	ttrpc_server_free(t.server);
-	loop_free(t.agent_loop);
-	unlink(t.agent_path);
-}
-
-/* ---- the fake driver ---- */
-
-static int fake_fail(const char *where, struct err *e)
-{
-	return str_eq(t.fail_at, where) ? err_set(e, ERR_HYPERVISOR, EIO, "the fake VM refuses to %s", where) : 0;
-}
-
-static void fake_capabilities(const struct config_hypervisor *hv, struct vm_capabilities *ret)
-{
-	ret->block = ret->net_user = ret->fs_sharing = ret->net_passt = true;
-}
-
-static int fake_describe(const struct vm_config *c, struct vm_device *const *devices, size_t n, struct strv *ret,
-			 struct err *e)
-{
-	return 0;
-}
-
-static int fake_prepare(struct loop *loop, const struct vm_config *c, struct vm **ret, struct err *e)
-{
-	struct vm *vm;
-
-	if (fake_fail("prepare", e) < 0)
-		return -e->code;
-	vm = calloc(1, sizeof *vm);
-	if (!vm)
-		return err_sys(e, ENOMEM, "cannot make the fake VM");
-	vm->driver = t.plan->driver;
-	vm->config = c;
-	vm->exit_fd = vm->interrupt_fd = -1;
-	snprintf(vm->agent_address, sizeof vm->agent_address, "hvsock:%s", t.agent_path);
-	t.vms++;
-	*ret = vm;
-	return 0;
-}
-
-static int fake_add_device(struct vm *vm, struct vm_device *d, struct err *e)
-{
-	if (fake_fail("add", e) < 0)
-		return -e->code;
-	if (d->kind == VM_DEVICE_BLOCK) {
-		d->address_kind = t.address_kind;
-		snprintf(d->address, sizeof d->address, "%s", t.address);
-	}
-	return 0;
-}
+static int net_fd = -1; /* the VM is connected to passt */
 
 /* As a VMM does at its start. */
 static void connect_network(void)
@@ -432,47 +123,14 @@ static void connect_network(void)
 	if (!t.plan->passt_socket)
 		return;
 	snprintf(a.sun_path, sizeof a.sun_path, "%s", t.plan->passt_socket);
-	t.net_fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-	assert_return_code(connect(t.net_fd, (struct sockaddr *)&a, sizeof a), errno);
+	net_fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	assert_return_code(connect(net_fd, (struct sockaddr *)&a, sizeof a), errno);
 }
 
-static int fake_start_vm(struct vm *vm, struct err *e)
+static void disconnect_network(void)
 {
-	uint64_t one = 1;
-
-	if (fake_fail("start", e) < 0)
-		return -e->code;
-	connect_network();
-	vm->exit_fd = t.exit_fd;
-	if (str_eq(t.at, "boot") && t.act == DIE)
-		(void)!write(t.exit_fd, &one, sizeof one);
-	if (str_eq(t.at, "boot") && t.act == INTERRUPT)
-		(void)!write(t.interrupt_fd, &one, sizeof one);
-	return 0;
+	fd_close(&net_fd);
 }
-
-static int fake_explain(struct vm *vm, struct err *e)
-{
-	return err_set(e, ERR_GUEST, ENOTCONN, "the fake guest panicked");
-}
-
-static void fake_free(struct vm *vm)
-{
-	t.vms--;
-	fd_close(&t.net_fd);
-	free(vm);
-}
-
-static const struct hypervisor_driver fake_driver = {
-	.name = "fake",
-	.capabilities = fake_capabilities,
-	.describe = fake_describe,
-	.prepare = fake_prepare,
-	.add_device = fake_add_device,
-	.start = fake_start_vm,
-	.explain_exit = fake_explain,
-	.free = fake_free,
-};
 
 /* ---- set-up, and what must be left: nothing ---- */
 
@@ -496,20 +154,14 @@ static int set_up(void **state)
 
 	t.dir = strdup(mkdtemp(dir));
 	t.run_dir = strdup(tmp("run"));
-	t.agent_path = strdup(tmp("agent.sock"));
+	fake_guest_init(t.dir);
+	guest.on_start = connect_network;
+	guest.on_free = disconnect_network;
 	assert_int_equal(mkdir(t.run_dir, 0755), 0);
 	assert_int_equal(mkdir(tmp("root"), 0755), 0);
 	assert_int_equal(file_replace(tmp("image"), "XFSB", 4, 0644), 0);
 	assert_int_equal(file_replace(tmp("kernel"), "k", 1, 0644), 0);
 	assert_int_equal(file_replace(tmp("virtiofsd"), "#!/bin/sh\nexec sleep 1000\n", 26, 0755), 0);
-	t.address = "02/01";
-	t.address_kind = VM_ADDRESS_PCI;
-	t.fail_at = t.at = NULL;
-	t.act = ANSWER;
-	t.words = NULL;
-	t.exit_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-	t.net_fd = -1;
-	t.interrupt_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	hurry = false;
 	return loop_new(&t.loop, NULL);
 }
@@ -518,14 +170,11 @@ static int tear_down(void **state)
 {
 	plan_free(take_ptr(t.plan));
 	config_free(take_ptr(t.config));
-	strv_fini(&t.seen);
 	loop_free(t.loop);
-	fd_close(&t.exit_fd);
-	fd_close(&t.interrupt_fd);
+	fake_guest_fini();
 	dir_remove(t.dir);
 	free(t.dir);
 	free(t.run_dir);
-	free(t.agent_path);
 	return 0;
 }
 
@@ -587,7 +236,7 @@ static void nothing_left(unsigned fds)
 	struct dirent *entry;
 
 	assert_int_equal(count_fds(), fds);
-	assert_int_equal(t.vms, 0);
+	assert_int_equal(guest.vms, 0);
 	assert_int_equal(waitpid(-1, NULL, WNOHANG), -1);
 	assert_int_equal(errno, ECHILD);
 	assert_int_equal(file_read("/proc/thread-self/mounts", 1 << 20, &mounts, NULL), 0);
@@ -602,12 +251,12 @@ static void nothing_left(unsigned fds)
 static int start_all(struct err *e)
 {
 	_cleanup_(sandbox_free_p) struct sandbox *s = NULL;
-	int r = sandbox_start(t.loop, t.plan, t.interrupt_fd, &s, e);
+	int r = sandbox_start(t.loop, t.plan, guest.interrupt_fd, &s, e);
 
 	if (r == 0)
-		r = sandbox_create_container(s, e);
+		r = sandbox_create_container(s, t.plan->container, e);
 	if (r == 0)
-		r = sandbox_start_container(s, e);
+		r = sandbox_start_container(s, t.plan->container, e);
 	return r;
 }
 
@@ -616,10 +265,10 @@ static void seen_is(const char *const *expected)
 	size_t n = 0;
 
 	for (; expected[n]; n++)
-		if (n >= t.seen.len || !str_eq(t.seen.v[n], expected[n]))
-			fail_msg("request %zu is \"%s\", not \"%s\"", n, n < t.seen.len ? t.seen.v[n] : "(none)",
-				 expected[n]);
-	assert_int_equal(t.seen.len, n);
+		if (n >= guest.seen.len || !str_eq(guest.seen.v[n], expected[n]))
+			fail_msg("request %zu is \"%s\", not \"%s\"", n,
+				 n < guest.seen.len ? guest.seen.v[n] : "(none)", expected[n]);
+	assert_int_equal(guest.seen.len, n);
 }
 
 static int readable(int fd)
@@ -661,13 +310,14 @@ static void test_all_steps_copied(void **state)
 	/* passt needs its program: the VMM's own stack will do. */
 	free(take_ptr(t.plan->passt_socket));
 	agent_start();
-	if (sandbox_start(t.loop, t.plan, t.interrupt_fd, &s, &e) < 0 || sandbox_create_container(s, &e) < 0 ||
-	    sandbox_start_container(s, &e) < 0)
+	if (sandbox_start(t.loop, t.plan, guest.interrupt_fd, &s, &e) < 0 ||
+	    sandbox_create_container(s, t.plan->container, &e) < 0 ||
+	    sandbox_start_container(s, t.plan->container, &e) < 0)
 		fail_msg("%s", e.text);
 	/* A signal is the container's now; the VM's end is not. */
-	assert_int_equal(write(t.interrupt_fd, &one, sizeof one), 8);
+	assert_int_equal(write(guest.interrupt_fd, &one, sizeof one), 8);
 	assert_int_equal(readable(sandbox_end_fd(s)), 0);
-	assert_int_equal(write(t.exit_fd, &one, sizeof one), 8);
+	assert_int_equal(write(guest.exit_fd, &one, sizeof one), 8);
 	assert_int_equal(readable(sandbox_end_fd(s)), 1);
 	assert_int_equal(sandbox_explain_end(s, -ENOTCONN, &e), -ENOTCONN);
 	assert_string_equal(e.text, "the fake guest panicked");
@@ -695,15 +345,15 @@ static void test_block_addresses(void **state)
 
 	make_plan("none", "image", "none", false);
 	for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
-		t.address_kind = cases[i].kind;
-		t.address = cases[i].address;
-		strv_fini(&t.seen);
+		guest.address_kind = cases[i].kind;
+		guest.address = cases[i].address;
+		strv_fini(&guest.seen);
 		agent_start();
 		if (start_all(&e) < 0)
 			fail_msg("%s", e.text);
 		agent_stop();
-		assert_int_equal(t.seen.len, 10);
-		assert_int_equal(strncmp(t.seen.v[6], cases[i].expected, strlen(cases[i].expected)), 0);
+		assert_int_equal(guest.seen.len, 10);
+		assert_int_equal(strncmp(guest.seen.v[6], cases[i].expected, strlen(cases[i].expected)), 0);
 		nothing_left(fds);
 	}
 }
@@ -719,8 +369,8 @@ static void test_writable_image_is_synced(void **state)
 	if (start_all(&e) < 0)
 		fail_msg("%s", e.text);
 	agent_stop();
-	assert_string_equal(t.seen.v[t.seen.len - 2], "RemoveContainer c1");
-	assert_string_equal(t.seen.v[t.seen.len - 1], "DestroySandbox");
+	assert_string_equal(guest.seen.v[guest.seen.len - 2], "RemoveContainer c1");
+	assert_string_equal(guest.seen.v[guest.seen.len - 1], "DestroySandbox");
 	nothing_left(fds);
 }
 
@@ -744,7 +394,7 @@ static void test_staged_share(void **state)
 	assert_int_equal(kill(t.plan->share.daemon_pid, 0), 0);
 	sandbox_free(s);
 	agent_stop();
-	assert_string_equal(t.seen.v[3], "  storage virtio-fs kataShared virtiofs " SHARE " nodev");
+	assert_string_equal(guest.seen.v[3], "  storage virtio-fs kataShared virtiofs " SHARE " nodev");
 	nothing_left(fds);
 }
 
@@ -757,8 +407,8 @@ static void test_file_server_ends(void **state)
 		skip();
 	make_plan("virtio-fs", "root", "none", false);
 	assert_int_equal(file_replace(tmp("virtiofsd"), "#!/bin/sh\nexit 3\n", 17, 0755), 0);
-	t.at = "Check";
-	t.act = NEVER;
+	guest.at = "Check";
+	guest.act = NEVER;
 	agent_start();
 	assert_int_equal(start_all(&e), -EPIPE);
 	agent_stop();
@@ -778,19 +428,19 @@ static void test_file_server_is_left(void **state)
 		skip();
 	make_plan("virtio-fs", "root", "none", false);
 	assert_int_equal(file_replace(tmp("virtiofsd"), "#!/bin/sh\nexit 0\n", 17, 0755), 0);
-	t.at = "Check";
-	t.act = NEVER;
+	guest.at = "Check";
+	guest.act = NEVER;
 	pid = fork();
 	if (pid == 0) {
 		usleep(700000);
-		_exit(write(t.exit_fd, &one, sizeof one) != sizeof one);
+		_exit(write(guest.exit_fd, &one, sizeof one) != sizeof one);
 	}
 	agent_start();
 	assert_true(start_all(&e) < 0);
 	agent_stop();
 	assert_int_equal(waitpid(pid, NULL, 0), pid);
 	assert_string_equal(e.text, "the fake guest panicked");
-	(void)!read(t.exit_fd, &drain, sizeof drain);
+	(void)!read(guest.exit_fd, &drain, sizeof drain);
 	nothing_left(fds);
 }
 
@@ -835,7 +485,7 @@ static void test_staging_fails(void **state)
 	nothing_left(fds);
 	/* The file server starts, the VM does not. */
 	assert_int_equal(file_replace(tmp("virtiofsd"), "#!/bin/sh\nexec sleep 1000\n", 26, 0755), 0);
-	t.fail_at = "start";
+	guest.fail_at = "start";
 	assert_int_equal(start_all(&e), -EIO);
 	nothing_left(fds);
 }
@@ -875,12 +525,12 @@ static void test_passt(void **state)
 			    "passt ended at once (is a published port in use?); --log-level debug shows what it "
 			    "says, and --net none or a tap does without it");
 	passt_stop(&passt);
-	fd_close(&t.net_fd);
+	fd_close(&net_fd);
 	/* A VM that is to be given up is not waited for. */
 	assert_int_equal(passt_listen(&passt, t.plan, &e), 0);
-	(void)!write(t.interrupt_fd, &(uint64_t){ 1 }, sizeof(uint64_t));
-	assert_int_equal(passt_start(&passt, t.plan, t.interrupt_fd, &e), -ECANCELED);
-	(void)!read(t.interrupt_fd, &(uint64_t){ 0 }, sizeof(uint64_t));
+	(void)!write(guest.interrupt_fd, &(uint64_t){ 1 }, sizeof(uint64_t));
+	assert_int_equal(passt_start(&passt, t.plan, guest.interrupt_fd, &e), -ECANCELED);
+	(void)!read(guest.interrupt_fd, &(uint64_t){ 0 }, sizeof(uint64_t));
 	passt_stop(&passt);
 	nothing_left(fds);
 	setenv("PATH", before, 1);
@@ -900,18 +550,18 @@ static void fails_in(const char *phase, enum act act, int code, const char *text
 	uint64_t drain;
 	int r;
 
-	t.at = phase;
-	t.act = act;
-	strv_fini(&t.seen);
+	guest.at = phase;
+	guest.act = act;
+	strv_fini(&guest.seen);
 	agent_start();
 	r = start_all(&e);
 	agent_stop();
 	if (r != -code || e.code != code || !strstr(e.text, text))
 		fail_msg("in %s: %d, \"%s\", instead of %d, \"%s\"", phase, r, e.text, -code, text);
 	nothing_left(fds);
-	(void)!read(t.exit_fd, &drain, sizeof drain);
-	(void)!read(t.interrupt_fd, &drain, sizeof drain);
-	t.at = NULL;
+	(void)!read(guest.exit_fd, &drain, sizeof drain);
+	(void)!read(guest.interrupt_fd, &drain, sizeof drain);
+	guest.at = NULL;
 }
 
 static void plan_for_phases(void)
@@ -934,16 +584,16 @@ static void test_refusals(void **state)
 static void test_exec_failures(void **state)
 {
 	plan_for_phases();
-	t.words = "rpc status: ENOENT: No such file or directory";
+	guest.words = "rpc status: ENOENT: No such file or directory";
 	fails_in("CreateContainer", REFUSE, ENOENT, "No such file");
-	t.words = "exec: \"nothing\": not found in $PATH";
+	guest.words = "exec: \"nothing\": not found in $PATH";
 	fails_in("StartContainer", REFUSE, ENOENT, "not found in $PATH");
-	t.words = "EACCES: Permission denied";
+	guest.words = "EACCES: Permission denied";
 	fails_in("CreateContainer", REFUSE, EACCES, "Permission denied");
-	t.words = "/bin/true: Exec format error (os error 8)";
+	guest.words = "/bin/true: Exec format error (os error 8)";
 	fails_in("StartContainer", REFUSE, ENOEXEC,
 		 "; is it a program for another architecture, or a script without #!?");
-	t.words = "something else";
+	guest.words = "something else";
 	fails_in("StartContainer", REFUSE, EREMOTEIO, "guest agent: StartContainer c1: something else");
 }
 
@@ -1008,7 +658,7 @@ static void test_driver_fails(void **state)
 		_cleanup_free_ char *text = str_printf("the fake VM refuses to %s", places[i]);
 		struct err e = { 0 };
 
-		t.fail_at = places[i];
+		guest.fail_at = places[i];
 		assert_int_equal(start_all(&e), -EIO);
 		assert_string_equal(e.text, text);
 		nothing_left(fds);
@@ -1021,12 +671,12 @@ static void test_driver_fails_before_packing(void **state)
 	struct err e = { 0 };
 
 	plan_for_phases();
-	free(t.plan->pack);
-	t.plan->pack = strdup(tmp("no-such-directory"));
-	t.fail_at = "prepare";
+	free(t.plan->container->pack);
+	t.plan->container->pack = strdup(tmp("no-such-directory"));
+	guest.fail_at = "prepare";
 	assert_int_equal(start_all(&e), -EIO);
 	assert_string_equal(e.text, "the fake VM refuses to prepare");
-	t.fail_at = NULL;
+	guest.fail_at = NULL;
 	assert_true(start_all(&e) < 0);
 	assert_null(strstr(e.text, "fake VM"));
 }
@@ -1088,7 +738,7 @@ static void sweep_start(void)
 		int r;
 
 		assert_true(n < 10000);
-		strv_fini(&t.seen);
+		strv_fini(&guest.seen);
 		agent_start();
 		allocation_failed = false;
 		allocations_left = n;

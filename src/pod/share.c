@@ -20,6 +20,7 @@
 #include "hypervisor/driver.h"
 #include "pod/agent.h"
 #include "pod/plan.h"
+#include "sys/mounts.h"
 #include "sys/spawn.h"
 
 #ifndef AT_RECURSIVE
@@ -218,39 +219,118 @@ int share_describe(const struct share *s, struct strv *ret, struct err *e)
 
 /* ---- staging ---- */
 
+/* What a mount is put on: a folder or an empty file, as the source is. */
+static int make_place(const char *source, const char *target, struct err *e)
+{
+	struct stat st;
+	int fd;
+
+	if (stat(source, &st) < 0)
+		return err_sys(e, errno, "cannot share %s", source);
+	if (S_ISDIR(st.st_mode))
+		return mkdir(target, 0755) < 0 ? err_sys(e, errno, "cannot make %s", target) : 0;
+	fd = open(target, O_CREAT | O_WRONLY | O_CLOEXEC | O_EXCL, 0600);
+	if (fd < 0)
+		return err_sys(e, errno, "cannot make %s", target);
+	close(fd);
+	return 0;
+}
+
+/*
+ * The copy gets its attributes before it is put in its place: the server's namespace gets a copy of it at that moment,
+ * which no later change would reach.
+ */
 static int bind_item(const char *source, const char *target, bool readonly, struct err *e)
 {
 	/* Device files and set-uid programs of a shared tree mean something in the guest only. */
 	struct mount_attr attr = { .attr_set =
 					   MOUNT_ATTR_NODEV | MOUNT_ATTR_NOSUID | (readonly ? MOUNT_ATTR_RDONLY : 0),
 				   .propagation = MS_PRIVATE };
-	struct stat st;
-	int fd;
+	_cleanup_close_ int fd = -1;
+	int r = make_place(source, target, e);
 
-	if (stat(source, &st) < 0)
-		return err_sys(e, errno, "cannot share %s", source);
-	if (S_ISDIR(st.st_mode)) {
-		if (mkdir(target, 0755) < 0)
-			return err_sys(e, errno, "cannot make %s", target);
-	} else {
-		fd = open(target, O_CREAT | O_WRONLY | O_CLOEXEC | O_EXCL, 0600);
-		if (fd < 0)
-			return err_sys(e, errno, "cannot make %s", target);
-		close(fd);
-	}
-	if (mount(source, target, NULL, MS_BIND | MS_REC, NULL) < 0)
-		return err_sys(e, errno, "cannot bind %s for the guest", source);
-	if (syscall(SYS_mount_setattr, AT_FDCWD, target, AT_RECURSIVE, &attr, sizeof attr) < 0)
+	if (r < 0)
+		return r;
+	fd = mount_clone_at(AT_FDCWD, source, true);
+	if (fd < 0)
+		return err_sys(e, -fd, "cannot bind %s for the guest", source);
+	if (syscall(SYS_mount_setattr, fd, "", AT_EMPTY_PATH | AT_RECURSIVE, &attr, sizeof attr) < 0)
 		return err_sys(e, errno, "cannot protect %s for the guest", source);
+	r = mount_attach_path(fd, target);
+	return r < 0 ? err_sys(e, -r, "cannot bind %s for the guest", source) : 0;
+}
+
+static void unstage_item(const struct share *s, const struct share_item *item)
+{
+	_cleanup_free_ char *target = str_printf("%s/%s", s->staging, item->name);
+
+	if (!target)
+		return;
+	/* Lazy: the server, and the guest's caches through it, may hold files of it open. */
+	if (item->source && umount2(target, MNT_DETACH | UMOUNT_NOFOLLOW) < 0 && errno != EINVAL && errno != ENOENT)
+		log_warn("cannot unmount %s: %s", target, strerror(errno));
+	if (unlink(target) < 0 && errno == EISDIR)
+		rmdir(target);
+}
+
+static int stage_item(const struct share *s, const struct share_item *item, struct err *e)
+{
+	_cleanup_free_ char *target = str_printf("%s/%s", s->staging, item->name);
+	int r;
+
+	if (!target)
+		return err_sys(e, ENOMEM, "cannot stage the file share");
+	if (item->source)
+		r = bind_item(item->source, target, item->readonly, e);
+	else if ((r = file_replace(target, item->content, strlen(item->content), 0644)) < 0)
+		r = err_sys(e, -r, "cannot write %s", target);
+	if (r < 0)
+		unstage_item(s, item);
+	return r;
+}
+
+static int copy_item(const struct share_item *item, struct agent *agent, struct err *e)
+{
+	_cleanup_free_ char *target = str_printf(GUEST_SHARE_DIR "/%s", item->name);
+
+	if (!target)
+		return err_sys(e, ENOMEM, "cannot copy files to the guest");
+	return item->source ? agent_copy_path(agent, item->source, target, e)
+			    : agent_copy_data(agent, item->content, strlen(item->content), target, 0644, e);
+}
+
+/* What is not there yet. agent NULL: the VM is not there either. */
+static int give_items(struct share *s, struct agent *agent, struct err *e)
+{
+	for (size_t i = 0; i < s->n_items; i++) {
+		struct share_item *item = &s->items[i];
+		int r;
+
+		if (item->there)
+			continue;
+		r = share_copies(s) ? copy_item(item, agent, e) : stage_item(s, item, e);
+		if (r < 0)
+			return r;
+		item->there = true;
+	}
 	return 0;
 }
 
-static int stage(struct share *s, struct err *e)
+int share_enter_namespace(struct err *e)
 {
 	if (unshare(CLONE_NEWNS) < 0)
 		return err_sys(e, errno, "cannot make a private mount namespace (are you root?)");
 	if (mount(NULL, "/", NULL, MS_SLAVE | MS_REC, NULL) < 0)
 		return err_sys(e, errno, "cannot make the mount namespace private");
+	return 0;
+}
+
+static int stage(struct share *s, struct err *e)
+{
+	int r = s->own_namespace ? 0 : share_enter_namespace(e);
+
+	if (r < 0)
+		return r;
 	if (mkdir(s->staging, 0755) < 0)
 		return err_sys(e, errno, "cannot make %s", s->staging);
 	if (mount("caisson", s->staging, "tmpfs", MS_NODEV | MS_NOSUID, "mode=0755,size=4m") < 0) {
@@ -260,21 +340,9 @@ static int stage(struct share *s, struct err *e)
 		return err_sys(e, code, "cannot mount the staging folder %s", s->staging);
 	}
 	s->staged = true;
-	for (size_t i = 0; i < s->n_items; i++) {
-		const struct share_item *item = &s->items[i];
-		_cleanup_free_ char *target = str_printf("%s/%s", s->staging, item->name);
-		int r;
-
-		if (!target)
-			return err_sys(e, ENOMEM, "cannot stage the file share");
-		if (item->source)
-			r = bind_item(item->source, target, item->readonly, e);
-		else if ((r = file_replace(target, item->content, strlen(item->content), 0644)) < 0)
-			r = err_sys(e, -r, "cannot write %s", target);
-		if (r < 0)
-			return r;
-	}
-	return 0;
+	if (mount(NULL, s->staging, NULL, MS_SHARED, NULL) < 0)
+		return err_sys(e, errno, "cannot share the staging folder %s", s->staging);
+	return give_items(s, NULL, e);
 }
 
 int share_start(struct share *s, struct err *e)
@@ -292,23 +360,24 @@ int share_start(struct share *s, struct err *e)
 
 int share_publish(struct share *s, struct agent *agent, struct err *e)
 {
-	if (!share_copies(s))
-		return 0;
-	for (size_t i = 0; i < s->n_items; i++) {
-		const struct share_item *item = &s->items[i];
-		_cleanup_free_ char *target = str_printf(GUEST_SHARE_DIR "/%s", item->name);
-		int r;
+	return give_items(s, agent, e);
+}
 
-		if (!target)
-			return err_sys(e, ENOMEM, "cannot copy files to the guest");
-		if (item->source)
-			r = agent_copy_path(agent, item->source, target, e);
-		else
-			r = agent_copy_data(agent, item->content, strlen(item->content), target, 0644, e);
-		if (r < 0)
-			return r;
+void share_remove(struct share *s, const char *name)
+{
+	for (size_t i = 0; i < s->n_items; i++) {
+		struct share_item *item = &s->items[i];
+
+		if (!str_eq(item->name, name))
+			continue;
+		if (item->there && s->staged)
+			unstage_item(s, item);
+		free(item->name);
+		free(item->source);
+		free(item->content);
+		*item = s->items[--s->n_items];
+		return;
 	}
-	return 0;
 }
 
 bool share_server_ended(const struct share *s)
@@ -341,6 +410,8 @@ void share_stop(struct share *s)
 		rmdir(s->staging);
 	}
 	s->staged = false;
+	for (size_t i = 0; i < s->n_items; i++)
+		s->items[i].there = false;
 	if (s->socket)
 		unlink(s->socket);
 }

@@ -8,7 +8,8 @@
  *   none       nothing is shared: items are copied through the agent once it is up
  *
  * The staging folder lives in a private mount namespace, so that its mounts end with our processes, even by SIGKILL,
- * and are never seen on the host.
+ * and are never seen on the host. Items come and go while the VM runs: the folder's mount is shared, so that what is
+ * mounted there reaches the server's own mount namespace.
  */
 #pragma once
 
@@ -29,6 +30,7 @@ struct share_item {
 	char *source; /* host path; NULL: content */
 	char *content;
 	bool readonly;
+	bool there; /* staged, or copied into the guest */
 };
 
 struct share {
@@ -39,6 +41,7 @@ struct share {
 	struct share_item *items;
 	size_t n_items;
 	/* while it runs */
+	bool own_namespace; /* the process has a mount namespace of its own already (share_enter_namespace()) */
 	pid_t daemon_pid;
 	int daemon_pidfd;
 	bool staged;
@@ -61,10 +64,17 @@ int share_add(struct share *s, const char *name, const char *source, const char 
 /* The command line of the file server, for plans; empty when there is none. -ENOENT when it is not installed. */
 int share_describe(const struct share *s, struct strv *ret, struct err *e);
 
+/* A mount namespace of the calling process's own, which sees what is mounted outside, but not the other way round. */
+int share_enter_namespace(struct err *e);
 /* Before the VM starts: stage the items, start the server. Undone by share_stop(). */
 int share_start(struct share *s, struct err *e);
-/* When the agent answers: copy what is not shared. timeout_ms bounds the whole copy. */
+/* When the agent answers, and after later share_add()s: stage what is new, or copy it. */
 int share_publish(struct share *s, struct agent *agent, struct err *e);
+/*
+ * Take the item of that name away, also while the VM runs; 0 also when there is none. What was copied stays in the
+ * guest: the agent protocol cannot remove it.
+ */
+void share_remove(struct share *s, const char *name);
 /* Whether the server is gone although share_stop() was not called. */
 bool share_server_ended(const struct share *s);
 /* Did it end as it does when the VMM closes its connection, and not by a failure of its own? */

@@ -32,7 +32,34 @@ void pod_state_fini(struct pod_state *s)
 	free(s->agent_address);
 	free(s->command);
 	free(s->rootfs);
+	free(s->run_dir);
+	free(s->netns);
+	free(s->cgroup);
+	pod_state_clear_containers(s);
 	*s = (struct pod_state){ 0 };
+}
+
+int pod_state_add_container(struct pod_state *s, const char *id, const char *bundle, pid_t pid)
+{
+	struct pod_state_container *grown = realloc(s->containers, (s->n_containers + 1) * sizeof *grown), *c;
+
+	if (!grown)
+		return -ENOMEM;
+	s->containers = grown;
+	c = &grown[s->n_containers++];
+	*c = (struct pod_state_container){ .id = strdup(id), .bundle = strdup(bundle), .pid = pid };
+	return c->id && c->bundle ? 0 : -ENOMEM;
+}
+
+void pod_state_clear_containers(struct pod_state *s)
+{
+	for (size_t i = 0; i < s->n_containers; i++) {
+		free(s->containers[i].id);
+		free(s->containers[i].bundle);
+	}
+	free(s->containers);
+	s->containers = NULL;
+	s->n_containers = 0;
 }
 
 const char *state_default_root(char *buf, size_t size)
@@ -158,6 +185,21 @@ static void add_string(json_object *o, const char *key, const char *value)
 	json_object_object_add(o, key, json_object_new_string(value ? value : ""));
 }
 
+static json_object *containers_to_json(const struct pod_state *s)
+{
+	json_object *list = json_object_new_array();
+
+	for (size_t i = 0; i < s->n_containers; i++) {
+		json_object *o = json_object_new_object();
+
+		add_string(o, "id", s->containers[i].id);
+		add_string(o, "bundle", s->containers[i].bundle);
+		json_object_object_add(o, "pid", json_object_new_int(s->containers[i].pid));
+		json_object_array_add(list, o);
+	}
+	return list;
+}
+
 int state_dir_write(struct state_dir *d, const struct pod_state *s, struct err *e)
 {
 	json_object *o = json_object_new_object();
@@ -172,6 +214,10 @@ int state_dir_write(struct state_dir *d, const struct pod_state *s, struct err *
 	add_string(o, "agent_address", s->agent_address);
 	add_string(o, "command", s->command);
 	add_string(o, "rootfs", s->rootfs);
+	add_string(o, "run_dir", s->run_dir);
+	add_string(o, "netns", s->netns);
+	add_string(o, "cgroup", s->cgroup);
+	json_object_object_add(o, "containers", containers_to_json(s));
 	json_object_object_add(o, "pid", json_object_new_int(s->pid));
 	json_object_object_add(o, "created", json_object_new_int64(s->created));
 	json_object_object_add(o, "terminal", json_object_new_boolean(s->terminal));
@@ -210,6 +256,22 @@ static int64_t get_int(json_object *o, const char *key)
 	return json_object_object_get_ex(o, key, &v) ? json_object_get_int64(v) : 0;
 }
 
+static int read_containers(json_object *o, struct pod_state *ret)
+{
+	json_object *list;
+
+	if (!json_object_object_get_ex(o, "containers", &list) || !json_object_is_type(list, json_type_array))
+		return 0;
+	for (size_t i = 0; i < json_object_array_length(list); i++) {
+		json_object *c = json_object_array_get_idx(list, i);
+		_cleanup_free_ char *id = get_string(c, "id"), *bundle = get_string(c, "bundle");
+
+		if (!id || !bundle || pod_state_add_container(ret, id, bundle, (pid_t)get_int(c, "pid")) < 0)
+			return -ENOMEM;
+	}
+	return 0;
+}
+
 int state_read(const char *root, const char *id, struct pod_state *ret, bool *ret_alive, struct err *e)
 {
 	char dir[PATH_MAX], path[PATH_MAX + 16];
@@ -238,12 +300,17 @@ int state_read(const char *root, const char *id, struct pod_state *ret, bool *re
 		.agent_address = get_string(o, "agent_address"),
 		.command = get_string(o, "command"),
 		.rootfs = get_string(o, "rootfs"),
+		.run_dir = get_string(o, "run_dir"),
+		.netns = get_string(o, "netns"),
+		.cgroup = get_string(o, "cgroup"),
 		.pid = (pid_t)get_int(o, "pid"),
 		.created = get_int(o, "created"),
 		.terminal = get_int(o, "terminal") != 0,
 	};
+	r = read_containers(o, ret);
 	json_object_put(o);
-	if (!ret->id || !ret->status || !ret->hypervisor || !ret->agent_address || !ret->command || !ret->rootfs) {
+	if (r < 0 || !ret->id || !ret->status || !ret->hypervisor || !ret->agent_address || !ret->command ||
+	    !ret->rootfs || !ret->run_dir || !ret->netns || !ret->cgroup) {
 		pod_state_fini(ret);
 		return err_sys(e, ENOMEM, "cannot read %s", path);
 	}

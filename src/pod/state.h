@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What is written down about a running container, so that other commands find it and a later one can clean up after a
- * killed runtime: ROOT/ID/state.json beside the sockets and logs of the VM.
+ * What is written down about a running container or pod, so that other commands find it and a later one can clean up
+ * after a killed runtime: ROOT/ID/state.json beside the sockets and logs of the VM.
  *
  * The owner holds a lock (flock) on ROOT/ID/lock for as long as it lives; the kernel drops it when the owner dies in
  * whatever way. So "is it alive" needs no pid that could have been reused.
@@ -26,12 +26,26 @@ struct pod_state {
 	char *agent_address; /* "hvsock:PATH" or "vsock:CID" */
 	char *command;       /* for people */
 	char *rootfs;
+	char *run_dir;   /* sockets of the VM, when not in the state directory itself; NULL or "": there */
+	char *netns;     /* that has our taps; NULL or "": none */
+	char *cgroup;    /* as host_cgroup_describe() has it; NULL or "": none */
 	pid_t pid;       /* of the owner */
 	int64_t created; /* seconds since the epoch */
 	bool terminal;
+	struct pod_state_container *containers;
+	size_t n_containers;
+};
+
+/* A container of a pod, as far as clean-up and listings need it. */
+struct pod_state_container {
+	char *id, *bundle;
+	pid_t pid; /* of its stand-in */
 };
 
 void pod_state_fini(struct pod_state *s);
+/* Strings are copied. 0 or -ENOMEM. */
+int pod_state_add_container(struct pod_state *s, const char *id, const char *bundle, pid_t pid);
+void pod_state_clear_containers(struct pod_state *s);
 #define _cleanup_pod_state_ __attribute__((cleanup(pod_state_fini)))
 
 /* /run/caisson, or $XDG_RUNTIME_DIR/caisson for users who are not root. Written to buf. */

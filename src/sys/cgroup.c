@@ -2,23 +2,21 @@
 /* See cgroup.h. */
 #include "sys/cgroup.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <sys/inotify.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/fd.h"
 #include "base/strv.h"
+#include "sys/cgroup_dir.h"
 #include "sys/cgroup_internal.h"
 #include "sys/inroot.h"
 
-#define FILE_MAX  (1 << 20) /* cgroup.procs of a group with very many processes */
-#define DEPTH_MAX 32 /* groups inside groups; the kernel's cgroup.max.depth is higher, but nobody nests so deep */
+#define FILE_MAX (1 << 20) /* cgroup.procs of a group with very many processes */
 
 static int append_component(struct buf *b, const char *name)
 {
@@ -53,56 +51,6 @@ char *cgroup_path_from_spec(const char *spec_path, const char *id)
 	return buf_take(&b);
 }
 
-/*
- * Hand every controller down. What cannot be handed down is found out, and reported with its name, when a limit of that
- * controller is set.
- */
-static void enable_controllers(int dir_fd)
-{
-	_cleanup_free_ char *list = NULL;
-	_cleanup_buf_ struct buf all = { 0 };
-	char *rest, *word;
-
-	if (file_read_at(dir_fd, "cgroup.controllers", FILE_MAX, &list, NULL) < 0)
-		return;
-	rest = list;
-	while ((word = strsep(&rest, " \n")))
-		if (*word && buf_printf(&all, "%s+%s", all.len ? " " : "", word) < 0)
-			return;
-	if (!all.len || file_write_at(dir_fd, "cgroup.subtree_control", all.data, all.len) == 0)
-		return;
-	rest = all.data;
-	while ((word = strsep(&rest, " ")))
-		file_write_at(dir_fd, "cgroup.subtree_control", word, strlen(word));
-}
-
-static int make_path(struct cgroup *cg, struct err *e)
-{
-	_cleanup_free_ char *copy = strdup(cg->path + 1);
-	char *rest = copy, *word;
-	int fd = fcntl(cg->root_fd, F_DUPFD_CLOEXEC, 3);
-
-	if (!copy || fd < 0) {
-		fd_close(&fd);
-		return err_sys(e, ENOMEM, "create cgroup %s", cg->path);
-	}
-	while ((word = strsep(&rest, "/"))) {
-		int child, r = 0;
-
-		enable_controllers(fd);
-		if (mkdirat(fd, word, 0755) < 0 && errno != EEXIST)
-			r = errno;
-		child = r ? -1 : openat(fd, word, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
-		r = r ? r : errno;
-		close(fd);
-		if (child < 0)
-			return err_sys(e, r, "create cgroup %s at %s", cg->path, word);
-		fd = child;
-	}
-	cg->dir_fd = fd;
-	return 0;
-}
-
 int cgroup_create(const char *root, const char *path, struct cgroup **ret, struct err *e)
 {
 	struct cgroup *cg = calloc(1, sizeof(*cg));
@@ -125,7 +73,8 @@ int cgroup_create(const char *root, const char *path, struct cgroup **ret, struc
 		*ret = cg;
 		return 0;
 	}
-	r = make_path(cg, e);
+	cg->dir_fd = cgroup_dir_make(cg->root_fd, cg->path, NULL, e);
+	r = cg->dir_fd < 0 ? cg->dir_fd : 0;
 	if (r == 0 && cgroup_read(cg, "cgroup.procs", &procs) == 0 && *procs) {
 		r = err_set(e, ERR_SYSTEM, EBUSY, "cgroup %s is in use by other processes", path);
 		fd_close(&cg->dir_fd); /* not ours to remove */
@@ -138,26 +87,6 @@ int cgroup_create(const char *root, const char *path, struct cgroup **ret, struc
 	return 0;
 }
 
-static void remove_children(int dir_fd, int depth)
-{
-	int copy = openat(dir_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	_cleanup_closedir_ DIR *d = copy >= 0 ? fdopendir(copy) : NULL;
-	struct dirent *entry;
-
-	if (!d && copy >= 0)
-		close(copy);
-	while (d && depth < DEPTH_MAX && (entry = readdir(d))) {
-		_cleanup_close_ int child = -1;
-
-		if (entry->d_type != DT_DIR || entry->d_name[0] == '.')
-			continue;
-		child = openat(dir_fd, entry->d_name, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
-		if (child >= 0)
-			remove_children(child, depth + 1);
-		unlinkat(dir_fd, entry->d_name, AT_REMOVEDIR);
-	}
-}
-
 void cgroup_free(struct cgroup *cg)
 {
 	if (!cg)
@@ -166,7 +95,7 @@ void cgroup_free(struct cgroup *cg)
 		_cleanup_free_ char *path = strdup(cg->path);
 		char *slash;
 
-		remove_children(cg->dir_fd, 0);
+		cgroup_dir_remove_below(cg->dir_fd);
 		/* rmdir(2) refuses what still has processes or other groups: that is where we stop. */
 		while (path && (slash = strrchr(path, '/')) && path[1]) {
 			if (unlinkat(cg->root_fd, path + 1, AT_REMOVEDIR) < 0)
@@ -299,39 +228,10 @@ int cgroup_kill(struct cgroup *cg)
 	return r == -ENOENT ? cgroup_signal_all(cg, SIGKILL, NULL) : r; /* before Linux 5.14 */
 }
 
-static int signal_dir(int dir_fd, int signo, size_t *count, int depth)
-{
-	_cleanup_free_ char *procs = NULL;
-	int copy = openat(dir_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	_cleanup_closedir_ DIR *d = copy >= 0 ? fdopendir(copy) : NULL;
-	struct dirent *entry;
-	char *rest, *line;
-	uint64_t pid;
-	int r = file_read_at(dir_fd, "cgroup.procs", FILE_MAX, &procs, NULL);
-
-	if (!d && copy >= 0)
-		close(copy);
-	rest = procs;
-	while (r == 0 && (line = strsep(&rest, "\n")))
-		/* 0 is a process outside our PID namespace; kill(0) would be ourselves. */
-		if (str_to_u64(line, 10, &pid) == 0 && pid > 1 && pid <= INT32_MAX && kill((pid_t)pid, signo) == 0)
-			++*count;
-	while (d && depth < DEPTH_MAX && (entry = readdir(d))) {
-		_cleanup_close_ int child = -1;
-
-		if (entry->d_type != DT_DIR || entry->d_name[0] == '.')
-			continue;
-		child = openat(dir_fd, entry->d_name, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
-		if (child >= 0)
-			signal_dir(child, signo, count, depth + 1);
-	}
-	return r;
-}
-
 int cgroup_signal_all(struct cgroup *cg, int signo, size_t *ret_count)
 {
 	size_t count = 0;
-	int r = cg->dir_fd < 0 ? -EOPNOTSUPP : signal_dir(cg->dir_fd, signo, &count, 0);
+	int r = cg->dir_fd < 0 ? -EOPNOTSUPP : cgroup_dir_signal(cg->dir_fd, signo, &count);
 
 	if (r == 0 && ret_count)
 		*ret_count = count;

@@ -12,6 +12,7 @@
 #include <cmocka.h>
 
 #include "base/cleanup.h"
+#include "sys/cgroup_units.h"
 
 static void assert_path(const char *spec, const char *want)
 {
@@ -31,6 +32,28 @@ static void paths(void **state)
 	assert_path("machine.slice:libpod:", "/machine.slice/libpod-id");
 	assert_path("/odd:but:path", "/odd:but:path");
 	assert_path("..:..:..", "/..-..");
+}
+
+static void converts(void **state)
+{
+	int64_t swap;
+
+	assert_int_equal(cgroup_cpu_weight(0), 0);
+	assert_int_equal(cgroup_cpu_weight(2), 1);
+	assert_int_equal(cgroup_cpu_weight(1024), 39);
+	assert_int_equal(cgroup_cpu_weight(262144), 10000);
+	assert_int_equal(cgroup_cpu_weight(UINT64_MAX), 10000);
+	assert_int_equal(cgroup_io_weight(0), 0);
+	assert_int_equal(cgroup_io_weight(10), 1);
+	assert_int_equal(cgroup_io_weight(1000), 10000);
+	assert_int_equal(cgroup_swap(300, 100, &swap, NULL), 0);
+	assert_int_equal(swap, 200);
+	assert_int_equal(cgroup_swap(-1, 100, &swap, NULL), 0);
+	assert_int_equal(swap, -1);
+	assert_int_equal(cgroup_swap(100, 100, &swap, NULL), 0);
+	assert_int_equal(swap, 0);
+	assert_int_equal(cgroup_swap(50, 100, &swap, NULL), -EINVAL);
+	assert_int_equal(cgroup_swap(50, 0, &swap, NULL), -EINVAL);
 }
 
 static void no_hierarchy(void **state)
@@ -146,10 +169,8 @@ static void device_default(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(paths),
-		cmocka_unit_test(no_hierarchy),
-		cmocka_unit_test(device_programs),
-		cmocka_unit_test(device_default),
+		cmocka_unit_test(paths),           cmocka_unit_test(converts),       cmocka_unit_test(no_hierarchy),
+		cmocka_unit_test(device_programs), cmocka_unit_test(device_default),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -4,6 +4,7 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <linux/if_addr.h>
+#include <linux/if_link.h>
 #include <linux/neighbour.h>
 #include <linux/netlink.h>
 #include <linux/rtnetlink.h>
@@ -152,6 +153,12 @@ int rtnl_parse_link(const void *body, size_t n, struct rtnl_link *ret)
 			take_text(l.name, sizeof l.name, &a);
 		} else if (a.type == IFLA_MTU) {
 			l.mtu = nlattr_u32(&a);
+		} else if (a.type == IFLA_LINK) {
+			l.parent = (int)nlattr_u32(&a);
+		} else if (a.type == IFLA_LINK_NETNSID) {
+			l.parent_elsewhere = true;
+		} else if (a.type == IFLA_MASTER) {
+			l.master = (int)nlattr_u32(&a);
 		} else if (a.type == IFLA_ADDRESS && a.len <= sizeof l.hw) {
 			memcpy(l.hw, a.data, a.len);
 			l.hw_len = a.len;
@@ -174,7 +181,6 @@ int rtnl_parse_addr(const void *body, size_t n, struct rtnl_addr *ret)
 	struct nlattr_view a;
 	struct ifaddrmsg h;
 	const void *pos;
-	bool local = false;
 	size_t left;
 	int r = take_header(body, n, &h, sizeof h, &pos, &left);
 
@@ -183,12 +189,22 @@ int rtnl_parse_addr(const void *body, size_t n, struct rtnl_addr *ret)
 	out.index = (int)h.ifa_index;
 	out.prefix = h.ifa_prefixlen;
 	out.scope = h.ifa_scope;
+	out.flags = h.ifa_flags;
 	while (nlattr_next(&pos, &left, &a)) {
-		/* On point-to-point links IFA_ADDRESS is the peer and IFA_LOCAL ours. */
-		if (a.type == IFA_LOCAL || (a.type == IFA_ADDRESS && !local))
+		if (a.type == IFA_LOCAL)
 			take_ip(&out.ip, h.ifa_family, &a);
-		local |= a.type == IFA_LOCAL;
+		else if (a.type == IFA_ADDRESS)
+			take_ip(&out.peer, h.ifa_family, &a);
+		else if (a.type == IFA_FLAGS)
+			out.flags = nlattr_u32(&a);
+		else if (a.type == IFA_PROTO && a.len >= 1)
+			memcpy(&out.protocol, a.data, 1);
 	}
+	/* On point-to-point links IFA_ADDRESS is the peer and IFA_LOCAL ours; else they are equal, or there is one. */
+	if (out.ip.family == AF_UNSPEC)
+		out.ip = out.peer;
+	if (!memcmp(&out.ip, &out.peer, sizeof out.ip))
+		out.peer = (struct rtnl_ip){ 0 };
 	*ret = out;
 	return out.ip.family == AF_UNSPEC;
 }
@@ -237,9 +253,37 @@ int rtnl_parse_route(const void *body, size_t n, struct rtnl_route *ret)
 			out.priority = nlattr_u32(&a);
 		else if (a.type == RTA_METRICS)
 			take_metrics(&out, &a);
+		else if (a.type == RTA_MULTIPATH || a.type == RTA_VIA || a.type == RTA_ENCAP)
+			out.unusual = true;
 	}
 	*ret = out;
 	return out.table != RT_TABLE_MAIN || (h.rtm_flags & RTM_F_CLONED);
+}
+
+int rtnl_parse_neigh(const void *body, size_t n, struct rtnl_neigh *ret)
+{
+	struct rtnl_neigh out = { 0 };
+	struct nlattr_view a;
+	const void *pos;
+	struct ndmsg h;
+	size_t left;
+	int r = take_header(body, n, &h, sizeof h, &pos, &left);
+
+	if (r < 0)
+		return r;
+	out.index = h.ndm_ifindex;
+	out.state = h.ndm_state;
+	out.flags = h.ndm_flags;
+	while (nlattr_next(&pos, &left, &a)) {
+		if (a.type == NDA_DST) {
+			take_ip(&out.ip, h.ndm_family, &a);
+		} else if (a.type == NDA_LLADDR && a.len <= sizeof out.hw) {
+			memcpy(out.hw, a.data, a.len);
+			out.hw_len = a.len;
+		}
+	}
+	*ret = out;
+	return out.ip.family == AF_UNSPEC;
 }
 
 /* ---- tables ---- */
@@ -278,7 +322,7 @@ static int table_add(uint16_t type, const void *body, size_t n, void *userdata)
 
 static int dump(int fd, uint16_t request, struct table *t, void **ret, size_t *ret_n)
 {
-	/* All three families begin with a family byte; the longest header serves for each. */
+	/* All headers begin with a family byte; the longest serves for each. */
 	struct ifinfomsg h = { .ifi_family = AF_UNSPEC };
 	struct nlreq q;
 	int r;
@@ -309,6 +353,11 @@ static int parse_route(const void *body, size_t n, void *item)
 	return rtnl_parse_route(body, n, item);
 }
 
+static int parse_neigh(const void *body, size_t n, void *item)
+{
+	return rtnl_parse_neigh(body, n, item);
+}
+
 int rtnl_open(void)
 {
 	return netlink_open(NETLINK_ROUTE);
@@ -335,6 +384,13 @@ int rtnl_routes(int fd, struct rtnl_route **ret, size_t *ret_n)
 	return dump(fd, RTM_GETROUTE, &t, (void **)ret, ret_n);
 }
 
+int rtnl_neighs(int fd, struct rtnl_neigh **ret, size_t *ret_n)
+{
+	struct table t = { .item_size = sizeof **ret, .type = RTM_NEWNEIGH, .parse = parse_neigh };
+
+	return dump(fd, RTM_GETNEIGH, &t, (void **)ret, ret_n);
+}
+
 /* ---- changes ---- */
 
 int rtnl_link_change(int fd, int index, const struct rtnl_link_change *change)
@@ -347,6 +403,43 @@ int rtnl_link_change(int fd, int index, const struct rtnl_link_change *change)
 		nlreq_str(&q, IFLA_IFNAME, change->name);
 	if (change->mtu)
 		nlreq_u32(&q, IFLA_MTU, change->mtu);
+	if (change->hw_len)
+		nlreq_attr(&q, IFLA_ADDRESS, change->hw, change->hw_len);
+	if (change->no_ipv6) {
+		uint8_t none = IN6_ADDR_GEN_MODE_NONE;
+		size_t spec = nlreq_nest_begin(&q, IFLA_AF_SPEC), inet6 = nlreq_nest_begin(&q, AF_INET6);
+
+		nlreq_attr(&q, IFLA_INET6_ADDR_GEN_MODE, &none, sizeof none);
+		nlreq_nest_end(&q, inet6);
+		nlreq_nest_end(&q, spec);
+	}
+	return netlink_call(fd, &q, NULL, NULL);
+}
+
+int rtnl_macvtap_add(int fd, const char *name, int index, int parent)
+{
+	struct ifinfomsg h = { .ifi_index = index };
+	struct nlreq q;
+	size_t info, data;
+
+	nlreq_init(&q, RTM_NEWLINK, NLM_F_CREATE | NLM_F_EXCL, &h, sizeof h);
+	nlreq_str(&q, IFLA_IFNAME, name);
+	nlreq_u32(&q, IFLA_LINK, (uint32_t)parent);
+	info = nlreq_nest_begin(&q, IFLA_LINKINFO);
+	nlreq_str(&q, IFLA_INFO_KIND, "macvtap");
+	data = nlreq_nest_begin(&q, IFLA_INFO_DATA);
+	nlreq_u32(&q, IFLA_MACVLAN_MODE, MACVLAN_MODE_BRIDGE);
+	nlreq_nest_end(&q, data);
+	nlreq_nest_end(&q, info);
+	return netlink_call(fd, &q, NULL, NULL);
+}
+
+int rtnl_link_del(int fd, int index)
+{
+	struct ifinfomsg h = { .ifi_index = index };
+	struct nlreq q;
+
+	nlreq_init(&q, RTM_DELLINK, 0, &h, sizeof h);
 	return netlink_call(fd, &q, NULL, NULL);
 }
 

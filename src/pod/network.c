@@ -1,0 +1,179 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "pod/network.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/fd.h"
+#include "pod/network_internal.h"
+#include "sys/netns.h"
+
+int pod_network_model(const struct config_runtime *runtime, enum pod_network_model *ret, struct err *e)
+{
+	static const char *const names[] = { "tcfilter", "macvtap", "none" };
+	const char *text = str_empty(runtime->internetworking_model) ? names[0] : runtime->internetworking_model;
+	size_t i = 0;
+
+	while (i < sizeof names / sizeof *names && strcmp(text, names[i]) != 0)
+		i++;
+	if (i == sizeof names / sizeof *names)
+		return err_set(e, ERR_CONFIG, EINVAL,
+			       "internetworking_model = \"%.40s\" is not supported: use tcfilter, macvtap or none",
+			       text);
+	if (runtime->disable_new_netns && i != POD_NETWORK_NONE)
+		return err_set(e, ERR_CONFIG, EINVAL,
+			       "disable_new_netns works with internetworking_model = \"none\" only: a VM in the host's "
+			       "network gets none of its interfaces");
+	*ret = (enum pod_network_model)i;
+	return 0;
+}
+
+static void tables_fini(struct network_tables *t)
+{
+	free(t->links);
+	free(t->addrs);
+	free(t->routes);
+	free(t->neighs);
+}
+
+static int by_index(const void *a, const void *b)
+{
+	const struct rtnl_link *x = a, *y = b;
+
+	return x->index < y->index ? -1 : x->index > y->index;
+}
+
+static int look(struct pod_network *n, struct err *e)
+{
+	_cleanup_(tables_fini) struct network_tables t = { 0 };
+	int r = rtnl_links(n->rtnl_fd, &t.links, &t.n_links);
+
+	if (r == 0)
+		r = rtnl_addrs(n->rtnl_fd, &t.addrs, &t.n_addrs);
+	if (r == 0)
+		r = rtnl_routes(n->rtnl_fd, &t.routes, &t.n_routes);
+	if (r == 0)
+		r = rtnl_neighs(n->rtnl_fd, &t.neighs, &t.n_neighs);
+	if (r < 0)
+		return err_sys(e, -r, "cannot list the interfaces of %s", n->netns);
+	if (t.n_links)
+		qsort(t.links, t.n_links, sizeof *t.links, by_index);
+	strv_fini(&n->notes);
+	if (n->model == POD_NETWORK_NONE)
+		return 0;
+	r = network_find_endpoints(n, &t, e);
+	return r < 0 ? r : network_make_messages(n, &t, e);
+}
+
+static int open_socket(void *userdata)
+{
+	struct pod_network *n = userdata;
+
+	n->rtnl_fd = rtnl_open();
+	return n->rtnl_fd < 0 ? n->rtnl_fd : 0;
+}
+
+static int open_namespace(struct pod_network *n, struct err *e)
+{
+	int r;
+
+	n->ns_fd = netns_open(n->netns);
+	if (n->ns_fd < 0)
+		return n->ns_fd == -EINVAL ? err_set(e, ERR_CONFIG, EINVAL, "%s is not a network namespace", n->netns)
+					   : err_sys(e, -n->ns_fd, "cannot use the network namespace %s", n->netns);
+	if (netns_is_ours(n->ns_fd) == 1)
+		return err_set(e, ERR_CONFIG, EINVAL,
+			       "%s is the network namespace of this process: its interfaces cannot be given to a VM",
+			       n->netns);
+	r = netns_run(n->ns_fd, open_socket, n);
+	return r < 0 ? err_sys(e, -r, "cannot enter the network namespace %s", n->netns) : 0;
+}
+
+int pod_network_scan(const char *netns, enum pod_network_model model, struct pod_network **ret, struct err *e)
+{
+	_cleanup_(pod_network_free_p) struct pod_network *n = calloc(1, sizeof *n);
+	int r;
+
+	if (!n)
+		return err_sys(e, ENOMEM, "cannot look at the network");
+	n->model = model;
+	n->ns_fd = n->rtnl_fd = -1;
+	n->netns = strdup(netns);
+	if (!n->netns)
+		return err_sys(e, ENOMEM, "cannot look at the network");
+	r = open_namespace(n, e);
+	if (r == 0)
+		r = look(n, e);
+	if (r == 0)
+		*ret = take_ptr(n);
+	return r;
+}
+
+int pod_network_rescan(struct pod_network *n, size_t *ret_first_new, struct err *e)
+{
+	size_t first = n->n_endpoints;
+	int r = look(n, e);
+
+	if (r == 0)
+		*ret_first_new = first;
+	return r;
+}
+
+const char *pod_network_tap(const struct pod_network *n, size_t endpoint)
+{
+	return n->endpoints[endpoint]->tap;
+}
+
+const char *pod_network_link(const struct pod_network *n, size_t endpoint)
+{
+	return n->endpoints[endpoint]->link.name;
+}
+
+int pod_network_device(struct pod_network *n, size_t endpoint, struct vm_device **ret, struct err *e)
+{
+	struct pod_endpoint *ep = n->endpoints[endpoint];
+	struct vm_device *d = calloc(1, sizeof *d);
+
+	if (!d)
+		return err_sys(e, ENOMEM, "network device of %s", ep->link.name);
+	d->kind = VM_DEVICE_NET;
+	/* Not the interface's name, which has characters that ids must not have. */
+	d->id = str_printf("net%zu", endpoint);
+	d->u.net.mode = strdup("tap");
+	d->u.net.tap = strdup(ep->tap);
+	d->u.net.mtu = ep->link.mtu;
+	rtnl_hw_format(ep->link.hw, ep->link.hw_len, d->u.net.mac, sizeof d->u.net.mac);
+	if (!d->id || !d->u.net.mode || !d->u.net.tap) {
+		vm_device_free(d);
+		return err_sys(e, ENOMEM, "network device of %s", ep->link.name);
+	}
+	d->u.net.tap_fds = take_ptr(ep->fds);
+	d->u.net.n_tap_fds = ep->n_fds;
+	ep->n_fds = 0;
+	*ret = d;
+	return 0;
+}
+
+void pod_network_detach(struct pod_network *n)
+{
+	for (size_t i = n->n_endpoints; i-- > 0;)
+		network_detach_endpoint(n, n->endpoints[i]);
+}
+
+void pod_network_free(struct pod_network *n)
+{
+	if (!n)
+		return;
+	pod_network_detach(n);
+	network_free_messages(n);
+	for (size_t i = 0; i < n->n_endpoints; i++)
+		free(n->endpoints[i]);
+	free(n->endpoints);
+	strv_fini(&n->notes);
+	fd_close(&n->rtnl_fd);
+	fd_close(&n->ns_fd);
+	free(n->netns);
+	free(n);
+}

@@ -1,0 +1,403 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What is done to containers. The first one brings the VM, see pod_create_first(). */
+#include <errno.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "base/log.h"
+#include "oci/spec.h"
+#include "pod/hooks.h"
+#include "pod/pod_internal.h"
+#include "pod/rootfs_mounts.h"
+
+static int out_of_memory(struct err *e)
+{
+	return err_sys(e, ENOMEM, "cannot keep the container");
+}
+
+/* ---- hooks ---- */
+
+static int run_hooks(const struct pod_container *c, const char *kind, Grpc__Hook *const *hooks, size_t n,
+		     const char *status, const char *netns, struct err *e)
+{
+	const struct pod_process *p = pod_init_process(c);
+	struct hook_state state = {
+		.id = c->id, .status = status, .bundle = c->bundle, .pid = p ? p->standin_pid : 0, .spec = c->spec
+	};
+
+	return n ? hooks_run(hooks, n, kind, &state, netns, e) : 0;
+}
+
+/* Before the network is looked at: docker's comes by one of these. */
+static int run_create_hooks(struct pod_container *c, struct err *e)
+{
+	const Grpc__Hooks *h = c->spec->hooks;
+	int r;
+
+	if (!h)
+		return 0;
+	if ((r = run_hooks(c, "prestart", h->prestart, h->n_prestart, "creating", NULL, e)) < 0 ||
+	    (r = run_hooks(c, "createRuntime", h->createruntime, h->n_createruntime, "creating", NULL, e)) < 0)
+		return r;
+	return run_hooks(c, "createContainer", h->createcontainer, h->n_createcontainer, "creating", c->pod->netns, e);
+}
+
+/* Failures of these are told and change nothing (OCI runtime spec 1.1, config.md "Poststart", "Poststop"). */
+static void run_late_hooks(struct pod_container *c, const char *kind, Grpc__Hook *const *hooks, size_t n,
+			   const char *status)
+{
+	struct err e = { 0 };
+
+	if (run_hooks(c, kind, hooks, n, status, NULL, &e) < 0)
+		log_warn("container %s: %s", c->id, e.text);
+}
+
+/* ---- create ---- */
+
+static int container_new(struct pod *pod, const struct pod_container_params *params, struct pod_container **ret,
+			 struct err *e)
+{
+	struct pod_container *c = calloc(1, sizeof *c);
+	_cleanup_strv_ struct strv warnings = { 0 };
+	int r = 0;
+
+	if (!c)
+		return out_of_memory(e);
+	c->pod = pod;
+	list_init(&c->node);
+	list_init(&c->processes);
+	c->id = strdup(params->id);
+	c->bundle = realpath(params->bundle, NULL);
+	if (!c->id)
+		r = out_of_memory(e);
+	else if (!c->bundle)
+		r = err_sys(e, errno, "cannot use the bundle %s", params->bundle);
+	if (r == 0)
+		r = oci_spec_load(c->bundle, &c->spec, &warnings, e);
+	for (size_t i = 0; i < warnings.len; i++)
+		log_debug("container %s: %s", c->id, warnings.v[i]);
+	if (r == 0 && !c->spec->process)
+		r = err_set(e, ERR_CONFIG, EINVAL, "%s/config.json: process is missing", c->bundle);
+	if (r < 0) {
+		pod_container_free(c);
+		return r;
+	}
+	*ret = c;
+	return 0;
+}
+
+void pod_container_free(struct pod_container *c)
+{
+	struct pod_process *p;
+
+	if (!c)
+		return;
+	while ((p = list_first(&c->processes, struct pod_process, node)))
+		pod_process_free(p);
+	list_remove(&c->node);
+	if (c->pod->plan)
+		plan_container_free(c->pod->plan, c->plan);
+	rootfs_unmount(c->rootfs, c->n_mounts);
+	host_cgroup_free(c->cgroup);
+	if (c->spec)
+		oci_spec_free(c->spec);
+	free(c->id);
+	free(c->bundle);
+	free(c->rootfs);
+	free(c);
+}
+
+/* Can a disk be given to the VM at this moment? */
+static bool takes_disks(const struct pod *pod)
+{
+	struct vm_capabilities can = { 0 };
+
+	pod->params.driver->capabilities(&pod->params.config->hypervisor, &can);
+	return !pod->params.config->hypervisor.disable_block_device_use &&
+	       (pod->sandbox ? can.block_hotplug : can.block);
+}
+
+/* Decide what the guest gets as root, and mount what must be mounted for it. */
+static int make_rootfs(struct pod_container *c, const struct pod_container_params *params, bool *ret_writable,
+		       struct err *e)
+{
+	const char *path = c->spec->root ? c->spec->root->path : "";
+	_cleanup_free_ char *joined = NULL;
+	bool readonly;
+	int r;
+
+	*ret_writable = !c->spec->root || !c->spec->root->readonly;
+	if (takes_disks(c->pod) && rootfs_is_disk(params->rootfs, params->n_rootfs, &readonly)) {
+		*ret_writable = !readonly;
+		c->rootfs = strdup(params->rootfs[0].source);
+		return c->rootfs ? 0 : out_of_memory(e);
+	}
+	joined = path[0] == '/' ? strdup(path) : str_printf("%s/%s", c->bundle, *path ? path : "rootfs");
+	if (!joined)
+		return out_of_memory(e);
+	if (params->n_rootfs) {
+		c->rootfs = take_ptr(joined);
+		r = pod_enter_mount_namespace(c->pod, e);
+		return r < 0 ? r : rootfs_mount(params->rootfs, params->n_rootfs, c->rootfs, &c->n_mounts, e);
+	}
+	c->rootfs = realpath(joined, NULL);
+	return c->rootfs ? 0 : err_sys(e, errno, "cannot use the root file system %s", joined);
+}
+
+/* Does the spec want a network namespace that is new? */
+static bool wants_new_netns(const Grpc__Spec *spec)
+{
+	for (size_t i = 0; spec->linux && i < spec->linux->n_namespaces; i++)
+		if (str_eq(spec->linux->namespaces[i]->type, "network"))
+			return str_empty(spec->linux->namespaces[i]->path);
+	return false;
+}
+
+static const char *given_netns(const Grpc__Spec *spec)
+{
+	for (size_t i = 0; spec->linux && i < spec->linux->n_namespaces; i++)
+		if (str_eq(spec->linux->namespaces[i]->type, "network") && !str_empty(spec->linux->namespaces[i]->path))
+			return spec->linux->namespaces[i]->path;
+	return NULL;
+}
+
+static int make_init_process(struct pod_container *c, const struct pod_container_params *params, bool first,
+			     struct err *e)
+{
+	const Grpc__Process *process = c->spec->process;
+	struct pod_io io = params->io;
+	struct pod_process_params q = { .exec_id = "",
+					.io = &io,
+					.standin_fd = params->standin_fd,
+					.standin_pid = params->standin_pid,
+					.netns = first ? given_netns(c->spec) : c->pod->netns,
+					.new_netns = first && wants_new_netns(c->spec),
+					.name = process->n_args ? process->args[0] : "container" };
+	struct pod_process *p;
+
+	io.terminal |= process->terminal;
+	return pod_process_new(c, &q, &p, e);
+}
+
+/*
+ * The order matters: the network namespace is there before the hooks, which may put interfaces into it, and those
+ * before the VM, which gets them as NICs.
+ */
+static int create_first(struct pod_container *c, const struct pod_container_params *params, struct err *e)
+{
+	struct pod *pod = c->pod;
+	bool writable;
+	int r;
+
+	pod->role = pod_role(c->spec, NULL);
+	if ((geteuid() == 0 && (r = pod_enter_mount_namespace(pod, e)) < 0) ||
+	    (r = make_init_process(c, params, true, e)) < 0 ||
+	    (r = pod_open_netns(pod, c->spec, pod_init_process(c)->standin_pid, e)) < 0 ||
+	    (r = pod_write_state(pod, e)) < 0 || (r = make_rootfs(c, params, &writable, e)) < 0 ||
+	    (r = run_create_hooks(c, e)) < 0 || (r = pod_make_cgroup(pod, c, e)) < 0 ||
+	    (r = pod_attach_network(pod, e)) < 0 || (r = pod_start_vm(pod, c, writable, e)) < 0)
+		return r;
+	return pod_watch_vm(pod, e);
+}
+
+static int create_later(struct pod_container *c, const struct pod_container_params *params, struct err *e)
+{
+	struct pod *pod = c->pod;
+	struct plan_request q = { .id = c->id, .bundle = c->bundle, .pod = true };
+	int r = pod_check_guest(pod, e);
+
+	if (r < 0 || (r = make_init_process(c, params, false, e)) < 0 || (r = pod_write_state(pod, e)) < 0 ||
+	    (r = make_rootfs(c, params, &q.rootfs_writable, e)) < 0 || (r = run_create_hooks(c, e)) < 0 ||
+	    (r = pod_make_cgroup(pod, c, e)) < 0 || (r = oci_spec_load(c->bundle, &q.spec, NULL, e)) < 0)
+		return r;
+	q.rootfs = c->rootfs;
+	r = plan_add_container(pod->plan, &q, &c->plan, e);
+	for (size_t i = 0; r == 0 && i < c->plan->notes.len; i++)
+		log_warn("container %s: %s", c->id, c->plan->notes.v[i]);
+	return r;
+}
+
+static int create_in_guest(struct pod_container *c, struct err *e)
+{
+	int r = sandbox_create_container(c->pod->sandbox, c->plan, e);
+
+	if (r < 0)
+		return r;
+	c->in_guest = true;
+	return pod_process_watch(pod_init_process(c), e);
+}
+
+/* As if it had never been. */
+static void undo_create(struct pod_container *c)
+{
+	struct pod *pod = c->pod;
+
+	if (c->in_guest)
+		sandbox_remove_container(pod->sandbox, c->plan);
+	pod_container_free(c);
+	if (!list_empty(&pod->containers))
+		return;
+	pod_unwatch_vm(pod);
+	pod_host_stop(pod);
+}
+
+int pod_create(struct pod *pod, const struct pod_container_params *params, pid_t *ret_pid, struct err *e)
+{
+	bool first = pod_is_empty(pod);
+	struct pod_container *c = NULL;
+	int r = state_check_id(params->id, e);
+
+	if (r == 0 && pod_find(pod, params->id, NULL))
+		r = err_set(e, ERR_CONFIG, EEXIST, "container %s exists already", params->id);
+	if (r == 0 && first && pod->lost)
+		r = pod_check_guest(pod, e);
+	if (r == 0)
+		r = container_new(pod, params, &c, e);
+	if (r < 0) {
+		if (params->standin_fd >= 0)
+			close(params->standin_fd);
+		return r;
+	}
+	list_append(&pod->containers, &c->node);
+	r = first ? create_first(c, params, e) : create_later(c, params, e);
+	if (r == 0)
+		r = create_in_guest(c, e);
+	if (r == 0)
+		r = pod_write_state(pod, e);
+	if (r < 0) {
+		undo_create(c);
+		pod_write_state(pod, NULL);
+		return r;
+	}
+	*ret_pid = pod_init_process(c)->standin_pid;
+	pod_emit(pod, POD_EVENT_CREATE, pod_init_process(c));
+	return 0;
+}
+
+/* ---- delete ---- */
+
+void pod_container_end(struct pod_container *c)
+{
+	struct pod *pod = c->pod;
+	struct pod_process *p;
+
+	/* First the answers that will not come any more. */
+	list_foreach (p, &c->processes, struct pod_process, node)
+		agent_call_cancel(take_ptr(p->wait));
+	if (c->in_guest && !pod->lost)
+		sandbox_remove_container(pod->sandbox, c->plan);
+	else if (c->in_guest)
+		sandbox_forget_container(pod->sandbox, c->plan);
+	c->in_guest = false;
+	list_foreach (p, &c->processes, struct pod_process, node)
+		pod_process_ended(p, 128 + SIGKILL, "");
+	if (c->spec->hooks)
+		run_late_hooks(c, "poststop", c->spec->hooks->poststop, c->spec->hooks->n_poststop, "stopped");
+	pod_container_free(c);
+}
+
+static int delete_container(struct pod_container *c, struct pod_exit *ret, struct err *e)
+{
+	struct pod *pod = c->pod;
+	struct pod_process *p = pod_init_process(c);
+	struct pod_event event = { .kind = POD_EVENT_DELETE, .exec_id = "", .pid = p->standin_pid };
+	_cleanup_free_ char *id = take_ptr(c->id);
+
+	c->id = strdup(id);
+	if (!c->id) {
+		c->id = take_ptr(id);
+		return out_of_memory(e);
+	}
+	pod_process_ended(p, 128 + SIGKILL, "");
+	event.exit = *ret = p->exit;
+	event.container_id = id;
+	pod_container_end(c);
+	if (list_empty(&pod->containers)) {
+		pod_unwatch_vm(pod);
+		pod_host_stop(pod);
+		pod->lost = false;
+	}
+	if (pod->params.event)
+		pod->params.event(&event, pod->params.userdata);
+	return 0;
+}
+
+int pod_delete(struct pod *pod, const char *id, const char *exec_id, bool force, pid_t *ret_pid, struct pod_exit *ret,
+	       struct err *e)
+{
+	struct pod_process *p = pod_find_process(pod, id, exec_id, e);
+	pid_t pid;
+	int r;
+
+	if (!p)
+		return -ENOENT;
+	if (p->status == POD_RUNNING && !force)
+		return err_set(e, ERR_CONFIG, EBUSY, "%s %s is running: it must be ended before it is deleted",
+			       *p->exec_id ? "process" : "container", *p->exec_id ? p->exec_id : id);
+	pid = p->standin_pid;
+	if (*p->exec_id) {
+		if (p->status == POD_RUNNING && !pod->lost)
+			agent_signal(pod->sandbox->agent, id, p->exec_id, SIGKILL, NULL);
+		pod_process_ended(p, 128 + SIGKILL, "");
+		*ret = p->exit;
+		pod_process_free(p);
+	} else {
+		r = delete_container(p->container, ret, e);
+		if (r < 0)
+			return r;
+	}
+	*ret_pid = pid;
+	return pod_write_state(pod, e);
+}
+
+/* ---- pause, resume ---- */
+
+static struct pod_container *find_running(struct pod *pod, const char *id, bool paused, struct err *e)
+{
+	struct pod_container *c = pod_find(pod, id, e);
+
+	if (!c || pod_check_guest(pod, e) < 0)
+		return NULL;
+	if (pod_init_process(c)->status == POD_RUNNING && c->paused == paused)
+		return c;
+	err_set(e, ERR_CONFIG, EBUSY, "container %s is not %s", id, paused ? "paused" : "running");
+	return NULL;
+}
+
+static int set_paused(struct pod *pod, const char *id, bool pause, struct err *e)
+{
+	struct err own = { 0 };
+	struct pod_container *c = find_running(pod, id, !pause, &own);
+	int r;
+
+	if (!c) {
+		if (e)
+			*e = own;
+		return -own.code;
+	}
+	r = pause ? agent_pause(pod->sandbox->agent, id, e) : agent_resume(pod->sandbox->agent, id, e);
+	if (r < 0)
+		return pod_explain(pod, r, e);
+	c->paused = pause;
+	pod_emit(pod, pause ? POD_EVENT_PAUSED : POD_EVENT_RESUMED, pod_init_process(c));
+	return pod_write_state(pod, e);
+}
+
+int pod_pause(struct pod *pod, const char *id, struct err *e)
+{
+	return set_paused(pod, id, true, e);
+}
+
+int pod_resume(struct pod *pod, const char *id, struct err *e)
+{
+	return set_paused(pod, id, false, e);
+}
+
+void pod_container_started(struct pod_container *c)
+{
+	const Grpc__Hooks *h = c->spec->hooks;
+
+	if (h)
+		run_late_hooks(c, "poststart", h->poststart, h->n_poststart, "running");
+}

@@ -1,0 +1,217 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The host's side of a pod: its mount and network namespaces, its cgroup, the taps, the VM. Made step by step for the
+ * first container, and undone in reverse.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <sys/sysinfo.h>
+#include <unistd.h>
+
+#include "base/fd.h"
+#include "base/log.h"
+#include "oci/spec.h"
+#include "pod/plan_list.h"
+#include "pod/pod_internal.h"
+
+/* What a VMM takes beside its guest's memory, and the file server with it (MiB, upwards). */
+#define VMM_MIB 128
+
+int pod_enter_mount_namespace(struct pod *pod, struct err *e)
+{
+	int r;
+
+	if (pod->own_mounts)
+		return 0;
+	r = share_enter_namespace(e);
+	pod->own_mounts = r == 0;
+	return r;
+}
+
+/* ---- network ---- */
+
+/* The spec's network namespace. NULL: none is asked for, the host's is meant. */
+static const Grpc__LinuxNamespace *find_netns(const Grpc__Spec *spec)
+{
+	for (size_t i = 0; spec->linux && i < spec->linux->n_namespaces; i++)
+		if (str_eq(spec->linux->namespaces[i]->type, "network"))
+			return spec->linux->namespaces[i];
+	return NULL;
+}
+
+int pod_open_netns(struct pod *pod, const Grpc__Spec *spec, pid_t pid, struct err *e)
+{
+	const Grpc__LinuxNamespace *ns = find_netns(spec);
+	_cleanup_free_ char *path = NULL;
+
+	if (!ns || pod->netns_fd >= 0)
+		return 0;
+	path = str_empty(ns->path) ? str_printf("/proc/%d/ns/net", (int)pid) : strdup(ns->path);
+	if (!path)
+		return err_sys(e, ENOMEM, "cannot open the network namespace");
+	pod->netns_fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (pod->netns_fd < 0)
+		return err_sys(e, errno, "cannot open the network namespace %s", path);
+	/* The descriptor keeps it when the process that it was named by is gone. */
+	pod->netns = str_empty(ns->path) ? str_printf("/proc/%d/fd/%d", (int)getpid(), pod->netns_fd) : take_ptr(path);
+	return pod->netns ? 0 : err_sys(e, ENOMEM, "cannot open the network namespace");
+}
+
+int pod_attach_network(struct pod *pod, struct err *e)
+{
+	enum pod_network_model model;
+	struct vm_capabilities can = { 0 };
+	int r;
+
+	if (!pod->netns)
+		return 0;
+	r = pod_network_model(&pod->params.config->runtime, &model, e);
+	if (r < 0 || model == POD_NETWORK_NONE)
+		return r;
+	pod->params.driver->capabilities(&pod->params.config->hypervisor, &can);
+	r = pod_network_scan(pod->netns, model, &pod->network, e);
+	if (r == 0)
+		r = pod_write_state(pod, e);
+	if (r == 0)
+		r = pod_network_attach(pod->network, &can, 1, e);
+	for (size_t i = 0; r == 0 && i < pod->network->notes.len; i++)
+		log_warn("%s", pod->network->notes.v[i]);
+	return r;
+}
+
+/* The pod's interfaces as NICs of the planned VM. */
+static int plan_nics(struct pod *pod, struct err *e)
+{
+	for (size_t i = 0; pod->network && i < pod->network->n_endpoints; i++) {
+		struct vm_device *d = NULL;
+		int r = pod_network_device(pod->network, i, &d, e);
+
+		if (r < 0)
+			return r;
+		if (plan_take_device(pod->plan, d) < 0)
+			return err_sys(e, ENOMEM, "cannot plan the pod's network");
+	}
+	return 0;
+}
+
+/* A pod in the host's own network: the VM cannot be in it, but can reach out through it. */
+static const char *user_network(const struct pod *pod)
+{
+	struct vm_capabilities can = { 0 };
+
+	pod->params.driver->capabilities(&pod->params.config->hypervisor, &can);
+	return can.net_user || (can.net_passt && access("/usr/bin/passt", X_OK) == 0) ? "user" : "none";
+}
+
+/* ---- cgroup ---- */
+
+int pod_make_cgroup(struct pod *pod, struct pod_container *c, struct err *e)
+{
+	const char *path = c->spec->linux ? c->spec->linux->cgroupspath : "";
+	struct host_cgroup **cg = pod->cgroup ? &c->cgroup : &pod->cgroup;
+	struct pod_process *p = pod_init_process(c);
+	int r = host_cgroup_new(NULL, path, c->id, cg, e);
+
+	if (r == 0 && cg == &pod->cgroup)
+		r = pod_write_state(pod, e);
+	/* The VMM and its helpers are started by us, and so are where we are. */
+	if (r == 0 && cg == &pod->cgroup)
+		r = host_cgroup_add(pod->cgroup, getpid(), e);
+	return r < 0 || !p ? r : host_cgroup_add(*cg, p->standin_pid, e);
+}
+
+/*
+ * A pod's limit counts its overhead already (RuntimeClass); a container's own is for what runs in it, and the guest
+ * around that comes on top.
+ */
+int pod_limit_cgroup(struct pod *pod, const Grpc__LinuxResources *resources, struct err *e)
+{
+	return pod->cgroup && resources
+		       ? host_cgroup_limit(pod->cgroup, resources,
+					   pod->role == POD_ROLE_SINGLE ? pod->size.overhead_mib : 0, e)
+		       : 0;
+}
+
+/* ---- how large the VM is ---- */
+
+void pod_sizing_request(const struct pod *pod, struct sizing_request *ret)
+{
+	const struct config *config = pod->params.config;
+	struct vm_capabilities can = { 0 };
+	struct sysinfo host;
+
+	sysinfo(&host);
+	pod->params.driver->capabilities(&config->hypervisor, &can);
+	*ret = (struct sizing_request){ .hv = &config->hypervisor,
+					.fixed = config->runtime.static_sandbox_resource_mgmt,
+					.ceiling_bytes = pod->cgroup ? host_cgroup_ceiling(pod->cgroup) : UINT64_MAX,
+					.vmm_mib = VMM_MIB,
+					.cpu_hotplug = can.cpu_hotplug,
+					.memory_hotplug = can.memory_hotplug,
+					.host_cpus = (uint32_t)get_nprocs(),
+					.host_memory_mib = (uint64_t)host.totalram * host.mem_unit >> 20 };
+}
+
+static int size_vm(struct pod *pod, const struct pod_container *c, struct err *e)
+{
+	_cleanup_strv_ struct strv notes = { 0 };
+	struct sizing_request q;
+	int r;
+
+	pod_sizing_request(pod, &q);
+	if (pod->role != POD_ROLE_SANDBOX || !sizing_from_annotations(c->spec, &q.demand))
+		sizing_from_resources(c->spec->linux ? c->spec->linux->resources : NULL, &q.demand);
+	r = sizing_of_vm(&q, &pod->size, &notes, e);
+	for (size_t i = 0; i < notes.len; i++)
+		log_warn("container %s: %s", c->id, notes.v[i]);
+	return r;
+}
+
+/* ---- the VM ---- */
+
+int pod_start_vm(struct pod *pod, struct pod_container *c, bool rootfs_writable, struct err *e)
+{
+	struct plan_request q = { .id = c->id,
+				  .sandbox_id = pod->params.id,
+				  .run_dir = pod->run_dir,
+				  .config = pod->params.config,
+				  .driver = pod->params.driver,
+				  .bundle = c->bundle,
+				  .pod = true,
+				  .rootfs = c->rootfs,
+				  .rootfs_writable = rootfs_writable,
+				  .net = pod->netns ? "none" : user_network(pod),
+				  .network = pod->network,
+				  .netns = pod->params.config->runtime.disable_new_netns ? NULL : pod->netns,
+				  .size = &pod->size };
+	int r = size_vm(pod, c, e);
+
+	if (r == 0)
+		r = oci_spec_load(c->bundle, &q.spec, NULL, e);
+	if (r == 0)
+		r = plan_build(&q, &pod->plan, e);
+	if (r < 0)
+		return r;
+	for (size_t i = 0; i < pod->plan->notes.len; i++)
+		log_warn("container %s: %s", c->id, pod->plan->notes.v[i]);
+	pod->plan->share.own_namespace = pod->own_mounts;
+	if ((r = plan_nics(pod, e)) < 0 ||
+	    (r = pod_limit_cgroup(pod, c->spec->linux ? c->spec->linux->resources : NULL, e)) < 0)
+		return r;
+	r = sandbox_start(pod->loop, pod->plan, pod->params.interrupt_fd, &pod->sandbox, e);
+	if (r < 0)
+		return r;
+	c->plan = take_ptr(pod->plan->container);
+	return pod_write_state(pod, e);
+}
+
+void pod_host_stop(struct pod *pod)
+{
+	sandbox_free(take_ptr(pod->sandbox));
+	plan_free(take_ptr(pod->plan));
+	pod_network_free(take_ptr(pod->network));
+	host_cgroup_free(take_ptr(pod->cgroup));
+	fd_close(&pod->netns_fd);
+	free(take_ptr(pod->netns));
+}

@@ -1,0 +1,146 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What the files of a pod share. See pod.h. */
+#pragma once
+
+#include "base/list.h"
+#include "pod/host_cgroup.h"
+#include "pod/io.h"
+#include "pod/network.h"
+#include "pod/pod.h"
+#include "pod/pod_role.h"
+#include "pod/sandbox.h"
+#include "pod/sizing.h"
+#include "pod/state.h"
+
+struct pod {
+	struct loop *loop;
+	struct pod_params params; /* strings: ours */
+	struct state_dir *state;
+	struct pod_state record;
+	char *run_dir; /* sockets and logs of the VM: the state directory, or a short-named one where that is too long
+			*/
+	bool own_mounts;
+	/* ---- the host's side of the sandbox (pod_host.c) ---- */
+	enum pod_role role; /* of the first container */
+	int netns_fd;       /* keeps the network namespace; -1: the host's own */
+	char *netns;        /* a path to it; NULL */
+	struct host_cgroup *cgroup;
+	struct pod_network *network;
+	struct sizing size; /* that the VM began with */
+	/* ---- the VM ---- */
+	struct plan *plan;
+	struct sandbox *sandbox;
+	struct loop_source *end;
+	struct agent_call *oom; /* NULL: not asked */
+	struct loop_source *oom_pause;
+	bool lost; /* the VM has ended by itself, or its agent is not to be talked to any more */
+	char reason[160];
+	struct list containers;
+	/* Answers to pod_wait() that are due, and the timer that gives them. */
+	struct list due;
+	struct loop_source *due_timer;
+};
+
+struct pod_container {
+	struct list node;
+	struct pod *pod;
+	char *id, *bundle, *rootfs; /* rootfs: what the guest gets as root: a folder or a disk */
+	Grpc__Spec *spec;           /* as the client wrote it: hooks, annotations */
+	struct plan_container *plan;
+	size_t n_mounts;            /* on BUNDLE/rootfs */
+	struct host_cgroup *cgroup; /* of a later container: where its stand-ins are; the first one's is the pod's */
+	bool in_guest, paused;
+	struct list processes; /* the first one is the container's own */
+};
+
+struct pod_process {
+	struct list node;
+	struct pod_container *container;
+	char *exec_id;
+	Grpc__Process *spec; /* of an exec until it is started */
+	struct pod_io io;    /* strings: ours */
+	struct pod_streams *streams;
+	bool pumping;  /* streams are being moved */
+	bool answered; /* the guest has told the status; what is missing is output */
+	pid_t standin_pid;
+	bool standin_ours; /* a child of this process */
+	int standin_fd;
+	struct loop_source *standin;
+	enum pod_status status;
+	struct pod_exit exit;
+	struct agent_call *wait;
+	struct loop_source *drain;
+	struct list waiters;
+};
+
+/* ---- pod.c ---- */
+
+struct pod_container *pod_find(struct pod *pod, const char *id, struct err *e);
+struct pod_process *pod_find_process(struct pod *pod, const char *id, const char *exec_id, struct err *e);
+struct pod_process *pod_init_process(const struct pod_container *c);
+void pod_emit(struct pod *pod, enum pod_event_kind kind, const struct pod_process *p);
+/* What clean-up needs, and what listings show. */
+int pod_write_state(struct pod *pod, struct err *e);
+/* A call to the guest failed: when the VM's end is the reason, e says so. Returns -e->code. */
+int pod_explain(struct pod *pod, int r, struct err *e);
+/* -EBUSY with the reason when the guest is not to be talked to. */
+int pod_check_guest(const struct pod *pod, struct err *e);
+
+/* ---- pod_host.c: each has its undo in pod_host_stop() ---- */
+
+/* Mounts of ours are nobody else's. */
+int pod_enter_mount_namespace(struct pod *pod, struct err *e);
+/* The network namespace that the spec asks for. A new one is that of the stand-in (pid). */
+int pod_open_netns(struct pod *pod, const Grpc__Spec *spec, pid_t pid, struct err *e);
+int pod_make_cgroup(struct pod *pod, struct pod_container *c, struct err *e);
+/* resources: of the container that is the whole pod, or of the pod's first; may be NULL. */
+int pod_limit_cgroup(struct pod *pod, const Grpc__LinuxResources *resources, struct err *e);
+/* What sizing_*() are asked, but for the demand. */
+void pod_sizing_request(const struct pod *pod, struct sizing_request *ret);
+int pod_attach_network(struct pod *pod, struct err *e);
+/* The VM with its agent, planned for the first container. */
+int pod_start_vm(struct pod *pod, struct pod_container *c, bool rootfs_writable, struct err *e);
+/* End the VM and undo what is above, in any half-done state. */
+void pod_host_stop(struct pod *pod);
+
+/* ---- pod_container.c ---- */
+
+/* Forget it: nothing of it may be in the guest any more. */
+void pod_container_free(struct pod_container *c);
+/* End it wherever it is, and free it. */
+void pod_container_end(struct pod_container *c);
+/* It runs: the hooks for that. */
+void pod_container_started(struct pod_container *c);
+
+/* ---- pod_process.c ---- */
+
+/*
+ * Its streams are open, its stand-in lives; nothing of it is in the guest. netns, new_netns: for a stand-in made here.
+ */
+struct pod_process_params {
+	const char *exec_id;
+	const struct pod_io *io;
+	int standin_fd; /* taken over in any case; -1: make one */
+	pid_t standin_pid;
+	const char *netns;
+	bool new_netns;
+	const char *name;
+};
+int pod_process_new(struct pod_container *c, const struct pod_process_params *params, struct pod_process **ret,
+		    struct err *e);
+/* It must have ended, or never begun. */
+void pod_process_free(struct pod_process *p);
+
+/* ---- pod_exit.c ---- */
+
+/* Ask the guest for the end of a process that is there. */
+int pod_process_watch(struct pod_process *p, struct err *e);
+/* pod_streams_params.done */
+void pod_process_output_done(int result, const struct err *e, void *userdata);
+/* It has ended: tell everybody. Nothing when it had before. */
+void pod_process_ended(struct pod_process *p, int status, const char *reason);
+/* From now on the VM's end, and out of memory, are noticed. */
+int pod_watch_vm(struct pod *pod, struct err *e);
+void pod_unwatch_vm(struct pod *pod);
+/* Give the answers that are due now. */
+void pod_flush_due(struct pod *pod);

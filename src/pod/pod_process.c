@@ -1,0 +1,349 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What is done to processes: exec, start, signals, window size, input. */
+#include <errno.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <sys/epoll.h>
+#include <sys/ioctl.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "base/fd.h"
+#include "base/log.h"
+#include "codec/pb.h"
+#include "pod/pod_internal.h"
+#include "pod/standin.h"
+
+/* For signals the agent takes an empty exec id as "every process"; the first one has the container's id. */
+static const char *process_id(const struct pod_process *p)
+{
+	return *p->exec_id ? p->exec_id : p->container->id;
+}
+
+/* ---- making and forgetting one ---- */
+
+static char *copy(const char *s)
+{
+	return strdup(s ? s : "");
+}
+
+static int copy_io(struct pod_io *to, const struct pod_io *from)
+{
+	*to = (struct pod_io){ .in = copy(from->in),
+			       .out = copy(from->out),
+			       .err = copy(from->err),
+			       .terminal = from->terminal,
+			       .console_socket = from->console_socket ? strdup(from->console_socket) : NULL };
+	return to->in && to->out && to->err && (!from->console_socket || to->console_socket) ? 0 : -ENOMEM;
+}
+
+static int open_streams(struct pod_process *p, struct err *e)
+{
+	struct pod *pod = p->container->pod;
+	struct pod_streams_params q = { .loop = pod->loop,
+					.namespace = pod->params.namespace,
+					.container_id = p->container->id,
+					.exec_id = p->exec_id,
+					.io = &p->io,
+					.done = pod_process_output_done,
+					.userdata = p };
+
+	return pod_streams_open(&q, &p->streams, e);
+}
+
+static void resize_to_terminal(struct pod_process *p)
+{
+	struct winsize size;
+	int fd = pod_streams_terminal(p->streams);
+
+	if (fd >= 0 && ioctl(fd, TIOCGWINSZ, &size) == 0 && size.ws_row && size.ws_col)
+		agent_tty_resize_async(p->container->pod->sandbox->agent, p->container->id, p->exec_id, size.ws_row,
+				       size.ws_col, NULL, NULL, NULL, NULL);
+}
+
+/* The stand-in passes on what others do to it. */
+static void on_standin(struct loop_source *source, int fd, uint32_t revents, void *userdata)
+{
+	struct pod_process *p = userdata;
+	struct pod *pod = p->container->pod;
+	int signo = SIGKILL;
+
+	(void)source;
+	(void)revents;
+	switch (standin_read(fd, &signo)) {
+	case STANDIN_NOTHING:
+		return;
+	case STANDIN_WINCH:
+		if (p->status == POD_RUNNING && !pod->lost)
+			resize_to_terminal(p);
+		return;
+	case STANDIN_GONE:
+		signo = SIGKILL;
+		loop_source_free(take_ptr(p->standin));
+		break;
+	case STANDIN_SIGNAL:
+		break;
+	}
+	if (p->status != POD_STOPPED && !pod->lost && pod->sandbox && (p->container->in_guest))
+		agent_signal_async(pod->sandbox->agent, p->container->id, process_id(p), signo, NULL, NULL, NULL, NULL);
+}
+
+static int make_standin(struct pod_process *p, const struct pod_process_params *params, struct err *e)
+{
+	struct standin_params q = { .netns = params->netns,
+				    .new_netns = params->new_netns,
+				    .name = params->name,
+				    .terminal_fd = pod_streams_terminal(p->streams) };
+	int r = standin_start(&q, &p->standin_pid, &p->standin_fd, e);
+
+	p->standin_ours = r == 0;
+	return r;
+}
+
+int pod_process_new(struct pod_container *c, const struct pod_process_params *params, struct pod_process **ret,
+		    struct err *e)
+{
+	struct pod_process *p = calloc(1, sizeof *p);
+	int r = 0;
+
+	if (!p) {
+		if (params->standin_fd >= 0)
+			close(params->standin_fd);
+		return err_sys(e, ENOMEM, "cannot keep the process");
+	}
+	p->container = c;
+	p->standin_fd = params->standin_fd;
+	p->standin_pid = params->standin_fd >= 0 ? params->standin_pid : 0;
+	p->status = POD_CREATED;
+	list_init(&p->waiters);
+	list_init(&p->node);
+	list_append(&c->processes, &p->node);
+	p->exec_id = strdup(params->exec_id);
+	if (!p->exec_id || copy_io(&p->io, params->io) < 0)
+		r = err_sys(e, ENOMEM, "cannot keep the process");
+	if (r == 0)
+		r = open_streams(p, e);
+	if (r == 0 && p->standin_fd < 0)
+		r = make_standin(p, params, e);
+	if (r == 0 && (r = loop_add_io(c->pod->loop, p->standin_fd, EPOLLIN, on_standin, p, &p->standin)) < 0)
+		r = err_sys(e, -r, "cannot watch the process's stand-in");
+	if (r == 0)
+		*ret = p;
+	/* On failure it goes with its container, or by the caller of an exec. */
+	return r;
+}
+
+/* It has been told to end, or is killed here. */
+static void reap(struct pod_process *p)
+{
+	if (!p->standin_ours || p->standin_pid <= 0)
+		return;
+	if (waitpid(p->standin_pid, NULL, WNOHANG) != 0)
+		return;
+	kill(p->standin_pid, SIGKILL);
+	waitpid(p->standin_pid, NULL, 0);
+}
+
+void pod_process_free(struct pod_process *p)
+{
+	if (!p)
+		return;
+	if (p->status != POD_STOPPED && p->standin_fd >= 0)
+		standin_end(p->standin_fd, 255);
+	agent_call_cancel(p->wait);
+	loop_source_free(p->drain);
+	loop_source_free(p->standin);
+	fd_close(&p->standin_fd);
+	reap(p);
+	pod_streams_free(p->streams);
+	list_remove(&p->node);
+	if (p->spec)
+		grpc__process__free_unpacked(p->spec, NULL);
+	free((char *)p->io.in);
+	free((char *)p->io.out);
+	free((char *)p->io.err);
+	free((char *)p->io.console_socket);
+	free(p->exec_id);
+	free(p);
+}
+
+/* ---- exec ---- */
+
+/* A deep copy by way of the wire form: the only one that protobuf-c offers. */
+static Grpc__Process *copy_process(const Grpc__Process *process)
+{
+	size_t size = grpc__process__get_packed_size(process);
+	_cleanup_free_ uint8_t *data = malloc(size + 1);
+
+	if (!data)
+		return NULL;
+	grpc__process__pack(process, data);
+	return grpc__process__unpack(NULL, size, data);
+}
+
+static int check_exec(struct pod *pod, const char *id, const char *exec_id, struct pod_container **ret, struct err *e)
+{
+	struct pod_container *c = pod_find(pod, id, e);
+
+	if (!c)
+		return -ENOENT;
+	*ret = c;
+	if (state_check_id(exec_id, NULL) < 0 || str_eq(exec_id, id))
+		return err_set(e, ERR_CONFIG, EINVAL, "\"%s\" cannot be the id of a process", exec_id);
+	if (pod_find_process(pod, id, exec_id, NULL))
+		return err_set(e, ERR_CONFIG, EEXIST, "container %s has a process %s already", id, exec_id);
+	return pod_check_guest(pod, e);
+}
+
+int pod_exec(struct pod *pod, const char *id, const char *exec_id, const Grpc__Process *process,
+	     const struct pod_io *io, int standin_fd, pid_t standin_pid, struct err *e)
+{
+	struct pod_io with_terminal = *io;
+	struct pod_process_params q = { .exec_id = exec_id,
+					.io = &with_terminal,
+					.standin_fd = standin_fd,
+					.standin_pid = standin_pid,
+					.netns = pod->netns,
+					.name = process->n_args ? process->args[0] : "exec" };
+	struct pod_container *c = NULL;
+	struct pod_process *p;
+	int r = check_exec(pod, id, exec_id, &c, e);
+
+	if (r < 0) {
+		if (standin_fd >= 0)
+			close(standin_fd);
+		return r;
+	}
+	with_terminal.terminal |= process->terminal;
+	r = pod_process_new(c, &q, &p, e);
+	if (r == 0) {
+		p->spec = copy_process(process);
+		if (!p->spec)
+			r = err_sys(e, ENOMEM, "cannot keep the process");
+		else
+			p->spec->terminal = with_terminal.terminal;
+	}
+	if (r < 0) {
+		pod_process_free(pod_find_process(pod, id, exec_id, NULL));
+		return r;
+	}
+	pod_emit(pod, POD_EVENT_EXEC_ADDED, p);
+	return 0;
+}
+
+/* ---- start ---- */
+
+static int start_exec(struct pod_process *p, struct err *e)
+{
+	Grpc__ExecProcessRequest q = GRPC__EXEC_PROCESS_REQUEST__INIT;
+	struct agent *agent = p->container->pod->sandbox->agent;
+	int r;
+
+	q.container_id = p->container->id;
+	q.exec_id = p->exec_id;
+	q.process = p->spec;
+	r = agent_exec(agent, &q, e);
+	if (r < 0)
+		return sandbox_exec_failure(pod_explain(p->container->pod, r, e), e);
+	grpc__process__free_unpacked(take_ptr(p->spec), NULL);
+	r = pod_process_watch(p, e);
+	if (r == 0)
+		r = pod_streams_start(p->streams, agent, e);
+	p->pumping = r == 0;
+	if (r < 0)
+		agent_signal(agent, p->container->id, p->exec_id, SIGKILL, NULL);
+	return r;
+}
+
+/* The streams come first: what it writes at once must find a reader, and a terminal its size. */
+static int start_container(struct pod_process *p, struct err *e)
+{
+	struct pod *pod = p->container->pod;
+	int r = pod_streams_start(p->streams, pod->sandbox->agent, e);
+
+	p->pumping = r == 0;
+	return r < 0 ? r : sandbox_start_container(pod->sandbox, p->container->plan, e);
+}
+
+int pod_start(struct pod *pod, const char *id, const char *exec_id, pid_t *ret_pid, struct err *e)
+{
+	struct pod_process *p = pod_find_process(pod, id, exec_id, e);
+	int r;
+
+	if (!p)
+		return -ENOENT;
+	if (p->status != POD_CREATED)
+		return err_set(e, ERR_CONFIG, EBUSY, "%s has been started before", process_id(p));
+	r = pod_check_guest(pod, e);
+	if (r == 0)
+		r = *p->exec_id ? start_exec(p, e) : start_container(p, e);
+	if (r < 0)
+		return r;
+	p->status = POD_RUNNING;
+	*ret_pid = p->standin_pid;
+	if (p->io.terminal)
+		resize_to_terminal(p);
+	pod_emit(pod, *p->exec_id ? POD_EVENT_EXEC_STARTED : POD_EVENT_START, p);
+	if (*p->exec_id)
+		return 0;
+	pod_container_started(p->container);
+	return pod_write_state(pod, e);
+}
+
+/* ---- signals, window size, input ---- */
+
+static struct pod_process *find_living(struct pod *pod, const char *id, const char *exec_id, struct err *e)
+{
+	struct pod_process *p = pod_find_process(pod, id, exec_id, e);
+
+	if (!p)
+		return NULL;
+	if (p->status == POD_STOPPED || p->answered) {
+		err_set(e, ERR_CONFIG, ESRCH, "process already finished");
+		return NULL;
+	}
+	if (*p->exec_id && p->status == POD_CREATED) {
+		err_set(e, ERR_CONFIG, EBUSY, "process %s has not been started", exec_id);
+		return NULL;
+	}
+	return pod_check_guest(pod, e) < 0 ? NULL : p;
+}
+
+int pod_kill(struct pod *pod, const char *id, const char *exec_id, int signo, bool all, struct err *e)
+{
+	struct err own = { 0 };
+	struct pod_process *p = find_living(pod, id, exec_id, &own);
+	int r;
+
+	if (!p && !(all && own.code == ESRCH)) {
+		if (e)
+			*e = own;
+		return -own.code;
+	}
+	r = agent_signal(pod->sandbox->agent, id, all || !p ? "" : process_id(p), signo, e);
+	return r < 0 ? pod_explain(pod, r, e) : 0;
+}
+
+int pod_resize_pty(struct pod *pod, const char *id, const char *exec_id, uint32_t width, uint32_t height, struct err *e)
+{
+	struct err own = { 0 };
+	struct pod_process *p = find_living(pod, id, exec_id, &own);
+
+	if (!p) {
+		if (e)
+			*e = own;
+		return -own.code;
+	}
+	if (!p->io.terminal)
+		return err_set(e, ERR_CONFIG, EINVAL, "process %s has no terminal", process_id(p));
+	return agent_tty_resize_async(pod->sandbox->agent, id, p->exec_id, height, width, NULL, NULL, NULL, e);
+}
+
+int pod_close_stdin(struct pod *pod, const char *id, const char *exec_id, struct err *e)
+{
+	struct pod_process *p = pod_find_process(pod, id, exec_id, e);
+
+	if (!p)
+		return -ENOENT;
+	return p->streams && p->status != POD_STOPPED ? pod_streams_close_stdin(p->streams, e) : 0;
+}

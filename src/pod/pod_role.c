@@ -1,0 +1,39 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "pod/pod_role.h"
+
+#include <stddef.h>
+
+#include "base/strv.h"
+#include "oci/builder.h"
+
+static const struct {
+	const char *type, *sandbox; /* keys */
+	const char *is_sandbox, *is_container;
+} managers[] = {
+	{ "io.kubernetes.cri-o.ContainerType", "io.kubernetes.cri-o.SandboxID", "sandbox", "container" },
+	{ "io.kubernetes.cri.container-type", "io.kubernetes.cri.sandbox-id", "sandbox", "container" },
+	{ "io.kubernetes.docker.type", "io.kubernetes.sandbox.id", "podsandbox", "container" },
+};
+
+enum pod_role pod_role(const Grpc__Spec *spec, const char **ret_sandbox)
+{
+	const char *unused;
+
+	if (!ret_sandbox)
+		ret_sandbox = &unused;
+	*ret_sandbox = NULL;
+	for (size_t i = 0; i < sizeof managers / sizeof managers[0]; i++) {
+		const char *type = oci_spec_annotation(spec, managers[i].type);
+
+		if (!type)
+			continue;
+		*ret_sandbox = oci_spec_annotation(spec, managers[i].sandbox);
+		if (str_eq(type, managers[i].is_sandbox))
+			return POD_ROLE_SANDBOX;
+		/* Without the id of a pod there is none to be in. */
+		if (str_eq(type, managers[i].is_container) && !str_empty(*ret_sandbox))
+			return POD_ROLE_CONTAINER;
+	}
+	*ret_sandbox = NULL;
+	return POD_ROLE_SINGLE;
+}
