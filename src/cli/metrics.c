@@ -2,7 +2,6 @@
 /* caisson metrics: what the monitors of running pods tell (pod/monitor.h), as one text in Prometheus' format. */
 #include <errno.h>
 #include <getopt.h>
-#include <limits.h>
 #include <stdio.h>
 #include <unistd.h>
 
