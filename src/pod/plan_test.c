@@ -282,7 +282,7 @@ static void test_nothing_shared(void **state)
 	can.block = false;
 	golden("none-copied");
 	can.block = true;
-	if (rootfs_image_can_pack())
+	if (rootfs_image_can_pack(ROOTFS_IMAGE_EROFS))
 		golden("none-packed");
 	t.q.rootfs_writable = true;
 	refusedf(ENOTSUP,
@@ -298,7 +298,20 @@ static void test_nothing_shared(void **state)
 		 t.q.rootfs);
 	can.fs_sharing = true;
 	t.q.bundle = "/b";
-	golden("none-bundle");
+	if (rootfs_image_can_pack(ROOTFS_IMAGE_EXT4))
+		golden("none-bundle");
+	can.block = false;
+	golden("none-bundle-copied");
+}
+
+/* --rw of an image: as large as a disk, and thrown away. */
+static void test_private(void **state)
+{
+	t.q.rootfs_writable = t.q.rootfs_private = true;
+	if (rootfs_image_can_pack(ROOTFS_IMAGE_EXT4))
+		golden("private");
+	can.block = false;
+	refused(ENOTSUP, "--rw of an image needs a disk, and this hypervisor has no block devices: drop --rw");
 }
 
 static void test_what_cannot_be_copied(void **state)
@@ -690,13 +703,28 @@ int main(void)
 {
 #define T(fn) cmocka_unit_test_setup_teardown(fn, set_up, tear_down)
 	const struct CMUnitTest tests[] = {
-		T(test_directory),   T(test_nothing_shared),    T(test_what_cannot_be_copied),
-		T(test_images),      T(test_no_rootfs),         T(test_share_refusals),
-		T(test_bridges),     T(test_file_server_flags), T(test_volumes),
-		T(test_net_user),    T(test_net_refusals),      T(test_net_tap),
-		T(test_sizes),       T(test_too_little_memory), T(test_more_cpus_than_there_are),
-		T(test_guest_files), T(test_kernel_params),     T(test_bundle),
-		T(test_seccomp),     T(test_cgroup_paths),      T(test_bundle_refusals),
+		T(test_directory),
+		T(test_nothing_shared),
+		T(test_private),
+		T(test_what_cannot_be_copied),
+		T(test_images),
+		T(test_no_rootfs),
+		T(test_share_refusals),
+		T(test_bridges),
+		T(test_file_server_flags),
+		T(test_volumes),
+		T(test_net_user),
+		T(test_net_refusals),
+		T(test_net_tap),
+		T(test_sizes),
+		T(test_too_little_memory),
+		T(test_more_cpus_than_there_are),
+		T(test_guest_files),
+		T(test_kernel_params),
+		T(test_bundle),
+		T(test_seccomp),
+		T(test_cgroup_paths),
+		T(test_bundle_refusals),
 	};
 
 	return cmocka_run_group_tests_name("plan", tests, NULL, NULL);

@@ -61,6 +61,17 @@ seen=$'two\ntwo\nabove\nwhiteout\n2\nBusyBox'
 	expect_output 'cmd bye / 0'
 }
 
+@test "--rw of an image is a disk of the container's own, and the image stays as it is" {
+	needs_capability block
+	run --separate-stderr caisson run --rw -u root --rootfs "oci:$CACHE/layout:latest" -- \
+		"echo mine >/etc/layer && head -c 8000000 /dev/zero >/big && df -T / | grep -o ext4 && ls -d /lost+found 2>/dev/null; $look"
+	expect_status 0
+	expect_output $'ext4\nmine\nmine\nabove\nwhiteout\n2\nBusyBox'
+	run --separate-stderr caisson run --rw --rootfs "oci:$CACHE/layout:latest" -- "$look; ls /big 2>/dev/null || echo gone"
+	expect_status 0
+	expect_output "$seen"$'\ngone'
+}
+
 @test "an OCI layout: another tag, no tag, an unknown tag" {
 	run --separate-stderr caisson run --rootfs "oci:$CACHE/layout:plain" -- /bin/cat /etc/layer /etc/doomed
 	expect_status 0
