@@ -87,7 +87,8 @@ struct plan {
 
 /*
  * The [hypervisor.*] keys that plans honour for every driver, and those of other tables as "agent.NAME"; both
- * NULL-terminated. For config_warn_ineffective().
+ * NULL-terminated. What takes effect only where a driver can do something (hot-plug, a kind of sharing) is among the
+ * driver's own. For config_warn_ineffective().
  */
 extern const char *const plan_hypervisor_keys[];
 extern const char *const plan_other_keys[];

@@ -699,6 +699,50 @@ static void test_bundle_refusals(void **state)
 		 t.dir);
 }
 
+/* ---- keys ---- */
+
+static bool honours(const struct hypervisor_driver *driver, const char *key)
+{
+	for (const char *const *k = plan_hypervisor_keys; *k; k++)
+		if (str_eq(*k, key))
+			return true;
+	for (const char *const *k = driver->honoured_keys; *k; k++)
+		if (str_eq(*k, key))
+			return true;
+	return false;
+}
+
+/* A key of something that a hypervisor cannot do takes no effect with it, and is warned about. */
+static void test_keys_go_by_capability(void **state)
+{
+	for (const struct hypervisor_driver *const *d = hypervisor_list(); *d; d++) {
+		struct config_load_options o = { .hypervisor = (*d)->name, .body = "" };
+		_cleanup_config_ struct config *c = NULL;
+		struct vm_capabilities has = { 0 };
+		struct err e = { 0 };
+
+		if (config_load(&o, &c, NULL, &e) < 0)
+			fail_msg("%s: %s", (*d)->name, e.text);
+		(*d)->capabilities(&c->hypervisor, &has);
+		const struct {
+			const char *key;
+			bool effective;
+		} keys[] = {
+			{ "kernel_params", true },
+			{ "default_maxvcpus", has.cpu_hotplug },
+			{ "default_maxmemory", has.memory_hotplug },
+			{ "msize_9p", has.fs_sharing_9p },
+			{ "virtio_fs_daemon", has.fs_sharing },
+			{ "virtio_fs_extra_args", has.fs_sharing },
+			{ "virtio_fs_cache", has.fs_sharing },
+		};
+
+		for (size_t i = 0; i < sizeof keys / sizeof *keys; i++)
+			if (honours(*d, keys[i].key) != keys[i].effective)
+				fail_msg("%s: %s", (*d)->name, keys[i].key);
+	}
+}
+
 int main(void)
 {
 #define T(fn) cmocka_unit_test_setup_teardown(fn, set_up, tear_down)
@@ -725,6 +769,7 @@ int main(void)
 		T(test_seccomp),
 		T(test_cgroup_paths),
 		T(test_bundle_refusals),
+		T(test_keys_go_by_capability),
 	};
 
 	return cmocka_run_group_tests_name("plan", tests, NULL, NULL);
