@@ -297,17 +297,16 @@ static int take_version(struct fc_vm *f, uint64_t deadline_ms, struct err *e)
 {
 	_cleanup_json_ struct json_object *o = NULL;
 	_cleanup_free_ char *answer = NULL;
-	struct fc_version v;
 	const char *text;
 	int r = rest_call(&f->rest, "GET", "/version", NULL, NULL, 0, deadline_ms, &answer, e);
 
 	if (r < 0)
 		return r;
 	if (json_parse(answer, strlen(answer), REST_BODY_MAX, &o, NULL) < 0 ||
-	    !(text = json_get_str(o, "firecracker_version")) || fc_version_parse(text, &v) < 0)
+	    !(text = json_get_str(o, "firecracker_version")) || fc_version_parse(text, &f->version) < 0)
 		return err_set(e, ERR_PROTOCOL, EPROTO, "GET /version: no version in \"%.60s\"", answer);
 	log_info("Firecracker %s%s", text, f->folder.jailed ? " in its jail" : "");
-	return fc_version_check(&v, f->vm.config->hv, f->program, e);
+	return fc_version_check(&f->version, f->vm.config->hv, f->program, e);
 }
 
 static void stop_all(struct fc_vm *f)
@@ -332,8 +331,8 @@ static void unstart(struct fc_vm *f)
 	fc_folder_fini(&f->folder);
 }
 
-/* Run Firecracker, and send it the requests. */
-static int bring_up(struct fc_vm *f, const struct fc_requests *requests, uint64_t deadline, struct err *e)
+/* Run Firecracker, and hear which one it is. */
+static int launch(struct fc_vm *f, uint64_t deadline, struct err *e)
 {
 	int r = spawn_firecracker(f, e);
 
@@ -341,6 +340,13 @@ static int bring_up(struct fc_vm *f, const struct fc_requests *requests, uint64_
 		r = rest_wait(&f->rest, deadline, e);
 	if (r == 0)
 		r = take_version(f, deadline, e);
+	return r < 0 ? fc_explain_start(f, r, e) : 0;
+}
+
+static int send_requests(struct fc_vm *f, const struct fc_requests *requests, uint64_t deadline, struct err *e)
+{
+	int r = 0;
+
 	for (size_t i = 0; i < requests->n && r == 0; i++)
 		r = rest_call(&f->rest, requests->v[i].method, requests->v[i].target, requests->v[i].body, NULL, 0,
 			      deadline, NULL, e);
@@ -349,6 +355,16 @@ static int bring_up(struct fc_vm *f, const struct fc_requests *requests, uint64_
 	f->running = true;
 	fc_slots_init(f);
 	return 0;
+}
+
+/* What the requests leave out for an old one. */
+static int adapt_requests(struct fc_vm *f, struct fc_requests *requests, struct err *e)
+{
+	f->plan.no_mtu = !fc_version_has_mtu(&f->version);
+	if (!f->plan.no_mtu)
+		return 0;
+	fc_requests_fini(requests);
+	return fc_plan_requests(&f->plan, requests, e);
 }
 
 static uint64_t start_ms(const struct fc_vm *f)
@@ -380,7 +396,11 @@ static int start(struct vm *vm, struct err *e)
 	if (r == 0)
 		r = fc_plan_requests(&f->plan, &requests, e);
 	if (r == 0)
-		r = bring_up(f, &requests, deadline, e);
+		r = launch(f, deadline, e);
+	if (r == 0)
+		r = adapt_requests(f, &requests, e);
+	if (r == 0)
+		r = send_requests(f, &requests, deadline, e);
 	fc_requests_fini(&requests);
 	/* From here on signals are the container's. */
 	f->rest.interrupt_fd = -1;
@@ -434,6 +454,7 @@ static int restore(struct vm *vm, const char *dir, struct err *e)
 	struct fc_request load = { "PUT", target, body };
 	const struct fc_requests requests = { &load, 1 };
 	struct fc_vm *f = fc_vm_of(vm);
+	uint64_t deadline = clock_ms() + start_ms(f) + FC_SNAPSHOT_MS;
 	struct err local = { 0 };
 	int r;
 
@@ -447,7 +468,9 @@ static int restore(struct vm *vm, const char *dir, struct err *e)
 	if (r == 0)
 		r = fc_folder_bring(&f->folder, FC_SNAPSHOT, dir, e);
 	if (r == 0)
-		r = bring_up(f, &requests, clock_ms() + start_ms(f) + FC_SNAPSHOT_MS, e);
+		r = launch(f, deadline, e);
+	if (r == 0)
+		r = send_requests(f, &requests, deadline, e);
 	if (r < 0)
 		unstart(f);
 	return r;
@@ -542,6 +565,7 @@ static const char *const honoured_keys[] = {
 	"kernel_params",
 	"kernel_verity_params",
 	"rootfs_type",
+	"cpu_template",
 	"default_vcpus",
 	"default_memory",
 	"default_bridges",

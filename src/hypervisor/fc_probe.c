@@ -16,6 +16,8 @@
 #define MINOR_MIN 12
 /* virtio-balloon's free page reporting. */
 #define MINOR_REPORTING 14
+/* VIRTIO_NET_F_MTU. */
+#define MINOR_MTU 16
 
 int fc_find(const struct config_hypervisor *hv, char *ret, size_t size, struct err *e)
 {
@@ -49,6 +51,11 @@ int fc_version_check(const struct fc_version *v, const struct config_hypervisor 
 			"reclaim_guest_freed_memory needs Firecracker %d.%d or newer, and %s is %u.%u: set it to false",
 			MAJOR_MIN, MINOR_REPORTING, program, v->major, v->minor);
 	return 0;
+}
+
+bool fc_version_has_mtu(const struct fc_version *v)
+{
+	return v->major > MAJOR_MIN || v->minor >= MINOR_MTU;
 }
 
 static int ask_binary(const char *path, struct fc_version *ret, char *version, size_t size, struct err *e)

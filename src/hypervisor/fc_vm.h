@@ -38,6 +38,7 @@ struct fc_vm {
 	struct fc_slot slots[2 * FC_SLOTS];
 	size_t n_slots;
 	unsigned next_name;
+	struct fc_version version; /* known once it answers */
 	bool running;
 };
 
@@ -54,6 +55,8 @@ int fc_version_parse(const char *text, struct fc_version *ret);
 /* Old versions are refused, with a sentence; and newer ones where hv asks for what they have not. */
 int fc_version_check(const struct fc_version *v, const struct config_hypervisor *hv, const char *program,
 		     struct err *e);
+/* Does it take the MTU of a network card? The agent sets it in any case. */
+bool fc_version_has_mtu(const struct fc_version *v);
 int fc_check_files(const struct vm_config *c, struct err *e);
 int fc_check(const struct config_hypervisor *hv, struct vm_host_report *ret, struct err *e);
 void fc_capabilities(const struct config_hypervisor *hv, struct vm_capabilities *ret);
