@@ -164,6 +164,21 @@ static struct vm_device disk(const char *id)
 
 /* --- lives --- */
 
+/* "eth0 write_ops=1" */
+static void note_counter(const char *device, const char *name, uint64_t value, void *userdata)
+{
+	assert_int_equal(buf_printf(userdata, "%s %s=%llu\n", device, name, (unsigned long long)value), 0);
+}
+
+static void expect_counters(struct vm *vm, const char *expected)
+{
+	_cleanup_buf_ struct buf text = { 0 };
+	struct err e = { 0 };
+
+	ok(clh_driver.counters(vm, note_counter, &text, &e), &e);
+	assert_string_equal(text.data, expected);
+}
+
 static void whole_life(const char *version, const char *name)
 {
 	unsigned fds = count_entries("/proc/self/fd");
@@ -205,6 +220,10 @@ static void whole_life(const char *version, const char *name)
 	refused(clh_driver.remove_device(vm, "data", &e), -ENODEV, &e, "was not plugged");
 	ok(clh_driver.add_device(vm, &other, &e), &e);
 	assert_string_equal(other.address, "05");
+	expect_counters(vm, "rootfs read_bytes=18446744073709551615\nrootfs write_ops=1\n"
+			    "eth0 read_bytes=18446744073709551615\neth0 write_ops=2\n"
+			    "eth1 read_bytes=18446744073709551615\neth1 write_ops=6\n"
+			    "other read_bytes=18446744073709551615\nother write_ops=5\n");
 	ok(clh_driver.resize_vcpus(vm, 4, &vcpus, &e), &e);
 	assert_int_equal(vcpus, 4);
 	ok(clh_driver.resize_vcpus(vm, 1, &vcpus, &e), &e);

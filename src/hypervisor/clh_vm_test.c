@@ -198,6 +198,12 @@ static void resize(struct vm *vm)
 	expect_console(vm, "cpus=2 memory=7.");
 }
 
+static void note_counter(const char *device, const char *name, uint64_t value, void *userdata)
+{
+	if (str_eq(device, "root") && str_eq(name, "read_bytes"))
+		*(uint64_t *)userdata = value;
+}
+
 /* One guest, asked about everything. */
 static void test_life(void **state)
 {
@@ -210,6 +216,7 @@ static void test_life(void **state)
 		.u.net = { .mode = STR("tap"), .tap_fds = &tap, .n_tap_fds = 1, .mac = "02:00:00:00:00:01" }
 	};
 	struct vm_process_info info = { 0 };
+	uint64_t read_bytes = 0;
 	struct err e = { 0 };
 	struct vm *vm;
 
@@ -227,6 +234,9 @@ static void test_life(void **state)
 	ok(driver->info(vm, &info, &e));
 	assert_true(info.n_vcpus == 2 && info.vmm_pid > 0 && info.vcpu_tids[0] > 0);
 	expect_vsock_refused(vm);
+	/* Looking for partitions. */
+	ok(driver->counters(vm, note_counter, &read_bytes, &e));
+	assert_true(read_bytes > 0);
 	plug_disks_and_nics(vm, &data);
 	ok(driver->pause(vm, &e));
 	ok(driver->resume(vm, &e));
