@@ -62,7 +62,7 @@ static int ask_binary(const char *path, struct fc_version *ret, char *version, s
 {
 	char text[512];
 	const char *v;
-	int r = program_version(path, "--version", text, sizeof text, e);
+	int r = program_version(path, "--version", PROGRAM_VERSION_MS, text, sizeof text, e);
 
 	if (r < 0)
 		return r;

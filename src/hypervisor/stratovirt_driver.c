@@ -35,7 +35,7 @@ struct stratovirt_vm *stratovirt_vm_of(struct vm *vm)
 int stratovirt_command(struct stratovirt_vm *s, const char *command, struct json_object *args, int fd,
 		       struct json_object **ret, struct err *e)
 {
-	return qmp_vmm_command(&s->vmm, &s->vm, command, args, fd, STRATOVIRT_COMMAND_MS, ret, e);
+	return qmp_vmm_command(&s->vmm, &s->vm, command, args, fd, s->command_ms, ret, e);
 }
 
 static void on_event(const char *event, struct json_object *data, void *userdata)
@@ -97,6 +97,7 @@ static int prepare(struct loop *loop, const struct vm_config *c, struct vm **ret
 	s->loop = loop;
 	s->vsock_fd = -1;
 	s->unplug_ms = STRATOVIRT_UNPLUG_MS;
+	s->command_ms = STRATOVIRT_COMMAND_MS;
 	list_init(&s->plugged);
 	r = stratovirt_find(c->hv, &s->facts, e);
 	if (r == 0)

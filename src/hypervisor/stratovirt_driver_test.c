@@ -20,6 +20,7 @@
 #include "base/entries.h"
 #include "base/fd.h"
 #include "hypervisor/console.h"
+#include "hypervisor/short_wait.h"
 #include "hypervisor/stratovirt_vm.h"
 
 #define STR(s) ((char *)(uintptr_t)(s))
@@ -309,7 +310,9 @@ static void test_start_fails(void **state)
 	expect_start_failure("greeting:garbage", -EPROTO, "not QMP");
 	expect_start_failure("qmp_capabilities:garbage", -EPROTO, "not QMP");
 	expect_start_failure("greeting:half", -EPIPE, "closed the connection");
+	short_wait = true; /* it stays */
 	expect_start_failure("qmp_capabilities:half", -EPIPE, "closed the connection");
+	short_wait = false;
 	expect_start_failure("greeting:flood", -EPROTO, "not QMP");
 	expect_start_failure("qmp_capabilities:flood", -EPROTO, "not QMP");
 	config.start_timeout_ms = 500;
@@ -325,6 +328,9 @@ static void expect_command_failure(const char *how, const char *part)
 
 	setenv("DOUBLE", how, 1);
 	vm = started();
+	assert_int_equal(stratovirt_vm_of(vm)->command_ms, STRATOVIRT_COMMAND_MS);
+	if (strstr(how, ":hang"))
+		stratovirt_vm_of(vm)->command_ms = 300;
 	t = clock_ms();
 	must_fail(driver->pause(vm, e), part);
 	assert_true(clock_ms() - t < STRATOVIRT_COMMAND_MS + 15000);

@@ -42,7 +42,7 @@ int stratovirt_take_version(struct stratovirt_facts *f, const char *version, str
 int stratovirt_ask_version(struct stratovirt_facts *f, struct err *e)
 {
 	char text[512];
-	int r = program_version(f->path, "-version", text, sizeof text, e);
+	int r = program_version(f->path, "-version", PROGRAM_VERSION_MS, text, sizeof text, e);
 
 	if (r < 0)
 		return r;

@@ -36,7 +36,7 @@ struct stratovirt_vm {
 	struct qmp_vmm vmm;
 	struct list plugged;
 	unsigned next_fd;
-	unsigned unplug_ms;
+	unsigned unplug_ms, command_ms;
 	bool running, paused, reset;
 };
 
