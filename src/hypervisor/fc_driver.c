@@ -121,67 +121,7 @@ static int remove_device(struct vm *vm, const char *id, struct err *e)
 	return fc_slots_remove(f, id, e);
 }
 
-/* --- the command line --- */
-
-static int firecracker_args(const struct vm_config *c, struct strv *argv)
-{
-	int r = 0;
-
-	r |= strv_add(argv, "--api-sock");
-	r |= strv_add(argv, FC_API);
-	r |= strv_add(argv, "--log-path");
-	r |= strv_add(argv, "log");
-	r |= strv_add(argv, "--level");
-	r |= strv_add(argv, c->hv->enable_debug ? "Debug" : "Warning");
-	r |= strv_add(argv, "--metrics-path");
-	r |= strv_add(argv, "metrics");
-	if (c->hv->disable_seccomp)
-		r |= strv_add(argv, "--no-seccomp");
-	return r;
-}
-
-/*
- * As Kata runs it: as root, because the files it shall open are root's. A cgroup of its own is not asked for: it stays
- * in ours.
- */
-static int jailer_args(const struct vm_config *c, const char *program, struct strv *argv)
-{
-	int r = 0;
-
-	r |= strv_add(argv, c->hv->jailer_path);
-	r |= strv_add(argv, "--id");
-	r |= strv_add(argv, FC_JAIL_ID);
-	r |= strv_add(argv, "--exec-file");
-	r |= strv_add(argv, program);
-	r |= strv_add(argv, "--uid");
-	r |= strv_add(argv, "0");
-	r |= strv_add(argv, "--gid");
-	r |= strv_add(argv, "0");
-	r |= strv_add(argv, "--chroot-base-dir");
-	r |= strv_add(argv, c->run_dir);
-	if (access("/sys/fs/cgroup/cgroup.controllers", F_OK) == 0) {
-		r |= strv_add(argv, "--cgroup-version");
-		r |= strv_add(argv, "2");
-	}
-	return r | strv_add(argv, "--");
-}
-
-static int command_line(const struct vm_config *c, const char *program, struct strv *argv, struct err *e)
-{
-	_cleanup_free_ char *id = strdup(c->id);
-	int r = 0;
-
-	for (char *s = id; s && *s; s++)
-		if (*s == '_' || *s == '.')
-			*s = '-';
-	if (!id)
-		r = -ENOMEM;
-	else if (!str_empty(c->hv->jailer_path))
-		r = jailer_args(c, program, argv);
-	else
-		r = strv_add(argv, program) | strv_add(argv, "--id") | strv_addf(argv, "%.64s", id);
-	return r || firecracker_args(c, argv) ? err_sys(e, ENOMEM, "Firecracker's command line") : 0;
-}
+/* --- what will be done --- */
 
 static int describe(const struct vm_config *c, struct vm_device *const *devices, size_t n, struct strv *ret,
 		    struct err *e)
@@ -192,7 +132,7 @@ static int describe(const struct vm_config *c, struct vm_device *const *devices,
 	int r = fc_find(c->hv, program, sizeof program, e);
 
 	if (r == 0)
-		r = command_line(c, program, ret, e);
+		r = fc_argv(c, program, ret, e);
 	if (r == 0)
 		r = fc_plan_init(&plan, c, e);
 	for (size_t i = 0; i < n && r == 0; i++)
@@ -280,7 +220,7 @@ static int spawn_firecracker(struct fc_vm *f, struct err *e)
 	if (r == 0)
 		r = open_stream(f, "metrics", NULL, &f->metrics, e);
 	if (r == 0)
-		r = command_line(c, f->program, &argv, e);
+		r = fc_argv(c, f->program, &argv, e);
 	if (r < 0)
 		return r;
 	s.path = argv.v[0];

@@ -48,6 +48,9 @@ struct fc_vm *fc_vm_of(struct vm *vm);
 int fc_call(struct fc_vm *f, const char *method, const char *target, const char *body, unsigned timeout_ms,
 	    struct err *e);
 
+/* fc_argv.c: the jailer's command line, or Firecracker's */
+int fc_argv(const struct vm_config *c, const char *program, struct strv *argv, struct err *e);
+
 /* fc_probe.c */
 int fc_find(const struct config_hypervisor *hv, char *ret, size_t size, struct err *e);
 /* text: "1.12.1", in front of anything. */

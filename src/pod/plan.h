@@ -77,7 +77,7 @@ struct plan {
 	struct plan_interface *interfaces;
 	size_t n_interfaces;
 	Grpc__Spec *spec;
-	char *pack;         /* directory that becomes the image of the device "rootfs"; NULL: none */
+	char *pack; /* directory that becomes the image of the device "rootfs"; NULL: none */
 	enum rootfs_image_kind pack_as;
 	char *passt_socket; /* NULL: no passt */
 	struct strv publish;
