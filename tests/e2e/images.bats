@@ -187,3 +187,23 @@ tmpfs
 	expect_status 125
 	expect_stderr 'config.json'
 }
+
+@test "a bundle where nothing is shared: a writable root is a disk of its own" {
+	needs_capability block
+	local bundle=$BATS_TEST_TMPDIR/bundle
+	mkdir "$bundle"
+	cp -a "$ROOT" "$bundle/rootfs"
+	printf '[hypervisor.%s]\nshared_fs = "none"\n[agent.kata]\ndial_timeout = 400\n' "$DRIVER" >"$BATS_TEST_TMPDIR/c.toml"
+	cat >"$bundle/config.json" <<-END
+		{"ociVersion": "1.1.0", "root": {"path": "rootfs"},
+		 "process": {"cwd": "/", "env": ["PATH=/bin"], "args": ["sh", "-c", "echo x >/written; df -T / | grep -o ext4; stat -c %a:%u /"]},
+		 "mounts": [{"destination": "/proc", "type": "proc", "source": "proc"}],
+		 "linux": {"namespaces": [{"type": "pid"}, {"type": "mount"}]}}
+	END
+	run --separate-stderr caisson run --config "$BATS_TEST_TMPDIR/c.toml" --bundle "$bundle"
+	expect_status 0
+	expect_output "ext4
+$(stat -c %a:%u "$bundle/rootfs")"
+	expect_stderr 'rootfs is copied into the guest'
+	[ ! -e "$bundle/rootfs/written" ]
+}
