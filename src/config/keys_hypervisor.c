@@ -53,6 +53,7 @@ const struct config_key config_keys_hypervisor[] = {
 	  .check = "q35|virt|microvm|pc|pseries|s390-ccw-virtio"),
 	H(machine_accelerators, Q, "", "added to the machine's options, comma-separated", ANN),
 	H(cpu_features, Q, "pmu=off", "added to the CPU model, comma-separated", ANN),
+	H(cpu_template, F, "", "JSON file that says what the guest sees of the processor; empty: all that the VMM passes on"),
 	H(seccomp_sandbox, Q, "", "QEMU's own system call filter: value of -sandbox; empty: Caisson's choice",
 	  .aliases = "seccompsandbox"),
 	H(disable_seccomp, C | F | D | O | S, "false", "switch off the VMM's own system call filter"),

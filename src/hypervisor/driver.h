@@ -133,6 +133,9 @@ struct vm_process_info {
 	size_t n_vcpus;
 };
 
+/* A number of the VM's that only grows. device: our id of it, or the VMM's own name; both valid during the call. */
+typedef void (*vm_counter_fn)(const char *device, const char *name, uint64_t value, void *userdata);
+
 struct hypervisor_driver {
 	const char *name;                 /* as in [hypervisor.NAME] and --hypervisor */
 	const char *const *aliases;       /* NULL-terminated */
@@ -162,6 +165,8 @@ struct hypervisor_driver {
 	int (*resize_vcpus)(struct vm *vm, uint32_t vcpus, uint32_t *ret, struct err *e);
 	int (*resize_memory)(struct vm *vm, uint64_t mib, uint64_t *ret, struct err *e);
 	int (*info)(struct vm *vm, struct vm_process_info *ret, struct err *e);
+	/* What the devices of a running VM have counted, for metrics. NULL: this VMM does not tell on request. */
+	int (*counters)(struct vm *vm, vm_counter_fn fn, void *userdata, struct err *e);
 	/* Behind vm_explain_exit(): without the console lines, which it adds. Returns -e->code. */
 	int (*explain_exit)(struct vm *vm, struct err *e);
 	/* Ask politely for grace_ms, then kill. Idempotent; 0 also when the VM was gone. */

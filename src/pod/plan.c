@@ -21,7 +21,6 @@
 #include "pod/plan_mounts.h"
 #include "pod/plan_network.h"
 #include "pod/plan_spec.h"
-#include "pod/rootfs_image.h"
 
 /* The smallest guest that boots a distribution's kernel with its modules and leaves something for the container. */
 #define GUEST_MEMORY_MIN_MIB 96
@@ -34,16 +33,9 @@ const char *const plan_hypervisor_keys[] = {
 	"image",
 	"kernel_params",
 	"default_vcpus",
-	"default_maxvcpus",
 	"default_memory",
-	"default_maxmemory",
 	"overhead_memory",
 	"shared_fs",
-	"virtio_fs_daemon",
-	"virtio_fs_extra_args",
-	"virtio_fs_cache",
-	"virtio_fs_queue_size",
-	"msize_9p",
 	"guest_hook_path",
 	"enable_debug",
 	"enable_annotations",
@@ -281,7 +273,10 @@ static int plan_block_rootfs(struct plan *p, const struct plan_request *q, const
 	s->device = (int)p->n_devices - 1;
 	if (!q->rootfs_writable && strv_add(&s->options, "ro") < 0)
 		return out_of_memory(e);
-	p->sync_guest |= q->rootfs_writable;
+	/* The guest's kernel would fill the unused tables with zeroes, and the holes of the host's file with them. */
+	if (q->rootfs_private && strv_add(&s->options, "noinit_itable") < 0)
+		return out_of_memory(e);
+	p->sync_guest |= q->rootfs_writable && !q->rootfs_private;
 	return 0;
 }
 
@@ -352,12 +347,39 @@ static int plan_image_rootfs(struct plan *p, const struct plan_request *q, char 
 	return plan_block_rootfs(p, q, fstype, ret_mount, e);
 }
 
+/* The root as an image made of a directory. */
+static int plan_packed_rootfs(struct plan *p, const struct plan_request *q, enum rootfs_image_kind kind,
+			      char **ret_mount, struct err *e)
+{
+	p->pack = strdup(q->rootfs);
+	p->pack_as = kind;
+	return p->pack ? plan_block_rootfs(p, q, kind == ROOTFS_IMAGE_EROFS ? "erofs" : "ext4", ret_mount, e)
+		       : out_of_memory(e);
+}
+
+static int plan_private_rootfs(struct plan *p, const struct plan_request *q, char **ret_mount, struct err *e)
+{
+	if (!has_block(p))
+		return err_set(e, ERR_CONFIG, ENOTSUP,
+			       "--rw of an image needs a disk, and this hypervisor has no block devices: drop --rw");
+	if (!rootfs_image_can_pack(ROOTFS_IMAGE_EXT4))
+		return err_set(e, ERR_CONFIG, ENOENT,
+			       "--rw of an image needs mke2fs: apt-get install e2fsprogs, or drop --rw");
+	return plan_packed_rootfs(p, q, ROOTFS_IMAGE_EXT4, ret_mount, e);
+}
+
 static int plan_directory_rootfs(struct plan *p, const struct plan_request *q, char **ret_mount, struct err *e)
 {
 	_cleanup_free_ char *name = str_printf("%s-rootfs", p->id);
 
 	if (access(q->rootfs, R_OK | X_OK) < 0)
 		return err_sys(e, errno, "cannot read the root file system %s", q->rootfs);
+	if (q->rootfs_private)
+		return plan_private_rootfs(p, q, ret_mount, e);
+	/*
+	 * A disk's changes are not copied back: its file system is the guest's by then, and what the host did in the
+	 * directory meanwhile would be lost.
+	 */
 	if (share_copies(&p->share) && q->rootfs_writable)
 		return err_set(e, ERR_CONFIG, ENOTSUP,
 			       "--rw needs a shared directory, and shared_fs is \"none\": use a root file system image "
@@ -365,13 +387,24 @@ static int plan_directory_rootfs(struct plan *p, const struct plan_request *q, c
 			       q->rootfs,
 			       shares_files(p) ? "shared_fs = \"virtio-fs\"" : "a hypervisor that shares files");
 	/* A directory that cannot be shared: as an image it is quicker and larger than copied file by file. */
-	if (share_copies(&p->share) && has_block(p) && rootfs_image_can_pack()) {
-		p->pack = strdup(q->rootfs);
-		return p->pack ? plan_block_rootfs(p, q, "erofs", ret_mount, e) : out_of_memory(e);
-	}
+	if (share_copies(&p->share) && has_block(p) && rootfs_image_can_pack(ROOTFS_IMAGE_EROFS))
+		return plan_packed_rootfs(p, q, ROOTFS_IMAGE_EROFS, ret_mount, e);
 	*ret_mount = str_printf(GUEST_SHARE_DIR "/%s", name);
 	return !name || !*ret_mount ? out_of_memory(e)
 				    : share_add(&p->share, name, q->rootfs, NULL, !q->rootfs_writable, e);
+}
+
+/*
+ * Nobody asked for a bundle's root to be written back: that is only what a writable root means elsewhere. Where nothing
+ * is shared it gets a disk of its own, with more room than the guest's memory has.
+ */
+static int keep_bundle(struct plan *p, struct plan_request *q, struct err *e)
+{
+	q->rootfs_private = q->rootfs_writable = has_block(p) && rootfs_image_can_pack(ROOTFS_IMAGE_EXT4);
+	return strv_addf(&p->notes, "%s is copied into the guest (shared_fs is \"none\"): writes stay there",
+			 q->rootfs) < 0
+		       ? out_of_memory(e)
+		       : 0;
 }
 
 static int plan_rootfs(struct plan *p, const struct plan_request *q, struct err *e)
@@ -379,18 +412,15 @@ static int plan_rootfs(struct plan *p, const struct plan_request *q, struct err 
 	struct plan_request own = *q;
 	_cleanup_free_ char *where = NULL;
 	struct stat st;
-	int r;
+	int r = 0;
 
 	if (stat(q->rootfs, &st) < 0)
 		return err_sys(e, errno, "cannot use the root file system %s", q->rootfs);
-	/* Nobody asked for a bundle's root to be written back: that is only what a writable root means elsewhere. */
-	if (q->bundle && q->rootfs_writable && S_ISDIR(st.st_mode) && share_copies(&p->share)) {
-		own.rootfs_writable = false;
-		if (strv_addf(&p->notes, "%s is copied into the guest (shared_fs is \"none\"): writes stay there",
-			      q->rootfs) < 0)
-			return out_of_memory(e);
-	}
-	r = S_ISDIR(st.st_mode) ? plan_directory_rootfs(p, &own, &where, e) : plan_image_rootfs(p, &own, &where, e);
+	if (q->bundle && q->rootfs_writable && S_ISDIR(st.st_mode) && share_copies(&p->share))
+		r = keep_bundle(p, &own, e);
+	if (r == 0)
+		r = S_ISDIR(st.st_mode) ? plan_directory_rootfs(p, &own, &where, e)
+					: plan_image_rootfs(p, &own, &where, e);
 	if (r < 0)
 		return r;
 	if (!own.rootfs_writable)

@@ -14,6 +14,7 @@
 #include "base/strv.h"
 #include "config/config.h"
 #include "hypervisor/driver.h"
+#include "pod/rootfs_image.h"
 #include "pod/share.h"
 #include "proto/agent.pb-c.h"
 
@@ -53,6 +54,7 @@ struct plan_request {
 	const char *bundle;   /* the folder whose config.json spec is; NULL: it was made for this machine */
 	const char *rootfs;   /* a directory, or an ext4, xfs or erofs image file */
 	bool rootfs_writable; /* writes go to the host's rootfs instead of a layer that is thrown away */
+	bool rootfs_private;  /* writable, a directory: they go to a disk that is made of it, and thrown away */
 	const struct plan_volume *volumes;
 	size_t n_volumes;
 	const char *net;            /* "none", "user", "passt", "tap:NAME" */
@@ -75,7 +77,8 @@ struct plan {
 	struct plan_interface *interfaces;
 	size_t n_interfaces;
 	Grpc__Spec *spec;
-	char *pack;         /* directory that becomes the erofs image of the device "rootfs"; NULL: none */
+	char *pack; /* directory that becomes the image of the device "rootfs"; NULL: none */
+	enum rootfs_image_kind pack_as;
 	char *passt_socket; /* NULL: no passt */
 	struct strv publish;
 	bool sync_guest;   /* the guest must write back before the VM is killed */
@@ -84,7 +87,8 @@ struct plan {
 
 /*
  * The [hypervisor.*] keys that plans honour for every driver, and those of other tables as "agent.NAME"; both
- * NULL-terminated. For config_warn_ineffective().
+ * NULL-terminated. What takes effect only where a driver can do something (hot-plug, a kind of sharing) is among the
+ * driver's own. For config_warn_ineffective().
  */
 extern const char *const plan_hypervisor_keys[];
 extern const char *const plan_other_keys[];

@@ -35,7 +35,7 @@ static int pack_rootfs(struct sandbox *s, struct plan *plan, struct err *e)
 
 	if (!plan->pack)
 		return 0;
-	r = rootfs_image_pack(plan->pack, s->interrupt_fd, &s->image_fd, e);
+	r = rootfs_image_pack(plan->pack, plan->pack_as, s->interrupt_fd, &s->image_fd, e);
 	for (size_t i = 0; r == 0 && i < plan->n_devices; i++) {
 		struct vm_device *d = plan->devices[i];
 
