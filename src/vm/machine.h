@@ -25,6 +25,7 @@
 #include "loop/loop.h"
 
 struct board;
+struct ioapic_lines;
 struct pci_bus;
 struct state;
 struct vmm;
@@ -86,6 +87,7 @@ struct vmm {
 	struct guestmem *mem;
 	struct bus *pio, *mmio;
 	struct board *board;
+	struct ioapic_lines *ioapic;            /* made and freed by the board; NULL: KVM has all of the controller */
 	struct boot_timer boot_timer;           /* counts from vmm_new() on */
 	struct list devices;                    /* vm_device.node */
 	const struct device_place *place_again; /* while a device is restored */
