@@ -202,7 +202,7 @@ static void raise_all(void *device, uint64_t offset, const void *data, uint32_t 
 
 	for (int i = 0; i < 2; i++)
 		assert_int_equal(write(r->fds[i], &one, sizeof one), sizeof one);
-	assert_int_equal(kvm_vm_signal_msi(r->g->vm, 0xfee00000, 0x42), 0);
+	assert_int_equal(kvm_vm_signal_msi(r->g->vm, 0xfee00000, 0x42, 0), 0);
 }
 
 static void test_interrupts(void **state)
@@ -260,7 +260,7 @@ static void raise_split(void *device, uint64_t offset, const void *data, uint32_
 	assert_int_equal(write(s->pins[1], &one, sizeof one), sizeof one);
 	/* Level-triggered: KVM tells of its end as the route of a pin says so. */
 	assert_int_equal(kvm_vm_route_pin(s->g->vm, 8, true, 0xfee00000, 0xc042), 0);
-	assert_int_equal(kvm_vm_signal_msi(s->g->vm, 0xfee00000, 0xc042), 0);
+	assert_int_equal(kvm_vm_signal_msi(s->g->vm, 0xfee00000, 0xc042, 0), 0);
 }
 
 static void test_split_interrupt_controller(void **state)

@@ -111,7 +111,7 @@ static void on_send(void *userdata, const struct ioapic_message *m)
 	struct ioapic_lines *l = userdata;
 
 	/* It fails where the guest has no such CPU, which is its business. */
-	kvm_vm_signal_msi(l->vm->kvm_vm, m->address, m->data);
+	kvm_vm_signal_msi(l->vm->kvm_vm, m->address, m->data, 0);
 }
 
 static const struct ioapic_ops ops = { on_edge, on_level, on_send };
