@@ -195,7 +195,7 @@ int vmm_set_vcpus(struct vmm *vm, uint32_t vcpus, uint32_t *ret, struct err *e);
 int vmm_start(struct vmm *vm, struct err *e);
 int vmm_pause(struct vmm *vm, struct err *e);
 int vmm_resume(struct vmm *vm, struct err *e);
-/* Press the ACPI power button. */
+/* Press the power button: ACPI's, on arm64 a key that the device tree tells of. */
 int vmm_power_button(struct vmm *vm, struct err *e);
 /* Ctrl-Alt-Del on the keyboard controller (x86). */
 int vmm_ctrl_alt_del(struct vmm *vm, struct err *e);

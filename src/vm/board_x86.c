@@ -144,11 +144,7 @@ void board_start_hotplug(struct board *b)
 
 static void on_panic(void *userdata, unsigned events)
 {
-	struct vmm *vm = userdata;
-
-	pthread_mutex_lock(&vm->lock);
-	vm->panicked = true;
-	pthread_mutex_unlock(&vm->lock);
+	machine_panicked(userdata);
 }
 
 static const struct acpi_events_ops events_ops = {

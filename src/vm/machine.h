@@ -195,6 +195,8 @@ int vcpu_kick_signal_check(int signo, struct err *e);
  * lines of the serial port. From any thread but without the lock.
  */
 void machine_end(struct vmm *vm, enum vmm_end end, bool console, const char *why);
+/* The guest told of a panic: its end, which is to come, was one. */
+void machine_panicked(struct vmm *vm);
 
 /* ---- seccomp.c ---- */
 
