@@ -255,9 +255,11 @@ int ioapic_load(struct ioapic *a, const struct state *s, struct err *e)
 	a->select = (uint8_t)select;
 	a->id = (uint32_t)id & ID_MASK;
 	a->wanted = (uint32_t)wanted;
-	for (unsigned i = 0; i < IOAPIC_PINS; i++) {
-		a->table[i] |= le64_get(table[i]) & ENTRY_REMOTE_IRR;
+	/*
+	 * Without the remote IRR: the end of an interrupt may have been on its way here, and nothing of the processors'
+	 * state tells of that. A message too many does no harm.
+	 */
+	for (unsigned i = 0; i < IOAPIC_PINS; i++)
 		set_entry(a, i, le64_get(table[i]));
-	}
 	return 0;
 }
