@@ -45,7 +45,7 @@ struct vmm_config {
 	bool hugepages;            /* 2 MiB pages, which the host must have reserved */
 	bool prealloc;             /* touch all memory before the guest runs */
 	bool track_dirty;          /* keep a log of written pages, for diff snapshots */
-	bool split_irqchip;        /* x86: KVM has the local APICs only, the I/O APIC is here, and no 8259 or 8254 */
+	bool split_irqchip;        /* x86: KVM has the local APICs only; the I/O APIC is here, and there is no 8259 */
 	const char *kernel;        /* bzImage, ELF with a PVH note (x86), Image (arm64) */
 	const char *initrd;        /* NULL: none */
 	const char *cmdline;       /* NULL: "" */
