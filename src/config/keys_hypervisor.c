@@ -51,7 +51,7 @@ const struct config_key config_keys_hypervisor[] = {
 	H(pflashes, Q, "", "flash image files"),
 	H(machine_type, Q | S, QEMU_MACHINE, "machine model of the VMM", ANN,
 	  .check = "q35|virt|microvm|pc|pseries|s390-ccw-virtio"),
-	H(machine_accelerators, Q, "", "added to the machine's options, comma-separated", ANN),
+	H(machine_accelerators, Q | D, "", "added to the machine's options, comma-separated", ANN),
 	H(cpu_features, Q, "pmu=off", "added to the CPU model, comma-separated", ANN),
 	H(cpu_template, F, "", "JSON file that says what the guest sees of the processor; empty: all that the VMM passes on"),
 	H(seccomp_sandbox, Q, "", "QEMU's own system call filter: value of -sandbox; empty: Caisson's choice",
