@@ -22,6 +22,7 @@ int command_exec(const struct globals *g, int argc, char **argv);
 int command_kill(const struct globals *g, int argc, char **argv);
 int command_list(const struct globals *g, int argc, char **argv);
 int command_logs(const struct globals *g, int argc, char **argv);
+int command_metrics(const struct globals *g, int argc, char **argv);
 int command_check(const struct globals *g, int argc, char **argv);
 int command_hypervisors(const struct globals *g, int argc, char **argv);
 int command_config(const struct globals *g, int argc, char **argv);

@@ -310,7 +310,10 @@ int pod_start(struct pod *pod, const char *id, const char *exec_id, pid_t *ret_p
 
 	if (!p)
 		return missing(e);
-	snprintf(root, sizeof root, "%s/%s", p->c->bundle, p->c->spec->root->path);
+	if (p->c->spec->root->path[0] == '/')
+		snprintf(root, sizeof root, "%s", p->c->spec->root->path);
+	else
+		snprintf(root, sizeof root, "%s/%s", p->c->bundle, p->c->spec->root->path);
 	fds[0] = stream(p->in);
 	fds[1] = stream(p->out);
 	fds[2] = stream(p->err);

@@ -73,7 +73,7 @@ static int state_of_run(const char *root, const char *id, struct json_object **r
 	record.rootfs = s.rootfs;
 	record.created = stamp;
 	record.oci_version = (char *)OCI_SPEC_VERSION;
-	*ret = oci_record_state(&record, alive ? s.status : oci_status_name(OCI_STOPPED), alive ? s.pid : 0);
+	*ret = oci_record_state(&record, alive ? s.status : oci_status_name(OCI_STOPPED), alive ? s.pid : 0, "");
 	return 0;
 }
 
@@ -90,7 +90,7 @@ static int state_of(const char *root, const char *id, struct json_object **ret, 
 	if (r == 0)
 		r = owner_state(&l, &state, e);
 	if (r == 0)
-		*ret = oci_record_state(&l.record, oci_status_name(state.status), state.pid);
+		*ret = oci_record_state(&l.record, oci_status_name(state.status), state.pid, l.record.owner);
 	return r;
 }
 

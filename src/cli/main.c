@@ -21,6 +21,7 @@ static const struct command {
 	{ "kill", command_kill, "send a signal to a container" },
 	{ "list", command_list, "list containers; --prune removes what dead ones left" },
 	{ "logs", command_logs, "show what a container or its guest's console printed" },
+	{ "metrics", command_metrics, "print the metrics of running pods, for Prometheus" },
 	{ "check", command_check, "check what Caisson needs on this host, and how to mend it" },
 	{ "hypervisors", command_hypervisors, "list hypervisors and what they can do here" },
 	{ "config", command_config, "print the effective configuration and where it comes from" },

@@ -80,7 +80,7 @@ int oci_record_make(const char *id, const char *sandbox, const char *bundle, con
 	return 0;
 }
 
-struct json_object *oci_record_state(const struct oci_record *r, const char *status, pid_t pid)
+struct json_object *oci_record_state(const struct oci_record *r, const char *status, pid_t pid, const char *owner)
 {
 	struct json_object *o = json_object_make();
 
@@ -92,13 +92,13 @@ struct json_object *oci_record_state(const struct oci_record *r, const char *sta
 	json_set_str(o, "rootfs", r->rootfs);
 	json_set_str(o, "created", r->created);
 	json_set(o, "annotations", json_ref(r->annotations));
-	json_set_str(o, "owner", r->owner);
+	json_set_str(o, "owner", owner);
 	return o;
 }
 
 int oci_record_write(const struct oci_record *r, const char *dir, struct err *e)
 {
-	_cleanup_json_ struct json_object *o = oci_record_state(r, "", 0);
+	_cleanup_json_ struct json_object *o = oci_record_state(r, "", 0, r->owner);
 	_cleanup_free_ char *path = str_printf("%s/" RECORD_FILE, dir), *text = NULL;
 	int ret;
 

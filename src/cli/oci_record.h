@@ -33,6 +33,6 @@ void oci_record_fini(struct oci_record *r);
 
 /*
  * The state of the OCI runtime spec (runtime.md, "State") with what runc adds: rootfs, created, owner. pid 0: it has
- * ended. NULL: out of memory.
+ * ended. owner: "" in what `state` prints, as runc has it. NULL: out of memory.
  */
-struct json_object *oci_record_state(const struct oci_record *r, const char *status, pid_t pid);
+struct json_object *oci_record_state(const struct oci_record *r, const char *status, pid_t pid, const char *owner);

@@ -13,7 +13,7 @@ static int pause_container(struct owner_link *l, struct err *e)
 	int r = owner_state(l, &s, e);
 
 	if (r == 0 && s.status != OCI_RUNNING && s.status != OCI_CREATED)
-		r = err_set(e, ERR_CONFIG, EBUSY, "container not running (%s)", oci_status_name(s.status));
+		r = err_set(e, ERR_CONFIG, EBUSY, "container not running");
 	q.id = l->record.id;
 	return r < 0 ? r
 		     : owner_call(l, "Pause", &q.base, &google__protobuf__empty__descriptor, OWNER_TIMEOUT_MS, NULL, e);
@@ -26,7 +26,7 @@ static int resume_container(struct owner_link *l, struct err *e)
 	int r = owner_state(l, &s, e);
 
 	if (r == 0 && s.status != OCI_PAUSED)
-		r = err_set(e, ERR_CONFIG, EBUSY, "container not paused (%s)", oci_status_name(s.status));
+		r = err_set(e, ERR_CONFIG, EBUSY, "container not paused");
 	q.id = l->record.id;
 	return r < 0 ? r
 		     : owner_call(l, "Resume", &q.base, &google__protobuf__empty__descriptor, OWNER_TIMEOUT_MS, NULL,

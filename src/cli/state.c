@@ -15,7 +15,7 @@ static int print_state(struct owner_link *l, struct err *e)
 
 	if (r < 0)
 		return r;
-	o = oci_record_state(&l->record, oci_status_name(s.status), s.pid);
+	o = oci_record_state(&l->record, oci_status_name(s.status), s.pid, "");
 	text = json_write(o, true);
 	if (!text)
 		return err_sys(e, ENOMEM, "cannot print the state of %s", l->record.id);
