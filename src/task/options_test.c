@@ -107,7 +107,8 @@ static int read_group(const char *annotations, struct task_group *ret)
 	assert_non_null(mkdtemp(dir));
 	snprintf(path, sizeof path, "%s/config.json", dir);
 	snprintf(json, sizeof json,
-		 "{\"ociVersion\":\"1.0.2\",\"process\":{\"args\":[\"/x\"],\"cwd\":\"/\"},\"annotations\":{%s}}",
+		 "{\"ociVersion\":\"1.0.2\",\"process\":{\"args\":[\"/x\"],\"cwd\":\"/\"},"
+		 "\"root\":{\"path\":\"rootfs\"},\"annotations\":{%s}}",
 		 annotations);
 	assert_int_equal(file_replace(path, json, strlen(json), 0600), 0);
 	r = task_group_read(dir, "c1", ret, NULL);
