@@ -12,8 +12,10 @@
 #include "pod/io.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/cleanup.h"
 #include "base/log.h"
@@ -31,7 +33,8 @@ struct pod_streams {
 	void *userdata;
 	char *in_fifo; /* to be opened; NULL: none */
 	struct io_end in, out, err;
-	int slave; /* of the console; -1: none */
+	int slave;  /* of the console; -1: none */
+	int window; /* a terminal that the client named, kept to be asked for its size; -1: none */
 	bool in_closed;
 	struct io_logger *logger;
 	struct stdio *pump;
@@ -77,6 +80,7 @@ static int open_all(struct pod_streams *s, const struct pod_streams_params *p, s
 
 	if (p->io->terminal && !str_empty(p->io->console_socket))
 		return io_console_open(p->io->console_socket, &s->slave, e);
+<<<<<<< HEAD
 	if (io_end_is_fifo(p->io->in)) {
 		s->in_fifo = strdup(p->io->in);
 		r = s->in_fifo ? 0 : err_sys(e, ENOMEM, "cannot open the streams");
@@ -84,6 +88,14 @@ static int open_all(struct pod_streams *s, const struct pod_streams_params *p, s
 		r = io_end_open(p->io->in, false, &s->in, e);
 	}
 	return r < 0 ? r : open_output(s, p, e);
+=======
+	r = io_end_open(p->io->in, false, &s->in, e);
+	if (r == 0)
+		r = open_output(s, p, e);
+	if (r == 0 && s->terminal && s->out.fd >= 0 && isatty(s->out.fd))
+		s->window = fcntl(s->out.fd, F_DUPFD_CLOEXEC, 0);
+	return r;
+>>>>>>> oci
 }
 
 int pod_streams_open(const struct pod_streams_params *p, struct pod_streams **ret, struct err *e)
@@ -100,7 +112,8 @@ int pod_streams_open(const struct pod_streams_params *p, struct pod_streams **re
 				   .in = IO_END_NONE,
 				   .out = IO_END_NONE,
 				   .err = IO_END_NONE,
-				   .slave = -1 };
+				   .slave = -1,
+				   .window = -1 };
 	s->container_id = strdup(p->container_id);
 	s->exec_id = strdup(p->exec_id ? p->exec_id : "");
 	r = s->container_id && s->exec_id ? open_all(s, p, e) : err_sys(e, ENOMEM, "cannot open the streams");
@@ -121,6 +134,7 @@ static void on_pumped(int result, const struct err *e, void *userdata)
 	stdio_free(take_ptr(s->pump));
 	io_end_close(&s->in);
 	fd_close(&s->slave);
+	fd_close(&s->window);
 	if (s->logger)
 		io_logger_finish(s->logger);
 	else
@@ -194,6 +208,11 @@ int pod_streams_terminal(const struct pod_streams *s)
 	return s->slave;
 }
 
+int pod_streams_window(const struct pod_streams *s)
+{
+	return s->slave >= 0 ? s->slave : s->window;
+}
+
 void pod_streams_free(struct pod_streams *s)
 {
 	if (!s)
@@ -204,7 +223,11 @@ void pod_streams_free(struct pod_streams *s)
 	io_end_close(&s->out);
 	io_end_close(&s->err);
 	fd_close(&s->slave);
+<<<<<<< HEAD
 	free(s->in_fifo);
+=======
+	fd_close(&s->window);
+>>>>>>> oci
 	free(s->container_id);
 	free(s->exec_id);
 	free(s);
