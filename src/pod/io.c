@@ -80,22 +80,17 @@ static int open_all(struct pod_streams *s, const struct pod_streams_params *p, s
 
 	if (p->io->terminal && !str_empty(p->io->console_socket))
 		return io_console_open(p->io->console_socket, &s->slave, e);
-<<<<<<< HEAD
 	if (io_end_is_fifo(p->io->in)) {
 		s->in_fifo = strdup(p->io->in);
 		r = s->in_fifo ? 0 : err_sys(e, ENOMEM, "cannot open the streams");
 	} else {
 		r = io_end_open(p->io->in, false, &s->in, e);
 	}
-	return r < 0 ? r : open_output(s, p, e);
-=======
-	r = io_end_open(p->io->in, false, &s->in, e);
 	if (r == 0)
 		r = open_output(s, p, e);
 	if (r == 0 && s->terminal && s->out.fd >= 0 && isatty(s->out.fd))
 		s->window = fcntl(s->out.fd, F_DUPFD_CLOEXEC, 0);
 	return r;
->>>>>>> oci
 }
 
 int pod_streams_open(const struct pod_streams_params *p, struct pod_streams **ret, struct err *e)
@@ -223,11 +218,8 @@ void pod_streams_free(struct pod_streams *s)
 	io_end_close(&s->out);
 	io_end_close(&s->err);
 	fd_close(&s->slave);
-<<<<<<< HEAD
-	free(s->in_fifo);
-=======
 	fd_close(&s->window);
->>>>>>> oci
+	free(s->in_fifo);
 	free(s->container_id);
 	free(s->exec_id);
 	free(s);
