@@ -96,14 +96,22 @@ static void on_passing_end(const struct pod_exit *exit, void *userdata)
 	loop_timer_set(p->owner->idle, 0);
 }
 
+static void forget_process(struct pod *pod, const struct passing *p)
+{
+	struct pod_exit exit;
+	pid_t pid;
+
+	if (pod)
+		(void)pod_delete(pod, p->id, p->exec_id, false, &pid, &exit, NULL);
+}
+
 /* A process of exec: once its client has gone, it runs, or will never. Returns whether it is done with. */
 static bool passing_step(struct owner *o, struct pod *pod, struct passing *p)
 {
 	struct pod_process_state s;
 
 	if (p->ended) {
-		if (pod)
-			(void)pod_delete(pod, p->id, p->exec_id, false, NULL, NULL, NULL);
+		forget_process(pod, p);
 		return true;
 	}
 	if (p->waited_for || handover_is_busy(o->handover, p->id))
@@ -111,7 +119,7 @@ static bool passing_step(struct owner *o, struct pod *pod, struct passing *p)
 	if (!pod || pod_state(pod, p->id, p->exec_id, &s, NULL) < 0)
 		return true;
 	if (s.status == POD_CREATED) {
-		(void)pod_delete(pod, p->id, p->exec_id, false, NULL, NULL, NULL);
+		forget_process(pod, p);
 		return true;
 	}
 	p->waited_for = pod_wait(pod, p->id, p->exec_id, on_passing_end, p, NULL) == 0;
