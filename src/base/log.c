@@ -13,9 +13,9 @@
 static struct {
 	enum log_level level;
 	enum log_format format;
-	int fd;
+	int fd, error_copy_fd;
 	const char *name;
-} sink = { .level = LOG_LEVEL_WARN, .format = LOG_FORMAT_TEXT, .fd = STDERR_FILENO, .name = "caisson" };
+} sink = { .level = LOG_LEVEL_WARN, .fd = STDERR_FILENO, .error_copy_fd = -1, .name = "caisson" };
 
 static const char *const level_names[] = { "error", "warning", "info", "debug" };
 
@@ -55,6 +55,11 @@ void log_set_sink(int fd, enum log_format format, const char *name)
 	sink.name = name;
 }
 
+void log_set_error_copy(int fd)
+{
+	sink.error_copy_fd = fd;
+}
+
 /* JSON string body: quotes, backslashes and control characters escaped (RFC 8259 §7). Returns the length written. */
 static size_t escape_json(char *out, size_t size, const char *in)
 {
@@ -76,6 +81,36 @@ static size_t escape_json(char *out, size_t size, const char *in)
 	return n;
 }
 
+/* A line of text. Returns its length, which may be more than fits, as snprintf(3) does. */
+static int text_line(char *line, size_t size, enum log_level level, const char *text)
+{
+	return snprintf(line, size, "%s: %s%s%s\n", sink.name, level == LOG_LEVEL_INFO ? "" : level_names[level],
+			level == LOG_LEVEL_INFO ? "" : ": ", text);
+}
+
+static int json_line(char *line, size_t size, enum log_level level, const char *text)
+{
+	char escaped[3072], stamp[CALENDAR_STAMP_MAX];
+	struct timespec now;
+
+	clock_gettime(CLOCK_REALTIME, &now);
+	calendar_stamp(now.tv_sec, stamp);
+	escape_json(escaped, sizeof escaped, text);
+	return snprintf(line, size, "{\"time\":\"%s.%06ldZ\",\"level\":\"%s\",\"source\":\"%s\",\"msg\":\"%s\"}\n",
+			stamp, now.tv_nsec / 1000, level_names[level], sink.name, escaped);
+}
+
+static void put(int fd, char *line, size_t size, int n)
+{
+	if (n > (int)size - 1) {
+		n = (int)size - 1;
+		line[n - 1] = '\n';
+	}
+	if (write(fd, line, (size_t)n) < 0) {
+		/* There is nowhere left to report that the log cannot be written. */
+	}
+}
+
 void log_write(enum log_level level, const char *fmt, ...)
 {
 	char text[1536], line[4096];
@@ -87,27 +122,12 @@ void log_write(enum log_level level, const char *fmt, ...)
 	va_start(ap, fmt);
 	vsnprintf(text, sizeof text, fmt, ap);
 	va_end(ap);
-	if (sink.format == LOG_FORMAT_JSON) {
-		char escaped[3072], stamp[CALENDAR_STAMP_MAX];
-		struct timespec now;
-
-		clock_gettime(CLOCK_REALTIME, &now);
-		calendar_stamp(now.tv_sec, stamp);
-		escape_json(escaped, sizeof escaped, text);
-		n = snprintf(line, sizeof line,
-			     "{\"time\":\"%s.%06ldZ\",\"level\":\"%s\",\"source\":\"%s\",\"msg\":\"%s\"}\n", stamp,
-			     now.tv_nsec / 1000, level_names[level], sink.name, escaped);
-	} else {
-		n = snprintf(line, sizeof line, "%s: %s%s%s\n", sink.name,
-			     level == LOG_LEVEL_INFO ? "" : level_names[level], level == LOG_LEVEL_INFO ? "" : ": ",
-			     text);
-	}
-	if (n > (int)sizeof line - 1) {
-		n = sizeof line - 1;
-		line[n - 1] = '\n';
-	}
-	if (write(sink.fd, line, (size_t)n) < 0) {
-		/* There is nowhere left to report that the log cannot be written. */
-	}
+	if (sink.format == LOG_FORMAT_JSON)
+		n = json_line(line, sizeof line, level, text);
+	else
+		n = text_line(line, sizeof line, level, text);
+	put(sink.fd, line, sizeof line, n);
+	if (level == LOG_LEVEL_ERROR && sink.error_copy_fd >= 0)
+		put(sink.error_copy_fd, line, sizeof line, text_line(line, sizeof line, level, text));
 	errno = saved;
 }

@@ -14,12 +14,9 @@
 
 int attach(struct attachment *a, const char *root, const char *id, struct err *e)
 {
-	char root_buf[PATH_MAX];
 	bool alive;
 	int fd, r;
 
-	if (!root)
-		root = state_default_root(root_buf, sizeof root_buf);
 	r = state_read(root, id, &a->state, &alive, e);
 	if (r < 0)
 		return r;

@@ -14,7 +14,7 @@ struct attachment {
 	char dir[4096]; /* the container's state directory */
 };
 
-/* root: NULL for the default. Zero-initialise a before; detach() in any case. */
+/* Zero-initialise a before; detach() in any case. */
 int attach(struct attachment *a, const char *root, const char *id, struct err *e);
 void detach(struct attachment *a);
 

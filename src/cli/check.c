@@ -11,10 +11,10 @@
 
 #include "base/log.h"
 #include "cli/command.h"
-#include "cli/settings.h"
 #include "cli/table.h"
 #include "hypervisor/driver.h"
 #include "pod/guest.h"
+#include "pod/settings.h"
 #include "pod/share.h"
 #include "pod/state.h"
 
@@ -138,7 +138,7 @@ static void check_state_dir(struct report *r)
 		tell(r, "state directory", STATE_MISSING, root, strerror(errno));
 }
 
-int command_check(int argc, char **argv)
+int command_check(const struct globals *g, int argc, char **argv)
 {
 	static const struct option options[] = {
 		{ "json", no_argument, NULL, 'j' },

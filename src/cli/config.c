@@ -8,7 +8,7 @@
 #include "config/config.h"
 #include "hypervisor/driver.h"
 
-int command_config(int argc, char **argv)
+int command_config(const struct globals *g, int argc, char **argv)
 {
 	static const struct option options[] = {
 		{ "config", required_argument, NULL, 'c' },

@@ -6,9 +6,9 @@
 
 #include "base/log.h"
 #include "cli/command.h"
-#include "cli/settings.h"
 #include "cli/table.h"
 #include "hypervisor/driver.h"
+#include "pod/settings.h"
 
 static const char *yes(bool b)
 {
@@ -186,7 +186,7 @@ static int print_markdown(void)
 	return 0;
 }
 
-int command_hypervisors(int argc, char **argv)
+int command_hypervisors(const struct globals *g, int argc, char **argv)
 {
 	static const struct option options[] = { { "json", no_argument, NULL, 'j' },
 						 { "markdown", no_argument, NULL, 'm' },

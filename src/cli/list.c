@@ -9,6 +9,7 @@
 
 #include "base/log.h"
 #include "cli/command.h"
+#include "cli/list_oci.h"
 #include "cli/table.h"
 #include "oci/image.h"
 #include "pod/state.h"
@@ -62,6 +63,33 @@ static void print_row(const struct pod_state *s, const char *status, struct tabl
 	table_cell(t, "%s", s->command);
 }
 
+static int describe(const char *root, const char *id, struct pod_state *ret, const char **ret_status, struct err *e)
+{
+	int r = list_oci_describe(root, id, ret, ret_status, e);
+	bool alive;
+
+	if (r != -ENOENT)
+		return r;
+	*e = (struct err){ 0 };
+	r = state_read(root, id, ret, &alive, e);
+	if (r == 0)
+		*ret_status = alive ? ret->status : "dead";
+	return r;
+}
+
+static int list_formatted(const char *root, bool json)
+{
+	_cleanup_strv_ struct strv ids = { 0 };
+	struct err e = { 0 };
+	int r = state_list(root, &ids, &e);
+
+	if (r == 0)
+		r = list_as_runc(root, &ids, json, &e);
+	if (r < 0)
+		log_error("%s", e.text);
+	return r < 0 ? EXIT_OCI : 0;
+}
+
 static int list(const char *root, bool quiet, bool json)
 {
 	_cleanup_strv_ struct strv ids = { 0 };
@@ -81,15 +109,14 @@ static int list(const char *root, bool quiet, bool json)
 	for (size_t i = 0; i < ids.len; i++) {
 		_cleanup_pod_state_ struct pod_state s = { 0 };
 		const char *status;
-		bool alive;
 
 		/* One that has just ended is not worth a word; a damaged one is. */
-		if (state_read(root, ids.v[i], &s, &alive, &e) < 0) {
+		if (describe(root, ids.v[i], &s, &status, &e) < 0) {
 			if (e.code != ENOENT)
 				log_warn("%s", e.text);
+			e = (struct err){ 0 };
 			continue;
 		}
-		status = alive ? s.status : "dead";
 		if (quiet)
 			printf("%s\n", s.id);
 		else if (json)
@@ -106,19 +133,22 @@ static int list(const char *root, bool quiet, bool json)
 	return 0;
 }
 
-int command_list(int argc, char **argv)
+int command_list(const struct globals *g, int argc, char **argv)
 {
 	static const struct option options[] = {
-		{ "json", no_argument, NULL, 'j' },  { "quiet", no_argument, NULL, 'q' },
-		{ "prune", no_argument, NULL, 'p' }, { "root", required_argument, NULL, 'r' },
-		{ "help", no_argument, NULL, 'h' },  { 0 },
+		{ "json", no_argument, NULL, 'j' },
+		{ "quiet", no_argument, NULL, 'q' },
+		{ "prune", no_argument, NULL, 'p' },
+		{ "root", required_argument, NULL, 'r' },
+		{ "help", no_argument, NULL, 'h' },
+		{ "format", required_argument, NULL, 'f' },
+		{ 0 },
 	};
 	bool quiet = false, json = false, remove_dead = false;
-	char root_buf[PATH_MAX];
-	const char *root = state_default_root(root_buf, sizeof root_buf);
+	const char *root = g->root, *format = NULL;
 	int flag;
 
-	while ((flag = getopt_long(argc, argv, "q", options, NULL)) != -1) {
+	while ((flag = getopt_long(argc, argv, "qf:h", options, NULL)) != -1) {
 		if (flag == 'j')
 			json = true;
 		else if (flag == 'q')
@@ -127,9 +157,11 @@ int command_list(int argc, char **argv)
 			remove_dead = true;
 		else if (flag == 'r')
 			root = optarg;
+		else if (flag == 'f' && (str_eq(optarg, "json") || str_eq(optarg, "table")))
+			format = optarg;
 		else {
-			fprintf(flag == 'h' ? stdout : stderr,
-				"usage: caisson list [--json] [--quiet] [--prune] [--root DIR]\n");
+			fprintf(flag == 'h' ? stdout : stderr, "usage: caisson list [--json] [--quiet] [--prune] "
+							       "[--format table|json] [--root DIR]\n");
 			return flag == 'h' ? 0 : EXIT_CAISSON;
 		}
 	}
@@ -137,5 +169,7 @@ int command_list(int argc, char **argv)
 		log_error("list takes no argument: \"%s\"", argv[optind]);
 		return EXIT_CAISSON;
 	}
-	return remove_dead ? prune(root) : list(root, quiet, json);
+	if (remove_dead)
+		return prune(root);
+	return format && !quiet ? list_formatted(root, str_eq(format, "json")) : list(root, quiet, json);
 }

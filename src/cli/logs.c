@@ -60,7 +60,7 @@ static int show(const char *dir, const char *file, bool follow, const char *root
 	}
 }
 
-int command_logs(int argc, char **argv)
+int command_logs(const struct globals *g, int argc, char **argv)
 {
 	static const struct option options[] = {
 		{ "follow", no_argument, NULL, 'f' },
@@ -70,8 +70,8 @@ int command_logs(int argc, char **argv)
 		{ 0 },
 	};
 	_cleanup_pod_state_ struct pod_state s = { 0 };
-	char root_buf[PATH_MAX], dir[PATH_MAX];
-	const char *root = state_default_root(root_buf, sizeof root_buf);
+	char dir[2 * PATH_MAX];
+	const char *root = g->root;
 	bool follow = false, console = false, alive;
 	struct err e = { 0 };
 	int flag, r;

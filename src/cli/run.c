@@ -18,15 +18,17 @@
 #include "base/log.h"
 #include "cli/attach.h"
 #include "cli/command.h"
+#include "cli/create_flags.h"
+#include "cli/oci_run.h"
 #include "cli/run_flags.h"
 #include "cli/session.h"
-#include "cli/settings.h"
 #include "cli/signals.h"
 #include "cli/terminal.h"
 #include "oci/builder.h"
 #include "oci/image.h"
 #include "pod/network.h"
 #include "pod/sandbox.h"
+#include "pod/settings.h"
 #include "pod/state.h"
 
 struct run {
@@ -41,7 +43,6 @@ struct run {
 	char id[65];
 	char run_dir[PATH_MAX];
 	const char *state_root;
-	char state_root_buf[PATH_MAX];
 	struct pod_network *network; /* --net netns:; else NULL */
 	struct plan *plan;
 	struct state_dir *state;
@@ -261,7 +262,7 @@ static int make_plan(struct run *run, struct err *e)
 	run->stop_signal = run->image ? signal_number(run->image->stop_signal) : SIGTERM;
 	if (run->stop_signal <= 0)
 		run->stop_signal = SIGTERM;
-	run->state_root = f->root ? f->root : state_default_root(run->state_root_buf, sizeof run->state_root_buf);
+	run->state_root = f->root;
 	snprintf(run->run_dir, sizeof run->run_dir, "%s/%s", run->state_root, run->id);
 	p = (struct plan_request){ .id = run->id,
 				   .run_dir = run->run_dir,
@@ -430,13 +431,20 @@ static int run(struct run *run, struct err *e)
 	return status;
 }
 
-int command_run(int argc, char **argv)
+int command_run(const struct globals *g, int argc, char **argv)
 {
 	struct run r = { .interrupt_fd = -1, .begin_us = clock_us() };
+	struct create_flags oci;
 	struct err e = { 0 };
 	int status = EXIT_CAISSON;
 
+	/* One argument, an id, and only flags of runc's run: it is an OCI client that calls. */
+	if (create_flags_parse(&oci, argc, argv) == 0)
+		return oci_run(g, &oci);
 	if (run_flags_parse(&r.flags, argc, argv, &e) == 0) {
+		r.flags.root = r.flags.root ? r.flags.root : g->root;
+		if (!r.flags.config && g->config[0])
+			r.flags.config = g->config;
 		if (r.flags.verbose && log_get_level() < LOG_LEVEL_INFO)
 			log_set_level(LOG_LEVEL_INFO);
 		if (r.flags.help) {

@@ -518,6 +518,23 @@ static int info(struct vm *vm, struct vm_process_info *ret, struct err *e)
 	return 0;
 }
 
+struct counter_sink {
+	vm_counter_fn fn;
+	void *userdata;
+};
+
+static void pass_counter(void *userdata, const struct vmm_count *c)
+{
+	struct counter_sink *sink = userdata;
+
+	sink->fn(c->kind, c->id, c->name, c->value, sink->userdata);
+}
+
+static void counters(struct vm *vm, vm_counter_fn fn, void *userdata)
+{
+	vmm_stats(builtin_vm_of(vm)->vmm, pass_counter, &(struct counter_sink){ fn, userdata });
+}
+
 static int explain_exit(struct vm *vm, struct err *e)
 {
 	struct builtin_vm *b = builtin_vm_of(vm);
@@ -619,6 +636,7 @@ const struct hypervisor_driver builtin_driver = {
 	.resize_vcpus = resize_vcpus,
 	.resize_memory = resize_memory,
 	.info = info,
+	.counters = counters,
 	.explain_exit = explain_exit,
 	.stop = stop,
 	.free = vm_free,

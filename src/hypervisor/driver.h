@@ -134,6 +134,9 @@ struct vm_process_info {
 	size_t n_vcpus;
 };
 
+/* kind: "block", "net", "vcpu" …; id: of the device, or a vCPU's number; name: "read_bytes" … */
+typedef void (*vm_counter_fn)(const char *kind, const char *id, const char *name, uint64_t value, void *userdata);
+
 struct hypervisor_driver {
 	const char *name;                 /* as in [hypervisor.NAME] and --hypervisor */
 	const char *const *aliases;       /* NULL-terminated */
@@ -163,6 +166,11 @@ struct hypervisor_driver {
 	int (*resize_vcpus)(struct vm *vm, uint32_t vcpus, uint32_t *ret, struct err *e);
 	int (*resize_memory)(struct vm *vm, uint64_t mib, uint64_t *ret, struct err *e);
 	int (*info)(struct vm *vm, struct vm_process_info *ret, struct err *e);
+	/*
+	 * What its devices and vCPUs have done, as numbers that only grow, for metrics; fn may call nothing of the VM. NULL:
+	 * the VMM does not tell.
+	 */
+	void (*counters)(struct vm *vm, vm_counter_fn fn, void *userdata);
 	/* Behind vm_explain_exit(): without the console lines, which it adds. Returns -e->code. */
 	int (*explain_exit)(struct vm *vm, struct err *e);
 	/* Ask politely for grace_ms, then kill. Idempotent; 0 also when the VM was gone. */

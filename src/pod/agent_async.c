@@ -20,11 +20,14 @@ struct agent_call {
 		agent_write_fn write;
 		agent_done_fn done;
 		agent_oom_fn oom;
+		agent_text_fn text;
+		agent_stats_fn stats;
 	} fn;
 	/* Takes the answer apart for fn; m is NULL when result < 0. */
 	void (*deliver)(struct agent_call *call, int result, const ProtobufCMessage *m, struct err *e);
 	void *userdata;
-	size_t n; /* bytes of a write */
+	size_t n;       /* bytes of a write */
+	int timeout_ms; /* 0: none */
 };
 
 static void call_free(struct agent_call *call)
@@ -46,7 +49,7 @@ static void on_answer(int result, const ProtobufCMessage *m, const struct err *e
 	call_free(call);
 }
 
-/* draft: method, fn, deliver, userdata, n. */
+/* draft: method, fn, deliver, userdata, n, timeout_ms. */
 static int start(struct agent *a, const struct agent_call *draft, const char *subject, const ProtobufCMessage *request,
 		 const ProtobufCMessageDescriptor *response, struct agent_call **ret, struct err *e)
 {
@@ -60,8 +63,8 @@ static int start(struct agent *a, const struct agent_call *draft, const char *su
 	if (!call->subject)
 		r = err_sys(e, ENOMEM, "cannot start the call");
 	else
-		r = ttrpc_call_async(a->client, AGENT_SERVICE, draft->method, request, response, -1, on_answer, call,
-				     &call->call, e);
+		r = ttrpc_call_async(a->client, AGENT_SERVICE, draft->method, request, response,
+				     draft->timeout_ms ? draft->timeout_ms : -1, on_answer, call, &call->call, e);
 	if (r < 0) {
 		agent_wrap(e, r, draft->method, subject);
 		call_free(call);
@@ -207,4 +210,41 @@ int agent_get_oom_event_async(struct agent *a, agent_oom_fn fn, void *userdata, 
 	Grpc__GetOOMEventRequest q = GRPC__GET_OOMEVENT_REQUEST__INIT;
 
 	return start(a, &draft, NULL, &q.base, &grpc__oomevent__descriptor, ret, e);
+}
+
+static void deliver_text(struct agent_call *call, int result, const ProtobufCMessage *m, struct err *e)
+{
+	call->fn.text(result, m ? ((const Grpc__Metrics *)m)->metrics : NULL, e, call->userdata);
+}
+
+int agent_get_metrics_async(struct agent *a, int timeout_ms, agent_text_fn fn, void *userdata, struct agent_call **ret,
+			    struct err *e)
+{
+	struct agent_call draft = { .method = "GetMetrics",
+				    .fn.text = fn,
+				    .deliver = deliver_text,
+				    .userdata = userdata,
+				    .timeout_ms = timeout_ms };
+	Grpc__GetMetricsRequest q = GRPC__GET_METRICS_REQUEST__INIT;
+
+	return start(a, &draft, NULL, &q.base, &grpc__metrics__descriptor, ret, e);
+}
+
+static void deliver_stats(struct agent_call *call, int result, const ProtobufCMessage *m, struct err *e)
+{
+	call->fn.stats(result, (const Grpc__StatsContainerResponse *)m, e, call->userdata);
+}
+
+int agent_stats_async(struct agent *a, const char *id, int timeout_ms, agent_stats_fn fn, void *userdata,
+		      struct agent_call **ret, struct err *e)
+{
+	struct agent_call draft = { .method = "StatsContainer",
+				    .fn.stats = fn,
+				    .deliver = deliver_stats,
+				    .userdata = userdata,
+				    .timeout_ms = timeout_ms };
+	Grpc__StatsContainerRequest q = GRPC__STATS_CONTAINER_REQUEST__INIT;
+
+	q.container_id = (char *)id;
+	return start(a, &draft, id, &q.base, &grpc__stats_container_response__descriptor, ret, e);
 }

@@ -49,6 +49,13 @@ static int make_run_dir(struct pod *pod, struct err *e)
 	return 0;
 }
 
+/* The owner's, or one of our own. */
+static int take_state_dir(struct pod *pod, struct err *e)
+{
+	pod->state = pod->params.state_dir;
+	return pod->state ? 0 : state_dir_create(pod->params.state_root, pod->params.id, &pod->state, e);
+}
+
 static int init_record(struct pod *pod, struct err *e)
 {
 	struct pod_state *s = &pod->record;
@@ -88,7 +95,7 @@ int pod_new(const struct pod_params *params, struct pod **ret, struct err *e)
 	if (!pod->params.id || !pod->params.state_root || (params->namespace && !pod->params.namespace))
 		r = out_of_memory(e);
 	else
-		r = state_dir_create(params->state_root, params->id, &pod->state, e);
+		r = take_state_dir(pod, e);
 	if (r == 0)
 		r = make_run_dir(pod, e);
 	if (r == 0)
@@ -117,7 +124,8 @@ void pod_free(struct pod *pod)
 	loop_source_free(pod->due_timer);
 	if (pod->run_dir && pod->state && !str_eq(pod->run_dir, state_dir_path(pod->state)))
 		dir_remove(pod->run_dir);
-	state_dir_remove(pod->state);
+	if (pod->state != pod->params.state_dir)
+		state_dir_remove(pod->state);
 	pod_state_fini(&pod->record);
 	free(pod->run_dir);
 	free((char *)pod->params.id);

@@ -26,6 +26,7 @@
 #include "proto/agent.pb-c.h"
 
 struct pod;
+struct state_dir;
 
 enum pod_status { POD_CREATED = 1, POD_RUNNING, POD_STOPPED, POD_PAUSED };
 
@@ -60,6 +61,8 @@ struct pod_params {
 	const char *id;         /* the sandbox: the id of its first container */
 	const char *namespace;  /* containerd's; NULL: none */
 	const char *state_root; /* ROOT/ID is made there (pod/state.h) */
+	/* ROOT/ID where the owner has made it already; borrowed, outlives the pod. NULL: pod_new() makes it. */
+	struct state_dir *state_dir;
 	/* Borrowed, outlive the pod; annotations of the first container have been applied to it already. */
 	const struct config *config;
 	const struct hypervisor_driver *driver;
@@ -76,6 +79,11 @@ struct pod_params {
 int pod_new(const struct pod_params *params, struct pod **ret, struct err *e);
 /* End the VM with all in it, undo everything on the host. NULL does nothing. */
 void pod_free(struct pod *pod);
+/*
+ * After an owner that was killed: undo on the host what ROOT/ID tells of, as pod_free() would have. 0 also when there is
+ * nothing; -EBUSY: the owner lives.
+ */
+int pod_cleanup(const char *state_root, const char *id, struct err *e);
 const char *pod_id(const struct pod *pod);
 /* Whether no container is left. */
 bool pod_is_empty(const struct pod *pod);

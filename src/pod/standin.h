@@ -21,7 +21,7 @@ struct standin_params {
 	const char *netns;   /* path of the network namespace it enters; NULL: the caller's */
 	bool new_netns;      /* or a new one, made for it, with lo up */
 	const char *name;    /* comm, 15 bytes count */
-	bool keep_stdio;     /* it holds the caller's descriptors 0, 1, 2; else /dev/null */
+	bool keep_stdio;     /* it holds the caller's descriptors 0, 1, 2; else the terminal's, or /dev/null */
 	int terminal_fd;     /* slave of a pty that becomes its controlling terminal; -1: none */
 	const int *keep_fds; /* more descriptors to hold, under the same numbers */
 	size_t n_keep_fds;
@@ -37,5 +37,8 @@ int standin_start(const struct standin_params *params, pid_t *ret_pid, int *ret_
 int standin_end(int fd, int status);
 
 enum standin_word { STANDIN_GONE, STANDIN_SIGNAL, STANDIN_WINCH, STANDIN_NOTHING };
-/* Owner, when fd is readable: what it says; *ret_signo for STANDIN_SIGNAL. Does not block. */
+/*
+ * Owner, when fd is readable: what it says; *ret_signo for STANDIN_SIGNAL. Does not block. STANDIN_WINCH: its terminal
+ * has another size (the owner asks the terminal for it).
+ */
 enum standin_word standin_read(int fd, int *ret_signo);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* From the flags that name configuration to a configuration and a driver, with its warnings told once. */
+/* From what names a configuration to a configuration and a driver, with its warnings told once. */
 #pragma once
 
 #include "base/err.h"
@@ -9,6 +9,7 @@
 
 struct settings_request {
 	const char *config;     /* --config; NULL: the search order */
+	const char *body;       /* text in place of any file; NULL: none */
 	const char *hypervisor; /* --hypervisor; NULL: as configured */
 	const char *kernel, *initrd, *image;
 	const struct strv *annotations; /* KEY=VALUE */

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "cli/settings.h"
+#include "pod/settings.h"
 
 #include <errno.h>
 
@@ -39,9 +39,11 @@ static void warn_ineffective(const struct config *c, const struct hypervisor_dri
 int settings_load(const struct settings_request *q, struct config **ret, const struct hypervisor_driver **ret_driver,
 		  struct err *e)
 {
-	struct config_load_options o = {
-		.path = q->config, .hypervisor = q->hypervisor, .annotations = q->annotations, .strict = q->strict
-	};
+	struct config_load_options o = { .path = q->config,
+					 .body = q->body,
+					 .hypervisor = q->hypervisor,
+					 .annotations = q->annotations,
+					 .strict = q->strict };
 	_cleanup_strv_ struct strv warnings = { 0 };
 	_cleanup_config_ struct config *c = NULL;
 	const struct hypervisor_driver *driver;

@@ -1,0 +1,112 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* caisson delete: end a container's life, also when its owner has died. */
+#include "cli/delete.h"
+
+#include <errno.h>
+#include <getopt.h>
+#include <limits.h>
+#include <signal.h>
+#include <stdio.h>
+#include <unistd.h>
+
+#include "base/fd.h"
+#include "cli/command.h"
+#include "cli/oci_command.h"
+#include "pod/state.h"
+
+/* From SIGKILL to the end of the process in the guest; beyond that the owner is asked to delete it all the same. */
+#define KILL_TIMEOUT_MS 10000
+/* The owner of the last container takes down its virtual machine. */
+#define GONE_TIMEOUT_MS   60000
+#define FOLDER_TIMEOUT_MS 1000
+
+static int await(const char *path, uint64_t timeout_ms)
+{
+	uint64_t deadline = clock_ms() + timeout_ms;
+
+	while (access(path, F_OK) == 0) {
+		if (clock_ms() > deadline)
+			return -ETIMEDOUT;
+		usleep(5000);
+	}
+	return 0;
+}
+
+/* The folder follows its record at once, unless a pod without its first container still lives there. */
+int delete_await_gone(const char *root, const char *id, struct err *e)
+{
+	char dir[PATH_MAX + 96], record[PATH_MAX + 128];
+
+	snprintf(dir, sizeof dir, "%s/%s", root, id);
+	snprintf(record, sizeof record, "%s/oci.json", dir);
+	if (await(record, GONE_TIMEOUT_MS) < 0)
+		return err_set(e, ERR_LIMIT, ETIMEDOUT, "%s is still there after %d s", record, GONE_TIMEOUT_MS / 1000);
+	(void)await(dir, FOLDER_TIMEOUT_MS);
+	return 0;
+}
+
+static int delete_in_owner(struct owner_link *l, const char *root, struct err *e)
+{
+	Containerd__Task__V2__DeleteRequest q = CONTAINERD__TASK__V2__DELETE_REQUEST__INIT;
+	int r;
+
+	q.id = l->record.id;
+	r = owner_call(l, "Delete", &q.base, &containerd__task__v2__delete_response__descriptor, OWNER_TIMEOUT_MS, NULL,
+		       e);
+	/* It died under our hands, or the other one of two deletes was quicker: what counts is that it goes away. */
+	if (r < 0 && r != -ECONNRESET && r != -ENOENT)
+		return r;
+	return delete_await_gone(root, l->record.id, e);
+}
+
+/* What a dead owner left: of the pod, if this was its first container, and of the container. */
+static int delete_left_over(const struct owner_link *l, const char *root, struct err *e)
+{
+	char path[PATH_MAX + 96];
+	int r;
+
+	snprintf(path, sizeof path, "%s/%s", root, l->record.id);
+	r = dir_remove(path);
+	return r < 0 ? err_sys(e, -r, "cannot remove %s", path) : 0;
+}
+
+int delete_container(struct owner_link *l, const char *root, bool force, struct err *e)
+{
+	struct owner_state s;
+	struct err ignored;
+	int r = owner_state(l, &s, e);
+
+	if (r < 0 && !force)
+		return r;
+	if (!l->client)
+		return delete_left_over(l, root, e);
+	if (!force && s.status != OCI_STOPPED && s.status != OCI_CREATED)
+		return err_set(e, ERR_CONFIG, EBUSY, "cannot delete container %s that is not stopped: %s", l->record.id,
+			       oci_status_name(s.status));
+	if (s.status != OCI_STOPPED && owner_kill(l, SIGKILL, false, &ignored) == 0)
+		(void)owner_wait(l, KILL_TIMEOUT_MS, &ignored);
+	return delete_in_owner(l, root, e);
+}
+
+int command_delete(const struct globals *g, int argc, char **argv)
+{
+	static const struct option options[] = { { "force", no_argument, NULL, 'f' },
+						 { "help", no_argument, NULL, 'h' },
+						 { 0 } };
+	_cleanup_owner_link_ struct owner_link l = { 0 };
+	struct err e = { 0 };
+	bool force = false;
+	int flag, r;
+
+	while ((flag = getopt_long(argc, argv, "fh", options, NULL)) == 'f')
+		force = true;
+	if (flag != -1 || argc - optind != 1)
+		return oci_command_usage("delete [--force] ID", flag == 'h');
+	r = owner_link_open(&l, g->root, argv[optind], &e);
+	/* What is not there needs no force. */
+	if (r == -ENOENT && force)
+		return 0;
+	if (r == 0)
+		r = delete_container(&l, g->root, force, &e);
+	return oci_command_end(r, &e);
+}

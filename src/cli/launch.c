@@ -1,0 +1,269 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "cli/launch.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <signal.h>
+#include <stdio.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "base/fd.h"
+#include "base/strv.h"
+#include "cli/delete.h"
+#include "cli/handover.h"
+#include "cli/owner.h"
+#include "oci/spec.h"
+#include "pod/standin.h"
+#include "pod/state.h"
+#include "proto/empty.pb-c.h"
+#include "task/any.h"
+#include "task/group.h"
+
+/* "fd:PID:N" of pod/io.h: the streams that the stand-in holds. */
+struct stream_names {
+	char in[32], out[32], err[32];
+};
+
+static struct stream_names stream_names(const struct launch *l)
+{
+	struct stream_names n;
+
+	snprintf(n.in, sizeof n.in, "fd:%d:0", l->pid);
+	snprintf(n.out, sizeof n.out, "fd:%d:1", l->pid);
+	snprintf(n.err, sizeof n.err, "fd:%d:2", l->pid);
+	return n;
+}
+
+/* What runc asks of a terminal, in its words. */
+static int check_streams(const struct launch_streams *s, struct err *e)
+{
+	if (s->terminal && s->detached && !s->console_socket)
+		return err_set(e, ERR_CONFIG, EINVAL,
+			       "cannot allocate tty if caisson will detach without setting console socket");
+	if (s->console_socket && (!s->terminal || !s->detached))
+		return err_set(e, ERR_CONFIG, EINVAL,
+			       "cannot use console socket if caisson will not detach or allocate tty");
+	return 0;
+}
+
+static int start_standin(struct launch *l, const char *name, const char *netns, bool new_netns,
+			 const struct launch_streams *s, struct err *e)
+{
+	struct standin_params p = {
+		.name = name, .netns = netns, .new_netns = new_netns, .keep_stdio = !s->terminal, .terminal_fd = -1
+	};
+	int r = s->terminal ? console_open(&l->console, s->rows, s->columns, e) : 0;
+
+	if (r < 0)
+		return r;
+	p.terminal_fd = l->console.slave;
+	r = standin_start(&p, &l->pid, &l->standin_fd, e);
+	if (r == 0)
+		fd_close(&l->console.slave);
+	if (r == 0 && s->console_socket)
+		r = console_send(&l->console, s->console_socket, e);
+	return r;
+}
+
+static int offer_standin(struct launch *l, const struct globals *g, const char *sandbox,
+			 const struct handover_offer *offer, struct err *e)
+{
+	char path[PATH_MAX + 96];
+	int r;
+
+	snprintf(path, sizeof path, "%s/%s/" STANDIN_SOCKET, g->root, sandbox);
+	r = handover_offer(path, offer, l->standin_fd, &l->offer_fd, e);
+	/* From here on the owner holds it. */
+	if (r == 0)
+		fd_close(&l->standin_fd);
+	return r;
+}
+
+static void launch_init(struct launch *l)
+{
+	l->console = CONSOLE_NONE;
+	l->standin_fd = l->offer_fd = -1;
+	l->pid = 0;
+}
+
+/* ---- a container ---- */
+
+/* The namespace of the spec: a path, a new one, or the host's. */
+static void network_of(const Grpc__Spec *spec, const char **ret_path, bool *ret_new)
+{
+	*ret_path = NULL;
+	*ret_new = false;
+	for (size_t i = 0; spec->linux && i < spec->linux->n_namespaces; i++) {
+		const Grpc__LinuxNamespace *n = spec->linux->namespaces[i];
+
+		if (!str_eq(n->type, "network"))
+			continue;
+		*ret_new = str_empty(n->path);
+		*ret_path = *ret_new ? NULL : n->path;
+	}
+}
+
+/* Neither ours nor one of `caisson run`. */
+static int check_unused(const char *root, const char *id, struct err *e)
+{
+	static const char *const files[] = { "oci.json", "state.json" };
+	struct pod_state s = { 0 };
+	char path[PATH_MAX + 96];
+	bool alive = false;
+	int r = state_check_id(id, e);
+
+	if (r < 0)
+		return r;
+	snprintf(path, sizeof path, "%s/%s/%s", root, id, files[0]);
+	if (access(path, F_OK) == 0)
+		return err_set(e, ERR_CONFIG, EEXIST, "container with given ID already exists");
+	/* What a killed `caisson run` left is swept away by the owner. */
+	if (state_read(root, id, &s, &alive, NULL) == 0)
+		pod_state_fini(&s);
+	return alive ? err_set(e, ERR_CONFIG, EEXIST, "container with given ID already exists") : 0;
+}
+
+static int find_owner(struct launch *l, const struct globals *g, const struct task_group *group, struct err *e)
+{
+	int r;
+
+	if (!group->is_member) {
+		r = owner_start(g, group->sandbox, e);
+		return r < 0 ? r : owner_link_connect(&l->link, g->root, group->sandbox, e);
+	}
+	r = owner_link_connect(&l->link, g->root, group->sandbox, e);
+	if (r == -ENOENT || r == -ECONNREFUSED)
+		return err_set(e, ERR_CONFIG, ENOENT, "the pod %s, which the annotations name, is not running",
+			       group->sandbox);
+	return r;
+}
+
+static int ask_create(struct launch *l, const char *id, const char *bundle, bool terminal, struct err *e)
+{
+	Containerd__Task__V2__CreateTaskRequest q = CONTAINERD__TASK__V2__CREATE_TASK_REQUEST__INIT;
+	struct stream_names names = stream_names(l);
+
+	q.id = (char *)id;
+	q.bundle = (char *)bundle;
+	q.terminal = terminal;
+	q.stdin = names.in;
+	q.stdout = names.out;
+	q.stderr = terminal ? q.stderr : names.err;
+	return owner_call(&l->link, "Create", &q.base, &containerd__task__v2__create_task_response__descriptor,
+			  OWNER_CREATE_TIMEOUT_MS, NULL, e);
+}
+
+int launch_container(struct launch *l, const struct globals *g, const char *id, const char *bundle,
+		     struct launch_streams *streams, struct err *e)
+{
+	struct handover_offer offer = { .id = id, .exec_id = "", .bundle = bundle };
+	_cleanup_task_group_ struct task_group group = { 0 };
+	_cleanup_spec_ Grpc__Spec *spec = NULL;
+	const char *netns;
+	bool new_netns;
+	int r;
+
+	launch_init(l);
+	r = oci_spec_load(bundle, &spec, NULL, e);
+	if (r == 0)
+		r = check_unused(g->root, id, e);
+	if (r < 0)
+		return r;
+	streams->terminal = spec->process && spec->process->terminal;
+	if (spec->process && spec->process->consolesize) {
+		streams->rows = spec->process->consolesize->height;
+		streams->columns = spec->process->consolesize->width;
+	}
+	network_of(spec, &netns, &new_netns);
+	if ((r = check_streams(streams, e)) < 0 || (r = task_group_read(bundle, id, &group, e)) < 0 ||
+	    (r = start_standin(l, id, netns, new_netns, streams, e)) < 0 || (r = find_owner(l, g, &group, e)) < 0)
+		return r;
+	offer.pid = l->pid;
+	l->link.record.id = strdup(id);
+	if (!l->link.record.id)
+		return err_sys(e, ENOMEM, "cannot create %s", id);
+	r = offer_standin(l, g, group.sandbox, &offer, e);
+	if (r == 0)
+		r = ask_create(l, id, bundle, streams->terminal, e);
+	if (r < 0) {
+		/* The owner drops what came to nothing when we go; then the id is free again. */
+		fd_close(&l->offer_fd);
+		(void)delete_await_gone(g->root, id, NULL);
+	}
+	return r;
+}
+
+/* ---- another process ---- */
+
+static int ask_exec(struct launch *l, const char *exec_id, const char *process, bool terminal, struct err *e)
+{
+	Containerd__Task__V2__ExecProcessRequest q = CONTAINERD__TASK__V2__EXEC_PROCESS_REQUEST__INIT;
+	Containerd__Task__V2__StartRequest start = CONTAINERD__TASK__V2__START_REQUEST__INIT;
+	Google__Protobuf__Any spec = GOOGLE__PROTOBUF__ANY__INIT;
+	struct stream_names names = stream_names(l);
+	int r;
+
+	spec.type_url = (char *)ANY_OCI_PROCESS;
+	spec.value.data = (uint8_t *)process;
+	spec.value.len = strlen(process);
+	q.id = start.id = l->link.record.id;
+	q.exec_id = start.exec_id = (char *)exec_id;
+	q.terminal = terminal;
+	q.stdin = names.in;
+	q.stdout = names.out;
+	q.stderr = terminal ? q.stderr : names.err;
+	q.spec = &spec;
+	r = owner_call(&l->link, "Exec", &q.base, &google__protobuf__empty__descriptor, OWNER_TIMEOUT_MS, NULL, e);
+	return r < 0 ? r
+		     : owner_call(&l->link, "Start", &start.base, &containerd__task__v2__start_response__descriptor,
+				  OWNER_TIMEOUT_MS, NULL, e);
+}
+
+int launch_exec(struct launch *l, const struct globals *g, const char *exec_id, const char *process,
+		const struct launch_streams *streams, struct err *e)
+{
+	struct handover_offer offer = { .id = l->link.record.id, .exec_id = exec_id, .bundle = "" };
+	char netns[64];
+	struct owner_state s;
+	int r;
+
+	launch_init(l);
+	if ((r = check_streams(streams, e)) < 0 || (r = owner_state(&l->link, &s, e)) < 0)
+		return r;
+	/* runc's words. */
+	if (s.status == OCI_STOPPED || s.status == OCI_CREATING)
+		return err_set(e, ERR_CONFIG, EBUSY, "cannot exec in a stopped container");
+	if (s.status == OCI_PAUSED)
+		return err_set(e, ERR_CONFIG, EBUSY, "cannot exec in a paused container");
+	snprintf(netns, sizeof netns, "/proc/%d/ns/net", s.pid);
+	r = start_standin(l, offer.id, netns, false, streams, e);
+	offer.pid = l->pid;
+	if (r == 0)
+		r = offer_standin(l, g, l->link.record.sandbox, &offer, e);
+	return r < 0 ? r : ask_exec(l, exec_id, process, streams->terminal, e);
+}
+
+/* ---- the end of it ---- */
+
+int launch_write_pid(const struct launch *l, const char *path, struct err *e)
+{
+	char text[16];
+	int n = snprintf(text, sizeof text, "%d", l->pid);
+	int r = path ? file_replace(path, text, (size_t)n, 0644) : 0;
+
+	return r < 0 ? err_sys(e, -r, "cannot write --pid-file %s", path) : 0;
+}
+
+void launch_end(struct launch *l, bool failed)
+{
+	if (failed && l->pid > 0) {
+		kill(l->pid, SIGKILL);
+		while (waitpid(l->pid, NULL, 0) < 0 && errno == EINTR)
+			;
+	}
+	console_close(&l->console);
+	fd_close(&l->standin_fd);
+	fd_close(&l->offer_fd);
+	owner_link_close(&l->link);
+}

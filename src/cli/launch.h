@@ -1,0 +1,41 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Making a process of the OCI commands: its stand-in, which is a child of ours until we end, its terminal, and the
+ * requests to the owner of its pod. For `create`, runc's way of `run`, and `exec`.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <sys/types.h>
+
+#include "base/err.h"
+#include "cli/console.h"
+#include "cli/globals.h"
+#include "cli/owner_link.h"
+
+struct launch {
+	struct owner_link link;
+	struct console console; /* its master stays with us when there is no console socket */
+	pid_t pid;              /* of the stand-in */
+	int standin_fd;
+	int offer_fd; /* the owner keeps what we offered while this is open */
+};
+
+struct launch_streams {
+	bool terminal;
+	const char *console_socket; /* NULL: none */
+	bool detached;              /* we shall not stay to serve the terminal */
+	uint32_t rows, columns;     /* of a new terminal; 0: unknown */
+};
+
+/* The container of a bundle, created. bundle: absolute. Zero-initialise l; launch_end() in any case. */
+int launch_container(struct launch *l, const struct globals *g, const char *id, const char *bundle,
+		     struct launch_streams *streams, struct err *e);
+/* Another process in a container, started. process: JSON of the OCI runtime spec; l->link is open. */
+int launch_exec(struct launch *l, const struct globals *g, const char *exec_id, const char *process,
+		const struct launch_streams *streams, struct err *e);
+/* The stand-in lives on, unless it failed: then it is ended and reaped. */
+void launch_end(struct launch *l, bool failed);
+
+/* Write the stand-in's pid to a file, if path is not NULL. */
+int launch_write_pid(const struct launch *l, const char *path, struct err *e);

@@ -1,0 +1,301 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * See monitor.h. A connection reads one request, gets its answer (at once, or when a look at the pod is complete),
+ * writes it and ends. A timer ends it whatever it does.
+ */
+#include "pod/monitor.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "base/fd.h"
+#include "base/list.h"
+#include "base/log.h"
+#include "base/unix_socket.h"
+#include "codec/http.h"
+#include "codec/json.h"
+#include "pod/pod.h"
+#include "pod/scrape.h"
+
+#define LINE_MAX_BYTES 1024
+#define AGENT_PORT     1024
+
+struct connection {
+	struct list node;
+	struct pod_monitor *monitor;
+	int fd;
+	struct loop_source *io, *timer;
+	struct http_parser parser;
+	struct scrape *scrape;
+	struct buf out;
+	bool answering;
+};
+
+struct pod_monitor {
+	struct pod_monitor_params params;
+	char *path;
+	int listen_fd;
+	struct loop_source *listener;
+	struct list connections;
+	unsigned n_connections;
+	struct metrics_overhead overhead;
+};
+
+static void connection_free(struct connection *c)
+{
+	scrape_cancel(c->scrape);
+	loop_source_free(c->io);
+	loop_source_free(c->timer);
+	fd_close(&c->fd);
+	http_parser_fini(&c->parser);
+	buf_fini(&c->out);
+	list_remove(&c->node);
+	c->monitor->n_connections--;
+	free(c);
+}
+
+/* ---- answers ---- */
+
+static void answer(struct connection *c, unsigned status, const char *reason, const char *type, const char *body,
+		   size_t len)
+{
+	c->answering = true;
+	if (buf_printf(&c->out,
+		       "HTTP/1.1 %u %s\r\nContent-Type: %s\r\nContent-Length: %zu\r\nConnection: close\r\n\r\n", status,
+		       reason, type, len) < 0 ||
+	    buf_append(&c->out, body, len) < 0 || loop_io_set_events(c->io, EPOLLOUT) < 0)
+		c->out.len = 0; /* on_io() then ends the connection */
+}
+
+static void answer_text(struct connection *c, unsigned status, const char *reason, const char *text)
+{
+	answer(c, status, reason, "text/plain; charset=utf-8", text, strlen(text));
+}
+
+static void on_scraped(int result, const struct buf *text, void *userdata)
+{
+	struct connection *c = userdata;
+
+	c->scrape = NULL;
+	if (result < 0)
+		answer_text(c, 500, "Internal Server Error", "the metrics are more than can be told\n");
+	else
+		answer(c, 200, "OK", "text/plain; version=0.0.4; charset=utf-8", text->data, text->len);
+}
+
+static void get_metrics(struct connection *c)
+{
+	struct pod_monitor *m = c->monitor;
+	struct err e = { 0 };
+
+	if (scrape_start(&m->params, &m->overhead, on_scraped, c, &c->scrape, &e) < 0) {
+		answer_text(c, 500, "Internal Server Error", e.text);
+		return;
+	}
+	c->answering = true;
+	loop_io_set_events(c->io, 0);
+}
+
+/* Kata's clients want URLs; our addresses are "vsock:CID" and "hvsock:PATH". */
+static void get_agent_url(struct connection *c)
+{
+	const struct vm *vm = pod_vm(c->monitor->params.pod);
+	const char *rest = vm ? strchr(vm->agent_address, ':') : NULL;
+	_cleanup_free_ char *url = NULL;
+
+	if (!rest) {
+		answer_text(c, 503, "Service Unavailable", "there is no VM\n");
+		return;
+	}
+	url = str_printf("%.*s://%s:%d", (int)(rest - vm->agent_address), vm->agent_address, rest + 1, AGENT_PORT);
+	answer_text(c, url ? 200 : 500, url ? "OK" : "Internal Server Error", url ? url : "");
+}
+
+static void get_stats(struct connection *c)
+{
+	const struct pod_monitor_params *params = &c->monitor->params;
+	struct json_object *top = json_object_make(), *list = json_array_make(), *o;
+	struct pod_monitor_host host = { 0 };
+	_cleanup_strv_ struct strv ids = { 0 };
+	_cleanup_free_ char *text = NULL;
+	struct host_cgroup_usage u;
+
+	json_set_str(top, "id", pod_id(params->pod));
+	pod_containers(params->pod, &ids, NULL);
+	for (size_t i = 0; i < ids.len; i++)
+		json_add_str(list, ids.v[i]);
+	json_set(top, "containers", list);
+	if (params->host)
+		params->host(&host, params->userdata);
+	if (host.cgroup && host_cgroup_usage(host.cgroup, &u, NULL) == 0) {
+		o = json_object_make();
+		json_set_u64(o, "memory_bytes", u.memory_bytes);
+		json_set_u64(o, "memory_peak_bytes", u.memory_peak_bytes);
+		if (u.memory_limit_bytes != UINT64_MAX)
+			json_set_u64(o, "memory_limit_bytes", u.memory_limit_bytes);
+		json_set_u64(o, "cpu_ns", u.cpu_ns);
+		json_set_u64(o, "cpu_user_ns", u.user_ns);
+		json_set_u64(o, "cpu_system_ns", u.system_ns);
+		json_set_u64(o, "threads", u.pids);
+		json_set(top, "cgroup", o);
+	}
+	text = json_write(top, false);
+	json_free(top);
+	if (text)
+		answer(c, 200, "OK", "application/json", text, strlen(text));
+	else
+		answer_text(c, 500, "Internal Server Error", "out of memory\n");
+}
+
+static const struct route {
+	const char *target;
+	void (*get)(struct connection *c);
+} routes[] = {
+	{ "/metrics", get_metrics },
+	{ "/agent-url", get_agent_url },
+	{ "/sandbox/stats", get_stats },
+};
+
+static void route(struct connection *c, const struct http_message *m)
+{
+	size_t n = strcspn(m->target, "?");
+
+	for (size_t i = 0; i < sizeof(routes) / sizeof(routes[0]); i++) {
+		if (strlen(routes[i].target) != n || strncmp(routes[i].target, m->target, n) != 0)
+			continue;
+		if (str_eq(m->method, "GET"))
+			routes[i].get(c);
+		else
+			answer_text(c, 405, "Method Not Allowed", "this can only be read: GET\n");
+		return;
+	}
+	answer_text(c, 404, "Not Found", "there are /metrics, /agent-url and /sandbox/stats\n");
+}
+
+/* ---- connections ---- */
+
+/* False: it is over. */
+static bool read_request(struct connection *c)
+{
+	const struct http_message *m;
+	struct err e = { 0 };
+	char data[2048];
+	ssize_t n = recv(c->fd, data, sizeof(data), MSG_DONTWAIT);
+	int r;
+
+	if (n < 0)
+		return errno == EAGAIN || errno == EINTR;
+	if (n == 0 || http_parser_feed(&c->parser, data, (size_t)n) < 0)
+		return false;
+	r = http_parser_next(&c->parser, &m, &e);
+	if (r < 0)
+		answer_text(c, 400, "Bad Request", e.text);
+	else if (r > 0)
+		route(c, m);
+	return true;
+}
+
+/* False: it is over. */
+static bool write_answer(struct connection *c)
+{
+	ssize_t n;
+
+	if (!c->out.len)
+		return false;
+	n = send(c->fd, c->out.data, c->out.len, MSG_DONTWAIT | MSG_NOSIGNAL);
+	if (n < 0)
+		return errno == EAGAIN || errno == EINTR;
+	buf_consume(&c->out, (size_t)n);
+	return c->out.len > 0;
+}
+
+static void on_io(struct loop_source *s, int fd, uint32_t revents, void *userdata)
+{
+	struct connection *c = userdata;
+	bool goes_on;
+
+	if (!c->answering)
+		goes_on = read_request(c);
+	else if (c->scrape)
+		goes_on = false; /* muted: only an end is told */
+	else
+		goes_on = !(revents & EPOLLERR) && write_answer(c);
+	if (!goes_on)
+		connection_free(c);
+}
+
+static void on_time(struct loop_source *s, void *userdata)
+{
+	connection_free(userdata);
+}
+
+static void on_connect(struct loop_source *s, int listen_fd, uint32_t revents, void *userdata)
+{
+	struct pod_monitor *m = userdata;
+	int fd = accept4(listen_fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+	struct connection *c;
+
+	if (fd < 0)
+		return;
+	c = m->n_connections < MONITOR_CONNECTIONS_MAX ? calloc(1, sizeof(*c)) : NULL;
+	if (!c) {
+		close(fd);
+		return;
+	}
+	c->monitor = m;
+	c->fd = fd;
+	http_parser_init(&c->parser, HTTP_REQUEST, LINE_MAX_BYTES, 0);
+	list_append(&m->connections, &c->node);
+	m->n_connections++;
+	if (loop_add_io(m->params.loop, fd, EPOLLIN, on_io, c, &c->io) < 0 ||
+	    loop_add_timer(m->params.loop, MONITOR_TIME_MS, on_time, c, &c->timer) < 0)
+		connection_free(c);
+}
+
+int pod_monitor_start(const struct pod_monitor_params *params, struct pod_monitor **ret, struct err *e)
+{
+	struct pod_monitor *m = calloc(1, sizeof(*m));
+	int r;
+
+	if (!m)
+		return err_sys(e, ENOMEM, "monitor of the pod");
+	m->params = *params;
+	m->listen_fd = -1;
+	list_init(&m->connections);
+	r = unix_listen(params->path, 0600, &m->listen_fd, e);
+	if (r == 0) {
+		m->params.path = m->path = strdup(params->path);
+		r = m->path ? loop_add_io(params->loop, m->listen_fd, EPOLLIN, on_connect, m, &m->listener) : -ENOMEM;
+		if (r < 0)
+			err_sys(e, -r, "serve %s", params->path);
+		if (!m->path)
+			unlink(params->path);
+	}
+	if (r < 0) {
+		err_wrap(e, "monitor of the pod");
+		pod_monitor_stop(m);
+		return r;
+	}
+	*ret = m;
+	return 0;
+}
+
+void pod_monitor_stop(struct pod_monitor *m)
+{
+	struct connection *c;
+
+	if (!m)
+		return;
+	list_foreach (c, &m->connections, struct connection, node)
+		connection_free(c);
+	loop_source_free(m->listener);
+	fd_close(&m->listen_fd);
+	if (m->path)
+		unlink(m->path);
+	free(m->path);
+	free(m);
+}

@@ -1,0 +1,306 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The monitor's socket in front of a fake pod, whose agent is a ttrpc server in a thread: what a scrape brings, what
+ * happens when the guest lies or is silent, and what clients can do to it.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <errno.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "base/entries.h"
+#include "base/fd.h"
+#include "base/unix_socket.h"
+#include "codec/ttrpc.h"
+#include "pod/agent.h"
+#include "pod/monitor.h"
+#include "pod/pod.h"
+
+/* ---- the pod ---- */
+
+struct pod {
+	struct loop *loop, *agent_loop;
+	struct agent *agent;
+	struct ttrpc_server *server;
+	pthread_t agent_thread, loop_thread;
+	struct vm vm;
+	struct pod_monitor *monitor;
+	char dir[64], path[96];
+	const char *agent_text; /* NULL: the agent keeps the request */
+	struct ttrpc_request *kept;
+};
+
+static const struct hypervisor_driver fake_driver = { .name = "fake" };
+
+const char *pod_id(const struct pod *pod)
+{
+	return "sandbox1";
+}
+
+int pod_containers(struct pod *pod, struct strv *ret, struct err *e)
+{
+	return strv_add(ret, "c1") < 0 || strv_add(ret, "gone") < 0 ? -ENOMEM : 0;
+}
+
+struct vm *pod_vm(struct pod *pod)
+{
+	return &pod->vm;
+}
+
+struct agent *pod_agent(struct pod *pod)
+{
+	return pod->agent;
+}
+
+static void on_close(struct ttrpc_request *req, void *userdata)
+{
+	((struct pod *)userdata)->kept = NULL;
+	ttrpc_reply_error(req, TTRPC_CANCELLED, "gone");
+}
+
+static void fake_metrics(struct ttrpc_request *req, const ProtobufCMessage *m, void *userdata)
+{
+	Grpc__Metrics answer = GRPC__METRICS__INIT;
+	struct pod *pod = userdata;
+
+	if (!pod->agent_text) {
+		pod->kept = req;
+		ttrpc_request_on_close(req, on_close, pod);
+		return;
+	}
+	answer.metrics = (char *)pod->agent_text;
+	ttrpc_reply(req, &answer.base);
+}
+
+static void fake_stats(struct ttrpc_request *req, const ProtobufCMessage *m, void *userdata)
+{
+	Grpc__StatsContainerResponse answer = GRPC__STATS_CONTAINER_RESPONSE__INIT;
+	Grpc__CgroupStats cg = GRPC__CGROUP_STATS__INIT;
+	Grpc__PidsStats pids = GRPC__PIDS_STATS__INIT;
+
+	if (str_eq(((const Grpc__StatsContainerRequest *)m)->container_id, "gone")) {
+		ttrpc_reply_error(req, TTRPC_NOT_FOUND, "no such container");
+		return;
+	}
+	pids.current = 11;
+	cg.pids_stats = &pids;
+	answer.cgroup_stats = &cg;
+	ttrpc_reply(req, &answer.base);
+}
+
+static void *run_loop(void *loop)
+{
+	loop_run(loop);
+	return NULL;
+}
+
+static void start(struct pod *pod, bool with_agent)
+{
+	static const struct ttrpc_method methods[] = {
+		{ "GetMetrics", &grpc__get_metrics_request__descriptor, fake_metrics },
+		{ "StatsContainer", &grpc__stats_container_request__descriptor, fake_stats },
+	};
+	static const struct ttrpc_service service = { "grpc.AgentService", methods, 2 };
+	struct pod_monitor_params params = { 0 };
+	struct err e = { 0 };
+	int sv[2];
+
+	pod->vm.driver = &fake_driver;
+	snprintf(pod->vm.agent_address, sizeof(pod->vm.agent_address), "hvsock:/run/x/vsock.sock");
+	snprintf(pod->dir, sizeof(pod->dir), "/tmp/caisson-monitor-XXXXXX");
+	assert_non_null(mkdtemp(pod->dir));
+	snprintf(pod->path, sizeof(pod->path), "%s/%s", pod->dir, MONITOR_SOCKET);
+	assert_int_equal(loop_new(&pod->loop, NULL), 0);
+	if (with_agent) {
+		assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, sv), 0);
+		assert_int_equal(loop_new(&pod->agent_loop, NULL), 0);
+		assert_int_equal(ttrpc_server_new(pod->agent_loop, -1, &service, 1, pod, &pod->server, NULL), 0);
+		assert_int_equal(ttrpc_server_add(pod->server, sv[0], NULL), 0);
+		assert_int_equal(agent_new(pod->loop, sv[1], -1, NULL, &pod->agent, NULL), 0);
+		assert_int_equal(pthread_create(&pod->agent_thread, NULL, run_loop, pod->agent_loop), 0);
+	}
+	params.loop = pod->loop;
+	params.path = pod->path;
+	params.pod = pod;
+	assert_int_equal(pod_monitor_start(&params, &pod->monitor, &e), 0);
+	assert_int_equal(pthread_create(&pod->loop_thread, NULL, run_loop, pod->loop), 0);
+}
+
+static void stop(struct pod *pod)
+{
+	loop_quit(pod->loop, 0);
+	pthread_join(pod->loop_thread, NULL);
+	pod_monitor_stop(pod->monitor);
+	assert_int_equal(access(pod->path, F_OK), -1);
+	agent_free(pod->agent);
+	if (pod->agent_loop) {
+		loop_quit(pod->agent_loop, 0);
+		pthread_join(pod->agent_thread, NULL);
+		ttrpc_server_free(pod->server);
+		loop_free(pod->agent_loop);
+	}
+	loop_free(pod->loop);
+	rmdir(pod->dir);
+}
+
+/* ---- */
+
+static void assert_has(const struct buf *text, const char *line)
+{
+	if (!strstr(text->data, line))
+		fail_msg("no \"%s\" in\n%s", line, text->data);
+}
+
+static void scrape(void **state)
+{
+	struct pod pod = { .agent_text = "kata_guest_load{item=\"load1\"} 0.5\n" };
+	_cleanup_buf_ struct buf text = { 0 };
+	struct err e = { 0 };
+
+	start(&pod, true);
+	assert_int_equal(pod_monitor_get(pod.path, "/metrics", 60000, &text, &e), 0);
+	assert_has(&text, "caisson_info{version=\"" CAISSON_VERSION "\",hypervisor=\"fake\"} 1\n");
+	assert_has(&text, "\nkata_shim_threads ");
+	assert_has(&text, "\nkata_guest_load{item=\"load1\"} 0.5\n");
+	assert_has(&text, "\ncaisson_agent_up 1\n");
+	assert_has(&text, "\ncaisson_container_pids{container_id=\"c1\"} 11\n");
+	assert_null(strstr(text.data, "\"gone\""));
+	stop(&pod);
+}
+
+static void guest_that_lies(void **state)
+{
+	struct pod pod = { .agent_text = "caisson_info 1\n\x1b[2J\n" };
+	_cleanup_buf_ struct buf text = { 0 };
+
+	start(&pod, true);
+	assert_int_equal(pod_monitor_get(pod.path, "/metrics", 60000, &text, NULL), 0);
+	assert_has(&text, "\ncaisson_agent_up 0\n");
+	assert_has(&text, "\ncaisson_container_pids{container_id=\"c1\"} 11\n");
+	stop(&pod);
+}
+
+/* The owner's loop goes on meanwhile, and the rest is told in the end. */
+static void guest_that_is_silent(void **state)
+{
+	struct pod pod = { 0 };
+	_cleanup_buf_ struct buf text = { 0 }, other = { 0 };
+	_cleanup_close_ int fd = -1;
+	static const char request[] = "GET /metrics HTTP/1.1\r\n\r\n";
+
+	start(&pod, true);
+	assert_int_equal(unix_connect(pod.path, &fd), 0);
+	assert_int_equal(write(fd, request, strlen(request)), strlen(request));
+	assert_int_equal(pod_monitor_get(pod.path, "/agent-url", 60000, &other, NULL), 0);
+	assert_int_equal(pod_monitor_get(pod.path, "/metrics", 60000, &text, NULL), 0);
+	assert_has(&text, "\ncaisson_agent_up 0\n");
+	/* a client that goes while the guest is asked */
+	fd_close(&fd);
+	assert_int_equal(unix_connect(pod.path, &fd), 0);
+	assert_int_equal(write(fd, request, strlen(request)), strlen(request));
+	stop(&pod);
+}
+
+static void before_the_vm_runs(void **state)
+{
+	struct pod pod = { 0 };
+	_cleanup_buf_ struct buf text = { 0 };
+
+	start(&pod, false);
+	assert_int_equal(pod_monitor_get(pod.path, "/metrics", 60000, &text, NULL), 0);
+	assert_has(&text, "\nkata_shim_threads ");
+	assert_null(strstr(text.data, "agent_up"));
+	stop(&pod);
+}
+
+static void other_endpoints(void **state)
+{
+	struct pod pod = { 0 };
+	_cleanup_buf_ struct buf url = { 0 }, stats = { 0 }, none = { 0 };
+	struct err e = { 0 };
+
+	start(&pod, false);
+	assert_int_equal(pod_monitor_get(pod.path, "/agent-url", 60000, &url, &e), 0);
+	assert_string_equal(url.data, "hvsock:///run/x/vsock.sock:1024");
+	assert_int_equal(pod_monitor_get(pod.path, "/sandbox/stats?x=1", 60000, &stats, &e), 0);
+	assert_string_equal(stats.data, "{\"id\":\"sandbox1\",\"containers\":[\"c1\",\"gone\"]}");
+	assert_int_equal(pod_monitor_get(pod.path, "/metric", 60000, &none, &e), -EREMOTEIO);
+	assert_non_null(strstr(e.text, "status 404"));
+	stop(&pod);
+	assert_int_equal(pod_monitor_get(pod.path, "/metrics", 60000, &none, &e), -ENOENT);
+}
+
+/* One request as it is; the answer up to the end of the connection. */
+static void ask(struct pod *pod, const char *request, struct buf *ret)
+{
+	_cleanup_close_ int fd = -1;
+	char data[1024];
+	ssize_t n;
+
+	assert_int_equal(unix_connect(pod->path, &fd), 0);
+	fd_set_nonblock(fd, false);
+	ret->len = 0;
+	assert_int_equal(buf_puts(ret, ""), 0);
+	assert_int_equal(send(fd, request, strlen(request), MSG_NOSIGNAL), strlen(request));
+	while ((n = recv(fd, data, sizeof(data), 0)) > 0)
+		assert_int_equal(buf_append(ret, data, (size_t)n), 0);
+}
+
+static void clients(void **state)
+{
+	struct pod pod = { 0 };
+	_cleanup_buf_ struct buf text = { 0 };
+	unsigned before;
+	int fds[MONITOR_CONNECTIONS_MAX];
+	char byte;
+
+	start(&pod, false);
+	before = count_entries("/proc/self/fd");
+	ask(&pod, "PUT /metrics HTTP/1.1\r\n\r\n", &text);
+	assert_has(&text, "HTTP/1.1 405 ");
+	ask(&pod, "POST /agent-url HTTP/1.1\r\nContent-Length: 5\r\n\r\nhello", &text);
+	assert_has(&text, "HTTP/1.1 400 ");
+	ask(&pod, "nonsense\r\n\r\n", &text);
+	assert_has(&text, "HTTP/1.1 400 ");
+	/* as many that say nothing as there may be; one more is shown the door */
+	for (unsigned i = 0; i < MONITOR_CONNECTIONS_MAX; i++)
+		assert_int_equal(unix_connect(pod.path, &fds[i]), 0);
+	{
+		_cleanup_close_ int fd = -1;
+
+		assert_int_equal(unix_connect(pod.path, &fd), 0);
+		fd_set_nonblock(fd, false);
+		assert_int_equal(recv(fd, &byte, 1, 0), 0);
+	}
+	for (unsigned i = 0; i < MONITOR_CONNECTIONS_MAX; i++)
+		close(fds[i]);
+	/* they are gone once this is answered: sockets are served in the order of the events */
+	do
+		text.len = 0;
+	while (pod_monitor_get(pod.path, "/agent-url", 60000, &text, NULL) < 0);
+	stop(&pod);
+	assert_true(count_entries("/proc/self/fd") <= before);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(scrape),
+		cmocka_unit_test(guest_that_lies),
+		cmocka_unit_test(guest_that_is_silent),
+		cmocka_unit_test(before_the_vm_runs),
+		cmocka_unit_test(other_endpoints),
+		cmocka_unit_test(clients),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

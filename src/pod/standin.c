@@ -1,0 +1,249 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * See standin.h. The child of a process that may have threads: between fork(2) and its end it makes system calls only,
+ * takes no lock and no memory. It has every signal blocked and reads them from a signalfd, so that whatever is sent to
+ * it becomes one message, until it is told how to end.
+ */
+#include "pod/standin.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/close_range.h>
+#include <net/if.h>
+#include <poll.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdint.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/prctl.h>
+#include <sys/signalfd.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+#include "sys/pty.h"
+#include "sys/spawn.h"
+
+#define STATUS_OWNER_GONE 255
+#define WORD_WINDOW       255 /* no signal has this number */
+
+/* What the child says first: how far it came. */
+struct greeting {
+	int32_t code; /* errno; 0: it is ready */
+	char step[28];
+};
+
+/* ---- the child ---- */
+
+static __attribute__((noreturn)) void give_up(int fd, const char *step)
+{
+	struct greeting g = { .code = errno };
+
+	for (size_t i = 0; i + 1 < sizeof g.step && step[i]; i++)
+		g.step[i] = step[i];
+	(void)!send(fd, &g, sizeof g, MSG_NOSIGNAL);
+	_exit(STATUS_OWNER_GONE);
+}
+
+/* ip link set lo up. */
+static int bring_up_loopback(void)
+{
+	struct ifreq q = { .ifr_name = "lo" };
+	int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0), r;
+
+	if (fd < 0)
+		return -1;
+	r = ioctl(fd, SIOCGIFFLAGS, &q);
+	q.ifr_flags |= IFF_UP;
+	if (r == 0)
+		r = ioctl(fd, SIOCSIFFLAGS, &q);
+	close(fd);
+	return r;
+}
+
+static void enter_network(const struct standin_params *p, int fd)
+{
+	int ns;
+
+	if (p->new_netns) {
+		if (unshare(CLONE_NEWNET) < 0 || bring_up_loopback() < 0)
+			give_up(fd, "new network namespace");
+		return;
+	}
+	if (!p->netns)
+		return;
+	ns = open(p->netns, O_RDONLY | O_CLOEXEC);
+	if (ns < 0 || setns(ns, CLONE_NEWNET) < 0)
+		give_up(fd, "network namespace");
+	close(ns);
+}
+
+/* The lowest descriptor of those to keep that is at least from; INT_MAX: none. */
+static int next_kept(const struct standin_params *p, int fd, int from)
+{
+	int best = fd >= from ? fd : INT32_MAX;
+
+	for (size_t i = 0; i < p->n_keep_fds; i++)
+		if (p->keep_fds[i] >= from && p->keep_fds[i] < best)
+			best = p->keep_fds[i];
+	return best;
+}
+
+static void close_others(const struct standin_params *p, int fd)
+{
+	int from = 3;
+
+	for (int kept; (kept = next_kept(p, fd, from)) != INT32_MAX; from = kept + 1)
+		if (kept > from)
+			syscall(SYS_close_range, from, kept - 1, 0);
+	syscall(SYS_close_range, from, ~0u, 0);
+}
+
+static void place_stdio(const struct standin_params *p, int fd)
+{
+	int from = p->terminal_fd;
+
+	if (p->keep_stdio)
+		return;
+	if (from < 0)
+		from = open("/dev/null", O_RDWR | O_CLOEXEC);
+	for (int i = 0; i <= STDERR_FILENO; i++)
+		if (from < 0 || dup2(from, i) < 0)
+			give_up(fd, "streams");
+}
+
+/* The owner's word for a signal; 0: none. */
+static uint8_t word_of(const struct signalfd_siginfo *info)
+{
+	if (info->ssi_signo == SIGCHLD)
+		return 0;
+	/* A terminal's change of size comes from the kernel; from others SIGWINCH is a signal like any other. */
+	if (info->ssi_signo == SIGWINCH && info->ssi_code == SI_KERNEL)
+		return WORD_WINDOW;
+	return (uint8_t)info->ssi_signo;
+}
+
+/* Serve until the end. */
+static __attribute__((noreturn)) void serve(int fd, int signals)
+{
+	struct pollfd p[2] = { { .fd = fd }, { .fd = signals } };
+	struct signalfd_siginfo info;
+	uint8_t word = 0, status;
+	ssize_t n;
+
+	for (;;) {
+		/* While a word waits for room no more signals are taken: the kernel keeps them. */
+		p[0].events = (short)(POLLIN | (word ? POLLOUT : 0));
+		p[1].events = word ? 0 : POLLIN;
+		if (poll(p, 2, -1) < 0)
+			continue;
+		if (p[0].revents & (POLLIN | POLLHUP | POLLERR)) {
+			n = recv(fd, &status, sizeof status, MSG_DONTWAIT);
+			if (n == sizeof status)
+				_exit(status);
+			if (n == 0 || (errno != EAGAIN && errno != EINTR))
+				_exit(STATUS_OWNER_GONE);
+		}
+		if (!word && (p[1].revents & POLLIN) && read(signals, &info, sizeof info) == sizeof info)
+			word = word_of(&info);
+		if (word && send(fd, &word, sizeof word, MSG_DONTWAIT | MSG_NOSIGNAL) == sizeof word)
+			word = 0;
+	}
+}
+
+static __attribute__((noreturn)) void child(const struct standin_params *p, int fd)
+{
+	struct greeting ready = { 0 };
+	sigset_t all;
+	int signals;
+
+	spawn_reset_signals();
+	sigfillset(&all);
+	sigprocmask(SIG_SETMASK, &all, NULL);
+	prctl(PR_SET_NAME, p->name ? p->name : "caisson-standin");
+	setsid();
+	if (chdir("/") < 0)
+		give_up(fd, "chdir");
+	enter_network(p, fd);
+	place_stdio(p, fd);
+	if (p->terminal_fd >= 0 && pty_make_controlling(p->terminal_fd) < 0)
+		give_up(fd, "controlling terminal");
+	close_others(p, fd);
+	signals = signalfd(-1, &all, SFD_CLOEXEC | SFD_NONBLOCK);
+	if (signals < 0)
+		give_up(fd, "signals");
+	if (send(fd, &ready, sizeof ready, MSG_NOSIGNAL) != sizeof ready)
+		_exit(STATUS_OWNER_GONE);
+	serve(fd, signals);
+}
+
+/* ---- the owner ---- */
+
+static int await_greeting(int fd, const char *name, struct err *e)
+{
+	struct greeting g;
+	ssize_t n;
+
+	do
+		n = recv(fd, &g, sizeof g, 0);
+	while (n < 0 && errno == EINTR);
+	if (n != sizeof g)
+		return err_set(e, ERR_SYSTEM, ESRCH, "the stand-in of %s ended at once", name);
+	g.step[sizeof g.step - 1] = 0;
+	return g.code ? err_sys(e, g.code, "cannot start the stand-in of %s (%s)", name, g.step) : 0;
+}
+
+int standin_start(const struct standin_params *params, pid_t *ret_pid, int *ret_fd, struct err *e)
+{
+	const char *name = params->name ? params->name : "a process";
+	_cleanup_close_ int ours = -1, theirs = -1;
+	int pair[2], r;
+	pid_t pid;
+
+	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0)
+		return err_sys(e, errno, "cannot start the stand-in of %s", name);
+	ours = pair[0];
+	theirs = pair[1];
+	pid = fork();
+	if (pid < 0)
+		return err_sys(e, errno, "cannot start the stand-in of %s", name);
+	if (pid == 0)
+		child(params, theirs);
+	fd_close(&theirs);
+	r = await_greeting(ours, name, e);
+	if (r < 0) {
+		while (waitpid(pid, NULL, 0) < 0 && errno == EINTR)
+			;
+		return r;
+	}
+	*ret_pid = pid;
+	*ret_fd = take_fd(&ours);
+	return 0;
+}
+
+int standin_end(int fd, int status)
+{
+	uint8_t word = (uint8_t)status;
+
+	return send(fd, &word, sizeof word, MSG_DONTWAIT | MSG_NOSIGNAL) == sizeof word ? 0 : -errno;
+}
+
+enum standin_word standin_read(int fd, int *ret_signo)
+{
+	uint8_t word;
+	ssize_t n = recv(fd, &word, sizeof word, MSG_DONTWAIT);
+
+	if (n < 0 && (errno == EAGAIN || errno == EINTR))
+		return STANDIN_NOTHING;
+	if (n != sizeof word)
+		return STANDIN_GONE;
+	if (word == WORD_WINDOW)
+		return STANDIN_WINCH;
+	if (word == 0 || word >= NSIG)
+		return STANDIN_NOTHING;
+	*ret_signo = word;
+	return STANDIN_SIGNAL;
+}

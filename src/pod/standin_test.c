@@ -1,0 +1,301 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <termios.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "base/entries.h"
+#include "base/fd.h"
+#include "pod/standin.h"
+
+static void await_readable(int fd)
+{
+	struct pollfd p = { .fd = fd, .events = POLLIN };
+
+	assert_int_equal(poll(&p, 1, 30000), 1);
+}
+
+static int wait_for(pid_t pid)
+{
+	int status;
+
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	return status;
+}
+
+static void start(const struct standin_params *p, pid_t *pid, int *fd)
+{
+	struct err e = { 0 };
+
+	if (standin_start(p, pid, fd, &e) < 0)
+		fail_msg("%s", e.text);
+}
+
+static void test_ends_with_the_status(void **state)
+{
+	static const int statuses[] = { 0, 3, 137, 255 };
+
+	for (size_t i = 0; i < sizeof statuses / sizeof statuses[0]; i++) {
+		int fd, status;
+		pid_t pid;
+
+		start(&(struct standin_params){ .name = "c1", .terminal_fd = -1 }, &pid, &fd);
+		assert_int_equal(standin_end(fd, statuses[i]), 0);
+		status = wait_for(pid);
+		assert_true(WIFEXITED(status));
+		assert_int_equal(WEXITSTATUS(status), statuses[i]);
+		assert_int_equal(standin_read(fd, &status), STANDIN_GONE);
+		assert_true(standin_end(fd, 0) < 0);
+		close(fd);
+	}
+}
+
+static void test_ends_with_its_owner(void **state)
+{
+	int fd, status;
+	pid_t pid;
+
+	start(&(struct standin_params){ .terminal_fd = -1 }, &pid, &fd);
+	close(fd);
+	status = wait_for(pid);
+	assert_true(WIFEXITED(status));
+	assert_int_equal(WEXITSTATUS(status), 255);
+}
+
+static void test_killed(void **state)
+{
+	int fd, signo;
+	pid_t pid;
+
+	start(&(struct standin_params){ .terminal_fd = -1 }, &pid, &fd);
+	assert_int_equal(standin_read(fd, &signo), STANDIN_NOTHING);
+	kill(pid, SIGKILL);
+	await_readable(fd);
+	assert_int_equal(standin_read(fd, &signo), STANDIN_GONE);
+	assert_int_equal(WTERMSIG(wait_for(pid)), SIGKILL);
+	close(fd);
+}
+
+/* Whatever is sent is told, stopping and dying by default or not. */
+static void test_passes_signals_on(void **state)
+{
+	int fd, signo;
+	pid_t pid;
+
+	start(&(struct standin_params){ .terminal_fd = -1 }, &pid, &fd);
+	for (int i = 1; i < NSIG; i++) {
+		if (i == SIGKILL || i == SIGSTOP || i == SIGCHLD || i == 32 || i == 33)
+			continue;
+		assert_int_equal(kill(pid, i), 0);
+		await_readable(fd);
+		assert_int_equal(standin_read(fd, &signo), STANDIN_SIGNAL);
+		assert_int_equal(signo, i);
+	}
+	assert_int_equal(standin_end(fd, 0), 0);
+	wait_for(pid);
+	close(fd);
+}
+
+/* An owner that does not read is no reason to miss the end. */
+static void test_flood(void **state)
+{
+	int fd, told = 0, signo;
+	pid_t pid;
+
+	start(&(struct standin_params){ .terminal_fd = -1 }, &pid, &fd);
+	for (int i = 0; i < 20000; i++) {
+		kill(pid, SIGUSR1);
+		kill(pid, SIGUSR2);
+	}
+	assert_int_equal(standin_end(fd, 7), 0);
+	assert_int_equal(WEXITSTATUS(wait_for(pid)), 7);
+	while (standin_read(fd, &signo) == STANDIN_SIGNAL)
+		told++;
+	assert_in_range(told, 1, 40000);
+	close(fd);
+}
+
+static void link_of(pid_t pid, const char *what, char *out, size_t size)
+{
+	char path[64];
+	ssize_t n;
+
+	snprintf(path, sizeof path, "/proc/%d/%s", pid, what);
+	n = readlink(path, out, size - 1);
+	assert_true(n > 0);
+	out[n] = '\0';
+}
+
+/* It holds what it was told to, and nothing else: its pair, the signals. */
+static void test_descriptors(void **state)
+{
+	char path[64], link[64], null[64];
+	int fd, p[2], kept[2], before = (int)count_entries("/proc/self/fd");
+	pid_t pid;
+
+	assert_int_equal(pipe2(p, O_CLOEXEC), 0);
+	kept[0] = fcntl(p[0], F_DUPFD_CLOEXEC, 200);
+	kept[1] = fcntl(p[1], F_DUPFD_CLOEXEC, 100);
+	start(
+		&(struct standin_params){
+			.name = "a-very-long-name-of-it", .terminal_fd = -1, .keep_fds = kept, .n_keep_fds = 2 },
+		&pid, &fd);
+	snprintf(path, sizeof path, "/proc/%d/fd", pid);
+	assert_int_equal(count_entries(path), 2 + 3 + 2 + 2);
+	link_of(pid, "fd/0", null, sizeof null);
+	assert_string_equal(null, "/dev/null");
+	link_of(pid, "fd/200", link, sizeof link);
+	assert_non_null(strstr(link, "pipe:"));
+	link_of(pid, "fd/100", link, sizeof link);
+	assert_non_null(strstr(link, "pipe:"));
+	link_of(pid, "cwd", link, sizeof link);
+	assert_string_equal(link, "/");
+	standin_end(fd, 0);
+	wait_for(pid);
+	close(fd);
+	for (int i = 0; i < 2; i++) {
+		close(p[i]);
+		close(kept[i]);
+	}
+	assert_int_equal(count_entries("/proc/self/fd"), before);
+}
+
+static void test_keeps_stdio(void **state)
+{
+	char ours[64], its[64];
+	int fd;
+	pid_t pid;
+
+	start(&(struct standin_params){ .keep_stdio = true, .terminal_fd = -1 }, &pid, &fd);
+	for (int i = 0; i < 3; i++) {
+		char what[8];
+
+		snprintf(what, sizeof what, "fd/%d", i);
+		link_of(getpid(), what, ours, sizeof ours);
+		link_of(pid, what, its, sizeof its);
+		assert_string_equal(ours, its);
+	}
+	standin_end(fd, 0);
+	wait_for(pid);
+	close(fd);
+}
+
+static void test_name(void **state)
+{
+	_cleanup_free_ char *comm = NULL;
+	char path[64];
+	int fd;
+	pid_t pid;
+
+	start(&(struct standin_params){ .name = "web", .terminal_fd = -1 }, &pid, &fd);
+	snprintf(path, sizeof path, "/proc/%d/comm", pid);
+	assert_int_equal(file_read(path, 64, &comm, NULL), 0);
+	assert_string_equal(comm, "web\n");
+	standin_end(fd, 0);
+	wait_for(pid);
+	close(fd);
+}
+
+/* A change of the window's size arrives, since the pty is its controlling terminal; SIGWINCH by hand is a signal. */
+static void test_terminal(void **state)
+{
+	int master = posix_openpt(O_RDWR | O_NOCTTY | O_CLOEXEC), slave, fd, signo;
+	struct winsize size = { .ws_row = 40, .ws_col = 100 };
+	char link[64], name[64];
+	pid_t pid;
+
+	assert_true(master >= 0);
+	assert_int_equal(grantpt(master), 0);
+	assert_int_equal(unlockpt(master), 0);
+	assert_int_equal(ptsname_r(master, name, sizeof name), 0);
+	slave = open(name, O_RDWR | O_NOCTTY | O_CLOEXEC);
+	assert_true(slave >= 0);
+	start(&(struct standin_params){ .terminal_fd = slave }, &pid, &fd);
+	link_of(pid, "fd/1", link, sizeof link);
+	assert_string_equal(link, name);
+	assert_int_equal(ioctl(master, TIOCSWINSZ, &size), 0);
+	await_readable(fd);
+	assert_int_equal(standin_read(fd, &signo), STANDIN_WINCH);
+	kill(pid, SIGWINCH);
+	await_readable(fd);
+	assert_int_equal(standin_read(fd, &signo), STANDIN_SIGNAL);
+	assert_int_equal(signo, SIGWINCH);
+	/* The terminal's other end goes: the session's leader hears of it. */
+	close(slave);
+	close(master);
+	await_readable(fd);
+	assert_int_equal(standin_read(fd, &signo), STANDIN_SIGNAL);
+	assert_int_equal(signo, SIGHUP);
+	standin_end(fd, 0);
+	wait_for(pid);
+	close(fd);
+}
+
+static void test_network(void **state)
+{
+	char ours[64], its[64], joined[64], path[64];
+	_cleanup_free_ char *up = NULL;
+	int fd, other_fd;
+	pid_t pid, other;
+	struct err e = { 0 };
+
+	if (geteuid() != 0)
+		skip();
+	start(&(struct standin_params){ .new_netns = true, .terminal_fd = -1 }, &pid, &fd);
+	link_of(getpid(), "ns/net", ours, sizeof ours);
+	link_of(pid, "ns/net", its, sizeof its);
+	assert_string_not_equal(ours, its);
+	snprintf(path, sizeof path, "/proc/%d/net/if_inet6", pid);
+	assert_int_equal(file_read(path, 4096, &up, NULL), 0);
+	assert_non_null(strstr(up, "00000000000000000000000000000001"));
+	/* Another joins it. */
+	snprintf(path, sizeof path, "/proc/%d/ns/net", pid);
+	start(&(struct standin_params){ .netns = path, .terminal_fd = -1 }, &other, &other_fd);
+	link_of(other, "ns/net", joined, sizeof joined);
+	assert_string_equal(joined, its);
+	standin_end(fd, 0);
+	standin_end(other_fd, 0);
+	wait_for(pid);
+	wait_for(other);
+	close(fd);
+	close(other_fd);
+	assert_int_equal(standin_start(&(struct standin_params){ .netns = "/nowhere", .name = "c9", .terminal_fd = -1 },
+				       &pid, &fd, &e),
+			 -ENOENT);
+	assert_non_null(strstr(e.text, "c9"));
+	assert_non_null(strstr(e.text, "network namespace"));
+	assert_int_equal(waitpid(-1, NULL, 0), -1);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_ends_with_the_status),
+		cmocka_unit_test(test_ends_with_its_owner),
+		cmocka_unit_test(test_killed),
+		cmocka_unit_test(test_passes_signals_on),
+		cmocka_unit_test(test_flood),
+		cmocka_unit_test(test_descriptors),
+		cmocka_unit_test(test_keeps_stdio),
+		cmocka_unit_test(test_name),
+		cmocka_unit_test(test_terminal),
+		cmocka_unit_test(test_network),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

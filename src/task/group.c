@@ -1,0 +1,46 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "task/group.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "oci/spec.h"
+#include "pod/pod_role.h"
+
+#define KATA_PREFIX "io.katacontainers."
+
+static int fill(const Grpc__Spec *spec, const char *id, struct task_group *ret)
+{
+	const char *sandbox = NULL;
+	int r = 0;
+
+	ret->is_member = pod_role(spec, &sandbox) == POD_ROLE_CONTAINER;
+	ret->sandbox = strdup(ret->is_member ? sandbox : id);
+	for (size_t i = 0; r == 0 && i < spec->n_annotations; i++)
+		if (str_after(spec->annotations[i]->key, KATA_PREFIX))
+			r = strv_addf(&ret->config, "%s=%s", spec->annotations[i]->key, spec->annotations[i]->value);
+	return ret->sandbox ? r : -ENOMEM;
+}
+
+int task_group_read(const char *bundle, const char *id, struct task_group *ret, struct err *e)
+{
+	_cleanup_spec_ Grpc__Spec *spec = NULL;
+	int r;
+
+	*ret = (struct task_group){ 0 };
+	r = oci_spec_load(bundle, &spec, NULL, e);
+	if (r < 0)
+		return r;
+	r = fill(spec, id, ret);
+	if (r == 0)
+		return 0;
+	task_group_fini(ret);
+	return err_sys(e, -r, "cannot read the annotations");
+}
+
+void task_group_fini(struct task_group *g)
+{
+	free(take_ptr(g->sandbox));
+	strv_fini(&g->config);
+}

@@ -1,0 +1,258 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Create, Start, Exec, Kill, Delete, Wait: how processes begin and end. */
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/fd.h"
+#include "base/log.h"
+#include "base/strv.h"
+#include "oci/spec.h"
+#include "task/any.h"
+#include "task/service_internal.h"
+
+/* ---- Create ---- */
+
+static struct pod_io streams(const char *in, const char *out, const char *err, bool terminal)
+{
+	const char *console = terminal ? str_after(in, TASK_CONSOLE_SOCKET) : NULL;
+
+	if (console)
+		return (struct pod_io){ .terminal = true, .console_socket = console };
+	return (struct pod_io){ .in = in, .out = out, .err = err, .terminal = terminal };
+}
+
+static struct pod_mount *mounts(const Containerd__Task__V2__CreateTaskRequest *q)
+{
+	struct pod_mount *m = calloc(q->n_rootfs + 1, sizeof *m);
+
+	for (size_t i = 0; m && i < q->n_rootfs; i++)
+		m[i] = (struct pod_mount){ .type = q->rootfs[i]->type,
+					   .source = q->rootfs[i]->source,
+					   .target = q->rootfs[i]->target,
+					   .options = (const char *const *)q->rootfs[i]->options,
+					   .n_options = q->rootfs[i]->n_options };
+	return m;
+}
+
+static void take_standin(struct task_service *s, const char *id, const char *exec_id, int *fd, pid_t *pid)
+{
+	*fd = -1;
+	*pid = 0;
+	if (s->params.take_standin)
+		s->params.take_standin(id, exec_id, fd, pid, s->params.userdata);
+}
+
+static int create(struct task_service *s, const Containerd__Task__V2__CreateTaskRequest *q, pid_t *ret_pid,
+		  struct err *e)
+{
+	_cleanup_free_ struct pod_mount *rootfs = mounts(q);
+	struct pod_container_params p = { .id = q->id,
+					  .bundle = q->bundle,
+					  .rootfs = rootfs,
+					  .n_rootfs = q->n_rootfs,
+					  .io = streams(q->stdin, q->stdout, q->stderr, q->terminal) };
+	int r;
+
+	if (!rootfs)
+		return err_sys(e, ENOMEM, "cannot create the container");
+	if (!s->pod) {
+		r = s->params.make_pod(q, service_on_pod_event, s, &s->pod, e, s->params.userdata);
+		if (r < 0)
+			return r;
+	}
+	take_standin(s, q->id, "", &p.standin_fd, &p.standin_pid);
+	r = pod_create(s->pod, &p, ret_pid, e);
+	/* The next try may come with another configuration. */
+	if (r < 0 && pod_is_empty(s->pod))
+		pod_free(take_ptr(s->pod));
+	return r;
+}
+
+/* As the runc shim leaves it: for `delete` after a crash, and for people. */
+static void write_pid(const char *bundle, pid_t pid)
+{
+	_cleanup_free_ char *path = str_printf("%s/init.pid", bundle);
+	char text[16];
+	int n = snprintf(text, sizeof text, "%d", (int)pid);
+	int r = path ? file_replace(path, text, (size_t)n, 0644) : -ENOMEM;
+
+	if (r < 0)
+		log_debug("cannot write %s: %s", path ? path : "init.pid", strerror(-r));
+}
+
+HANDLER(handle_create)
+{
+	const Containerd__Task__V2__CreateTaskRequest *q = (const Containerd__Task__V2__CreateTaskRequest *)request;
+	Containerd__Task__V2__CreateTaskResponse answer = CONTAINERD__TASK__V2__CREATE_TASK_RESPONSE__INIT;
+	struct task_service *s = userdata;
+	struct err e = { 0 };
+	pid_t pid = 0;
+	int r;
+
+	if (!str_empty(q->checkpoint)) {
+		ttrpc_reply_error(req, TTRPC_UNIMPLEMENTED,
+				  "containers in virtual machines cannot be restored from a CRIU checkpoint: "
+				  "not implemented");
+		return;
+	}
+	r = create(s, q, &pid, &e);
+	if (r < 0) {
+		log_error("container %s: %s", q->id, err_is_set(&e) ? e.text : strerror(-r));
+		answer_error(req, r, &e);
+		return;
+	}
+	write_pid(q->bundle, pid);
+	service_tell_create(s, q, pid);
+	answer.pid = (uint32_t)pid;
+	ttrpc_reply(req, &answer.base);
+}
+
+/* ---- Start, Exec ---- */
+
+HANDLER(handle_start)
+{
+	const Containerd__Task__V2__StartRequest *q = (const Containerd__Task__V2__StartRequest *)request;
+	Containerd__Task__V2__StartResponse answer = CONTAINERD__TASK__V2__START_RESPONSE__INIT;
+	struct task_service *s = userdata;
+	struct err e = { 0 };
+	pid_t pid = 0;
+	int r;
+
+	if (!answer_find(s, req, q->id, q->exec_id, NULL))
+		return;
+	r = pod_start(s->pod, q->id, q->exec_id, &pid, &e);
+	if (r < 0) {
+		log_warn("container %s: %s", q->id, err_is_set(&e) ? e.text : strerror(-r));
+		/* "Already finished" is for who sends a signal. */
+		answer_error(req, r == -ESRCH ? -EBUSY : r, &e);
+		return;
+	}
+	if (!str_empty(q->exec_id))
+		exec_note_add(s, q->id, q->exec_id, pid);
+	service_tell_start(s, q->id, q->exec_id, pid);
+	answer.pid = (uint32_t)pid;
+	ttrpc_reply(req, &answer.base);
+}
+
+static int exec_spec(const Containerd__Task__V2__ExecProcessRequest *q, Grpc__Process **ret, struct err *e)
+{
+	int r;
+
+	if (!any_is(q->spec, ANY_OCI_PROCESS))
+		return err_set(e, ERR_PROTOCOL, EINVAL, "the process is of type \"%.100s\", not %s",
+			       q->spec ? q->spec->type_url : "", ANY_OCI_PROCESS);
+	r = oci_spec_parse_process((const char *)q->spec->value.data, q->spec->value.len, "process", ret, NULL, e);
+	if (r == 0)
+		(*ret)->terminal = q->terminal;
+	return r;
+}
+
+HANDLER(handle_exec)
+{
+	const Containerd__Task__V2__ExecProcessRequest *q = (const Containerd__Task__V2__ExecProcessRequest *)request;
+	struct pod_io io = streams(q->stdin, q->stdout, q->stderr, q->terminal);
+	_cleanup_(oci_process_free_p) Grpc__Process *process = NULL;
+	struct task_service *s = userdata;
+	struct err e = { 0 };
+	pid_t standin_pid;
+	int standin_fd, r;
+
+	if (!answer_find(s, req, q->id, NULL, NULL))
+		return;
+	if (str_empty(q->exec_id)) {
+		ttrpc_reply_error(req, TTRPC_INVALID_ARGUMENT, "an exec id is needed: invalid argument");
+		return;
+	}
+	r = exec_spec(q, &process, &e);
+	if (r == 0) {
+		take_standin(s, q->id, q->exec_id, &standin_fd, &standin_pid);
+		r = pod_exec(s->pod, q->id, q->exec_id, process, &io, standin_fd, standin_pid, &e);
+	}
+	if (r == -EEXIST) {
+		ttrpc_reply_error(req, TTRPC_ALREADY_EXISTS, "id %s: already exists", q->exec_id);
+		return;
+	}
+	if (r < 0) {
+		answer_error(req, r == -ESRCH ? -EBUSY : r, &e);
+		return;
+	}
+	service_tell_exec_added(s, q->id, q->exec_id);
+	answer_empty(req);
+}
+
+/* ---- Kill, Delete, Wait ---- */
+
+HANDLER(handle_kill)
+{
+	const Containerd__Task__V2__KillRequest *q = (const Containerd__Task__V2__KillRequest *)request;
+	struct task_service *s = userdata;
+	struct err e = { 0 };
+	int r;
+
+	if (!answer_find(s, req, q->id, q->exec_id, NULL))
+		return;
+	if (q->signal > (uint32_t)SIGRTMAX)
+		r = err_set(&e, ERR_CONFIG, EINVAL, "%u is no signal", q->signal);
+	else
+		r = pod_kill(s->pod, q->id, q->exec_id, (int)q->signal, q->all, &e);
+	if (r < 0)
+		answer_error(req, r, &e);
+	else
+		answer_empty(req);
+}
+
+HANDLER(handle_delete)
+{
+	const Containerd__Task__V2__DeleteRequest *q = (const Containerd__Task__V2__DeleteRequest *)request;
+	Containerd__Task__V2__DeleteResponse answer = CONTAINERD__TASK__V2__DELETE_RESPONSE__INIT;
+	Google__Protobuf__Timestamp at;
+	struct task_service *s = userdata;
+	struct pod_exit exit = { 0 };
+	struct err e = { 0 };
+	pid_t pid = 0;
+	int r;
+
+	if (!answer_find(s, req, q->id, q->exec_id, NULL))
+		return;
+	r = pod_delete(s->pod, q->id, q->exec_id, false, &pid, &exit, &e);
+	if (r < 0) {
+		answer_error(req, r, &e);
+		return;
+	}
+	exec_note_remove(s, q->id, str_empty(q->exec_id) ? NULL : q->exec_id);
+	if (str_empty(q->exec_id))
+		service_tell_delete(s, q->id, pid, &exit);
+	if (str_empty(q->exec_id) && s->params.deleted)
+		s->params.deleted(q->id, s->params.userdata);
+	answer.pid = (uint32_t)pid;
+	answer.exit_status = (uint32_t)exit.status;
+	answer.exited_at = answer_time(&exit.at, &at);
+	ttrpc_reply(req, &answer.base);
+}
+
+static void on_waited(const struct pod_exit *exit, void *userdata)
+{
+	Containerd__Task__V2__WaitResponse answer = CONTAINERD__TASK__V2__WAIT_RESPONSE__INIT;
+	Google__Protobuf__Timestamp at;
+
+	answer.exit_status = (uint32_t)exit->status;
+	answer.exited_at = answer_time(&exit->at, &at);
+	ttrpc_reply(userdata, &answer.base);
+}
+
+HANDLER(handle_wait)
+{
+	const Containerd__Task__V2__WaitRequest *q = (const Containerd__Task__V2__WaitRequest *)request;
+	struct task_service *s = userdata;
+	struct err e = { 0 };
+	int r;
+
+	if (!answer_find(s, req, q->id, q->exec_id, NULL))
+		return;
+	r = pod_wait(s->pod, q->id, q->exec_id, on_waited, req, &e);
+	if (r < 0)
+		answer_error(req, r, &e);
+}
