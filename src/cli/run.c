@@ -26,6 +26,7 @@
 #include "cli/terminal.h"
 #include "oci/builder.h"
 #include "oci/image.h"
+#include "pod/network.h"
 #include "pod/sandbox.h"
 #include "pod/settings.h"
 #include "pod/state.h"
@@ -42,6 +43,7 @@ struct run {
 	char id[65];
 	char run_dir[PATH_MAX];
 	const char *state_root;
+	struct pod_network *network; /* --net netns:; else NULL */
 	struct plan *plan;
 	struct state_dir *state;
 	struct pod_state record;
@@ -58,6 +60,7 @@ static void run_fini(struct run *run)
 	output_log_free(run->log);
 	sandbox_free(run->sandbox);
 	plan_free(run->plan);
+	pod_network_free(run->network);
 	if (run->spec)
 		oci_spec_free(run->spec);
 	oci_image_free(run->image);
@@ -216,6 +219,23 @@ static int load_bundle(struct run *run, struct err *e)
 
 /* ---- plan ---- */
 
+/* "netns:NAME" as `ip netns` has them, or "netns:PATH". Looks only; sandbox_start() makes taps. */
+static int find_network(struct run *run, struct err *e)
+{
+	const char *netns = run->flags.net ? str_after(run->flags.net, "netns:") : NULL;
+	_cleanup_free_ char *path = NULL;
+	enum pod_network_model model;
+	int r;
+
+	if (!netns)
+		return 0;
+	path = strchr(netns, '/') ? strdup(netns) : str_printf("/run/netns/%s", netns);
+	if (!path)
+		return err_sys(e, ENOMEM, "cannot use the network namespace %s", netns);
+	r = pod_network_model(&run->config->runtime, &model, e);
+	return r < 0 ? r : pod_network_scan(path, model, &run->network, e);
+}
+
 static int make_plan(struct run *run, struct err *e)
 {
 	const struct run_flags *f = &run->flags;
@@ -235,6 +255,8 @@ static int make_plan(struct run *run, struct err *e)
 		r = load_bundle(run, e);
 	else if ((r = find_rootfs(run, e)) == 0)
 		r = build_spec(run, e);
+	if (r == 0)
+		r = find_network(run, e);
 	if (r < 0)
 		return r;
 	run->stop_signal = run->image ? signal_number(run->image->stop_signal) : SIGTERM;
@@ -253,6 +275,7 @@ static int make_plan(struct run *run, struct err *e)
 				   .volumes = f->volumes,
 				   .n_volumes = f->n_volumes,
 				   .net = f->net,
+				   .network = run->network,
 				   .publish = &f->publish,
 				   .hostname = f->hostname,
 				   .dns = f->dns };

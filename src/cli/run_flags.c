@@ -39,7 +39,7 @@ const char run_flags_help[] =
 	"  --cap-add CAP  --cap-drop CAP  --security-opt no-new-privileges|seccomp=FILE  --ulimit NAME=SOFT[:HARD]\n"
 	"  --memory SIZE  --cpus N  --pids-limit N  --timeout SECONDS\n"
 	"Network:\n"
-	"  --net none|user|passt|tap:NAME   (default: none)\n"
+	"  --net none|user|passt|tap:NAME|netns:NAME  (default: none)\n"
 	"  --publish [IP:]HOSTPORT:PORT[/udp]         --dns ADDRESS\n"
 	"Virtual machine:\n"
 	"  --hypervisor NAME  --config FILE  --annotation KEY=VALUE  --kernel FILE  --initrd FILE  --image FILE\n"

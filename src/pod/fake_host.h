@@ -202,6 +202,31 @@ int pod_network_device(struct pod_network *n, size_t endpoint, struct vm_device 
 	return 0;
 }
 
+bool pod_network_is_attached(const struct pod_network *n)
+{
+	return true;
+}
+
+int pod_network_rescan(struct pod_network *n, size_t *ret_first_new, struct err *e)
+{
+	*ret_first_new = n->n_endpoints;
+	return fake_step(e, "rescan", "%s", "");
+}
+
+void pod_network_detach_from(struct pod_network *n, size_t first)
+{
+}
+
+const char *pod_network_tap(const struct pod_network *n, size_t endpoint)
+{
+	return "tap0";
+}
+
+const char *pod_network_link(const struct pod_network *n, size_t endpoint)
+{
+	return n->interfaces[endpoint]->name;
+}
+
 void pod_network_free(struct pod_network *n)
 {
 	if (!n)

@@ -2,10 +2,11 @@
 /*
  * Opening what struct pod_io names, and the pump between that and a process in the guest (pod/stdio.h).
  *
- * FIFOs are opened read-write, non-blocking, and once more for the direction that is needed, so that neither a client
- * that is not there yet nor one that comes back later (containerd restarted) ends the stream. A file is appended to.
- * "binary://PATH?key=value" starts PATH as containerd's logging programs are started (CONTAINER_ID,
- * CONTAINER_NAMESPACE, descriptors 3 and 4, ready on 5).
+ * Of a FIFO both ends are opened and the other one is held, so that neither a client that is not there yet nor one that
+ * comes back later (containerd restarted) ends the stream; output that nobody has read when the process ends can be
+ * read until pod_streams_free(). A file is appended to. "binary://PATH?key=value" starts PATH as containerd's logging
+ * programs are started (CONTAINER_ID, CONTAINER_NAMESPACE, descriptors 3 and 4, ready on 5); it, and "file://PATH", as
+ * out are for both outputs. "fd:PID:N" is taken from that process at once. "console_socket" gets a terminal of its own.
  */
 #pragma once
 
@@ -21,7 +22,10 @@ struct pod_streams_params {
 	const char *namespace; /* containerd's; NULL: none */
 	const char *container_id, *exec_id;
 	const struct pod_io *io;
-	/* Once, from the loop, when all output is written: as stdio_params.done. */
+	/*
+	 * Once, from the loop, when all output is written and a logging program has come to its end (12 seconds at
+	 * most): as stdio_params.done. May free the streams.
+	 */
 	void (*done)(int result, const struct err *e, void *userdata);
 	void *userdata;
 };

@@ -113,12 +113,16 @@ int pod_network_scan(const char *netns, enum pod_network_model model, struct pod
 
 int pod_network_rescan(struct pod_network *n, size_t *ret_first_new, struct err *e)
 {
-	size_t first = n->n_endpoints;
 	int r = look(n, e);
 
 	if (r == 0)
-		*ret_first_new = first;
+		*ret_first_new = network_first_unattached(n);
 	return r;
+}
+
+bool pod_network_is_attached(const struct pod_network *n)
+{
+	return network_first_unattached(n) == n->n_endpoints;
 }
 
 const char *pod_network_tap(const struct pod_network *n, size_t endpoint)
@@ -158,8 +162,7 @@ int pod_network_device(struct pod_network *n, size_t endpoint, struct vm_device 
 
 void pod_network_detach(struct pod_network *n)
 {
-	for (size_t i = n->n_endpoints; i-- > 0;)
-		network_detach_endpoint(n, n->endpoints[i]);
+	pod_network_detach_from(n, 0);
 }
 
 void pod_network_free(struct pod_network *n)

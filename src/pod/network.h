@@ -56,6 +56,8 @@ int pod_network_scan(const char *netns, enum pod_network_model model, struct pod
  * before is still there, and nothing else.
  */
 int pod_network_attach(struct pod_network *n, const struct vm_capabilities *can, unsigned queues, struct err *e);
+/* All endpoints are. */
+bool pod_network_is_attached(const struct pod_network *n);
 /*
  * The NIC of an endpoint as the driver wants it: a vm_device of kind VM_DEVICE_NET. Once attached it has the open
  * descriptors, which the device owns from here on, or the name of a tap. Caller frees with vm_device_free().
@@ -66,10 +68,11 @@ const char *pod_network_tap(const struct pod_network *n, size_t endpoint);
 const char *pod_network_link(const struct pod_network *n, size_t endpoint);
 /*
  * Scan again: what came after the last scan (docker's hook, `docker network connect`); new endpoints are at the end of
- * the list. What the agent is told is new for all of them.
+ * the list, *ret_first_new is the first that is not attached. What the agent is told is new for all of them.
  */
 int pod_network_rescan(struct pod_network *n, size_t *ret_first_new, struct err *e);
-/* Undo pod_network_attach(). The VM has ended. */
+/* Undo pod_network_attach() for the endpoints from `first` on. They are in no VM (any more). */
+void pod_network_detach_from(struct pod_network *n, size_t first);
 void pod_network_detach(struct pod_network *n);
 /* Detaches and frees. NULL does nothing. */
 void pod_network_free(struct pod_network *n);

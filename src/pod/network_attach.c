@@ -234,7 +234,8 @@ static void warn_unless_gone(int r, const struct pod_endpoint *ep, const char *w
 		log_warn("%s: cannot %s: %s", ep->link.name, what, strerror(-r));
 }
 
-void network_detach_endpoint(struct pod_network *n, struct pod_endpoint *ep)
+/* From any half-done state. */
+static void detach_endpoint(struct pod_network *n, struct pod_endpoint *ep)
 {
 	struct rtnl_link_change few = { .mask = IFF_ALLMULTI };
 	_cleanup_free_ struct rtnl_link *links = NULL;
@@ -264,14 +265,27 @@ void network_detach_endpoint(struct pod_network *n, struct pod_endpoint *ep)
 	ep->tap_index = 0;
 }
 
+void pod_network_detach_from(struct pod_network *n, size_t first)
+{
+	for (size_t i = n->n_endpoints; i-- > first;)
+		detach_endpoint(n, n->endpoints[i]);
+}
+
+size_t network_first_unattached(const struct pod_network *n)
+{
+	size_t i = 0;
+
+	while (i < n->n_endpoints && n->endpoints[i]->attached)
+		i++;
+	return i;
+}
+
 int pod_network_attach(struct pod_network *n, const struct vm_capabilities *can, unsigned queues, struct err *e)
 {
 	size_t n_queues = !can->tap_fds ? 0 : can->multi_queue_net && queues > 1 ? queues : 1;
-	size_t first = 0;
-	int r = 0;
+	size_t first = network_first_unattached(n);
+	int r;
 
-	while (first < n->n_endpoints && n->endpoints[first]->attached)
-		first++;
 	for (size_t i = first; i < n->n_endpoints; i++) {
 		struct pod_endpoint *ep = n->endpoints[i];
 
@@ -279,8 +293,7 @@ int pod_network_attach(struct pod_network *n, const struct vm_capabilities *can,
 						     : attach_tcfilter(n, ep, n_queues, e);
 		if (r < 0) {
 			err_wrap(e, "network %s", n->netns);
-			for (size_t k = i + 1; k-- > first;)
-				network_detach_endpoint(n, n->endpoints[k]);
+			pod_network_detach_from(n, first);
 			return r;
 		}
 		ep->attached = true;

@@ -42,5 +42,5 @@ bool network_addr_counts(const struct rtnl_addr *a);
 int network_make_messages(struct pod_network *n, const struct network_tables *t, struct err *e);
 void network_free_messages(struct pod_network *n);
 
-/* network_attach.c: one endpoint back to where it was. */
-void network_detach_endpoint(struct pod_network *n, struct pod_endpoint *ep);
+/* network_attach.c: those before it are all attached, and no other. */
+size_t network_first_unattached(const struct pod_network *n);

@@ -67,6 +67,8 @@ const char *const plan_other_keys[] = {
 	"runtime.hypervisor_name",
 	"runtime.agent_name",
 	"runtime.disable_guest_seccomp",
+	"runtime.internetworking_model",
+	"runtime.disable_new_netns",
 	NULL,
 };
 

@@ -70,7 +70,7 @@ struct plan_request {
 	size_t n_volumes;
 	const struct sizing *size;   /* of the VM; NULL: as the spec and the configuration say */
 	const char *net;             /* "none", "user", "passt", "tap:NAME" */
-	struct pod_network *network; /* pod: attached interfaces, instead of net; outlives the plan; NULL: net */
+	struct pod_network *network; /* a namespace's interfaces, instead of net; outlives the plan; NULL: net */
 	const char *netns;           /* that the VMM runs in; NULL: ours */
 	const struct strv *publish;  /* "[HOSTIP:]HOSTPORT:PORT[/tcp|udp]" */
 	const char *hostname;        /* NULL: the id */
@@ -117,7 +117,7 @@ struct plan {
 	size_t n_sandbox_storages;
 	struct plan_interface *interfaces;
 	size_t n_interfaces;
-	struct pod_network *network;      /* borrowed; NULL: none but interfaces */
+	struct pod_network *network;      /* borrowed; NULL: none but interfaces. See pod/nics.h */
 	char *netns;                      /* that vm.netns names */
 	struct plan_container *container; /* the one that the sandbox starts with; its notes are in notes */
 	char *passt_socket;               /* NULL: no passt */

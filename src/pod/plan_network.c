@@ -8,6 +8,8 @@
  */
 #include "pod/plan_network.h"
 
+#include "pod/nics.h"
+
 #include <arpa/inet.h>
 #include <errno.h>
 #include <net/if.h>
@@ -162,9 +164,11 @@ int plan_network(struct plan *p, const struct plan_request *q, struct err *e)
 	for (size_t i = 0; q->publish && i < q->publish->len; i++)
 		if ((r = plan_publish(p, q->publish->v[i], e)) < 0)
 			return r;
-	/* The interfaces of a pod become NICs one by one, by whoever attached them. */
 	if (q->network)
-		return 0;
+		return p->publish.len ? err_set(e, ERR_CONFIG, EINVAL,
+						"--publish works with --net user only; ports of a network namespace "
+						"are published by who has made it")
+				      : nics_plan(p, q->network, e);
 	if (str_eq(net, "none"))
 		return p->publish.len ? err_set(e, ERR_CONFIG, EINVAL, "--publish needs a network: add --net user") : 0;
 	p->driver->capabilities(&p->config->hypervisor, &can);
@@ -189,7 +193,7 @@ int plan_network(struct plan *p, const struct plan_request *q, struct err *e)
 			       can.net_passt ? "this hypervisor needs passt; apt-get install passt"
 					     : "this hypervisor is connected to tap interfaces only: make one and use "
 					       "--net tap:NAME, or --net none");
-	return err_set(e, ERR_CONFIG, EINVAL, "--net %s: expected none, user, passt or tap:NAME", net);
+	return err_set(e, ERR_CONFIG, EINVAL, "--net %s: expected none, user, passt, tap:NAME or netns:NAME", net);
 }
 
 int plan_passt_argv(const struct plan *p, int fd, struct strv *ret)

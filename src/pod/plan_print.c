@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <stdlib.h>
 
+#include "pod/network.h"
 #include "pod/plan.h"
 #include "pod/plan_network.h"
 
@@ -30,6 +31,46 @@ static int put_argv(struct buf *out, const struct strv *argv)
 	return r | buf_puts(out, "\n");
 }
 
+static int print_taps(const struct pod_network *n, struct buf *out)
+{
+	int r = 0;
+
+	for (size_t i = 0; n && i < n->n_endpoints; i++)
+		r |= buf_printf(out, "  tie %s of %s to the VM by %s  [take it away]\n", pod_network_link(n, i),
+				n->netns, pod_network_tap(n, i));
+	return r;
+}
+
+/* What the agent is told about a namespace's interfaces. */
+static int print_network(const struct pod_network *n, struct buf *out)
+{
+	int r = 0;
+
+	for (size_t i = 0; n && i < n->n_interfaces; i++) {
+		const Types__Interface *nic = n->interfaces[i];
+
+		r |= buf_printf(out, "  interface %s %s mtu %llu", nic->name, nic->hwaddr,
+				(unsigned long long)nic->mtu);
+		for (size_t k = 0; k < nic->n_ipaddresses; k++)
+			r |= buf_printf(out, " %s/%s", nic->ipaddresses[k]->address, nic->ipaddresses[k]->mask);
+		r |= buf_puts(out, "\n");
+	}
+	for (size_t i = 0; n && i < n->n_routes; i++) {
+		const Types__Route *route = n->routes[i];
+		bool v6 = route->family == TYPES__IPFAMILY__v6;
+
+		r |= buf_printf(out, "  route %s%s%s on %s\n",
+				*route->dest ? route->dest
+				: v6         ? "::/0"
+					     : "0.0.0.0/0",
+				*route->gateway ? " by " : "", route->gateway, route->device);
+	}
+	for (size_t i = 0; n && i < n->n_neighbours; i++)
+		r |= buf_printf(out, "  neighbour %s at %s on %s\n", n->neighbours[i]->toipaddress->address,
+				n->neighbours[i]->lladdr, n->neighbours[i]->device);
+	return r;
+}
+
 static int print_host_side(const struct plan *p, struct buf *out, struct err *e)
 {
 	_cleanup_strv_ struct strv vmm = { 0 }, server = { 0 }, passt = { 0 };
@@ -54,6 +95,7 @@ static int print_host_side(const struct plan *p, struct buf *out, struct err *e)
 		r |= buf_puts(out, "  start the file server  [kill it]\n    ");
 		r |= put_argv(out, &server);
 	}
+	r |= print_taps(p->network, out);
 	r |= buf_printf(out, "  start the VM with %s  [stop it]\n    ", p->driver->name);
 	r |= put_argv(out, &vmm);
 	r |= plan_passt_argv(p, 3, &passt);
@@ -89,6 +131,7 @@ static int print_guest_side(const struct plan *p, struct buf *out, struct err *e
 		r |= buf_printf(out, "  interface %s %s %s/%u gateway %s\n", p->interfaces[i].name,
 				p->interfaces[i].mac, *p->interfaces[i].address ? p->interfaces[i].address : "-",
 				p->interfaces[i].prefix, *p->interfaces[i].gateway ? p->interfaces[i].gateway : "-");
+	r |= print_network(p->network, out);
 	if (share_copies(&p->share))
 		for (size_t i = 0; i < p->share.n_items; i++)
 			r |= buf_printf(out, "  copy %s to %s/%s\n",

@@ -475,7 +475,7 @@ static void test_net_refusals(void **state)
 	t.q.net = "tap:nothere";
 	refused(ENODEV, "--net tap:nothere: no such interface; make it with: ip tuntap add dev nothere mode tap");
 	t.q.net = "bridge";
-	refused(EINVAL, "--net bridge: expected none, user, passt or tap:NAME");
+	refused(EINVAL, "--net bridge: expected none, user, passt, tap:NAME or netns:NAME");
 	t.q.dns = "not an address";
 	t.q.net = "none";
 	refused(EINVAL, "--dns not an address: expected an IP address");

@@ -74,25 +74,8 @@ int pod_attach_network(struct pod *pod, struct err *e)
 	if (r == 0)
 		r = pod_write_state(pod, e);
 	if (r == 0)
-		r = pod_network_attach(pod->network, &can, 1, e);
-	for (size_t i = 0; r == 0 && i < pod->network->notes.len; i++)
-		log_warn("%s", pod->network->notes.v[i]);
+		r = pod_network_attach(pod->network, &can, pod->params.config->hypervisor.network_queues, e);
 	return r;
-}
-
-/* The pod's interfaces as NICs of the planned VM. */
-static int plan_nics(struct pod *pod, struct err *e)
-{
-	for (size_t i = 0; pod->network && i < pod->network->n_endpoints; i++) {
-		struct vm_device *d = NULL;
-		int r = pod_network_device(pod->network, i, &d, e);
-
-		if (r < 0)
-			return r;
-		if (plan_take_device(pod->plan, d) < 0)
-			return err_sys(e, ENOMEM, "cannot plan the pod's network");
-	}
-	return 0;
 }
 
 /* A pod in the host's own network: the VM cannot be in it, but can reach out through it. */
@@ -196,8 +179,8 @@ int pod_start_vm(struct pod *pod, struct pod_container *c, bool rootfs_writable,
 	for (size_t i = 0; i < pod->plan->notes.len; i++)
 		log_warn("container %s: %s", c->id, pod->plan->notes.v[i]);
 	pod->plan->share.own_namespace = pod->own_mounts;
-	if ((r = plan_nics(pod, e)) < 0 ||
-	    (r = pod_limit_cgroup(pod, c->spec->linux ? c->spec->linux->resources : NULL, e)) < 0)
+	r = pod_limit_cgroup(pod, c->spec->linux ? c->spec->linux->resources : NULL, e);
+	if (r < 0)
 		return r;
 	r = sandbox_start(pod->loop, pod->plan, pod->params.interrupt_fd, &pod->sandbox, e);
 	if (r < 0)

@@ -11,7 +11,7 @@
 
 #include "base/fd.h"
 #include "base/log.h"
-#include "pod/network.h"
+#include "pod/nics.h"
 #include "pod/rootfs_image.h"
 #include "sys/spawn.h"
 
@@ -232,20 +232,6 @@ static int configure_interface(struct sandbox *s, const struct plan_interface *i
 	return agent_update_routes(s->agent, routes, 1, e);
 }
 
-/* The guest's network is the pod's: the same names, addresses, routes and neighbours. */
-static int configure_network(struct sandbox *s, const struct pod_network *n, struct err *e)
-{
-	int r = 0;
-
-	for (size_t i = 0; r == 0 && i < n->n_interfaces; i++)
-		r = agent_update_interface(s->agent, n->interfaces[i], e);
-	if (r == 0 && n->n_routes)
-		r = agent_update_routes(s->agent, n->routes, n->n_routes, e);
-	if (r == 0 && n->n_neighbours)
-		r = agent_add_arp_neighbors(s->agent, n->neighbours, n->n_neighbours, e);
-	return r;
-}
-
 int sandbox_start(struct loop *loop, struct plan *plan, int interrupt_fd, struct sandbox **ret, struct err *e)
 {
 	struct sandbox *s = calloc(1, sizeof *s);
@@ -265,8 +251,8 @@ int sandbox_start(struct loop *loop, struct plan *plan, int interrupt_fd, struct
 	else
 		r = watch(s->abort_fd, interrupt_fd, e);
 	if (r < 0 || (r = share_start(&plan->share, e)) < 0 || (r = passt_listen(&s->passt, plan, e)) < 0 ||
-	    (r = start_vm(s, plan, e)) < 0 || (r = start_passt(s, e)) < 0 || (r = connect_agent(s, e)) < 0 ||
-	    (r = passt_check(&s->passt, e)) < 0)
+	    (r = nics_connect(plan, e)) < 0 || (r = start_vm(s, plan, e)) < 0 || (r = start_passt(s, e)) < 0 ||
+	    (r = connect_agent(s, e)) < 0 || (r = passt_check(&s->passt, e)) < 0)
 		goto fail;
 	clock_gettime(CLOCK_REALTIME, &now);
 	r = agent_set_guest_date_time(s->agent, now.tv_sec, now.tv_nsec / 1000, e);
@@ -274,8 +260,8 @@ int sandbox_start(struct loop *loop, struct plan *plan, int interrupt_fd, struct
 		r = create_sandbox(s, e);
 	for (size_t i = 0; r == 0 && i < plan->n_interfaces; i++)
 		r = configure_interface(s, &plan->interfaces[i], e);
-	if (r == 0 && plan->network)
-		r = configure_network(s, plan->network, e);
+	if (r == 0)
+		r = nics_tell_agent(plan, s->agent, e);
 	if (r == 0)
 		r = share_publish(&plan->share, s->agent, e);
 	if (r < 0) {

@@ -45,6 +45,7 @@ struct stdio {
 	char *in_data;
 	size_t in_len, in_pos;
 	bool in_eof;
+	bool in_closing; /* to be closed after what is on its way */
 
 	struct output outputs[2];
 	struct loop_source *finish; /* calls done() from the loop */
@@ -115,6 +116,8 @@ static void on_input_written(int result, size_t written, const struct err *e, vo
 		input_send(s);
 	else if (s->in_eof)
 		input_end(s);
+	else if (s->in_closing)
+		input_close(s);
 	else
 		input_wait(s);
 }
@@ -176,6 +179,16 @@ static void input_wait(struct stdio *s)
 		log_warn("cannot watch standard input: %s", strerror(-r));
 		input_close(s);
 	}
+}
+
+void stdio_close_input(struct stdio *s)
+{
+	if (s->in.fd < 0 || s->terminal)
+		return; /* it has ended */
+	if (s->in_call)
+		s->in_closing = true;
+	else
+		input_close(s);
 }
 
 /* ---- output ---- */

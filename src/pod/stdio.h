@@ -47,6 +47,8 @@ struct stdio_params {
 };
 
 int stdio_start(const struct stdio_params *params, struct stdio **ret, struct err *e);
+/* Whoever writes is done: send what was read, read no more, and close the process's stdin. Not for a terminal's. */
+void stdio_close_input(struct stdio *s);
 /* Before the agent is freed. done will not be called. NULL does nothing. */
 void stdio_free(struct stdio *s);
 DEFINE_CLEANUP(struct stdio *, stdio_free)

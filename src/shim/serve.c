@@ -41,19 +41,22 @@ static int load_config(struct shim *shim, const Containerd__Task__V2__CreateTask
 		return r;
 	if (!given.config_path && !given.config_body)
 		o = shim->params->options;
-	q = (struct settings_request){ .config = o->config_path, .body = o->config_body, .annotations = &group->config };
+	q = (struct settings_request){ .config = o->config_path,
+				       .body = o->config_body,
+				       .annotations = &group->config };
 	config_free(take_ptr(shim->config));
 	return settings_load(&q, &shim->config, ret_driver, e);
 }
 
 static int make_pod(const Containerd__Task__V2__CreateTaskRequest *request,
-		    void (*event)(const struct pod_event *event, void *userdata), void *event_userdata, struct pod **ret,
-		    struct err *e, void *userdata)
+		    void (*event)(const struct pod_event *event, void *userdata), void *event_userdata,
+		    struct pod **ret, struct err *e, void *userdata)
 {
 	_cleanup_task_group_ struct task_group group = { 0 };
 	struct shim *shim = userdata;
 	struct pod_params p = { .loop = shim->loop,
 				.id = request->id,
+				.namespace = shim->params->namespace,
 				.state_root = state_default_root(shim->state_root, sizeof shim->state_root),
 				.interrupt_fd = -1,
 				.event = event,

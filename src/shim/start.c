@@ -150,8 +150,8 @@ static int print_address(const char *address, struct err *e)
 static int join(const struct task_group *group, const char *address, struct err *e)
 {
 	if (!shim_is_alive(address))
-		return err_set(e, ERR_CONFIG, ENOENT, "the pod sandbox %s, which this container belongs to, does not run",
-			       group->sandbox);
+		return err_set(e, ERR_CONFIG, ENOENT,
+			       "the pod sandbox %s, which this container belongs to, does not run", group->sandbox);
 	return print_address(address, e);
 }
 

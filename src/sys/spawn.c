@@ -61,8 +61,27 @@ static int place_stdio(const struct spawn *s)
 	return 0;
 }
 
+/* Like place_stdio(), from 3 on. */
+static int place_passed(const struct spawn *s)
+{
+	int first = 3, above = first + (int)s->n_pass_fds, from[SPAWN_PASS_MAX];
+
+	for (size_t i = 0; i < s->n_pass_fds; i++) {
+		from[i] = fcntl(s->pass_fds[i], F_DUPFD_CLOEXEC, above);
+		if (from[i] < 0)
+			return -1;
+	}
+	for (size_t i = 0; i < s->n_pass_fds; i++)
+		if (dup2(from[i], first + (int)i) < 0)
+			return -1;
+	return 0;
+}
+
 static __attribute__((noreturn)) void child(const struct spawn *s, pid_t parent, int report_fd)
 {
+	/* Out of the way of what is passed on. */
+	if (s->n_pass_fds)
+		report_fd = fcntl(report_fd, F_DUPFD_CLOEXEC, 3 + SPAWN_PASS_MAX);
 	if (s->die_with_parent) {
 		if (prctl(PR_SET_PDEATHSIG, SIGKILL) < 0)
 			fail(report_fd, "prctl");
@@ -86,6 +105,8 @@ static __attribute__((noreturn)) void child(const struct spawn *s, pid_t parent,
 	for (size_t i = 0; i < s->n_keep_fds; i++)
 		if (fd_set_cloexec(s->keep_fds[i], false) < 0)
 			fail(report_fd, "descriptors");
+	if (place_passed(s) < 0)
+		fail(report_fd, "descriptors");
 	if (s->env)
 		execvpe(s->path, s->argv, s->env);
 	else
@@ -101,6 +122,8 @@ int spawn_start(const struct spawn *s, pid_t *ret_pid, int *ret_pidfd, struct er
 	pid_t parent = getpid(), pid;
 	int p[2], r;
 
+	if (s->n_pass_fds > SPAWN_PASS_MAX)
+		return err_sys(e, E2BIG, "cannot start %s", s->path);
 	if (pipe2(p, O_CLOEXEC) < 0)
 		return err_sys(e, errno, "cannot start %s", s->path);
 	report_r = p[0];

@@ -10,6 +10,8 @@
 
 #include "base/err.h"
 
+#define SPAWN_PASS_MAX 8
+
 struct spawn {
 	const char *path;    /* absolute, or a name looked up in PATH */
 	char *const *argv;   /* NULL-terminated, argv[0] included */
@@ -20,6 +22,8 @@ struct spawn {
 	int stderr_fd;       /* -1: /dev/null */
 	const int *keep_fds; /* stay open under the same numbers; all others are closed */
 	size_t n_keep_fds;
+	const int *pass_fds; /* become descriptors 3, 4, 5 …, in this order; not together with keep_fds */
+	size_t n_pass_fds;
 	const char *netns;    /* path of a network namespace to enter; NULL: ours */
 	bool die_with_parent; /* SIGKILL when the thread that called us ends */
 	bool own_session;     /* setsid(2): keyboard signals do not reach it */

@@ -7,6 +7,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/fd.h"
 #include "base/list.h"
 
 struct waiter {
@@ -166,9 +167,13 @@ void pod_free(struct pod *pod)
 	free(pod);
 }
 
+/* Seen from outside by a file, because `delete` is a process of its own. */
 int pod_cleanup(const char *state_root, const char *id, struct err *e)
 {
-	return strv_addf(&fake_pod_calls, "cleanup %s", id);
+	_cleanup_free_ char *path = str_printf("%s/%s.cleaned", state_root, id);
+	int r = path ? dir_make(state_root, 0700) : -ENOMEM;
+
+	return r < 0 ? r : file_replace(path, "", 0, 0600);
 }
 
 const char *pod_id(const struct pod *pod)
@@ -303,7 +308,8 @@ static int set_paused(struct pod *pod, const char *id, enum pod_status from, enu
 	if (r < 0)
 		return r;
 	if (p->status != from)
-		return err_set(e, ERR_CONFIG, EBUSY, "the container is not %s", from == POD_RUNNING ? "running" : "paused");
+		return err_set(e, ERR_CONFIG, EBUSY, "the container is not %s",
+			       from == POD_RUNNING ? "running" : "paused");
 	p->status = to;
 	return 0;
 }
@@ -318,8 +324,7 @@ int pod_resume(struct pod *pod, const char *id, struct err *e)
 	return set_paused(pod, id, POD_PAUSED, POD_RUNNING, e);
 }
 
-int pod_resize_pty(struct pod *pod, const char *id, const char *exec_id, uint32_t width, uint32_t height,
-		   struct err *e)
+int pod_resize_pty(struct pod *pod, const char *id, const char *exec_id, uint32_t width, uint32_t height, struct err *e)
 {
 	return strv_addf(&fake_pod_calls, "resize %s/%s %ux%u", id, exec_id, width, height);
 }

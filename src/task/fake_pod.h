@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * A pod without a VM, for tests of what stands above pods: pod.h implemented in memory. A process ends when a signal is
- * sent to it (128 + signal) or the test says so. A container whose id begins with "fail" cannot be created, one whose id
- * begins with "wrong" cannot be started.
+ * sent to it (128 + signal) or the test says so. A container whose id begins with "fail" cannot be created, one whose
+ * id begins with "wrong" cannot be started. pod_cleanup() leaves a file STATE_ROOT/ID.cleaned.
  */
 #pragma once
 

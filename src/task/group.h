@@ -1,8 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/*
- * Which pod a container belongs to: its annotations say, in the words of CRI-O, containerd's CRI plugin or dockershim
- * (the order in which Kata looks). Without any it is a pod of its own.
- */
+/* Which pod a container belongs to, by the annotations of its bundle (pod/pod_role.h), and how they configure it. */
 #pragma once
 
 #include <stdbool.h>
@@ -17,7 +14,7 @@ struct task_group {
 	struct strv config; /* annotations io.katacontainers.*, as KEY=VALUE */
 };
 
-/* Read BUNDLE/config.json. id: of the container. -EINVAL: a container of a pod without the pod's id. */
+/* Read BUNDLE/config.json. id: of the container. */
 int task_group_read(const char *bundle, const char *id, struct task_group *ret, struct err *e);
 void task_group_fini(struct task_group *g);
 #define _cleanup_task_group_ __attribute__((cleanup(task_group_fini)))

@@ -26,8 +26,7 @@ static int keep(const Runtimeoptions__V1__Options *o, struct task_options *ret, 
 		return err_set(e, ERR_CONFIG, EINVAL, "runtime options: config_body holds a NUL byte");
 	if (!str_empty(o->config_path) && !(ret->config_path = strdup(o->config_path)))
 		return err_sys(e, ENOMEM, "runtime options");
-	if (o->config_body.len &&
-	    !(ret->config_body = strndup((const char *)o->config_body.data, o->config_body.len)))
+	if (o->config_body.len && !(ret->config_body = strndup((const char *)o->config_body.data, o->config_body.len)))
 		return err_sys(e, ENOMEM, "runtime options");
 	return 0;
 }
@@ -48,8 +47,8 @@ int task_options_parse(const Google__Protobuf__Any *any, struct task_options *re
 		type = &containerd__runc__v1__options__descriptor;
 	else
 		return err_set(e, ERR_CONFIG, EINVAL,
-			       "runtime options of type \"%.100s\" are not known here; %s with ConfigPath is", any->type_url,
-			       runtimeoptions__v1__options__descriptor.name);
+			       "runtime options of type \"%.100s\" are not known here; %s with ConfigPath is",
+			       any->type_url, runtimeoptions__v1__options__descriptor.name);
 	r = pb_unpack(type, any->value.data, any->value.len, &budget, &m);
 	if (r < 0)
 		return no_message(any, r == -EBADMSG ? -EINVAL : r, e);

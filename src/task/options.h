@@ -2,8 +2,9 @@
 /*
  * Runtime options: what containerd's configuration and clients give a runtime beside the bundle, as an Any on the stdin
  * of `start` and in the Create request. Three types are known: runtimeoptions.v1.Options (CRI, `ctr
- * --runtime-config-path`), the same of older containerds as cri.runtimeoptions.v1.Options, and containerd.runc.v1.Options,
- * which clients send to whatever runtime there is; of the last nothing concerns a VM, so it is read and passed over.
+ * --runtime-config-path`), the same of older containerds as cri.runtimeoptions.v1.Options, and
+ * containerd.runc.v1.Options, which clients send to whatever runtime there is; of the last nothing concerns a VM, so it
+ * is read and passed over.
  */
 #pragma once
 

@@ -81,8 +81,15 @@ static int event_file(const struct publish_event *event)
 
 static int start(struct binary_path *p, const struct publish_event *event, struct err *e)
 {
-	char *argv[] = { p->program, (char *)"--address", p->address,	     (char *)"publish",
-			 (char *)"--topic", (char *)event->topic, (char *)"--namespace", p->namespace, NULL };
+	char *argv[] = { p->program,
+			 (char *)"--address",
+			 p->address,
+			 (char *)"publish",
+			 (char *)"--topic",
+			 (char *)event->topic,
+			 (char *)"--namespace",
+			 p->namespace,
+			 NULL };
 	_cleanup_close_ int in = event_file(event);
 	struct spawn s = { .path = p->program,
 			   .argv = argv,

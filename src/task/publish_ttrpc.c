@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Events by containerd.services.events.ttrpc.v1.Events/Forward. The connection is made when it is needed, and anew after
- * each failure but a refusal: containerd may have been started again.
+ * Events by containerd.services.events.ttrpc.v1.Events/Forward. The connection is made when it is needed, and anew
+ * after each failure but a refusal: containerd may have been started again.
  */
 #include <errno.h>
 #include <stdlib.h>

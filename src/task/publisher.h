@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Events on their way to containerd: one after the other, in the order in which they happened, each until containerd has
- * taken it. Where containerd is not there (it may be restarted under running containers) they wait, with a growing pause
- * between attempts; an event that containerd refuses again and again is dropped, so that it cannot hold up those behind
- * it. At most PUBLISHER_QUEUE_MAX wait: then the oldest goes. One that was sent, but whose answer was lost, is sent
- * again.
+ * Events on their way to containerd: one after the other, in the order in which they happened, each until containerd
+ * has taken it. Where containerd is not there (it may be restarted under running containers) they wait, with a growing
+ * pause between attempts; an event that containerd refuses again and again is dropped, so that it cannot hold up those
+ * behind it. At most PUBLISHER_QUEUE_MAX wait: then the oldest goes. One that was sent, but whose answer was lost, is
+ * sent again.
  *
  * They go by ttrpc where containerd named such an address (TTRPC_ADDRESS), else by its program (-publish-binary), else
  * nowhere.

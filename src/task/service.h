@@ -18,8 +18,8 @@
 #include "task/publisher.h"
 
 /*
- * Where a Create or Exec with a terminal names its streams so, the pty's master is sent to the socket at the path behind
- * it (OCI's --console-socket), in place of a FIFO pair. Only our own verbs do.
+ * Where a Create or Exec with a terminal names its streams so, the pty's master is sent to the socket at the path
+ * behind it (OCI's --console-socket), in place of a FIFO pair. Only our own verbs do.
  */
 #define TASK_CONSOLE_SOCKET "console:"
 
@@ -30,15 +30,15 @@ struct task_service_params {
 	int listen_fd;            /* taken over, also on failure */
 	struct publisher *events; /* borrowed; NULL: nobody listens */
 	/*
-	 * Make the pod: asked for with the first Create. event, event_userdata: for pod_params. The service takes the pod
-	 * over; what it borrows has to outlive the service.
+	 * Make the pod: asked for with the first Create. event, event_userdata: for pod_params. The service takes the
+	 * pod over; what it borrows has to outlive the service.
 	 */
 	int (*make_pod)(const Containerd__Task__V2__CreateTaskRequest *request,
 			void (*event)(const struct pod_event *event, void *userdata), void *event_userdata,
 			struct pod **ret, struct err *e, void *userdata);
 	/*
-	 * The stand-in that waits for this process, made by somebody else (pod/standin.h): its socket and pid, handed over.
-	 * Left alone: there is none. NULL: never.
+	 * The stand-in that waits for this process, made by somebody else (pod/standin.h): its socket and pid, handed
+	 * over. Left alone: there is none. NULL: never.
 	 */
 	void (*take_standin)(const char *id, const char *exec_id, int *ret_fd, pid_t *ret_pid, void *userdata);
 	/* A container has been deleted; the answer goes out when this returns. NULL: nobody asks. */

@@ -42,7 +42,7 @@ struct fixture {
 	struct ttrpc_client *client;
 	struct ttrpc_server *containerd; /* gets the events */
 	struct publisher *publisher;
-	struct strv topics;          /* "/tasks/exit c1 e1 137" */
+	struct strv topics; /* "/tasks/exit c1 e1 137" */
 	char dir[64], socket[96], events[96];
 	int shutdowns, pods;
 	bool no_pod;
@@ -83,8 +83,8 @@ static const struct ttrpc_service event_services[] = { { EVENTS, event_methods, 
 /* ---- the owner's side ---- */
 
 static int make_pod(const Containerd__Task__V2__CreateTaskRequest *request,
-		    void (*event)(const struct pod_event *event, void *userdata), void *event_userdata, struct pod **ret,
-		    struct err *e, void *userdata)
+		    void (*event)(const struct pod_event *event, void *userdata), void *event_userdata,
+		    struct pod **ret, struct err *e, void *userdata)
 {
 	struct fixture *f = userdata;
 	struct pod_params p = { .loop = f->loop, .id = request->id, .event = event, .userdata = event_userdata };
@@ -657,10 +657,12 @@ static void test_connect(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		TEST(test_life),	     TEST(test_exec),	 TEST(test_errors),
-		TEST(test_no_pod),	     TEST(test_many_waits), TEST(test_waits_at_the_end),
-		TEST(test_pids),	     TEST(test_stats),	 TEST(test_control),
-		TEST(test_rootfs_and_console), TEST(test_connect),
+		TEST(test_life),       TEST(test_exec),
+		TEST(test_errors),     TEST(test_no_pod),
+		TEST(test_many_waits), TEST(test_waits_at_the_end),
+		TEST(test_pids),       TEST(test_stats),
+		TEST(test_control),    TEST(test_rootfs_and_console),
+		TEST(test_connect),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

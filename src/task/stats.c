@@ -61,12 +61,12 @@ struct v1 {
 	V1(MemoryStat) memory;
 	V1(MemoryEntry) usage, swap, kernel;
 	V1(BlkIOStat) blkio;
-	V1(BlkIOEntry) *io;
-	V1(BlkIOEntry) **io_list;
-	V1(NetworkStat) *network;
-	V1(NetworkStat) **network_list;
-	V1(HugetlbStat) *hugetlb;
-	V1(HugetlbStat) **hugetlb_list;
+	V1(BlkIOEntry) * io;
+	V1(BlkIOEntry) * *io_list;
+	V1(NetworkStat) * network;
+	V1(NetworkStat) * *network_list;
+	V1(HugetlbStat) * hugetlb;
+	V1(HugetlbStat) * *hugetlb_list;
 };
 
 static void v1_fini(struct v1 *s)
@@ -101,7 +101,7 @@ static void v1_cpu(struct v1 *s, const Grpc__CpuStats *from)
 	s->top.cpu = &s->cpu;
 }
 
-static V1(MemoryEntry) *v1_entry(V1(MemoryEntry) *to, const Grpc__MemoryData *from)
+static V1(MemoryEntry) * v1_entry(V1(MemoryEntry) * to, const Grpc__MemoryData *from)
 {
 	io__containerd__cgroups__v1__memory_entry__init(to);
 	to->limit = from->limit;
@@ -142,7 +142,7 @@ static void v1_memory(struct v1 *s, const Grpc__MemoryStats *from)
 	s->top.memory = m;
 }
 
-static void v1_io_list(struct v1 *s, size_t *at, Grpc__BlkioStatsEntry *const *from, size_t n, V1(BlkIOEntry) ***ret,
+static void v1_io_list(struct v1 *s, size_t *at, Grpc__BlkioStatsEntry *const *from, size_t n, V1(BlkIOEntry) * **ret,
 		       size_t *ret_n)
 {
 	*ret = s->io_list + *at;
@@ -272,10 +272,10 @@ struct v2 {
 	V2(CPUStat) cpu;
 	V2(MemoryStat) memory;
 	V2(IOStat) io;
-	V2(IOEntry) *entries;
-	V2(IOEntry) **entry_list;
-	V2(HugeTlbStat) *hugetlb;
-	V2(HugeTlbStat) **hugetlb_list;
+	V2(IOEntry) * entries;
+	V2(IOEntry) * *entry_list;
+	V2(HugeTlbStat) * hugetlb;
+	V2(HugeTlbStat) * *hugetlb_list;
 };
 
 static void v2_fini(struct v2 *s)
@@ -360,7 +360,7 @@ static void v2_memory(struct v2 *s, const Grpc__MemoryStats *from)
 }
 
 /* The line of a device, made when it is not there yet. NULL: the table is full. */
-static V2(IOEntry) *v2_device(struct v2 *s, uint64_t major, uint64_t minor)
+static V2(IOEntry) * v2_device(struct v2 *s, uint64_t major, uint64_t minor)
 {
 	size_t i;
 

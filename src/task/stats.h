@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The agent's statistics of a container in the two forms that containerd's clients read: io.containerd.cgroups.v1.Metrics
- * and .v2.Metrics. Which one a client expects is a matter of the host's cgroups, not of the guest's.
+ * The agent's statistics of a container in the two forms that containerd's clients read:
+ * io.containerd.cgroups.v1.Metrics and .v2.Metrics. Which one a client expects is a matter of the host's cgroups, not
+ * of the guest's.
  */
 #pragma once
 

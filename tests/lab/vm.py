@@ -2,7 +2,9 @@
 """The outer virtual machine of the laboratory: its namespaces, QEMU and virtiofsd, and the streams between it and us."""
 import collections
 import ctypes
+import json
 import os
+import re
 import select
 import signal
 import socket
@@ -143,7 +145,7 @@ def machine_arguments(options):
     """QEMU's machine and the kernel's command line for an architecture. What the emulation need not do (self-tests,
     five levels of page tables, decompression) makes up most of the start."""
     quiet = ("quiet loglevel=4 panic=-1 mitigations=off nokaslr random.trust_cpu=on cryptomgr.notests=1 audit=0 "
-             + options.append)
+             "sysrq_always_enabled=1 " + options.append)
     if options.arch == "aarch64":
         return (["qemu-system-aarch64", "-M", "virt,virtualization=on,gic-version=3,memory-backend=mem", "-cpu", "max"],
                 f"console=ttyAMA0 {quiet}")
@@ -165,7 +167,8 @@ def boot(machine, options, kernel, initramfs):
                 "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot",
                 "-kernel", elf if elf.exists() else kernel / "vmlinuz", "-append", cmdline,
                 "-initrd", machine.file("initramfs", initramfs),
-                *machine.stream("console"), "-serial", "chardev:console", *shares, "-device", "virtio-serial-pci"]
+                *machine.stream("console"), "-serial", "chardev:console", *shares, "-device", "virtio-serial-pci",
+                *machine.stream("monitor"), "-mon", "chardev=monitor,mode=control"]
     for number, port in enumerate(PORTS, 1):
         command += [*machine.stream(port), "-device", f"virtserialport,chardev={port},nr={number},name={port}"]
     if options.iommu:
@@ -288,7 +291,7 @@ class Conversation:
         while not self.status.endswith(b"\n") and not self.ended:
             self.step()
         for name in self.machine.streams:  # what was there before the end
-            while name != "stdin" and self.receive(name):
+            while name not in ("stdin", "monitor") and self.receive(name):
                 pass
         while any(o.buffer for o in self.outputs.values()):
             for output in self.outputs.values():
@@ -298,6 +301,46 @@ class Conversation:
             self.read_noise()
             raise Broken("the virtual machine ended before the command did")
         return int(self.status)
+
+    # ---- when it takes too long ----
+
+    def collect(self, seconds):
+        """What comes on the console in that time."""
+        end, got = time.monotonic() + seconds, bytearray()
+        console = self.machine.streams["console"]
+        while (left := end - time.monotonic()) > 0:
+            if select.select([console], [], [], left)[0]:
+                data = console.recv(1 << 16)
+                if not data:
+                    break
+                got += data
+        return got.decode(errors="replace").replace("\r", "")
+
+    def sysrq(self, key, seconds=3):
+        """Ask the kernel by a break on its console and a key; returns what it says."""
+        commands = ({"execute": "qmp_capabilities"}, {"execute": "chardev-send-break", "arguments": {"id": "console"}})
+        self.machine.streams["monitor"].send(b"".join(json.dumps(c).encode() + b"\n" for c in commands))
+        time.sleep(0.5)
+        self.machine.streams["console"].send(key)
+        return self.collect(seconds)
+
+    def what_it_does(self):
+        """A line for each CPU of the VM and for each of its processes that waits inside the kernel."""
+        try:
+            self.sysrq(b"8", 1)  # all levels of messages
+            text = self.sysrq(b"l") + self.sysrq(b"w")
+        except OSError as e:
+            return f"lab: {e}\n"
+        # "[ 12.3] CPU: 1 PID: 7 Comm: x", "task:x state:D … pid:7", then frames "[ 12.3]  name+0x1/0x2"
+        tasks = re.split(r"(?=CPU: \d+ PID: \d+ Comm: |task:\S+ +state:)", text)[1:]
+        out = []
+        for task in tasks:
+            head = re.match(r"CPU: \d+ PID: \d+ Comm: \S+|task:\S+ +state:\S", task).group()
+            frames = re.findall(r"^(?:\[ *[\d.]+\])? (?:RIP: \w+:)? *(\w[\w.]*)\+0x", task, re.M)
+            if "asm_common_interrupt" in frames:  # that of sysrq itself
+                frames = frames[frames.index("asm_common_interrupt") + 1:] or ["user code"]
+            out.append(f"lab: {' '.join(head.split())}: {' < '.join(frames[:12])}\n")
+        return "".join(out) or "lab: its kernel does not answer\n"
 
     def last_lines(self, count=50):
         lines = bytes(self.console).decode(errors="replace").replace("\r", "").splitlines()

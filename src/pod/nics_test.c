@@ -1,0 +1,175 @@
+// SPDX-License-Identifier: Apache-2.0
+/* A namespace's interfaces in a plan, in a VM that takes notes, and in what the agent is told. */
+#include <errno.h>
+
+#include "pod/network_fixture.h"
+#include "pod/nics.h"
+
+static struct strv seen; /* what the driver and the agent were asked, one line each */
+static struct vm_capabilities can;
+static int plug_result;
+
+int __wrap_agent_update_interface(struct agent *a, const Types__Interface *nic, struct err *e);
+int __wrap_agent_update_interface(struct agent *a, const Types__Interface *nic, struct err *e)
+{
+	return strv_addf(&seen, "interface %s", nic->name);
+}
+
+int __wrap_agent_update_routes(struct agent *a, Types__Route *const *routes, size_t n, struct err *e);
+int __wrap_agent_update_routes(struct agent *a, Types__Route *const *routes, size_t n, struct err *e)
+{
+	return strv_addf(&seen, "%zu routes", n);
+}
+
+int __wrap_agent_add_arp_neighbors(struct agent *a, Types__ARPNeighbor *const *neighbors, size_t n, struct err *e);
+int __wrap_agent_add_arp_neighbors(struct agent *a, Types__ARPNeighbor *const *neighbors, size_t n, struct err *e)
+{
+	return strv_addf(&seen, "%zu neighbours", n);
+}
+
+static void capabilities(const struct config_hypervisor *hv, struct vm_capabilities *ret)
+{
+	*ret = can;
+}
+
+static int add_device(struct vm *vm, struct vm_device *d, struct err *e)
+{
+	if (plug_result < 0)
+		return plug_result;
+	return strv_addf(&seen, "card %s %s mtu %u queues %zu", d->id, d->u.net.mac, d->u.net.mtu, d->u.net.n_tap_fds);
+}
+
+static const struct hypervisor_driver driver = { .name = "fake",
+						 .capabilities = capabilities,
+						 .add_device = add_device };
+
+static void assert_seen(const char *want)
+{
+	_cleanup_buf_ struct buf got = { 0 };
+
+	for (size_t i = 0; i < seen.len; i++)
+		assert_int_equal(buf_printf(&got, "%s%s", i ? "; " : "", seen.v[i]), 0);
+	assert_string_equal(got.data ? got.data : "", want);
+	strv_fini(&seen);
+}
+
+static struct plan *make_plan(struct pod_network *n)
+{
+	static struct config config;
+	struct plan *p = calloc(1, sizeof *p);
+
+	assert_non_null(p);
+	config.hypervisor.network_queues = 2;
+	can = (struct vm_capabilities){ .tap_fds = true, .multi_queue_net = true, .net_hotplug = true };
+	p->driver = &driver;
+	p->config = &config;
+	p->share.daemon_pidfd = -1;
+	assert_int_equal(nics_plan(p, n, NULL), 0);
+	return p;
+}
+
+static void add_interface(void)
+{
+	sh("ip link add h1 type veth peer name net1 address 02:00:00:00:06:02 netns pod && ip link set h1 up &&"
+	   " ip -n pod addr add 10.6.0.2/24 dev net1 && ip -n pod link set net1 up &&"
+	   " ip -n pod neigh add 10.6.0.9 lladdr 02:00:00:00:00:09 dev net1 nud permanent");
+}
+
+static void test_plan(void **state)
+{
+	struct pod_network *n;
+	struct plan *p;
+
+	NEEDS_HOST;
+	sh("ip -n pod addr add 192.0.2.7/32 dev lo");
+	n = scan(POD_NETWORK_TCFILTER);
+	p = make_plan(n);
+	assert_string_equal(p->vm.netns, POD);
+	assert_int_equal(p->notes.len, 1);
+	assert_int_equal(p->n_devices, 1);
+	assert_string_equal(p->devices[0]->u.net.tap, "tap0_caisson");
+	assert_int_equal(p->devices[0]->u.net.n_tap_fds, 0); /* nothing was done yet */
+	assert_int_equal(nics_connect(p, NULL), 0);
+	assert_int_equal(p->devices[0]->u.net.n_tap_fds, 2);
+	/* Once is enough. */
+	assert_int_equal(nics_connect(p, NULL), 0);
+	assert_int_equal(p->devices[0]->u.net.n_tap_fds, 2);
+	assert_int_equal(nics_tell_agent(p, NULL, NULL), 0);
+	assert_seen("interface eth0; 2 routes");
+	plan_free(p);
+	pod_network_free(n);
+}
+
+/* Attached before it was planned, to a hypervisor that wants names. */
+static void test_names(void **state)
+{
+	struct pod_network *n;
+	struct plan *p;
+
+	NEEDS_HOST;
+	n = scan(POD_NETWORK_TCFILTER);
+	can = (struct vm_capabilities){ 0 };
+	assert_int_equal(pod_network_attach(n, &can, 2, NULL), 0);
+	p = make_plan(n);
+	can = (struct vm_capabilities){ 0 };
+	assert_int_equal(nics_connect(p, NULL), 0);
+	assert_string_equal(p->devices[0]->u.net.tap, "tap0_caisson");
+	assert_int_equal(p->devices[0]->u.net.n_tap_fds, 0);
+	plan_free(p);
+	pod_network_free(n);
+}
+
+static void test_plug(void **state)
+{
+	struct pod_network *n;
+	struct err e = { 0 };
+	struct plan *p;
+	size_t plugged = 9;
+
+	NEEDS_HOST;
+	n = scan(POD_NETWORK_TCFILTER);
+	p = make_plan(n);
+	assert_int_equal(nics_connect(p, NULL), 0);
+	assert_int_equal(nics_plug(p, NULL, NULL, &plugged, NULL), 0);
+	assert_int_equal(plugged, 0);
+	assert_seen("interface eth0; 2 routes");
+	add_interface();
+	p->vm.fixed_devices = true;
+	assert_int_equal(nics_plug(p, NULL, NULL, &plugged, &e), -ENOTSUP);
+	assert_non_null(strstr(e.text, "net1 came after the VM had started"));
+	assert_seen("");
+	p->vm.fixed_devices = false;
+	plug_result = -EIO;
+	assert_int_equal(nics_plug(p, NULL, NULL, &plugged, NULL), -EIO);
+	assert_int_equal(plugged, 0);
+	plug_result = 0;
+	assert_int_equal(nics_plug(p, NULL, NULL, &plugged, NULL), 0);
+	assert_int_equal(plugged, 1);
+	assert_seen("card net1 02:00:00:00:06:02 mtu 1500 queues 2; interface eth0; interface net1; 2 routes; 1 "
+		    "neighbours");
+	plan_free(p);
+	pod_network_free(n);
+}
+
+static void test_none(void **state)
+{
+	struct plan p = { 0 };
+
+	assert_int_equal(nics_connect(&p, NULL), 0);
+	assert_int_equal(nics_tell_agent(&p, NULL, NULL), 0);
+	assert_int_equal(nics_plug(&p, NULL, NULL, NULL, NULL), 0);
+	assert_seen("");
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_none),
+		NAMESPACE_TEST(test_plan),
+		NAMESPACE_TEST(test_names),
+		NAMESPACE_TEST(test_plug),
+	};
+
+	unable = prepare_host();
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,70 @@
+# SPDX-License-Identifier: Apache-2.0
+# shellcheck shell=bash
+# What a container could leave behind. Called in tests/clients/isolated, so that everything there is of this run. The
+# clients' own stores and databases are not looked into; what a client keeps after its first container (a bridge, a
+# parent cgroup) is there before the listing, because each client runs one container of runc's first (warm up).
+
+# Zombies count: process 1 there reaps, so that a zombie is one that its living parent forgot. The harness's own
+# processes do not: they are this shell, its children, and those whose child it is.
+list_processes() {
+	local pid name state ours=" 1 $$ $BASHPID $PPID "
+	for pid in /proc/[0-9]*; do
+		read -r _ _ state _ 2>/dev/null <"$pid/stat" || continue
+		name=$(tr '\0' ' ' 2>/dev/null <"$pid/cmdline") || continue
+		case $ours in *" ${pid#/proc/} "*) continue ;; esac
+		[ "$(ps -o ppid= -p "${pid#/proc/}" | tr -d ' ')" != "$BASHPID" ] || continue
+		case $name in
+		*tests/clients/*) continue ;;
+		'') name="($(cat "$pid/comm" 2>/dev/null)) $state" ;;
+		esac
+		printf 'process: %s\n' "${name:0:200}"
+	done
+}
+
+list_mounts() {
+	sed 's/^[^ ]* \([^ ]* [^ ]*\) .*/mount: \1/' /proc/self/mounts
+}
+
+list_network() {
+	ip -o link | sed -E 's/^[0-9]+: ([^:@]+).*/interface: \1/'
+	tc qdisc show 2>/dev/null | sed -E 's/^qdisc ([^ ]+) ([^ ]+) dev ([^ ]+) .*/qdisc: \3 \1 \2/'
+	find /run/netns -mindepth 1 2>/dev/null | sed 's/^/netns: /'
+	iptables-save 2>/dev/null | grep '^-A' | sed 's/^/rule: /'
+}
+
+# podman 4.3 forgets its pods' own cgroups in the hierarchies that limit nothing.
+list_cgroups() {
+	find /sys/fs/cgroup -mindepth 2 -type d | grep -vE '/(systemd|unified)/libpod_parent/[0-9a-f]{64}$' | sed 's/^/cgroup: /'
+}
+
+# Sockets with their paths (docker collects its network namespaces' names, unmounted, once a minute), and files where runtimes keep state; not what the clients keep about their own.
+list_files() {
+	awk '$8 ~ /^[@\/]/ { print "socket: " $8 }' /proc/net/unix | sort -u
+	find /tmp /run /var/lib/caisson -mindepth 1 ! -path '/run/clients*' ! -path '/run/mount*' \
+		! -path '/run/containers/storage/*' ! -path '/run/podman/*' ! -path '/run/lock/*' \
+		! -path '/run/docker/netns/*' 2>/dev/null | sed 's/^/file: /'
+}
+
+list_everything() {
+	{
+		list_processes
+		list_mounts
+		list_network
+		list_cgroups
+		list_files
+	} | sort
+}
+
+# nothing_left LISTING: is everything as in that file? Ended processes may take a moment to go; what is still there after
+# thirty seconds stays. Prints what is left (>) and what went away (<).
+nothing_left() {
+	local end=$((SECONDS + 30 * SLOWER)) now=$1.now
+	while :; do
+		list_everything >"$now"
+		! cmp -s "$1" "$now" || return 0
+		[ $SECONDS -lt $end ] || break
+		sleep 0.5
+	done
+	diff "$1" "$now" | grep '^[<>]'
+	return 1
+}

@@ -1,0 +1,75 @@
+# SPDX-License-Identifier: Apache-2.0
+# shellcheck shell=bash
+# podman, without a daemon: how it is set up here, and the rows that are its own.
+
+BB=localhost/bb:1 DEB=localhost/deb:12
+TOP_HOST_PIDS=(hpid comm)
+EXEC_MISSING=127
+
+# Its ulimits by default are higher than a machine without CAP_SYS_RESOURCE can set.
+podman_conf() {
+	cat >/run/clients/containers.conf <<-END
+		[containers]
+		default_ulimits = ["nofile=4096:16384", "nproc=16384:16384"]
+		[network]
+		network_backend = "netavark"
+		[engine]
+		cgroup_manager = "cgroupfs"
+		events_logger = "file"
+		helper_binaries_dir = ["/usr/lib/podman", "/usr/libexec/podman", "/usr/bin"]
+		runtime_supports_json = ["runc", "crun", "caisson"]
+		[engine.runtimes]
+		caisson = ["$BIN/caisson"]
+	END
+	export CONTAINERS_CONF=/run/clients/containers.conf
+}
+
+client_start() {
+	podman_conf
+	podman_images
+	cat >"$BIN/engine" <<-'END'
+		#!/bin/sh
+		# who ignores SIGTERM is not waited for
+		case "$1 $2" in "rm -f") shift 2 && set -- rm -f -t 0 "$@" ;; esac
+		exec podman --runtime "$RUNTIME" "$@"
+	END
+	chmod 755 "$BIN/engine"
+	RUNTIME=runc engine run --rm "$BB" true
+}
+
+client_reset() {
+	engine_reset
+	"$BIN/engine" pod rm -f -t 1 -a >/dev/null
+}
+
+# Two containers and podman's own first one share network, host name and /dev/shm.
+row_pod() {
+	ask engine pod create --name pod --infra-image localhost/pause:1 -p 192.0.2.2:8081:80 --hostname podded
+	ask engine run -d --pod pod --name server "$BB" sh -c 'echo a page >/page; echo shared >/dev/shm/file; exec httpd -f -h /'
+	until_true 30 fetch http://192.0.2.2:8081/page
+	ok engine run --rm --pod pod "$BB" sh -c 'wget -q -O - http://127.0.0.1/page; hostname; cat /dev/shm/file; ls /page 2>/dev/null'  || :
+	expect_line 'a page'
+	expect_line podded
+	expect_line shared
+	refute_match '^/page'
+	ok engine pod ps --format '{{.Name}} {{.Status}} {{.NumberOfContainers}}'
+	ask engine pod stop -t 1 pod
+	ask engine pod start pod
+	until_true 30 fetch http://192.0.2.2:8081/page
+	ask engine pod rm -f -t 1 pod
+}
+
+row_uidmap() {
+	ok engine run --rm --net none --uidmap 0:100000:1000 "$BB" sh -c 'cat /proc/self/uid_map; id -u'
+}
+
+# build: without conmon, the runtime is buildah's own child.
+row_build() {
+	mkdir -p "$WORK/context"
+	printf 'FROM %s\nRUN echo built >/made\nCMD ["cat", "/made"]\n' "$BB" >"$WORK/context/Containerfile"
+	ask limited podman build -q --isolation oci --runtime "$(command -v "$RUNTIME")" --network none --ulimit nofile=4096:16384 \
+		-t built:1 "$WORK/context"
+	ok engine run --rm --net none built:1
+	expect_output built
+	ask engine rmi built:1
+}
