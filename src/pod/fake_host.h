@@ -291,6 +291,11 @@ const struct strv *host_cgroup_notes(const struct host_cgroup *cg)
 	return &none;
 }
 
+int host_cgroup_usage(const struct host_cgroup *cg, struct host_cgroup_usage *ret, struct err *e)
+{
+	return err_set(e, ERR_SYSTEM, EOPNOTSUPP, "there are no cgroups here");
+}
+
 int host_cgroup_kill(struct host_cgroup *cg)
 {
 	return fake_step(NULL, "kill cgroup", "%s", cg->path);

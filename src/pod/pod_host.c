@@ -96,6 +96,8 @@ int pod_make_cgroup(struct pod *pod, struct pod_container *c, struct err *e)
 	struct pod_process *p = pod_init_process(c);
 	int r = host_cgroup_new(NULL, path, c->id, cg, e);
 
+	for (size_t i = 0; r == 0 && i < host_cgroup_notes(*cg)->len; i++)
+		log_warn("container %s: %s", c->id, host_cgroup_notes(*cg)->v[i]);
 	if (r == 0 && cg == &pod->cgroup)
 		r = pod_write_state(pod, e);
 	/* The VMM and its helpers are started by us, and so are where we are. */
