@@ -142,7 +142,12 @@ struct hypervisor_driver {
 	const char *const *aliases;       /* NULL-terminated */
 	const char *const *honoured_keys; /* [hypervisor.*] keys that take effect with this driver; NULL-terminated */
 	bool needs_kvm;                   /* it runs guests on KVM only */
-	bool no_elf_kernel;               /* it boots a bzImage (arm64: Image), and no ELF file */
+	/*
+	 * What the VMM and its helpers may take from the host beside guest memory, MiB: twice what an idle one was
+	 * charged (deploy/measure-overhead). 0: nobody has measured it.
+	 */
+	uint32_t vmm_memory_mib;
+	bool no_elf_kernel; /* it boots a bzImage (arm64: Image), and no ELF file */
 
 	/* Look at the host; hv names the binary. Starts nothing that outlives the call. */
 	int (*check)(const struct config_hypervisor *hv, struct vm_host_report *ret, struct err *e);
@@ -167,8 +172,8 @@ struct hypervisor_driver {
 	int (*resize_memory)(struct vm *vm, uint64_t mib, uint64_t *ret, struct err *e);
 	int (*info)(struct vm *vm, struct vm_process_info *ret, struct err *e);
 	/*
-	 * What its devices and vCPUs have done, as numbers that only grow, for metrics; fn may call nothing of the VM. NULL:
-	 * the VMM does not tell.
+	 * What its devices and vCPUs have done, as numbers that only grow, for metrics; fn may call nothing of the VM.
+	 * NULL: the VMM does not tell.
 	 */
 	void (*counters)(struct vm *vm, vm_counter_fn fn, void *userdata);
 	/* Behind vm_explain_exit(): without the console lines, which it adds. Returns -e->code. */
