@@ -5,6 +5,7 @@
 #include "base/list.h"
 #include "pod/host_cgroup.h"
 #include "pod/io.h"
+#include "pod/monitor.h"
 #include "pod/network.h"
 #include "pod/pod.h"
 #include "pod/pod_role.h"
@@ -20,6 +21,7 @@ struct pod {
 	char *run_dir; /* sockets and logs of the VM: the state directory, or a short-named one where that is too long
 			*/
 	bool own_mounts;
+	struct pod_monitor *monitor; /* NULL: it could not be started */
 	/* ---- the host's side of the sandbox (pod_host.c) ---- */
 	enum pod_role role; /* of the first container */
 	int netns_fd;       /* keeps the network namespace; -1: the host's own */

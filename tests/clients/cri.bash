@@ -4,7 +4,7 @@
 # to be done to containerd itself is here.
 . "$HERE/containerd.bash"
 
-client_start() {
+cri_start() {
 	local image
 	containerd_conf ''
 	cni_conf
@@ -16,6 +16,10 @@ client_start() {
 		[ ! -e "$IMAGES/$image.tar" ] || ctr -n k8s.io images import "$IMAGES/$image.tar" >&2
 	done
 	until_true 60 cri ready
+}
+
+client_start() {
+	cri_start
 	RUNTIME=runc cri warm_up
 }
 

@@ -7,11 +7,14 @@ What a row prints is its transcript (harness.bash). Some look at the pod that `r
 web and side.
 """
 import base64
+import concurrent.futures
 import json
 import os
 import pathlib
+import re
 import socket
 import struct
+import subprocess
 import sys
 import time
 import urllib.parse
@@ -199,6 +202,48 @@ def warm_up():
 def reset():
     for item in pods():
         Pod(item.metadata.name).remove()
+
+
+# ---- measurements, for tests/bench/clients ----
+
+def bench_pod():
+    """Medians of the milliseconds to: the pod, its container running, the first line of its log, all removed."""
+    rows = []
+    for i in range(int(sys.argv[2]) + 1):
+        times = [time.monotonic()]
+        pod = Pod(f"bench{i}").run()
+        times.append(time.monotonic())
+        only = pod.start("only", ["/bin/sh", "-c", "echo hello; exec sleep 1000"])
+        times.append(time.monotonic())
+        while not only.log():
+            time.sleep(0.002)
+        times.append(time.monotonic())
+        pod.remove()
+        times.append(time.monotonic())
+        rows.append([int(1000 * (b - a)) for a, b in zip(times, times[1:])])
+    print(" / ".join(str(sorted(column)[len(column) // 2]) for column in zip(*rows[1:])))
+
+
+def all_pss():
+    total = 0
+    for path in pathlib.Path("/proc").glob("[0-9]*/smaps_rollup"):
+        try:
+            total += int(re.search(r"^Pss: *(\d+)", path.read_text(), re.M).group(1))
+        except (OSError, AttributeError):
+            pass
+    return total
+
+
+def bench_idle():
+    """What each of so many idle pods adds to the memory of all processes."""
+    count, before = int(sys.argv[2]), all_pss()
+    made = [Pod(f"idle{i}").run() for i in range(count)]
+    for pod in made:
+        pod.start("only", ["/bin/sleep", "100000"])
+    time.sleep(5)
+    print(f"{(all_pss() - before) / count / 1024:.1f} MiB")
+    for pod in made:
+        pod.remove()
 
 
 # ---- rows ----
@@ -466,6 +511,40 @@ def row_host_network():
     only = pod.start("only", ["/bin/sleep", "1000"], linux=settings(namespace_options=node))
     print(only.out("ls", "/sys/class/net"), end="")
     pod.remove()
+
+
+def listed(what):
+    """What list_everything of leaks.bash finds, as the shell finds it."""
+    here = pathlib.Path(__file__).parent
+    script = f'. {here}/leaks.bash; LOGS={WORK}; list_everything'
+    lines = subprocess.run(["bash", "-c", script], capture_output=True, text=True, check=True).stdout.splitlines()
+    return sorted(line for line in lines if line.startswith(what))
+
+
+def come_and_go(name):
+    pod = Pod(name).run()
+    only = pod.start("only", ["/bin/sh", "-c", "echo hello from $HOSTNAME; exec sleep 1000"])
+    only.says(f"hello from {name}")
+    pod.remove()
+
+
+LASTING = ("process", "mount", "interface", "qdisc", "netns", "cgroup")
+
+
+def row_pods_in_sequence():
+    """CLIENTS_PODS (3) one after the other; after each nothing is left."""
+    before = listed(LASTING)
+    for i in range(int(os.environ.get("CLIENTS_PODS", "3"))):
+        come_and_go(f"seq{i}")
+        until_true(30, f"nothing is left of pod {i}", lambda: listed(LASTING) == before)
+
+
+def row_pods_at_once():
+    """CLIENTS_PODS_AT_ONCE (2), twice."""
+    count = int(os.environ.get("CLIENTS_PODS_AT_ONCE", "2"))
+    with concurrent.futures.ThreadPoolExecutor(count) as pool:
+        for _ in pool.map(come_and_go, [f"many{i}" for i in range(2 * count)]):
+            pass
 
 
 def row_stdin():

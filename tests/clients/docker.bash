@@ -3,6 +3,7 @@
 # Docker's daemon 20.10 (with containerd, and containerd-shim-runc-v2, which runs the OCI command line): how it is
 # started here, and the rows that are its own. It takes no shim of another name: that came with 23.0.
 . "$HERE/containerd.bash"
+. "$HERE/engine.bash"
 
 BB=bb:1 DEB=deb:12
 TOP_HOST_PIDS=()
