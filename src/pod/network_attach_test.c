@@ -251,6 +251,7 @@ static void test_several(void **state)
 
 	NEEDS_HOST;
 	sh("ip link add h1 type veth peer name net1 netns pod && ip link set h1 up && ip -n pod link set net1 up");
+	settle(2);
 	before = listing();
 	n = attached(POD_NETWORK_TCFILTER, &by_fds, 2);
 	assert_int_equal(n->n_endpoints, 2);
@@ -397,6 +398,7 @@ static void test_every_step_fails(void **state)
 {
 	NEEDS_HOST;
 	sh("ip link add h1 type veth peer name net1 netns pod && ip link set h1 up && ip -n pod link set net1 up");
+	settle(2);
 	sweep_attach(POD_NETWORK_TCFILTER);
 	sweep_attach(POD_NETWORK_MACVTAP);
 }
@@ -438,6 +440,7 @@ static void test_rescan(void **state)
 	   " tc -n pod qdisc add dev net2 ingress");
 	assert_int_equal(pod_network_rescan(n, &first, NULL), 0);
 	assert_int_equal(first, 2);
+	settle(1); /* net1: eth0 has lost its own, and net2 has no carrier */
 	before = listing();
 	assert_int_equal(pod_network_attach(n, &by_fds, 1, NULL), -EEXIST);
 	assert_listing(before);
