@@ -124,19 +124,23 @@ static int check_unused(const char *root, const char *id, struct err *e)
 	return alive ? err_set(e, ERR_CONFIG, EEXIST, "container with given ID already exists") : 0;
 }
 
-static int find_owner(struct launch *l, const struct globals *g, const struct task_group *group, struct err *e)
+/* The owner of a pod that there is; of one that begins with this container, see start_owner(). */
+static int join_owner(struct launch *l, const struct globals *g, const struct task_group *group, struct err *e)
 {
-	int r;
+	int r = group->is_member ? owner_link_connect(&l->link, g->root, group->sandbox, e) : 0;
 
-	if (!group->is_member) {
-		r = owner_start(g, group->sandbox, e);
-		return r < 0 ? r : owner_link_connect(&l->link, g->root, group->sandbox, e);
-	}
-	r = owner_link_connect(&l->link, g->root, group->sandbox, e);
 	if (r == -ENOENT || r == -ECONNREFUSED)
 		return err_set(e, ERR_CONFIG, ENOENT, "the pod %s, which the annotations name, is not running",
 			       group->sandbox);
 	return r;
+}
+
+/* When all else is there: one that no client comes to lives on for a while. */
+static int start_owner(struct launch *l, const struct globals *g, const struct task_group *group, struct err *e)
+{
+	int r = group->is_member ? 0 : owner_start(g, group->sandbox, e);
+
+	return r < 0 || group->is_member ? r : owner_link_connect(&l->link, g->root, group->sandbox, e);
 }
 
 static int ask_create(struct launch *l, const char *id, const char *bundle, bool terminal, struct err *e)
@@ -177,7 +181,8 @@ int launch_container(struct launch *l, const struct globals *g, const char *id, 
 	}
 	network_of(spec, &netns, &new_netns);
 	if ((r = check_streams(streams, e)) < 0 || (r = task_group_read(bundle, id, &group, e)) < 0 ||
-	    (r = start_standin(l, id, netns, new_netns, streams, e)) < 0 || (r = find_owner(l, g, &group, e)) < 0)
+	    (r = join_owner(l, g, &group, e)) < 0 || (r = start_standin(l, id, netns, new_netns, streams, e)) < 0 ||
+	    (r = start_owner(l, g, &group, e)) < 0)
 		return r;
 	offer.pid = l->pid;
 	l->link.record.id = strdup(id);
@@ -189,7 +194,7 @@ int launch_container(struct launch *l, const struct globals *g, const char *id, 
 	if (r < 0) {
 		/* The owner drops what came to nothing when we go; then the id is free again. */
 		fd_close(&l->offer_fd);
-		(void)delete_await_gone(g->root, id, NULL);
+		(void)delete_await_gone(g->root, group.sandbox, id, NULL);
 	}
 	return r;
 }

@@ -131,6 +131,12 @@ int pod_streams_terminal(const struct pod_streams *s)
 	return -1;
 }
 
+int pod_streams_window(const struct pod_streams *s)
+{
+	(void)s;
+	return -1;
+}
+
 void pod_streams_free(struct pod_streams *s)
 {
 	if (!s)

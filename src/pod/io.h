@@ -38,4 +38,6 @@ int pod_streams_start(struct pod_streams *s, struct agent *agent, struct err *e)
 int pod_streams_close_stdin(struct pod_streams *s, struct err *e);
 /* The pty's slave, for the stand-in's controlling terminal; -1: none. Owned by the streams. */
 int pod_streams_terminal(const struct pod_streams *s);
+/* A terminal of this host whose size is to be the process's: its own, or one that a client names; -1: none. */
+int pod_streams_window(const struct pod_streams *s);
 void pod_streams_free(struct pod_streams *s);

@@ -39,7 +39,8 @@ static char *listing(void)
 			 " { ip -n pod route show table all; ip -n pod -6 route show table all; } | sort;"
 			 " printf 'qdisc\\nfilter show dev eth0 ingress\\nfilter show dev net1 ingress\\n' |"
 			 " tc -n pod -force -batch - 2>&1; } |"
-			 " sed 's/ tentative//; s/NO-CARRIER,//; s/ linkdown//; s/ state [A-Z]*//; /^ff00::.8/d; /^local .*:/d'");
+			 " sed 's/ tentative//; s/NO-CARRIER,//; s/ linkdown//; s/ state [A-Z]*//; /^ff00::.8/d; "
+			 "/^local .*:/d'");
 }
 
 static void assert_listing(const char *before)

@@ -282,7 +282,7 @@ static void test_nothing_shared(void **state)
 	can.block = false;
 	golden("none-copied");
 	can.block = true;
-	if (rootfs_image_can_pack())
+	if (rootfs_image_can_pack(ROOTFS_IMAGE_EROFS))
 		golden("none-packed");
 	t.q.rootfs_writable = true;
 	refusedf(ENOTSUP,
@@ -298,7 +298,20 @@ static void test_nothing_shared(void **state)
 		 t.q.rootfs);
 	can.fs_sharing = true;
 	t.q.bundle = "/b";
-	golden("none-bundle");
+	if (rootfs_image_can_pack(ROOTFS_IMAGE_EXT4))
+		golden("none-bundle");
+	can.block = false;
+	golden("none-bundle-copied");
+}
+
+/* --rw of an image: as large as a disk, and thrown away. */
+static void test_private(void **state)
+{
+	t.q.rootfs_writable = t.q.rootfs_private = true;
+	if (rootfs_image_can_pack(ROOTFS_IMAGE_EXT4))
+		golden("private");
+	can.block = false;
+	refused(ENOTSUP, "--rw of an image needs a disk, and this hypervisor has no block devices: drop --rw");
 }
 
 static void test_what_cannot_be_copied(void **state)
@@ -686,17 +699,77 @@ static void test_bundle_refusals(void **state)
 		 t.dir);
 }
 
+/* ---- keys ---- */
+
+static bool honours(const struct hypervisor_driver *driver, const char *key)
+{
+	for (const char *const *k = plan_hypervisor_keys; *k; k++)
+		if (str_eq(*k, key))
+			return true;
+	for (const char *const *k = driver->honoured_keys; *k; k++)
+		if (str_eq(*k, key))
+			return true;
+	return false;
+}
+
+/* A key of something that a hypervisor cannot do takes no effect with it, and is warned about. */
+static void test_keys_go_by_capability(void **state)
+{
+	for (const struct hypervisor_driver *const *d = hypervisor_list(); *d; d++) {
+		struct config_load_options o = { .hypervisor = (*d)->name, .body = "" };
+		_cleanup_config_ struct config *c = NULL;
+		struct vm_capabilities has = { 0 };
+		struct err e = { 0 };
+
+		if (config_load(&o, &c, NULL, &e) < 0)
+			fail_msg("%s: %s", (*d)->name, e.text);
+		(*d)->capabilities(&c->hypervisor, &has);
+		const struct {
+			const char *key;
+			bool effective;
+		} keys[] = {
+			{ "kernel_params", true },
+			{ "default_maxvcpus", has.cpu_hotplug },
+			{ "default_maxmemory", has.memory_hotplug },
+			{ "msize_9p", has.fs_sharing_9p },
+			{ "virtio_fs_daemon", has.fs_sharing },
+			{ "virtio_fs_extra_args", has.fs_sharing },
+			{ "virtio_fs_cache", has.fs_sharing },
+		};
+
+		for (size_t i = 0; i < sizeof keys / sizeof *keys; i++)
+			if (honours(*d, keys[i].key) != keys[i].effective)
+				fail_msg("%s: %s", (*d)->name, keys[i].key);
+	}
+}
+
 int main(void)
 {
 #define T(fn) cmocka_unit_test_setup_teardown(fn, set_up, tear_down)
 	const struct CMUnitTest tests[] = {
-		T(test_directory),   T(test_nothing_shared),    T(test_what_cannot_be_copied),
-		T(test_images),      T(test_no_rootfs),         T(test_share_refusals),
-		T(test_bridges),     T(test_file_server_flags), T(test_volumes),
-		T(test_net_user),    T(test_net_refusals),      T(test_net_tap),
-		T(test_sizes),       T(test_too_little_memory), T(test_more_cpus_than_there_are),
-		T(test_guest_files), T(test_kernel_params),     T(test_bundle),
-		T(test_seccomp),     T(test_cgroup_paths),      T(test_bundle_refusals),
+		T(test_directory),
+		T(test_nothing_shared),
+		T(test_private),
+		T(test_what_cannot_be_copied),
+		T(test_images),
+		T(test_no_rootfs),
+		T(test_share_refusals),
+		T(test_bridges),
+		T(test_file_server_flags),
+		T(test_volumes),
+		T(test_net_user),
+		T(test_net_refusals),
+		T(test_net_tap),
+		T(test_sizes),
+		T(test_too_little_memory),
+		T(test_more_cpus_than_there_are),
+		T(test_guest_files),
+		T(test_kernel_params),
+		T(test_bundle),
+		T(test_seccomp),
+		T(test_cgroup_paths),
+		T(test_bundle_refusals),
+		T(test_keys_go_by_capability),
 	};
 
 	return cmocka_run_group_tests_name("plan", tests, NULL, NULL);

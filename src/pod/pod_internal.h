@@ -50,6 +50,7 @@ struct pod_container {
 	Grpc__Spec *spec;           /* as the client wrote it: hooks, annotations */
 	struct plan_container *plan;
 	size_t n_mounts;            /* on BUNDLE/rootfs */
+	struct strv client_mounts;  /* see pod/client_mounts.h */
 	struct host_cgroup *cgroup; /* of a later container: where its stand-ins are; the first one's is the pod's */
 	bool in_guest, paused;
 	struct list processes; /* the first one is the container's own */

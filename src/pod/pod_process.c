@@ -54,7 +54,7 @@ static int open_streams(struct pod_process *p, struct err *e)
 static void resize_to_terminal(struct pod_process *p)
 {
 	struct winsize size;
-	int fd = pod_streams_terminal(p->streams);
+	int fd = pod_streams_window(p->streams);
 
 	if (fd >= 0 && ioctl(fd, TIOCGWINSZ, &size) == 0 && size.ws_row && size.ws_col)
 		agent_tty_resize_async(p->container->pod->sandbox->agent, p->container->id, p->exec_id, size.ws_row,

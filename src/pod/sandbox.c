@@ -37,7 +37,7 @@ static int pack_rootfs(struct sandbox *s, struct plan_container *c, struct err *
 
 	if (!c || !c->pack)
 		return 0;
-	r = rootfs_image_pack(c->pack, s->interrupt_fd, &c->image_fd, e);
+	r = rootfs_image_pack(c->pack, c->pack_as, s->interrupt_fd, &c->image_fd, e);
 	if (r < 0)
 		return r;
 	block = &c->pack_device->u.block;

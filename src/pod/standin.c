@@ -182,7 +182,7 @@ static __attribute__((noreturn)) void child(const struct standin_params *p, int 
 
 /* ---- the owner ---- */
 
-static int await_greeting(int fd, const char *name, struct err *e)
+static int await_greeting(int fd, const char *name, const char *netns, struct err *e)
 {
 	struct greeting g;
 	ssize_t n;
@@ -193,6 +193,8 @@ static int await_greeting(int fd, const char *name, struct err *e)
 	if (n != sizeof g)
 		return err_set(e, ERR_SYSTEM, ESRCH, "the stand-in of %s ended at once", name);
 	g.step[sizeof g.step - 1] = 0;
+	if (g.code && netns)
+		return err_sys(e, g.code, "cannot start the stand-in of %s in %s (%s)", name, netns, g.step);
 	return g.code ? err_sys(e, g.code, "cannot start the stand-in of %s (%s)", name, g.step) : 0;
 }
 
@@ -213,7 +215,7 @@ int standin_start(const struct standin_params *params, pid_t *ret_pid, int *ret_
 	if (pid == 0)
 		child(params, theirs);
 	fd_close(&theirs);
-	r = await_greeting(ours, name, e);
+	r = await_greeting(ours, name, params->netns, e);
 	if (r < 0) {
 		while (waitpid(pid, NULL, 0) < 0 && errno == EINTR)
 			;

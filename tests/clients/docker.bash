@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 # shellcheck shell=bash
-# Docker's daemon 20.10 (its own containerd, and containerd-shim-runc-v2, which runs the OCI command line): how it is
+# Docker's daemon 20.10 (with containerd, and containerd-shim-runc-v2, which runs the OCI command line): how it is
 # started here, and the rows that are its own. It takes no shim of another name: that came with 23.0.
+. "$HERE/containerd.bash"
+. "$HERE/engine.bash"
 
 BB=bb:1 DEB=deb:12
 TOP_HOST_PIDS=()
@@ -14,7 +16,9 @@ client_start() {
 	cat >/run/clients/daemon.json <<-END
 		{ "runtimes": { "caisson": { "path": "$BIN/caisson" } } }
 	END
-	setsid dockerd --config-file /run/clients/daemon.json >"$LOGS/dockerd" 2>&1 &
+	containerd_conf '"io.containerd.grpc.v1.cri"'
+	containerd_start
+	setsid dockerd --containerd /run/containerd/containerd.sock --config-file /run/clients/daemon.json >"$LOGS/dockerd" 2>&1 &
 	cat >"$BIN/engine" <<-END
 		#!/bin/sh
 		case \$1 in

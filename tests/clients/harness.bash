@@ -89,7 +89,25 @@ on_terminal() {
 	"$HERE/on-terminal" 33 77 "$LIMIT" "$@"
 }
 
+# What a terminal should be, in its own words. Clients tell the size soon, but not before the command begins.
+ON_A_TERMINAL="
+	size_is() { until [ \"\$(stty size 2>/dev/null)\" = \"\$1\" ]; do sleep 0.1; done; echo \"the size is \$1\"; }
+	test -t 0 && test -t 1 && test -t 2 && tty
+	size_is '33 77'
+	echo 'ready?'
+	read word
+	size_is '20 50'
+	echo \"got \$word\""
+# How it is used.
+TYPED='@ready?
+#20 50
+word'
+
 # Bytes that no terminal and no line buffering lets through unharmed.
 random_mebibytes() {
 	head -c "$1M" /dev/urandom
+}
+
+not_running() {
+	! [ -d "/proc/$1" ] || grep -q '^State:.Z' "/proc/$1/status"
 }

@@ -5,9 +5,9 @@
 # parent cgroup) is there before the listing, because each client runs one container of runc's first (warm up).
 
 # Zombies count: process 1 there reaps, so that a zombie is one that its living parent forgot. The harness's own
-# processes do not: they are this shell, its children, and those whose child it is.
+# processes do not: they are this shell, and this subshell with its children.
 list_processes() {
-	local pid name state ours=" 1 $$ $BASHPID $PPID "
+	local pid name state ours=" 1 $$ $BASHPID "
 	for pid in /proc/[0-9]*; do
 		read -r _ _ state _ 2>/dev/null <"$pid/stat" || continue
 		name=$(tr '\0' ' ' 2>/dev/null <"$pid/cmdline") || continue
@@ -37,22 +37,24 @@ list_cgroups() {
 	find /sys/fs/cgroup -mindepth 2 -type d | grep -vE '/(systemd|unified)/libpod_parent/[0-9a-f]{64}$' | sed 's/^/cgroup: /'
 }
 
-# Sockets with their paths (docker collects its network namespaces' names, unmounted, once a minute), and files where runtimes keep state; not what the clients keep about their own.
+# Sockets with their paths (docker collects its network namespaces' names, unmounted, once a minute; ctr forgets its
+# FIFOs when an exec fails), and files where runtimes keep state; not what the clients keep about their own.
 list_files() {
 	awk '$8 ~ /^[@\/]/ { print "socket: " $8 }' /proc/net/unix | sort -u
 	find /tmp /run /var/lib/caisson -mindepth 1 ! -path '/run/clients*' ! -path '/run/mount*' \
 		! -path '/run/containers/storage/*' ! -path '/run/podman/*' ! -path '/run/lock/*' \
-		! -path '/run/docker/netns/*' 2>/dev/null | sed 's/^/file: /'
+		! -path '/run/docker/netns/*' ! -path '/run/containerd/fifo/*' 2>/dev/null | sed 's/^/file: /'
 }
 
 list_everything() {
 	{
-		list_processes
+		(list_processes)
 		list_mounts
 		list_network
 		list_cgroups
 		list_files
-	} | sort
+	} >"$LOGS/list"
+	sort "$LOGS/list"
 }
 
 # nothing_left LISTING: is everything as in that file? Ended processes may take a moment to go; what is still there after

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # shellcheck shell=bash
 # podman, without a daemon: how it is set up here, and the rows that are its own.
+. "$HERE/engine.bash"
 
 BB=localhost/bb:1 DEB=localhost/deb:12
 TOP_HOST_PIDS=(hpid comm)
@@ -24,9 +25,7 @@ podman_conf() {
 	export CONTAINERS_CONF=/run/clients/containers.conf
 }
 
-client_start() {
-	podman_conf
-	podman_images
+podman_engine() {
 	cat >"$BIN/engine" <<-'END'
 		#!/bin/sh
 		# who ignores SIGTERM is not waited for
@@ -34,6 +33,12 @@ client_start() {
 		exec podman --runtime "$RUNTIME" "$@"
 	END
 	chmod 755 "$BIN/engine"
+}
+
+client_start() {
+	podman_conf
+	podman_images
+	podman_engine
 	RUNTIME=runc engine run --rm "$BB" true
 }
 

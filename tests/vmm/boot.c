@@ -2,9 +2,9 @@
 /*
  * Runs one VM by the public interface of the built-in monitor and reports how it ended.
  *
- *   vmm-boot [--vcpus N[/MAX]] [--memory MIB] [--shared] [--constant] [--cloud] [--disk FILE] [--vsock SOCKET]
- * [--initrd FILE]
- *            [--tap NAME] [--fs SOCKET] [--room MIB] [--balloon] [--cmdline TEXT] [--answer] [--do ACTION]... KERNEL
+ *   vmm-boot [--vcpus N[/MAX]] [--memory MIB] [--shared] [--constant] [--split] [--cloud] [--disk FILE]
+ *            [--vsock SOCKET] [--initrd FILE] [--tap NAME] [--fs SOCKET] [--room MIB] [--balloon] [--cmdline TEXT]
+ *            [--answer] [--do ACTION]... KERNEL
  *   vmm-boot --restore DIR [--disk FILE] [--vsock SOCKET] [--tap NAME] [--answer] [--do ACTION]...
  *
  * --fs: a vhost-user server, whose folder has the tag "share"; --room: of virtio-mem, none of it plugged; --balloon:
@@ -390,6 +390,7 @@ int main(int argc, char **argv)
 		{ "do", required_argument, NULL, 'd' },
 		{ "vsock", required_argument, NULL, 'k' },
 		{ "cloud", no_argument, NULL, 'p' },
+		{ "split", no_argument, NULL, 'q' },
 		{ "disk", required_argument, NULL, 'b' },
 		{ "tap", required_argument, NULL, 't' },
 		{ "restore", required_argument, NULL, 'r' },
@@ -439,6 +440,8 @@ int main(int argc, char **argv)
 			answers = true;
 		else if (opt == 'x')
 			c.kernel_constant = true;
+		else if (opt == 'q')
+			c.split_irqchip = true;
 		else if (opt == 'p')
 			c.shape = VMM_SHAPE_CLOUD;
 		else

@@ -1,0 +1,49 @@
+# SPDX-License-Identifier: Apache-2.0
+# shellcheck shell=bash
+# Kubernetes' way in: containerd's CRI plugin, called as the kubelet calls it. The rows are functions of cri.py; what has
+# to be done to containerd itself is here.
+. "$HERE/containerd.bash"
+
+cri_start() {
+	local image
+	containerd_conf ''
+	cni_conf
+	oci_archives
+	mkdir -p /run/clients/python
+	protoc -I "$HERE" --python_out=/run/clients/python cri_api.proto
+	containerd_start
+	for image in bb pause deb; do
+		[ ! -e "$IMAGES/$image.tar" ] || ctr -n k8s.io images import "$IMAGES/$image.tar" >&2
+	done
+	until_true 60 cri ready
+}
+
+client_start() {
+	cri_start
+	RUNTIME=runc cri warm_up
+}
+
+client_reset() {
+	cri reset
+}
+
+# cri FEATURE: see cri.py.
+cri() {
+	PYTHONPATH=/run/clients/python PYTHONDONTWRITEBYTECODE=1 limited /usr/bin/python3 "$HERE/cri.py" "$@"
+}
+
+for feature in $(sed -n 's/^def row_\([a-z_]*\).*/\1/p' "$HERE/cri.py"); do
+	eval "row_$feature() { cri $feature; }"
+done
+
+# The pod and its containers live on, and are found again; their logs go on.
+row_restart() {
+	containerd_stop
+	containerd_start
+	until_true 60 cri ready
+	cri after_restart
+	containerd_stop KILL
+	containerd_start
+	until_true 60 cri ready
+	cri after_restart
+}

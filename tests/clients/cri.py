@@ -1,0 +1,557 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Rows of the client `cri`: containerd's CRI plugin, called as the kubelet calls it.
+
+usage: cri.py FEATURE        RUNTIME in the environment is the handler
+
+What a row prints is its transcript (harness.bash). Some look at the pod that `row_pod` starts, which has two containers,
+web and side.
+"""
+import base64
+import concurrent.futures
+import json
+import os
+import pathlib
+import re
+import socket
+import struct
+import subprocess
+import sys
+import time
+import urllib.parse
+import urllib.request
+
+import grpc
+
+import cri_api_pb2 as api
+
+BB = "localhost/bb:1"
+WORK = pathlib.Path(os.environ.get("WORK", "/run/clients/work"))
+SLOWER = int(os.environ.get("SLOWER", "1"))
+CALL_SECONDS = 120 * SLOWER
+MIB = 1 << 20
+
+# What the kubelet says by default: a process namespace for each container.
+APART = api.NamespaceOption(pid=api.CONTAINER)
+
+
+class Cri:
+    """The two services. No generated stubs: a call is a name, a request and the response's type."""
+
+    def __init__(self):
+        self.channel = grpc.insecure_channel("unix:///run/containerd/containerd.sock", options=[
+            ("grpc.enable_http_proxy", 0), ("grpc.default_authority", "localhost")])
+
+    def call(self, name, request, response=api.Empty, service="Runtime"):
+        method = self.channel.unary_unary(f"/runtime.v1.{service}Service/{name}", response_deserializer=response.FromString,
+                                          request_serializer=lambda message: message.SerializeToString())
+        return method(request, timeout=CALL_SECONDS)
+
+
+cri = Cri()
+
+
+def require(good, what):
+    if not good:
+        sys.exit(f"WRONG: {what}")
+
+
+def until_true(seconds, what, question):
+    end = time.monotonic() + seconds * SLOWER
+    while not (answer := question()):
+        require(time.monotonic() < end, f"did not come true in time: {what}")
+        time.sleep(0.1)
+    return answer
+
+
+# ---- pods and containers ----
+
+def pod_config(name, **more):
+    logs = WORK / "pod-logs" / name
+    logs.mkdir(parents=True, exist_ok=True)
+    more.setdefault("hostname", name)
+    more.setdefault("linux", api.LinuxPodSandboxConfig(security_context=api.LinuxSandboxSecurityContext(namespace_options=APART)))
+    return api.PodSandboxConfig(metadata=api.PodSandboxMetadata(name=name, uid=f"{name}-uid", namespace="tests"),
+                                log_directory=str(logs), **more)
+
+
+class Pod:
+    """A pod that is made here, or found by its name."""
+
+    def __init__(self, name, config=None):
+        self.name, self.config = name, config or pod_config(name)
+        found = [item for item in pods() if item.metadata.name == name]
+        self.id = found[0].id if found else None
+
+    def run(self):
+        request = api.RunPodSandboxRequest(config=self.config, runtime_handler=os.environ["RUNTIME"])
+        self.id = cri.call("RunPodSandbox", request, api.RunPodSandboxResponse).pod_sandbox_id
+        return self
+
+    def status(self, verbose=False):
+        return cri.call("PodSandboxStatus", api.PodSandboxStatusRequest(pod_sandbox_id=self.id, verbose=verbose),
+                        api.PodSandboxStatusResponse)
+
+    def remove(self):
+        cri.call("StopPodSandbox", api.StopPodSandboxRequest(pod_sandbox_id=self.id))
+        cri.call("RemovePodSandbox", api.RemovePodSandboxRequest(pod_sandbox_id=self.id))
+
+    def create(self, name, command, linux=None, image=BB, **more):
+        config = api.ContainerConfig(metadata=api.ContainerMetadata(name=name), image=api.ImageSpec(image=image),
+                                     command=command, log_path=f"{name}.log", linux=linux or settings(), **more)
+        request = api.CreateContainerRequest(pod_sandbox_id=self.id, config=config, sandbox_config=self.config)
+        return Container(self, name, cri.call("CreateContainer", request, api.CreateContainerResponse).container_id)
+
+    def start(self, *arguments, **more):
+        container = self.create(*arguments, **more)
+        cri.call("StartContainer", api.StartContainerRequest(container_id=container.id))
+        return container
+
+    def containers(self):
+        request = api.ListContainersRequest(filter=api.ContainerFilter(pod_sandbox_id=self.id))
+        return {c.metadata.name: c for c in cri.call("ListContainers", request, api.ListContainersResponse).containers}
+
+    def container(self, name):
+        require(name in self.containers(), f"there is no container {name}")
+        return Container(self, name, self.containers()[name].id)
+
+
+class Container:
+    def __init__(self, pod, name, identity):
+        self.pod, self.name, self.id = pod, name, identity
+
+    def status(self):
+        return cri.call("ContainerStatus", api.ContainerStatusRequest(container_id=self.id),
+                        api.ContainerStatusResponse).status
+
+    def exec(self, *command, timeout=0):
+        return cri.call("ExecSync", api.ExecSyncRequest(container_id=self.id, cmd=command, timeout=timeout),
+                        api.ExecSyncResponse)
+
+    def out(self, *command):
+        """What a command prints; it must succeed."""
+        done = self.exec(*command)
+        require(done.exit_code == 0, f"{command}: exit status {done.exit_code}, {done.stderr.decode()}")
+        return done.stdout.decode()
+
+    def stop(self, timeout=10):
+        cri.call("StopContainer", api.StopContainerRequest(container_id=self.id, timeout=timeout))
+
+    def remove(self):
+        cri.call("RemoveContainer", api.RemoveContainerRequest(container_id=self.id))
+
+    def log(self):
+        """Lines of the log, each (stream, tag, text)."""
+        path = pathlib.Path(self.pod.config.log_directory) / f"{self.name}.log"
+        lines = path.read_text().splitlines() if path.exists() else []
+        return [tuple((line.split(" ", 3)[1:] + [""])[:3]) for line in lines]
+
+    def says(self, text):
+        until_true(30, f"{self.name} says {text}", lambda: any(text in line for _, _, line in self.log()))
+
+    def ends(self):
+        """Its status when it has ended."""
+        until_true(60, f"{self.name} ends", lambda: self.status().state == api.CONTAINER_EXITED)
+        return self.status()
+
+
+def pods():
+    return cri.call("ListPodSandbox", api.ListPodSandboxRequest(), api.ListPodSandboxResponse).items
+
+
+def run_once(command, **more):
+    """A pod of one container that ends; prints its log and how it ended."""
+    pod = Pod("once").run()
+    container = pod.start("only", command, **more)
+    end = container.ends()
+    for stream, _, text in container.log():
+        print(f"{stream}: {text}")
+    print(f"{end.reason}, exit status {end.exit_code}")
+    pod.remove()
+    return end
+
+
+def settings(resources=None, **security):
+    security.setdefault("namespace_options", APART)
+    return api.LinuxContainerConfig(resources=resources, security_context=api.LinuxContainerSecurityContext(**security))
+
+
+def fetch(url):
+    return urllib.request.build_opener(urllib.request.ProxyHandler({})).open(url, timeout=10).read().decode()
+
+
+def can_fetch(url):
+    try:
+        return fetch(url) or "empty"
+    except OSError:
+        return None
+
+
+# ---- what is no row ----
+
+def ready():
+    conditions = cri.call("Status", api.StatusRequest(), api.StatusResponse).status.conditions
+    require(conditions and all(c.status for c in conditions), f"not ready: {conditions}")
+
+
+def warm_up():
+    pod = Pod("warm", pod_config("warm", port_mappings=[api.PortMapping(container_port=80, host_port=8090)])).run()
+    pod.start("only", ["/bin/true"]).ends()
+    pod.remove()
+
+
+def reset():
+    for item in pods():
+        Pod(item.metadata.name).remove()
+
+
+# ---- measurements, for tests/bench/clients ----
+
+def bench_pod():
+    """Medians of the milliseconds to: the pod, its container running, the first line of its log, all removed."""
+    rows = []
+    for i in range(int(sys.argv[2]) + 1):
+        times = [time.monotonic()]
+        pod = Pod(f"bench{i}").run()
+        times.append(time.monotonic())
+        only = pod.start("only", ["/bin/sh", "-c", "echo hello; exec sleep 1000"])
+        times.append(time.monotonic())
+        while not only.log():
+            time.sleep(0.002)
+        times.append(time.monotonic())
+        pod.remove()
+        times.append(time.monotonic())
+        rows.append([int(1000 * (b - a)) for a, b in zip(times, times[1:])])
+    print(" / ".join(str(sorted(column)[len(column) // 2]) for column in zip(*rows[1:])))
+
+
+def all_pss():
+    total = 0
+    for path in pathlib.Path("/proc").glob("[0-9]*/smaps_rollup"):
+        try:
+            total += int(re.search(r"^Pss: *(\d+)", path.read_text(), re.M).group(1))
+        except (OSError, AttributeError):
+            pass
+    return total
+
+
+def bench_idle():
+    """What each of so many idle pods adds to the memory of all processes."""
+    count, before = int(sys.argv[2]), all_pss()
+    made = [Pod(f"idle{i}").run() for i in range(count)]
+    for pod in made:
+        pod.start("only", ["/bin/sleep", "100000"])
+    time.sleep(5)
+    print(f"{(all_pss() - before) / count / 1024:.1f} MiB")
+    for pod in made:
+        pod.remove()
+
+
+# ---- rows ----
+
+def row_status():
+    print(cri.call("Version", api.VersionRequest(), api.VersionResponse).runtime_api_version)
+    for condition in cri.call("Status", api.StatusRequest(), api.StatusResponse).status.conditions:
+        print(condition.type, condition.status)
+    images = cri.call("ListImages", api.ListImagesRequest(), api.ListImagesResponse, "Image").images
+    require(any(BB in image.repo_tags for image in images), f"{BB} is not among the images")
+
+
+WEB = """echo a page >/page; echo from web >/dev/shm/file; echo problem >&2; echo started
+trap 'echo bye; exit 5' TERM
+httpd -f -h / & while :; do sleep 0.1; done"""
+
+
+def row_pod():
+    config = pod_config("pod", hostname="podded", dns_config=api.DNSConfig(servers=["10.9.8.7"], searches=["example"]),
+                        port_mappings=[api.PortMapping(container_port=80, host_port=8090)])
+    pod = Pod("pod", config).run()
+    pod.start("web", ["/bin/sh", "-c", WEB], envs=[api.KeyValue(key="COLOUR", value="green")], working_dir="/tmp")
+    pod.start("side", ["/bin/sh", "-c", "n=0; while :; do n=$((n + 1)); echo line $n; sleep 1; done"])
+    status = pod.status().status
+    require(status.network.ip.startswith("10.99.0."), f"address {status.network.ip}")
+    print(api.PodSandboxState.Name(status.state))
+    for name, container in sorted(pod.containers().items()):
+        print(name, api.ContainerState.Name(container.state))
+    pid = json.loads(pod.status(verbose=True).info["info"])["pid"]
+    require(os.readlink(f"/proc/{pid}/ns/net") != os.readlink("/proc/self/ns/net"), "the pod has the host's network")
+
+
+def row_shared():
+    side = Pod("pod").container("side")
+    print(side.out("sh", "-c", "hostname; cat /dev/shm/file; wget -q -O - http://127.0.0.1/page; ls /page 2>/dev/null || :; "
+                   "cat /etc/resolv.conf"), end="")
+    # process namespaces apart
+    print(side.out("sh", "-c", "ps -o args | grep -c '[h]ttpd' || :"), end="")
+
+
+def row_port():
+    address = Pod("pod").status().status.network.ip
+    until_true(30, "the page", lambda: can_fetch(f"http://{address}/page"))
+    print(fetch(f"http://{address}/page"), end="")
+    print(fetch("http://192.0.2.2:8090/page"), end="")
+    print(Pod("pod").container("side").out("wget", "-q", "-O", "-", "http://192.0.2.2:8000/greeting"), end="")
+
+
+def row_logs():
+    web = Pod("pod").container("web")
+    web.says("started")
+    for line in sorted(web.log()):
+        print(*line)
+
+
+def row_exec_sync():
+    web = Pod("pod").container("web")
+    done = web.exec("sh", "-c", "echo $COLOUR; pwd; echo problem >&2; exit 9")
+    print(done.stdout.decode(), done.stderr.decode(), done.exit_code)
+    require(len(web.exec("head", "-c", str(3 * MIB), "/dev/zero").stdout) == 3 * MIB, "3 MiB of output came incomplete")
+    try:
+        web.exec("sleep", "4242", timeout=1)
+        require(False, "a command went on beyond its time")
+    except grpc.RpcError as e:
+        print(e.code())
+    until_true(20, "it ended", lambda: "sleep 4242" not in web.out("ps", "-o", "args"))
+
+
+class WebSocket:
+    """What exec's address answers with (RFC 6455): messages of one byte for the stream, and its data."""
+
+    def __init__(self, url):
+        parts = urllib.parse.urlsplit(url)
+        self.socket = socket.create_connection((parts.hostname, parts.port), timeout=30)
+        key = base64.b64encode(os.urandom(16)).decode()
+        self.socket.sendall((f"GET {parts.path} HTTP/1.1\r\nHost: {parts.netloc}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+                             f"Origin: http://localhost\r\nSec-WebSocket-Key: {key}\r\nSec-WebSocket-Version: 13\r\n"
+                             "Sec-WebSocket-Protocol: v4.channel.k8s.io\r\n\r\n").encode())
+        self.file = self.socket.makefile("rb")
+        answer = self.file.readline().decode()
+        require(" 101 " in answer, f"no websocket: {answer}")
+        while self.file.readline().strip():
+            pass
+
+    def send(self, stream, data):
+        payload = bytes([stream]) + data
+        self.socket.sendall(bytes([0x82, 0x80 | len(payload)]) + b"\0\0\0\0" + payload)
+
+    def read(self):
+        """(stream, data), or None at the end."""
+        head = self.file.read(2)
+        if len(head) < 2 or head[0] & 15 == 8:
+            return None
+        size = head[1] & 127
+        if size >= 126:
+            size = struct.unpack(">H" if size == 126 else ">Q", self.file.read(2 if size == 126 else 8))[0]
+        payload = self.file.read(size)
+        return payload[0], payload[1:]
+
+
+def row_exec():
+    """kubectl exec -it."""
+    web = Pod("pod").container("web")
+    request = api.ExecRequest(container_id=web.id, cmd=["sh", "-c", "test -t 0 && tty; read word; stty size; echo got $word; exit 3"],
+                              tty=True, stdin=True, stdout=True)
+    stream = WebSocket(cri.call("Exec", request, api.UrlResponse).url)
+    stream.send(4, b'{"Width":77,"Height":33}')
+    time.sleep(0.5)
+    stream.send(0, b"word\n")
+    out = {1: b"", 3: b""}
+    while message := stream.read():
+        out[message[0]] = out.get(message[0], b"") + message[1]
+    print(out[1].replace(b"\r", b"").decode())
+    print([cause["message"] for cause in json.loads(out[3])["details"]["causes"]])
+
+
+def row_stats():
+    web = Pod("pod").container("web")
+    stats = cri.call("ContainerStats", api.ContainerStatsRequest(container_id=web.id), api.ContainerStatsResponse).stats
+    require(stats.cpu.usage_core_nano_seconds.value > 0, "no processor time")
+    require(stats.memory.working_set_bytes.value > 0, "no memory")
+
+
+def row_update():
+    side = Pod("pod").container("side")
+    resources = api.LinuxContainerResources(memory_limit_in_bytes=64 * MIB, cpu_period=100000, cpu_quota=50000)
+    cri.call("UpdateContainerResources", api.UpdateContainerResourcesRequest(container_id=side.id, linux=resources))
+    print(side.exec("tail", "-c", "200m", "/dev/zero").exit_code)
+    print(api.ContainerState.Name(side.status().state))
+
+
+def after_restart():
+    pod = Pod("pod")
+    print(api.PodSandboxState.Name(pod.status().status.state))
+    for name, container in sorted(pod.containers().items()):
+        print(name, api.ContainerState.Name(container.state))
+    side = pod.container("side")
+    print(side.out("echo", "still here"), end="")
+    before = len(side.log())
+    until_true(20, "the log goes on", lambda: len(side.log()) > before)
+
+
+def row_stop_container():
+    web = Pod("pod").container("web")
+    web.stop()
+    status = web.status()
+    print(api.ContainerState.Name(status.state), status.exit_code, status.reason)
+    print(web.log()[-1])
+    web.remove()
+    print(sorted(Pod("pod").containers()))
+
+
+# One ends and another comes, in the same pod.
+def row_next_container():
+    pod = Pod("pod")
+    again = pod.start("again", ["/bin/sh", "-c", "hostname; exit 0"])
+    end = again.ends()
+    print(end.exit_code, end.reason, again.log())
+    again.remove()
+
+
+def row_remove_pod():
+    pod = Pod("pod")
+    netns = json.loads(pod.status(verbose=True).info["info"])["runtimeSpec"]["linux"]["namespaces"]
+    netns = next(n["path"] for n in netns if n["type"] == "network")
+    cri.call("StopPodSandbox", api.StopPodSandboxRequest(pod_sandbox_id=pod.id))
+    print(api.PodSandboxState.Name(pod.status().status.state))
+    require(not os.path.exists(netns) or not os.path.ismount(netns), f"{netns} is still there")
+    cri.call("RemovePodSandbox", api.RemovePodSandboxRequest(pod_sandbox_id=pod.id))
+    print([item.metadata.name for item in pods()])
+    require(not can_fetch("http://192.0.2.2:8090/page"), "the port is still published")
+
+
+def row_exit():
+    run_once(["/bin/sh", "-c", "echo out; echo err >&2; exit 7"])
+    run_once(["/bin/true"])
+
+
+def row_missing_program():
+    pod = Pod("once").run()
+    container = pod.create("only", ["/no/such/program"])
+    try:
+        cri.call("StartContainer", api.StartContainerRequest(container_id=container.id))
+        require(False, "it started")
+    except grpc.RpcError as e:
+        require("no such file" in e.details(), f"the message does not say why: {e.details()}")
+    status = container.status()
+    print(api.ContainerState.Name(status.state), status.exit_code, status.reason)
+    pod.remove()
+
+
+def row_oom():
+    # the kernel's word about it may come later than the end of a process
+    end = run_once(["/bin/sh", "-c", "tail -c 200m /dev/zero; status=$?; sleep 2; exit $status"],
+                   linux=settings(api.LinuxContainerResources(memory_limit_in_bytes=64 * MIB)))
+    require(end.reason == "OOMKilled", f"reason {end.reason}")
+
+
+def row_security():
+    run_once(["/bin/sh", "-c", "id -u; id -g; touch /file 2>/dev/null || echo read-only; "
+              "grep -E '^(Cap|NoNew|Seccomp:)' /proc/self/status"],
+             linux=settings(run_as_user=api.Int64Value(value=1000), run_as_group=api.Int64Value(value=50), readonly_rootfs=True,
+                         no_new_privs=True, capabilities=api.Capability(drop_capabilities=["ALL"]),
+                         seccomp=api.SecurityProfile(profile_type=api.SecurityProfile.RuntimeDefault)))
+
+
+def row_volumes():
+    """Folders, single files, read-only ones; a file that the pod's end is told in."""
+    root = WORK / "volumes"
+    (root / "empty-dir").mkdir(parents=True, exist_ok=True)
+    (root / "file").write_text("of the host\n")
+    (root / "termination").write_text("")
+    mounts = [api.Mount(container_path="/data", host_path=str(root / "empty-dir")),
+              api.Mount(container_path="/etc/file", host_path=str(root / "file"), readonly=True),
+              api.Mount(container_path="/dev/termination-log", host_path=str(root / "termination"))]
+    run_once(["/bin/sh", "-c", "cat /etc/file; echo x 2>/dev/null >/etc/file || echo read-only; echo of the guest >/data/back; "
+              "echo the reason >/dev/termination-log"], mounts=mounts)
+    print((root / "empty-dir" / "back").read_text(), (root / "termination").read_text())
+
+
+def row_config_map():
+    """The kubelet swaps a link to a folder of new files; who has it mounted sees the new ones."""
+    root = WORK / "config-map"
+    for version in "one", "two":
+        (root / version).mkdir(parents=True, exist_ok=True)
+        (root / version / "key").write_text(f"{version}\n")
+    for name, target in ("..data", "one"), ("key", "..data/key"):
+        (root / name).unlink(missing_ok=True)
+        (root / name).symlink_to(target)
+    pod = Pod("config").run()
+    container = pod.start("only", ["/bin/sleep", "1000"], mounts=[
+        api.Mount(container_path="/config", host_path=str(root), readonly=True)])
+    print(container.out("cat", "/config/key"), end="")
+    (root / "..new").symlink_to("two")
+    (root / "..new").rename(root / "..data")
+    until_true(30, "the new version", lambda: container.out("cat", "/config/key") == "two\n")
+    pod.remove()
+
+
+def row_shared_processes():
+    """shareProcessNamespace: each sees the others' processes."""
+    together = api.NamespaceOption(pid=api.POD)
+    config = pod_config("together", linux=api.LinuxPodSandboxConfig(
+        security_context=api.LinuxSandboxSecurityContext(namespace_options=together)))
+    pod = Pod("together", config).run()
+    pod.start("first", ["/bin/sleep", "1111"], linux=settings(namespace_options=together))
+    second = pod.start("second", ["/bin/sleep", "2222"], linux=settings(namespace_options=together))
+    print(second.out("sh", "-c", "ps -o args | grep -E '^/bin/sleep [0-9]+' | sort"), end="")
+    pod.remove()
+
+
+def row_sysctls():
+    config = pod_config("tuned", linux=api.LinuxPodSandboxConfig(sysctls={"net.ipv4.ip_unprivileged_port_start": "80"}))
+    pod = Pod("tuned", config).run()
+    only = pod.start("only", ["/bin/sleep", "1000"])
+    print(only.out("cat", "/proc/sys/net/ipv4/ip_unprivileged_port_start"), end="")
+    pod.remove()
+
+
+def row_host_network():
+    node = api.NamespaceOption(network=api.NODE)
+    config = pod_config("hosted", linux=api.LinuxPodSandboxConfig(
+        security_context=api.LinuxSandboxSecurityContext(namespace_options=node)), hostname="")
+    pod = Pod("hosted", config).run()
+    only = pod.start("only", ["/bin/sleep", "1000"], linux=settings(namespace_options=node))
+    print(only.out("ls", "/sys/class/net"), end="")
+    pod.remove()
+
+
+def listed(what):
+    """What list_everything of leaks.bash finds, as the shell finds it."""
+    here = pathlib.Path(__file__).parent
+    script = f'. {here}/leaks.bash; LOGS={WORK}; list_everything'
+    lines = subprocess.run(["bash", "-c", script], capture_output=True, text=True, check=True).stdout.splitlines()
+    return sorted(line for line in lines if line.startswith(what))
+
+
+def come_and_go(name):
+    pod = Pod(name).run()
+    only = pod.start("only", ["/bin/sh", "-c", "echo hello from $HOSTNAME; exec sleep 1000"])
+    only.says(f"hello from {name}")
+    pod.remove()
+
+
+LASTING = ("process", "mount", "interface", "qdisc", "netns", "cgroup")
+
+
+def row_pods_in_sequence():
+    """CLIENTS_PODS (3) one after the other; after each nothing is left."""
+    before = listed(LASTING)
+    for i in range(int(os.environ.get("CLIENTS_PODS", "3"))):
+        come_and_go(f"seq{i}")
+        until_true(30, f"nothing is left of pod {i}", lambda: listed(LASTING) == before)
+
+
+def row_pods_at_once():
+    """CLIENTS_PODS_AT_ONCE (2), twice."""
+    count = int(os.environ.get("CLIENTS_PODS_AT_ONCE", "2"))
+    with concurrent.futures.ThreadPoolExecutor(count) as pool:
+        for _ in pool.map(come_and_go, [f"many{i}" for i in range(2 * count)]):
+            pass
+
+
+def row_stdin():
+    """A container that was given stdin, attached by nobody, and one with a terminal."""
+    run_once(["/bin/sh", "-c", "test -t 1 && tty; stty size >/dev/null && echo has a size"], tty=True)
+
+
+if __name__ == "__main__":
+    names = globals()
+    (names.get(f"row_{sys.argv[1]}") or names[sys.argv[1]])()
