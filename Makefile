@@ -41,6 +41,7 @@ check: ## everything: builds, unit tests, fuzzers, end-to-end tests; ends with o
 bench: build guest ## measure; prints the rows of docs/performance.md
 	@BUILD=$(BUILD) tests/bench/bench
 	@BUILD=$(BUILD) tests/bench/vmm start
+	@BUILD=$(BUILD) tests/bench/clients
 
 install: build ## install the programs, man pages and, when it was made, the guest image
 	DESTDIR=$(DESTDIR) meson install -C $(BUILD) --no-rebuild

@@ -1,25 +1,30 @@
 # SPDX-License-Identifier: Apache-2.0
 # shellcheck shell=bash
 # Caisson under the names by which clients look for it. They call it with an environment of their own, so what it needs to
-# know is said by small scripts: where the build has its guest files, and with $HYPERVISOR, which hypervisor to take.
+# know is said by small scripts: where the build has its guest files, and its configuration, which names the hypervisor
+# ($HYPERVISOR, else what caisson takes by itself) and asks for seccomp in the guest, which Kata's settings leave out.
 
-# named NAME: $BIN/NAME starts that program of the build.
+# named NAME PROGRAM: $BIN/NAME starts it.
 named() {
-	local program
-	program=$("$TOP/scripts/built-path" "$TOP/${BUILD:-build}" "$1") || return
 	cat >"$BIN/$1" <<-END
 		#!/bin/sh
-		export CAISSON_GUEST_DIR=${CAISSON_GUEST_DIR:-${CAISSON_CACHE:-$TOP/.cache/guest}/$(uname -m)} $CAISSON_CONF
-		exec "$program" "\$@"
+		export CAISSON_GUEST_DIR=${CAISSON_GUEST_DIR:-${CAISSON_CACHE:-$TOP/.cache/guest}/$(uname -m)}
+		export KATA_CONF_FILE=/run/clients/caisson.toml
+		exec "$2" "\$@"
 	END
 	chmod 755 "$BIN/$1"
 }
 
+built() {
+	"$TOP/scripts/built-path" "$TOP/${BUILD:-build}" "$1"
+}
+
 caisson_programs() {
-	CAISSON_CONF=
-	if [ -n "${HYPERVISOR:-}" ]; then
-		printf '[hypervisor.%s]\n' "$HYPERVISOR" >/run/clients/caisson.toml
-		CAISSON_CONF=KATA_CONF_FILE=/run/clients/caisson.toml
-	fi
-	named caisson && named containerd-shim-caisson-v2
+	local caisson shim hypervisor=${HYPERVISOR:-}
+	caisson=$(built caisson) && shim=$(built containerd-shim-caisson-v2) || return
+	[ -n "$hypervisor" ] || hypervisor=$("$caisson" hypervisors --json | jq -r 'map(select(.usable))[0].name')
+	[ "$hypervisor" != builtin ] || hypervisor=dragonball
+	printf '[hypervisor.%s]\n[runtime]\ndisable_guest_seccomp = false\n' "$hypervisor" >/run/clients/caisson.toml
+	named caisson "$caisson"
+	named containerd-shim-caisson-v2 "$shim"
 }

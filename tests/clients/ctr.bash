@@ -130,7 +130,7 @@ not_there() {
 }
 
 row_memory_limit() {
-	fails 137 run_ctr --memory-limit $((64 << 20)) "$BB" c1 tail -c 200m /dev/zero
+	fails 137 run_ctr --memory-limit $((64 << 20)) "$BB" c1 sh -c "$GROW"
 }
 
 row_mount() {

@@ -44,6 +44,6 @@ row_update() {
 	ask engine update --memory 64m --memory-swap 64m changing
 	ok engine inspect -f '{{.HostConfig.Memory}}' changing
 	expect_output 67108864
-	fails 137 engine exec changing tail -c 200m /dev/zero
+	fails 137 engine exec changing sh -c "$GROW"
 	ask engine rm -f changing
 }

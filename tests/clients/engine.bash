@@ -269,7 +269,7 @@ row_attach() {
 }
 
 row_memory() {
-	fails 137 engine run --rm --net none --memory 64m --memory-swap 64m "$BB" sh -c 'echo fits; exec tail -c 200m /dev/zero'
+	fails 137 engine run --rm --net none --memory 64m --memory-swap 64m "$BB" sh -c "echo fits; $GROW"
 	expect_output fits
 }
 

@@ -21,7 +21,7 @@ make_root_archives() {
 	mkdir -p "$IMAGES"
 	"$TOP/scripts/busybox-root" "$IMAGES/root"
 	tar -C "$IMAGES/root" -cf "$IMAGES/bb-root.tar" .
-	[ ! -e "$DEBIAN/.done" ] || tar -C "$DEBIAN" --exclude=./.done -cf "$IMAGES/deb-root.tar" .
+	[ ! -e "${DEBIAN:-}/.done" ] || tar -C "$DEBIAN" --exclude=./.done -cf "$IMAGES/deb-root.tar" .
 }
 
 # podman_images: into podman's store.

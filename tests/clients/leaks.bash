@@ -7,15 +7,17 @@
 # Zombies count: process 1 there reaps, so that a zombie is one that its living parent forgot. The harness's own
 # processes do not: they are this shell, and this subshell with its children.
 list_processes() {
-	local pid name state ours=" 1 $$ $BASHPID "
+	local pid name stat ours=" 1 $$ $BASHPID "
 	for pid in /proc/[0-9]*; do
-		read -r _ _ state _ 2>/dev/null <"$pid/stat" || continue
+		read -r stat 2>/dev/null <"$pid/stat" || continue
 		name=$(tr '\0' ' ' 2>/dev/null <"$pid/cmdline") || continue
+		# pid (name) state parent
+		read -r -a stat <<<"${stat##*) }"
 		case $ours in *" ${pid#/proc/} "*) continue ;; esac
-		[ "$(ps -o ppid= -p "${pid#/proc/}" | tr -d ' ')" != "$BASHPID" ] || continue
+		[ "${stat[1]}" != "$BASHPID" ] || continue
 		case $name in
 		*tests/clients/*) continue ;;
-		'') name="($(cat "$pid/comm" 2>/dev/null)) $state" ;;
+		'') name="($(cat "$pid/comm" 2>/dev/null)) ${stat[0]}" ;;
 		esac
 		printf 'process: %s\n' "${name:0:200}"
 	done
@@ -41,7 +43,7 @@ list_cgroups() {
 # FIFOs when an exec fails), and files where runtimes keep state; not what the clients keep about their own.
 list_files() {
 	awk '$8 ~ /^[@\/]/ { print "socket: " $8 }' /proc/net/unix | sort -u
-	find /tmp /run /var/lib/caisson -mindepth 1 ! -path '/run/clients*' ! -path '/run/mount*' \
+	find /tmp /run /var/lib/caisson -mindepth 1 ! -path '/run/clients*' ! -path '/run/mount*' ! -path /run/caisson \
 		! -path '/run/containers/storage/*' ! -path '/run/podman/*' ! -path '/run/lock/*' \
 		! -path '/run/docker/netns/*' ! -path '/run/containerd/fifo/*' 2>/dev/null | sed 's/^/file: /'
 }
