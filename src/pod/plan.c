@@ -71,6 +71,7 @@ const char *const plan_other_keys[] = {
 	"runtime.internetworking_model",
 	"runtime.disable_new_netns",
 	"runtime.disable_guest_empty_dir",
+	"runtime.static_sandbox_resource_mgmt",
 	NULL,
 };
 

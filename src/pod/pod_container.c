@@ -83,6 +83,7 @@ static int container_new(struct pod *pod, const struct pod_container_params *par
 		pod_container_free(c);
 		return r;
 	}
+	sizing_from_resources(c->spec->linux ? c->spec->linux->resources : NULL, &c->demand);
 	*ret = c;
 	return 0;
 }
@@ -220,8 +221,10 @@ static int create_later(struct pod_container *c, const struct pod_container_para
 
 static int create_in_guest(struct pod_container *c, struct err *e)
 {
-	int r = sandbox_create_container(c->pod->sandbox, c->plan, e);
+	int r = pod_resize(c->pod, e);
 
+	if (r == 0)
+		r = sandbox_create_container(c->pod->sandbox, c->plan, e);
 	if (r < 0)
 		return r;
 	c->in_guest = true;
@@ -236,8 +239,10 @@ static void undo_create(struct pod_container *c)
 	if (c->in_guest)
 		sandbox_remove_container(pod->sandbox, c->plan);
 	pod_container_free(c);
-	if (!list_empty(&pod->containers))
+	if (!list_empty(&pod->containers)) {
+		pod_shrink(pod);
 		return;
+	}
 	pod_unwatch_vm(pod);
 	pod_host_stop(pod);
 }
@@ -317,6 +322,8 @@ static int delete_container(struct pod_container *c, struct pod_exit *ret, struc
 		pod_unwatch_vm(pod);
 		pod_host_stop(pod);
 		pod->lost = false;
+	} else {
+		pod_shrink(pod);
 	}
 	if (pod->params.event)
 		pod->params.event(&event, pod->params.userdata);
