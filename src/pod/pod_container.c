@@ -97,6 +97,8 @@ void pod_container_free(struct pod_container *c)
 	while ((p = list_first(&c->processes, struct pod_process, node)))
 		pod_process_free(p);
 	list_remove(&c->node);
+	if (c->plan)
+		volume_watch_remove(c->pod->volumes, c->plan);
 	if (c->pod->plan)
 		plan_container_free(c->pod->plan, c->plan);
 	rootfs_unmount(c->rootfs, c->n_mounts);
@@ -223,6 +225,8 @@ static int create_in_guest(struct pod_container *c, struct err *e)
 {
 	int r = pod_resize(c->pod, e);
 
+	if (r == 0 && c->pod->volumes)
+		r = volume_watch_add(c->pod->volumes, c->plan, e);
 	if (r == 0)
 		r = sandbox_create_container(c->pod->sandbox, c->plan, e);
 	if (r < 0)

@@ -187,11 +187,14 @@ int pod_start_vm(struct pod *pod, struct pod_container *c, bool rootfs_writable,
 	if (r < 0)
 		return r;
 	c->plan = take_ptr(pod->plan->container);
-	return pod_write_state(pod, e);
+	if (share_copies(&pod->plan->share))
+		r = volume_watch_new(pod->loop, &pod->plan->share, pod->sandbox->agent, &pod->volumes, e);
+	return r < 0 ? r : pod_write_state(pod, e);
 }
 
 void pod_host_stop(struct pod *pod)
 {
+	volume_watch_free(take_ptr(pod->volumes));
 	sandbox_free(take_ptr(pod->sandbox));
 	plan_free(take_ptr(pod->plan));
 	pod_network_free(take_ptr(pod->network));

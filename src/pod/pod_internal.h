@@ -11,6 +11,7 @@
 #include "pod/sandbox.h"
 #include "pod/sizing.h"
 #include "pod/state.h"
+#include "pod/volume_watch.h"
 
 struct pod {
 	struct loop *loop;
@@ -31,6 +32,7 @@ struct pod {
 	/* ---- the VM ---- */
 	struct plan *plan;
 	struct sandbox *sandbox;
+	struct volume_watch *volumes; /* NULL: none is copied */
 	struct loop_source *end;
 	struct agent_call *oom; /* NULL: not asked */
 	struct loop_source *oom_pause;
