@@ -84,6 +84,7 @@ static int container_new(struct pod *pod, const struct pod_container_params *par
 		pod_container_free(c);
 		return r;
 	}
+	sizing_from_resources(c->spec->linux ? c->spec->linux->resources : NULL, &c->demand);
 	*ret = c;
 	return 0;
 }
@@ -97,6 +98,8 @@ void pod_container_free(struct pod_container *c)
 	while ((p = list_first(&c->processes, struct pod_process, node)))
 		pod_process_free(p);
 	list_remove(&c->node);
+	if (c->plan)
+		volume_watch_remove(c->pod->volumes, c->plan);
 	if (c->pod->plan)
 		plan_container_free(c->pod->plan, c->plan);
 	rootfs_unmount(c->rootfs, c->n_mounts);
@@ -254,8 +257,12 @@ static int create_later(struct pod_container *c, const struct pod_container_para
 
 static int create_in_guest(struct pod_container *c, struct err *e)
 {
-	int r = sandbox_create_container(c->pod->sandbox, c->plan, e);
+	int r = pod_resize(c->pod, e);
 
+	if (r == 0 && c->pod->volumes)
+		r = volume_watch_add(c->pod->volumes, c->plan, e);
+	if (r == 0)
+		r = sandbox_create_container(c->pod->sandbox, c->plan, e);
 	if (r < 0)
 		return r;
 	c->in_guest = true;
@@ -270,8 +277,10 @@ static void undo_create(struct pod_container *c)
 	if (c->in_guest)
 		sandbox_remove_container(pod->sandbox, c->plan);
 	pod_container_free(c);
-	if (!list_empty(&pod->containers))
+	if (!list_empty(&pod->containers)) {
+		pod_shrink(pod);
 		return;
+	}
 	pod_unwatch_vm(pod);
 	pod_host_stop(pod);
 }
@@ -351,6 +360,8 @@ static int delete_container(struct pod_container *c, struct pod_exit *ret, struc
 		pod_unwatch_vm(pod);
 		pod_host_stop(pod);
 		pod->lost = false;
+	} else {
+		pod_shrink(pod);
 	}
 	if (pod->params.event)
 		pod->params.event(&event, pod->params.userdata);

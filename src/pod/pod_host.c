@@ -150,6 +150,7 @@ static int size_vm(struct pod *pod, const struct pod_container *c, struct err *e
 	if (pod->role != POD_ROLE_SANDBOX || !sizing_from_annotations(c->spec, &q.demand))
 		sizing_from_resources(c->spec->linux ? c->spec->linux->resources : NULL, &q.demand);
 	r = sizing_of_vm(&q, &pod->size, &notes, e);
+	pod->now = (struct sizing_now){ .vcpus = pod->size.vcpus, .memory_mib = pod->size.memory_mib };
 	for (size_t i = 0; i < notes.len; i++)
 		log_warn("container %s: %s", c->id, notes.v[i]);
 	return r;
@@ -190,11 +191,14 @@ int pod_start_vm(struct pod *pod, struct pod_container *c, bool rootfs_writable,
 	if (r < 0)
 		return r;
 	c->plan = take_ptr(pod->plan->container);
-	return pod_write_state(pod, e);
+	if (share_copies(&pod->plan->share))
+		r = volume_watch_new(pod->loop, &pod->plan->share, pod->sandbox->agent, &pod->volumes, e);
+	return r < 0 ? r : pod_write_state(pod, e);
 }
 
 void pod_host_stop(struct pod *pod)
 {
+	volume_watch_free(take_ptr(pod->volumes));
 	sandbox_free(take_ptr(pod->sandbox));
 	plan_free(take_ptr(pod->plan));
 	pod_network_free(take_ptr(pod->network));
