@@ -17,6 +17,8 @@
 const char run_flags_help[] =
 	"usage: caisson run [FLAGS] --rootfs DIR|IMAGE|oci:DIR[:TAG]|docker-archive:FILE [--] [COMMAND [ARG...]]\n"
 	"       caisson run [FLAGS] --bundle DIR\n"
+	"       caisson run [--bundle DIR] [--detach] [--keep] [--pid-file FILE] [--console-socket SOCKET] ID   (as "
+	"runc's)\n"
 	"\n"
 	"Runs one container in a virtual machine of its own and ends with the command's exit status.\n"
 	"\n"

@@ -655,6 +655,7 @@ const struct hypervisor_driver builtin_driver = {
 	.resize_memory = resize_memory,
 	.info = info,
 	.counters = counters,
+	.vmm_memory_mib = 24,
 	.explain_exit = explain_exit,
 	.stop = stop,
 	.free = vm_free,

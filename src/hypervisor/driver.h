@@ -145,7 +145,12 @@ struct hypervisor_driver {
 	const char *const *aliases;       /* NULL-terminated */
 	const char *const *honoured_keys; /* [hypervisor.*] keys that take effect with this driver; NULL-terminated */
 	bool needs_kvm;                   /* it runs guests on KVM only */
-	bool no_elf_kernel;               /* it boots a bzImage (arm64: Image), and no ELF file */
+	/*
+	 * What the VMM and its helpers may take from the host beside guest memory, MiB: twice what an idle one was
+	 * charged (deploy/measure-overhead). 0: nobody has measured it.
+	 */
+	uint32_t vmm_memory_mib;
+	bool no_elf_kernel; /* it boots a bzImage (arm64: Image), and no ELF file */
 
 	/* Look at the host; hv names the binary. Starts nothing that outlives the call. */
 	int (*check)(const struct config_hypervisor *hv, struct vm_host_report *ret, struct err *e);

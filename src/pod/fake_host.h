@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/eventfd.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -217,6 +218,12 @@ int pod_network_rescan(struct pod_network *n, size_t *ret_first_new, struct err 
 {
 	*ret_first_new = n->n_endpoints;
 	return fake_step(e, "rescan", "%s", "");
+}
+
+int pod_network_watch(struct pod_network *n, int *ret_fd, struct err *e)
+{
+	*ret_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	return 0;
 }
 
 void pod_network_detach_from(struct pod_network *n, size_t first)

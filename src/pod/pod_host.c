@@ -15,7 +15,7 @@
 #include "pod/plan_list.h"
 #include "pod/pod_internal.h"
 
-/* What a VMM takes beside its guest's memory, and the file server with it (MiB, upwards). */
+/* For a VMM that nobody has measured, and its file server: surely enough. */
 #define VMM_MIB 128
 
 int pod_enter_mount_namespace(struct pod *pod, struct err *e)
@@ -131,7 +131,9 @@ void pod_sizing_request(const struct pod *pod, struct sizing_request *ret)
 	*ret = (struct sizing_request){ .hv = &config->hypervisor,
 					.fixed = config->runtime.static_sandbox_resource_mgmt,
 					.ceiling_bytes = pod->cgroup ? host_cgroup_ceiling(pod->cgroup) : UINT64_MAX,
-					.vmm_mib = VMM_MIB,
+					.vmm_mib = pod->params.driver->vmm_memory_mib
+							   ? pod->params.driver->vmm_memory_mib
+							   : VMM_MIB,
 					.cpu_hotplug = can.cpu_hotplug,
 					.memory_hotplug = can.memory_hotplug,
 					.host_cpus = (uint32_t)get_nprocs(),

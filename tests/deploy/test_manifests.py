@@ -3,6 +3,7 @@
 """The manifests and fragments of deploy/: they say the same as each other and as the scripts."""
 import json
 import pathlib
+import re
 import shutil
 import subprocess
 import tempfile
@@ -83,11 +84,22 @@ class RuntimeClasses(unittest.TestCase):
         row = {"hypervisor": "qemu", "acceleration": "kvm", "vmm_mib": 40.1, "guest_mib": 70, "cpu_millicores": 12.5}
         got = self.generate([row, {**row, "hypervisor": "clh", "vmm_mib": 10, "guest_mib": 120, "cpu_millicores": 0},
                              {**row, "hypervisor": "builtin", "acceleration": "emulated"}])
-        # 40.1 and the 96 that the VM is made larger, in steps of 16
-        self.assertEqual(got["caisson-qemu"]["overhead"], {"podFixed": {"memory": "144Mi", "cpu": "20m"}})
+        # twice 40.1 and the 96 that the VM is made larger, in steps of 16
+        self.assertEqual(got["caisson-qemu"]["overhead"], {"podFixed": {"memory": "192Mi", "cpu": "20m"}})
         self.assertEqual(got["caisson-clh"]["overhead"], {"podFixed": {"memory": "144Mi", "cpu": "10m"}})
-        self.assertEqual(got["caisson"]["overhead"], {"podFixed": {"memory": "144Mi", "cpu": "20m"}})
+        self.assertEqual(got["caisson"]["overhead"], {"podFixed": {"memory": "192Mi", "cpu": "20m"}})
         self.assertNotIn("overhead", got["caisson-builtin"])
+        lab = self.generate([{**row, "cpu_millicores": None}])  # the laboratory knows nothing of CPU time
+        self.assertEqual(lab["caisson-qemu"]["overhead"], {"podFixed": {"memory": "192Mi"}})
+        self.assertEqual(lab["caisson"]["overhead"], {"podFixed": {"memory": "192Mi"}})
+
+    def test_drivers_keep_what_was_measured(self):
+        """What the runtime keeps free of the guest is what the RuntimeClass accounts for."""
+        for row in json.loads((DEPLOY / "overhead.json").read_text()):
+            if row["acceleration"] == "kvm":
+                source = (DEPLOY.parent / "src" / "hypervisor" / f"{row['hypervisor']}_driver.c").read_text()
+                kept = int(re.search(r"\.vmm_memory_mib = (\d+)", source).group(1))
+                self.assertTrue(2 * row["vmm_mib"] <= kept <= 2 * row["vmm_mib"] + 16, row["hypervisor"])
         self.assertNotIn("overhead", got["caisson-fc"])
 
 
