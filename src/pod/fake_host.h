@@ -138,6 +138,10 @@ int pod_streams_window(const struct pod_streams *s)
 	return -1;
 }
 
+void pod_streams_hang_up(struct pod_streams *s)
+{
+}
+
 void pod_streams_free(struct pod_streams *s)
 {
 	if (!s)

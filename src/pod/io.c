@@ -187,6 +187,16 @@ int pod_streams_start(struct pod_streams *s, struct agent *agent, struct err *e)
 	return 0;
 }
 
+void pod_streams_hang_up(struct pod_streams *s)
+{
+	if (s->pump)
+		return;
+	io_end_close(&s->in);
+	io_end_close(&s->out);
+	io_end_close(&s->err);
+	fd_close(&s->slave);
+}
+
 int pod_streams_close_stdin(struct pod_streams *s, struct err *e)
 {
 	if (s->slave >= 0 || s->in_closed)

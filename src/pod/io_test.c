@@ -357,6 +357,24 @@ static void test_never_started(void **state)
 	free(out); /* teardown frees the streams */
 }
 
+/* It could not be started: its client must not wait for output. */
+static void test_hang_up(void **state)
+{
+	struct fixture *f = *state;
+	char *out = make_fifo(f, "out"), byte;
+	struct pod_io io = { .out = out };
+	int fd;
+
+	assert_int_equal(open_streams(f, &io, NULL), 0);
+	fd = open(out, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+	assert_int_equal(read(fd, &byte, 1), -1);
+	assert_int_equal(errno, EAGAIN);
+	pod_streams_hang_up(f->streams);
+	assert_int_equal(read(fd, &byte, 1), 0);
+	close(fd);
+	free(out);
+}
+
 static void test_bad_names(void **state)
 {
 	struct fixture *f = *state;
@@ -620,6 +638,7 @@ int main(void)
 		TEST(test_fifo_close_stdin_early),
 		TEST(test_nothing),
 		TEST(test_never_started),
+		TEST(test_hang_up),
 		TEST(test_bad_names),
 		TEST(test_file_uri),
 		TEST(test_logger),

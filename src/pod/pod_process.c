@@ -277,8 +277,10 @@ int pod_start(struct pod *pod, const char *id, const char *exec_id, pid_t *ret_p
 	r = pod_check_guest(pod, e);
 	if (r == 0)
 		r = *p->exec_id ? start_exec(p, e) : start_container(p, e);
-	if (r < 0)
+	if (r < 0) {
+		pod_streams_hang_up(p->streams);
 		return r;
+	}
 	p->status = POD_RUNNING;
 	*ret_pid = p->standin_pid;
 	if (p->io.terminal)
