@@ -382,24 +382,15 @@ static int run(const struct vmm_config *c, int console, const struct wishes *w, 
 int main(int argc, char **argv)
 {
 	static const struct option options[] = {
-		{ "vcpus", required_argument, NULL, 'v' },
-		{ "memory", required_argument, NULL, 'm' },
-		{ "shared", no_argument, NULL, 's' },
-		{ "initrd", required_argument, NULL, 'i' },
-		{ "cmdline", required_argument, NULL, 'c' },
-		{ "do", required_argument, NULL, 'd' },
-		{ "vsock", required_argument, NULL, 'k' },
-		{ "cloud", no_argument, NULL, 'p' },
-		{ "split", no_argument, NULL, 'q' },
-		{ "disk", required_argument, NULL, 'b' },
-		{ "tap", required_argument, NULL, 't' },
-		{ "restore", required_argument, NULL, 'r' },
-		{ "fs", required_argument, NULL, 'f' },
-		{ "room", required_argument, NULL, 'o' },
-		{ "balloon", no_argument, NULL, 'l' },
-		{ "answer", no_argument, NULL, 'a' },
-		{ "constant", no_argument, NULL, 'x' },
-		{ 0 },
+		{ "vcpus", required_argument, NULL, 'v' },   { "memory", required_argument, NULL, 'm' },
+		{ "shared", no_argument, NULL, 's' },        { "initrd", required_argument, NULL, 'i' },
+		{ "cmdline", required_argument, NULL, 'c' }, { "do", required_argument, NULL, 'd' },
+		{ "vsock", required_argument, NULL, 'k' },   { "cloud", no_argument, NULL, 'p' },
+		{ "split", no_argument, NULL, 'q' },         { "disk", required_argument, NULL, 'b' },
+		{ "tap", required_argument, NULL, 't' },     { "restore", required_argument, NULL, 'r' },
+		{ "fs", required_argument, NULL, 'f' },      { "room", required_argument, NULL, 'o' },
+		{ "balloon", no_argument, NULL, 'l' },       { "answer", no_argument, NULL, 'a' },
+		{ "constant", no_argument, NULL, 'x' },      { 0 },
 	};
 	struct vmm_config c = {
 		.vcpus = 1, .memory = 256ULL << 20, .serial_in = STDIN_FILENO, .name = "boot", .seccomp = true
