@@ -45,7 +45,7 @@ struct vmm_config {
 	bool hugepages;            /* 2 MiB pages, which the host must have reserved */
 	bool prealloc;             /* touch all memory before the guest runs */
 	bool track_dirty;          /* keep a log of written pages, for diff snapshots */
-	bool split_irqchip;        /* x86: only the local APICs in the kernel */
+	bool split_irqchip;        /* x86: KVM has the local APICs only; the I/O APIC is here, and there is no 8259 */
 	const char *kernel;        /* bzImage, ELF with a PVH note (x86), Image (arm64) */
 	const char *initrd;        /* NULL: none */
 	const char *cmdline;       /* NULL: "" */
@@ -195,7 +195,7 @@ int vmm_set_vcpus(struct vmm *vm, uint32_t vcpus, uint32_t *ret, struct err *e);
 int vmm_start(struct vmm *vm, struct err *e);
 int vmm_pause(struct vmm *vm, struct err *e);
 int vmm_resume(struct vmm *vm, struct err *e);
-/* Press the ACPI power button. */
+/* Press the power button: ACPI's, on arm64 a key that the device tree tells of. */
 int vmm_power_button(struct vmm *vm, struct err *e);
 /* Ctrl-Alt-Del on the keyboard controller (x86). */
 int vmm_ctrl_alt_del(struct vmm *vm, struct err *e);

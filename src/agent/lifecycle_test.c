@@ -25,6 +25,7 @@ static struct harness h;
 static bool usable;
 static char root[128];
 static uint32_t stdout_port; /* of the next create() */
+static Grpc__Storage *storage;
 
 #define NEED_AGENT()                                                                                                   \
 	do {                                                                                                           \
@@ -82,6 +83,8 @@ static int create(const char *id, const char *script, bool terminal)
 	req.container_id = (char *)id;
 	req.oci = &spec;
 	req.stdout_port = stdout_port;
+	req.storages = &storage;
+	req.n_storages = storage ? 1 : 0;
 	return harness_do(&h, "CreateContainer", &req.base);
 }
 
@@ -507,6 +510,42 @@ static void test_memory(void **state)
 		assert_true(rss < 1.5 * 1024 * 1024);
 }
 
+#define VOLUME "/run/kata-containers/sandbox/ephemeral/cache"
+
+static bool has_note(void)
+{
+	return access(harness_path(&h, VOLUME "/note"), F_OK) == 0;
+}
+
+/* An emptyDir outlives the containers that mount it; test_destroy_ends_all() sees its end. */
+static void test_volume_of_the_pod(void **state)
+{
+	Grpc__Storage volume = GRPC__STORAGE__INIT, layer = GRPC__STORAGE__INIT;
+
+	(void)state;
+	NEED_AGENT();
+	volume.driver = layer.driver = (char *)"ephemeral";
+	volume.source = volume.fstype = layer.source = layer.fstype = (char *)"tmpfs";
+	volume.mount_point = (char *)VOLUME;
+	layer.mount_point = (char *)"/run/kata-containers/sandbox/layer-v2";
+	storage = &volume;
+	assert_int_equal(create("v1", "true", false), 0);
+	assert_int_equal(file_replace(harness_path(&h, VOLUME "/note"), "x", 1, 0644), 0);
+	assert_int_equal(delete ("v1"), 0);
+	assert_true(has_note());
+	assert_int_equal(create("v1", "true", false), 0);
+	assert_true(has_note());
+	assert_int_equal(delete ("v1"), 0);
+	assert_true(has_note());
+	/* What is the container's own goes with it. */
+	storage = &layer;
+	assert_int_equal(create("v2", "true", false), 0);
+	assert_int_equal(access(harness_path(&h, layer.mount_point), F_OK), 0);
+	assert_int_equal(delete ("v2"), 0);
+	assert_int_equal(access(harness_path(&h, layer.mount_point), F_OK), -1);
+	storage = NULL;
+}
+
 static void test_destroy_ends_all(void **state)
 {
 	Grpc__DestroySandboxRequest destroy = GRPC__DESTROY_SANDBOX_REQUEST__INIT;
@@ -519,6 +558,7 @@ static void test_destroy_ends_all(void **state)
 	assert_int_equal(harness_do(&h, "DestroySandbox", &destroy.base), 0);
 	assert_nothing_left("a");
 	assert_nothing_left("b");
+	assert_false(has_note());
 }
 
 /* ---- a root file system ---- */
@@ -639,13 +679,21 @@ static int teardown(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_output_and_status), cmocka_unit_test(test_missing_command),
-		cmocka_unit_test(test_network_stats),     cmocka_unit_test(test_passed_descriptors),
-		cmocka_unit_test(test_stdin_comes_back),  cmocka_unit_test(test_close_in_turn),
-		cmocka_unit_test(test_exec_and_signals),  cmocka_unit_test(test_term_ends_init),
-		cmocka_unit_test(test_remove_ends_reads), cmocka_unit_test(test_drain),
-		cmocka_unit_test(test_terminal),          cmocka_unit_test(test_guest_hook),
-		cmocka_unit_test(test_destroy_ends_all),  cmocka_unit_test(test_memory),
+		cmocka_unit_test(test_output_and_status),
+		cmocka_unit_test(test_missing_command),
+		cmocka_unit_test(test_network_stats),
+		cmocka_unit_test(test_passed_descriptors),
+		cmocka_unit_test(test_stdin_comes_back),
+		cmocka_unit_test(test_close_in_turn),
+		cmocka_unit_test(test_exec_and_signals),
+		cmocka_unit_test(test_term_ends_init),
+		cmocka_unit_test(test_remove_ends_reads),
+		cmocka_unit_test(test_drain),
+		cmocka_unit_test(test_terminal),
+		cmocka_unit_test(test_guest_hook),
+		cmocka_unit_test(test_volume_of_the_pod),
+		cmocka_unit_test(test_destroy_ends_all),
+		cmocka_unit_test(test_memory),
 	};
 
 	return cmocka_run_group_tests(tests, setup, teardown);

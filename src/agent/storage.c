@@ -505,6 +505,23 @@ static void release_from(struct agent *a, struct strv *held, size_t keep)
 	}
 }
 
+/*
+ * An emptyDir of a pod outlives the container that is the first to mount it, as a restarted one expects: the sandbox
+ * holds a reference, too. Told by the places that Kata's runtime and ours have for them.
+ */
+static int hold_for_sandbox(struct agent *a, const char *mount_point)
+{
+	struct storage *s = find_storage(a, mount_point);
+
+	if (s->refs > 1 || (!str_after(mount_point, AGENT_SANDBOX_DIR "/ephemeral/") &&
+			    !str_after(mount_point, AGENT_SANDBOX_DIR "/local/")))
+		return 0;
+	if (strv_add(&a->sandbox.storages, mount_point) < 0)
+		return -ENOMEM;
+	s->refs++;
+	return 0;
+}
+
 int storages_add(struct agent *a, Grpc__Storage *const *storages, size_t n, struct strv *held, struct err *e)
 {
 	size_t before = held->len;
@@ -516,6 +533,8 @@ int storages_add(struct agent *a, Grpc__Storage *const *storages, size_t n, stru
 			err_wrap(e, "storage %zu (%.64s on %.128s)", i, storages[i]->driver, storages[i]->mount_point);
 		} else if (strv_add(held, storages[i]->mount_point) < 0) {
 			release(a, storages[i]->mount_point);
+			r = err_sys(e, ENOMEM, "cannot mount %s", storages[i]->mount_point);
+		} else if (held != &a->sandbox.storages && hold_for_sandbox(a, storages[i]->mount_point) < 0) {
 			r = err_sys(e, ENOMEM, "cannot mount %s", storages[i]->mount_point);
 		}
 		if (r < 0) {

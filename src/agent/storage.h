@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Storages: what the host asks to be mounted before a container (or the sandbox) starts. They are known by their mount
- * point; a second container that names the same one shares it, and the last to go unmounts it.
+ * point; a second container that names the same one shares it, and the last to go unmounts it. A pod's emptyDirs
+ * (below AGENT_SANDBOX_DIR/ephemeral and /local) stay until the sandbox ends.
  */
 #pragma once
 

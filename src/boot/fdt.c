@@ -11,7 +11,7 @@
 #include "boot/fdt_writer.h"
 #include "boot/layout_arm64.h"
 
-enum { PHANDLE_GIC = 1, PHANDLE_ITS = 2, PHANDLE_CLOCK = 3 };
+enum { PHANDLE_GIC = 1, PHANDLE_ITS = 2, PHANDLE_CLOCK = 3, PHANDLE_GPIO = 4 };
 
 /* interrupts: kind, number, flags (interrupt-controller/arm,gic-v3.yaml). */
 enum { GIC_SPI = 0, GIC_PPI = 1 };
@@ -169,6 +169,44 @@ static void rtc(struct fdt_writer *w, const struct fdt_config *c)
 	fdt_node_end(w);
 }
 
+/* gpio/pl061-gpio.yaml, input/gpio-keys.yaml; KEY_POWER of linux/input-event-codes.h. */
+static void power_button(struct fdt_writer *w, const struct fdt_config *c)
+{
+	enum { ACTIVE_HIGH = 0, KEY_POWER = 116 };
+
+	if (!c->gpio.size)
+		return;
+	fdt_node_at(w, "gpio", c->gpio.base);
+	fdt_prop_strs(w, "compatible", "arm,pl061\0arm,primecell", sizeof "arm,pl061\0arm,primecell");
+	reg(w, c->gpio.base, c->gpio.size);
+	interrupt(w, c->gpio.intid);
+	fdt_prop_empty(w, "gpio-controller");
+	fdt_prop_u32(w, "#gpio-cells", 2);
+	fdt_prop_u32(w, "clocks", PHANDLE_CLOCK);
+	fdt_prop_str(w, "clock-names", "apb_pclk");
+	fdt_prop_u32(w, "phandle", PHANDLE_GPIO);
+	fdt_node_end(w);
+	fdt_node(w, "gpio-keys");
+	fdt_prop_str(w, "compatible", "gpio-keys");
+	fdt_node(w, "power");
+	fdt_prop_str(w, "label", "Power Button");
+	fdt_prop_u32(w, "linux,code", KEY_POWER);
+	fdt_prop_cells(w, "gpios", (const uint32_t[]){ PHANDLE_GPIO, c->power_button, ACTIVE_HIGH }, 3);
+	fdt_node_end(w);
+	fdt_node_end(w);
+}
+
+/* misc/pvpanic-mmio.txt */
+static void pvpanic(struct fdt_writer *w, const struct fdt_config *c)
+{
+	if (!c->pvpanic.size)
+		return;
+	fdt_node_at(w, "pvpanic", c->pvpanic.base);
+	fdt_prop_str(w, "compatible", "qemu,pvpanic-mmio");
+	reg(w, c->pvpanic.base, c->pvpanic.size);
+	fdt_node_end(w);
+}
+
 /* virtio/mmio.yaml */
 static void virtio(struct fdt_writer *w, const struct fdt_config *c)
 {
@@ -257,6 +295,8 @@ static void machine(struct fdt_writer *w, const struct fdt_config *c)
 	clock(w);
 	serial(w, c);
 	rtc(w, c);
+	power_button(w, c);
+	pvpanic(w, c);
 	virtio(w, c);
 	vmgenid(w, c);
 	pci(w, c);

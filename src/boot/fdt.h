@@ -31,8 +31,11 @@ struct fdt_config {
 	uint64_t gic_dist, gic_dist_size, gic_redist, gic_redist_size; /* GICv3; all redistributors together */
 	uint64_t gic_its, gic_its_size;                                /* size 0: no ITS, and then no MSIs */
 
-	struct fdt_device serial; /* 16550A; size 0: none */
-	struct fdt_device rtc;    /* PL031; size 0: none */
+	struct fdt_device serial;  /* 16550A; size 0: none */
+	struct fdt_device rtc;     /* PL031; size 0: none */
+	struct fdt_device gpio;    /* PL061; size 0: none */
+	unsigned power_button;     /* its line */
+	struct fdt_device pvpanic; /* no interrupt; size 0: none */
 	const struct fdt_device *virtio;
 	size_t n_virtio;
 	gpa_t vmgenid; /* RAM, whose first 16 bytes are the id; whole pages that the kernel shall leave alone; 0: none

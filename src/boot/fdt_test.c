@@ -89,6 +89,9 @@ static struct fdt_config cloud(const struct fixture *f)
 	c.gic_its = ARM64_GIC_ITS;
 	c.gic_its_size = ARM64_GIC_ITS_SIZE;
 	c.rtc = (struct fdt_device){ ARM64_RTC, ARM64_DEVICE_SIZE, ARM64_SPI_RTC };
+	c.gpio = (struct fdt_device){ ARM64_GPIO, ARM64_DEVICE_SIZE, ARM64_SPI_GPIO };
+	c.power_button = 3;
+	c.pvpanic = (struct fdt_device){ .base = ARM64_PVPANIC, .size = 2 };
 	c.n_virtio = 2;
 	c.vmgenid = ARM64_VMGENID;
 	c.vmgenid_size = ARM64_VMGENID_SIZE;

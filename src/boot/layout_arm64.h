@@ -12,6 +12,8 @@
 #define ARM64_SERIAL          0x09000000ULL
 #define ARM64_RTC             0x09010000ULL
 #define ARM64_BOOT_TIMER      0x09020000ULL /* if there is one */
+#define ARM64_GPIO            0x09030000ULL
+#define ARM64_PVPANIC         0x09040000ULL
 #define ARM64_DEVICE_SIZE     0x1000ULL
 #define ARM64_VIRTIO_MMIO     0x0a000000ULL /* windows of 0x1000 each, upward */
 #define ARM64_PCI_MMIO32      0x10000000ULL
@@ -37,5 +39,6 @@
 #define ARM64_SPI_SERIAL        33
 #define ARM64_SPI_RTC           34
 #define ARM64_SPI_VMGENID       35
+#define ARM64_SPI_GPIO          36
 #define ARM64_SPI_VIRTIO        48 /* to ARM64_SPI_MAX */
 #define ARM64_SPI_MAX           159

@@ -16,7 +16,7 @@ int command_create(const struct globals *g, int argc, char **argv)
 {
 	struct launch_streams streams = { .detached = true };
 	_cleanup_free_ char *bundle = NULL;
-	struct launch l = { 0 };
+	struct launch l = LAUNCH_NONE;
 	struct create_flags f;
 	struct err e = { 0 };
 	int r;

@@ -10,38 +10,64 @@
 #include <unistd.h>
 
 #include "base/fd.h"
+#include "base/strv.h"
+#include "base/unix_socket.h"
 #include "cli/command.h"
 #include "cli/oci_command.h"
-#include "pod/state.h"
+#include "pod/pod.h"
 
 /* From SIGKILL to the end of the process in the guest; beyond that the owner is asked to delete it all the same. */
 #define KILL_TIMEOUT_MS 10000
 /* The owner of the last container takes down its virtual machine. */
 #define GONE_TIMEOUT_MS   60000
 #define FOLDER_TIMEOUT_MS 1000
+#define POLL_US           5000
 
-static int await(const char *path, uint64_t timeout_ms)
+/* What a dead owner left of a container, and of the pod, if this was its first container. */
+static int left_over(const char *root, const char *sandbox, const char *id, struct err *e)
 {
-	uint64_t deadline = clock_ms() + timeout_ms;
+	char path[PATH_MAX + 96];
+	int r = str_eq(sandbox, id) ? pod_cleanup(root, id, e) : 0;
 
-	while (access(path, F_OK) == 0) {
-		if (clock_ms() > deadline)
-			return -ETIMEDOUT;
-		usleep(5000);
-	}
-	return 0;
+	if (r < 0)
+		return r;
+	snprintf(path, sizeof path, "%s/%s", root, id);
+	r = dir_remove(path);
+	return r < 0 ? err_sys(e, -r, "cannot remove %s", path) : 0;
 }
 
-/* The folder follows its record at once, unless a pod without its first container still lives there. */
-int delete_await_gone(const char *root, const char *id, struct err *e)
+static bool is_dead(const char *root, const char *sandbox)
+{
+	char path[PATH_MAX + 96];
+	int fd = -1, r;
+
+	snprintf(path, sizeof path, "%s/%s/" OWNER_SOCKET, root, sandbox);
+	r = unix_connect(path, &fd);
+	fd_close(&fd);
+	return r == -ECONNREFUSED || r == -ENOENT;
+}
+
+/*
+ * The record goes first. The folder follows at once, unless a pod without its first container still lives there: then
+ * it is not waited for.
+ */
+int delete_await_gone(const char *root, const char *sandbox, const char *id, struct err *e)
 {
 	char dir[PATH_MAX + 96], record[PATH_MAX + 128];
+	uint64_t deadline = clock_ms() + GONE_TIMEOUT_MS;
 
 	snprintf(dir, sizeof dir, "%s/%s", root, id);
 	snprintf(record, sizeof record, "%s/oci.json", dir);
-	if (await(record, GONE_TIMEOUT_MS) < 0)
-		return err_set(e, ERR_LIMIT, ETIMEDOUT, "%s is still there after %d s", record, GONE_TIMEOUT_MS / 1000);
-	(void)await(dir, FOLDER_TIMEOUT_MS);
+	for (; access(record, F_OK) == 0; usleep(POLL_US)) {
+		if (is_dead(root, sandbox))
+			return left_over(root, sandbox, id, e);
+		if (clock_ms() > deadline)
+			return err_set(e, ERR_LIMIT, ETIMEDOUT, "%s is still there after %d s", record,
+				       GONE_TIMEOUT_MS / 1000);
+	}
+	deadline = clock_ms() + FOLDER_TIMEOUT_MS;
+	while (access(dir, F_OK) == 0 && clock_ms() < deadline)
+		usleep(POLL_US);
 	return 0;
 }
 
@@ -56,18 +82,7 @@ static int delete_in_owner(struct owner_link *l, const char *root, struct err *e
 	/* It died under our hands, or the other one of two deletes was quicker: what counts is that it goes away. */
 	if (r < 0 && r != -ECONNRESET && r != -ENOENT)
 		return r;
-	return delete_await_gone(root, l->record.id, e);
-}
-
-/* What a dead owner left: of the pod, if this was its first container, and of the container. */
-static int delete_left_over(const struct owner_link *l, const char *root, struct err *e)
-{
-	char path[PATH_MAX + 96];
-	int r;
-
-	snprintf(path, sizeof path, "%s/%s", root, l->record.id);
-	r = dir_remove(path);
-	return r < 0 ? err_sys(e, -r, "cannot remove %s", path) : 0;
+	return delete_await_gone(root, l->record.sandbox, l->record.id, e);
 }
 
 int delete_container(struct owner_link *l, const char *root, bool force, struct err *e)
@@ -79,7 +94,7 @@ int delete_container(struct owner_link *l, const char *root, bool force, struct 
 	if (r < 0 && !force)
 		return r;
 	if (!l->client)
-		return delete_left_over(l, root, e);
+		return left_over(root, l->record.sandbox, l->record.id, e);
 	if (!force && s.status != OCI_STOPPED && s.status != OCI_CREATED)
 		return err_set(e, ERR_CONFIG, EBUSY, "cannot delete container %s that is not stopped: %s", l->record.id,
 			       oci_status_name(s.status));

@@ -8,5 +8,5 @@
 
 /* force: whatever state it is in. Returns when nothing of it is left. */
 int delete_container(struct owner_link *l, const char *root, bool force, struct err *e);
-/* Wait until the owner has dropped what it kept of a container. */
-int delete_await_gone(const char *root, const char *id, struct err *e);
+/* Wait until the owner has dropped what it kept of a container; if it has died, remove that. */
+int delete_await_gone(const char *root, const char *sandbox, const char *id, struct err *e);

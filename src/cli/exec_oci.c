@@ -77,7 +77,7 @@ static int find_process(const struct exec_flags *f, const struct oci_record *c, 
 int exec_in_pod(const struct globals *g, const struct exec_flags *f, struct owner_link *l, struct err *e)
 {
 	struct launch_streams streams = { .console_socket = f->console_socket, .detached = f->detach };
-	struct launch launch = { .console = CONSOLE_NONE };
+	struct launch launch = LAUNCH_NONE;
 	_cleanup_free_ char *process = NULL;
 	char exec_id[EXEC_ID_SIZE];
 	int r, status = 0;
@@ -91,7 +91,7 @@ int exec_in_pod(const struct globals *g, const struct exec_flags *f, struct owne
 	launch.link = *l;
 	*l = (struct owner_link){ 0 };
 	if (r == 0)
-		r = launch_exec(&launch, g, exec_id, process, &streams, e);
+		r = launch_exec(&launch, g, exec_id, f->n_args ? f->args[0] : "exec", process, &streams, e);
 	if (r == 0)
 		r = launch_write_pid(&launch, f->pid_file, e);
 	if (r == 0 && !f->detach) {

@@ -357,10 +357,8 @@ int pod_delete(struct pod *pod, const char *id, const char *exec_id, bool force,
 		_exit(3);
 	if (!force && p->status != POD_STOPPED && p->pid > 0)
 		return err_set(e, ERR_CONFIG, EBUSY, "it runs");
-	if (ret_pid)
-		*ret_pid = p->standin_pid;
-	if (ret)
-		*ret = p->exit;
+	*ret_pid = p->standin_pid;
+	*ret = p->exit;
 	if (*exec_id)
 		process_free(p);
 	else

@@ -41,9 +41,9 @@ struct handover {
 	struct handover_params params;
 	char *path;
 	struct list visitors;
-	struct loop_source *source;
+	struct loop_source *source, *round_over;
 	int listen_fd;
-	int interrupt_fd; /* epoll: the visitors whose stand-in was taken */
+	int interrupt_fd; /* epoll: the visitors whose stand-in was taken in this round */
 };
 
 static void visitor_free(struct visitor *v)
@@ -135,6 +135,16 @@ static void on_connection(struct loop_source *s, int fd, uint32_t revents, void 
 		visitor_free(v);
 }
 
+static void on_round_over(struct loop_source *s, void *userdata)
+{
+	struct handover *h = userdata;
+	struct visitor *v;
+
+	(void)s;
+	list_foreach (v, &h->visitors, struct visitor, link)
+		(void)epoll_ctl(h->interrupt_fd, EPOLL_CTL_DEL, v->fd, NULL);
+}
+
 int handover_new(const struct handover_params *params, struct handover **ret, struct err *e)
 {
 	struct handover *h = calloc(1, sizeof *h);
@@ -149,7 +159,8 @@ int handover_new(const struct handover_params *params, struct handover **ret, st
 	r = h->interrupt_fd < 0 ? err_sys(e, errno, "cannot take stand-ins")
 				: unix_listen(params->path, 0600, &h->listen_fd, e);
 	if (r == 0 && (!(h->path = strdup(params->path)) ||
-		       loop_add_io(params->loop, h->listen_fd, EPOLLIN, on_connection, h, &h->source) < 0))
+		       loop_add_io(params->loop, h->listen_fd, EPOLLIN, on_connection, h, &h->source) < 0 ||
+		       loop_add_timer(params->loop, UINT64_MAX, on_round_over, h, &h->round_over) < 0))
 		r = err_sys(e, ENOMEM, "cannot take stand-ins");
 	if (r < 0) {
 		handover_free(h);
@@ -168,6 +179,7 @@ void handover_free(struct handover *h)
 	list_foreach (v, &h->visitors, struct visitor, link)
 		visitor_free(v);
 	loop_source_free(h->source);
+	loop_source_free(h->round_over);
 	fd_close(&h->listen_fd);
 	fd_close(&h->interrupt_fd);
 	if (h->path)
@@ -185,6 +197,7 @@ int handover_take(struct handover *h, const char *id, const char *exec_id, pid_t
 		if (v->standin_fd < 0 || !str_eq(v->offer.id, id) || !str_eq(v->offer.exec_id, exec_id))
 			continue;
 		(void)epoll_ctl(h->interrupt_fd, EPOLL_CTL_ADD, v->fd, &event);
+		loop_timer_set(h->round_over, 0);
 		*ret_pid = v->offer.pid;
 		return take_fd(&v->standin_fd);
 	}

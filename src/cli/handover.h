@@ -40,7 +40,10 @@ void handover_free(struct handover *h);
 int handover_take(struct handover *h, const char *id, const char *exec_id, pid_t *ret_pid);
 /* Whether a client is there that offered a stand-in for this container; id NULL: whether any is. */
 bool handover_is_busy(struct handover *h, const char *id);
-/* Readable while a client that has gone is not noticed yet by the loop: for what blocks the loop. */
+/*
+ * For what blocks the loop: readable when the client has gone whose stand-in was taken in this round of the loop. In
+ * the next round the client has what it wanted, and may go.
+ */
 int handover_interrupt_fd(const struct handover *h);
 
 /* ---- client ---- */

@@ -187,6 +187,15 @@ static void test_interrupt(void **state)
 	assert_int_equal(poll(&p, 1, 0), 0);
 	close(fd);
 	close(other);
+	/* Served, and gone in another round: no interrupt. */
+	other = offer(f, "c1", "");
+	fd = handover_take(f->h, "c1", "", &pid);
+	loop_run_once(f->loop, -1);
+	close(f->conn);
+	assert_int_equal(poll(&p, 1, 0), 0);
+	await_left(f, 2);
+	close(fd);
+	close(other);
 }
 
 /* Strangers: nothing, too little, no descriptor. */

@@ -47,12 +47,16 @@ static int check_streams(const struct launch_streams *s, struct err *e)
 	return 0;
 }
 
-static int start_standin(struct launch *l, const char *name, const char *netns, bool new_netns,
+/* By its program's name people know it in lists of the host's processes. */
+static int start_standin(struct launch *l, const char *program, const char *netns, bool new_netns,
 			 const struct launch_streams *s, struct err *e)
 {
-	struct standin_params p = {
-		.name = name, .netns = netns, .new_netns = new_netns, .keep_stdio = !s->terminal, .terminal_fd = -1
-	};
+	const char *slash = strrchr(program, '/');
+	struct standin_params p = { .name = slash ? slash + 1 : program,
+				    .netns = netns,
+				    .new_netns = new_netns,
+				    .keep_stdio = !s->terminal,
+				    .terminal_fd = -1 };
 	int r = s->terminal ? console_open(&l->console, s->rows, s->columns, e) : 0;
 
 	if (r < 0)
@@ -80,13 +84,6 @@ static int offer_standin(struct launch *l, const struct globals *g, const char *
 	return r;
 }
 
-static void launch_init(struct launch *l)
-{
-	l->console = CONSOLE_NONE;
-	l->standin_fd = l->offer_fd = -1;
-	l->pid = 0;
-}
-
 /* ---- a container ---- */
 
 /* The namespace of the spec: a path, a new one, or the host's. */
@@ -107,7 +104,6 @@ static void network_of(const Grpc__Spec *spec, const char **ret_path, bool *ret_
 /* Neither ours nor one of `caisson run`. */
 static int check_unused(const char *root, const char *id, struct err *e)
 {
-	static const char *const files[] = { "oci.json", "state.json" };
 	struct pod_state s = { 0 };
 	char path[PATH_MAX + 96];
 	bool alive = false;
@@ -115,7 +111,7 @@ static int check_unused(const char *root, const char *id, struct err *e)
 
 	if (r < 0)
 		return r;
-	snprintf(path, sizeof path, "%s/%s/%s", root, id, files[0]);
+	snprintf(path, sizeof path, "%s/%s/oci.json", root, id);
 	if (access(path, F_OK) == 0)
 		return err_set(e, ERR_CONFIG, EEXIST, "container with given ID already exists");
 	/* What a killed `caisson run` left is swept away by the owner. */
@@ -124,19 +120,23 @@ static int check_unused(const char *root, const char *id, struct err *e)
 	return alive ? err_set(e, ERR_CONFIG, EEXIST, "container with given ID already exists") : 0;
 }
 
-static int find_owner(struct launch *l, const struct globals *g, const struct task_group *group, struct err *e)
+/* The owner of a pod that there is; of one that begins with this container, see start_owner(). */
+static int join_owner(struct launch *l, const struct globals *g, const struct task_group *group, struct err *e)
 {
-	int r;
+	int r = group->is_member ? owner_link_connect(&l->link, g->root, group->sandbox, e) : 0;
 
-	if (!group->is_member) {
-		r = owner_start(g, group->sandbox, e);
-		return r < 0 ? r : owner_link_connect(&l->link, g->root, group->sandbox, e);
-	}
-	r = owner_link_connect(&l->link, g->root, group->sandbox, e);
 	if (r == -ENOENT || r == -ECONNREFUSED)
 		return err_set(e, ERR_CONFIG, ENOENT, "the pod %s, which the annotations name, is not running",
 			       group->sandbox);
 	return r;
+}
+
+/* When all else is there: one that no client comes to lives on for a while. */
+static int start_owner(struct launch *l, const struct globals *g, const struct task_group *group, struct err *e)
+{
+	int r = group->is_member ? 0 : owner_start(g, group->sandbox, e);
+
+	return r < 0 || group->is_member ? r : owner_link_connect(&l->link, g->root, group->sandbox, e);
 }
 
 static int ask_create(struct launch *l, const char *id, const char *bundle, bool terminal, struct err *e)
@@ -160,11 +160,10 @@ int launch_container(struct launch *l, const struct globals *g, const char *id, 
 	struct handover_offer offer = { .id = id, .exec_id = "", .bundle = bundle };
 	_cleanup_task_group_ struct task_group group = { 0 };
 	_cleanup_spec_ Grpc__Spec *spec = NULL;
-	const char *netns;
+	const char *netns, *program;
 	bool new_netns;
 	int r;
 
-	launch_init(l);
 	r = oci_spec_load(bundle, &spec, NULL, e);
 	if (r == 0)
 		r = check_unused(g->root, id, e);
@@ -175,9 +174,11 @@ int launch_container(struct launch *l, const struct globals *g, const char *id, 
 		streams->rows = spec->process->consolesize->height;
 		streams->columns = spec->process->consolesize->width;
 	}
+	program = spec->process && spec->process->n_args ? spec->process->args[0] : "container";
 	network_of(spec, &netns, &new_netns);
 	if ((r = check_streams(streams, e)) < 0 || (r = task_group_read(bundle, id, &group, e)) < 0 ||
-	    (r = start_standin(l, id, netns, new_netns, streams, e)) < 0 || (r = find_owner(l, g, &group, e)) < 0)
+	    (r = join_owner(l, g, &group, e)) < 0 ||
+	    (r = start_standin(l, program, netns, new_netns, streams, e)) < 0 || (r = start_owner(l, g, &group, e)) < 0)
 		return r;
 	offer.pid = l->pid;
 	l->link.record.id = strdup(id);
@@ -189,7 +190,7 @@ int launch_container(struct launch *l, const struct globals *g, const char *id, 
 	if (r < 0) {
 		/* The owner drops what came to nothing when we go; then the id is free again. */
 		fd_close(&l->offer_fd);
-		(void)delete_await_gone(g->root, id, NULL);
+		(void)delete_await_gone(g->root, group.sandbox, id, NULL);
 	}
 	return r;
 }
@@ -220,15 +221,14 @@ static int ask_exec(struct launch *l, const char *exec_id, const char *process, 
 				  OWNER_TIMEOUT_MS, NULL, e);
 }
 
-int launch_exec(struct launch *l, const struct globals *g, const char *exec_id, const char *process,
-		const struct launch_streams *streams, struct err *e)
+int launch_exec(struct launch *l, const struct globals *g, const char *exec_id, const char *program,
+		const char *process, const struct launch_streams *streams, struct err *e)
 {
 	struct handover_offer offer = { .id = l->link.record.id, .exec_id = exec_id, .bundle = "" };
 	char netns[64];
 	struct owner_state s;
 	int r;
 
-	launch_init(l);
 	if ((r = check_streams(streams, e)) < 0 || (r = owner_state(&l->link, &s, e)) < 0)
 		return r;
 	/* runc's words. */
@@ -237,7 +237,7 @@ int launch_exec(struct launch *l, const struct globals *g, const char *exec_id, 
 	if (s.status == OCI_PAUSED)
 		return err_set(e, ERR_CONFIG, EBUSY, "cannot exec in a paused container");
 	snprintf(netns, sizeof netns, "/proc/%d/ns/net", s.pid);
-	r = start_standin(l, offer.id, netns, false, streams, e);
+	r = start_standin(l, program, netns, false, streams, e);
 	offer.pid = l->pid;
 	if (r == 0)
 		r = offer_standin(l, g, l->link.record.sandbox, &offer, e);

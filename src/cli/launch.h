@@ -21,6 +21,11 @@ struct launch {
 	int offer_fd; /* the owner keeps what we offered while this is open */
 };
 
+#define LAUNCH_NONE                                                                                                    \
+	{                                                                                                              \
+		.console = { .master = -1, .slave = -1 }, .standin_fd = -1, .offer_fd = -1                             \
+	}
+
 struct launch_streams {
 	bool terminal;
 	const char *console_socket; /* NULL: none */
@@ -28,12 +33,13 @@ struct launch_streams {
 	uint32_t rows, columns;     /* of a new terminal; 0: unknown */
 };
 
-/* The container of a bundle, created. bundle: absolute. Zero-initialise l; launch_end() in any case. */
+/* The container of a bundle, created. bundle: absolute. l: LAUNCH_NONE; launch_end() in any case. */
 int launch_container(struct launch *l, const struct globals *g, const char *id, const char *bundle,
 		     struct launch_streams *streams, struct err *e);
-/* Another process in a container, started. process: JSON of the OCI runtime spec; l->link is open. */
-int launch_exec(struct launch *l, const struct globals *g, const char *exec_id, const char *process,
-		const struct launch_streams *streams, struct err *e);
+/* Another process in a container, started. program: its name; process: JSON of the spec; l->link is open.
+ */
+int launch_exec(struct launch *l, const struct globals *g, const char *exec_id, const char *program,
+		const char *process, const struct launch_streams *streams, struct err *e);
 /* The stand-in lives on, unless it failed: then it is ended and reaped. */
 void launch_end(struct launch *l, bool failed);
 

@@ -16,12 +16,18 @@
 /* Its samples get the label sandbox_id, as from Kata's monitor. */
 static int ask(const char *root, const char *id, struct prom *set, struct err *e)
 {
-	_cleanup_free_ char *path = str_printf("%s/%s/" MONITOR_SOCKET, root, id);
 	const struct prom_label label = { "sandbox_id", id };
 	const struct prom_read how = { .label = &label };
+	_cleanup_pod_state_ struct pod_state state = { 0 };
 	_cleanup_buf_ struct buf text = { 0 };
-	int r;
+	_cleanup_free_ char *path = NULL;
+	bool alive;
+	int r = state_read(root, id, &state, &alive, e);
 
+	if (r < 0)
+		return r;
+	path = str_empty(state.run_dir) ? str_printf("%s/%s/" MONITOR_SOCKET, root, id)
+					: str_printf("%s/" MONITOR_SOCKET, state.run_dir);
 	if (!path)
 		return err_sys(e, ENOMEM, "metrics of %s", id);
 	r = pod_monitor_get(path, "/metrics", ASK_MS, &text, e);

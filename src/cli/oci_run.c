@@ -51,7 +51,7 @@ static int launch_and_start(struct launch *l, const struct globals *g, const str
 
 int oci_run(const struct globals *g, const struct create_flags *f)
 {
-	struct launch l = { .console = CONSOLE_NONE };
+	struct launch l = LAUNCH_NONE;
 	struct err e = { 0 };
 	int r, status = 0;
 

@@ -96,14 +96,22 @@ static void on_passing_end(const struct pod_exit *exit, void *userdata)
 	loop_timer_set(p->owner->idle, 0);
 }
 
+static void forget_process(struct pod *pod, const struct passing *p)
+{
+	struct pod_exit exit;
+	pid_t pid;
+
+	if (pod)
+		(void)pod_delete(pod, p->id, p->exec_id, false, &pid, &exit, NULL);
+}
+
 /* A process of exec: once its client has gone, it runs, or will never. Returns whether it is done with. */
 static bool passing_step(struct owner *o, struct pod *pod, struct passing *p)
 {
 	struct pod_process_state s;
 
 	if (p->ended) {
-		if (pod)
-			(void)pod_delete(pod, p->id, p->exec_id, false, NULL, NULL, NULL);
+		forget_process(pod, p);
 		return true;
 	}
 	if (p->waited_for || handover_is_busy(o->handover, p->id))
@@ -111,7 +119,7 @@ static bool passing_step(struct owner *o, struct pod *pod, struct passing *p)
 	if (!pod || pod_state(pod, p->id, p->exec_id, &s, NULL) < 0)
 		return true;
 	if (s.status == POD_CREATED) {
-		(void)pod_delete(pod, p->id, p->exec_id, false, NULL, NULL, NULL);
+		forget_process(pod, p);
 		return true;
 	}
 	p->waited_for = pod_wait(pod, p->id, p->exec_id, on_passing_end, p, NULL) == 0;
@@ -337,26 +345,35 @@ static void take_down(struct owner *o)
 	loop_free(o->loop);
 }
 
+static void tell(int fd, const char *text, size_t n)
+{
+	(void)!write(fd, text, n);
+	close(fd);
+}
+
 /* pod-owner READY_FD SANDBOX */
 int command_pod_owner(const struct globals *g, int argc, char **argv)
 {
 	struct owner o = { .g = g };
 	struct err e = { 0 };
 	uint64_t ready_fd;
-	int fd, r;
+	int r;
 
 	if (argc != 3 || str_to_u64(argv[1], 10, &ready_fd) < 0 || ready_fd > INT_MAX)
 		return EXIT_CAISSON;
-	fd = (int)ready_fd;
-	fd_set_cloexec(fd, true);
+	fd_set_cloexec((int)ready_fd, true);
 	o.sandbox = argv[2];
 	list_init(&o.kept);
 	list_init(&o.passing);
 	r = set_up(&o, &e);
-	(void)!write(fd, r < 0 ? e.text : "", r < 0 ? strlen(e.text) : 1);
-	close(fd);
-	if (r == 0)
+	if (r == 0) {
+		tell((int)ready_fd, "", 1);
 		r = loop_run(o.loop);
-	take_down(&o);
+		take_down(&o);
+	} else {
+		/* Who hears of it may try again at once. */
+		take_down(&o);
+		tell((int)ready_fd, e.text, strlen(e.text));
+	}
 	return r < 0 ? EXIT_CAISSON : 0;
 }

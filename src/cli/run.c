@@ -38,7 +38,7 @@ struct run {
 	struct oci_image *image; /* NULL: not from an image */
 	char *rootfs;            /* a directory or image file */
 	char *bundle;            /* absolute; NULL: not from a bundle */
-	bool rootfs_writable;
+	bool rootfs_writable, rootfs_private;
 	Grpc__Spec *spec;
 	char id[65];
 	char run_dir[PATH_MAX];
@@ -104,10 +104,8 @@ static int find_rootfs(struct run *run, struct err *e)
 		run->rootfs = realpath(place, NULL);
 		return run->rootfs ? 0 : err_sys(e, errno, "cannot use the root file system %s", place);
 	}
-	if (run->flags.rw)
-		return err_set(e, ERR_CONFIG, EINVAL,
-			       "--rw would change the unpacked image for every later run: drop it, "
-			       "or copy the image's root file system to a folder");
+	/* The unpacked image is for every later run. */
+	run->rootfs_private = run->flags.rw;
 	if (isatty(STDERR_FILENO))
 		progress_show("unpacking the image ...");
 	r = oci_image_open(place, &o, &run->image, e);
@@ -272,6 +270,7 @@ static int make_plan(struct run *run, struct err *e)
 				   .bundle = run->bundle,
 				   .rootfs = run->rootfs,
 				   .rootfs_writable = run->rootfs_writable,
+				   .rootfs_private = run->rootfs_private,
 				   .volumes = f->volumes,
 				   .n_volumes = f->n_volumes,
 				   .net = f->net,

@@ -26,6 +26,7 @@
 	X(STR, firmware_volume) \
 	X(STR, machine_accelerators) \
 	X(STR, cpu_features) \
+	X(STR, cpu_template) \
 	X(F64, default_vcpus) \
 	X(U32, default_maxvcpus) \
 	X(U32, default_bridges) \

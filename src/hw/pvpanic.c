@@ -8,7 +8,8 @@
 static void bus_in(void *device, uint64_t offset, void *data, uint32_t len)
 {
 	memset(data, 0, len);
-	*(uint8_t *)data = EVENTS;
+	if (offset == 0)
+		*(uint8_t *)data = EVENTS;
 }
 
 static void bus_out(void *device, uint64_t offset, const void *data, uint32_t len)
@@ -16,7 +17,7 @@ static void bus_out(void *device, uint64_t offset, const void *data, uint32_t le
 	struct pvpanic *p = device;
 	unsigned events = *(const uint8_t *)data & EVENTS;
 
-	if (events)
+	if (offset == 0 && events)
 		p->told(p->userdata, events);
 }
 

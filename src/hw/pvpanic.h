@@ -7,7 +7,8 @@
 
 #include "hw/bus.h"
 
-#define PVPANIC_PORT 0x505
+#define PVPANIC_PORT 0x505 /* x86 */
+#define PVPANIC_SIZE 2     /* in memory; the second byte is nothing */
 
 #define PVPANIC_PANICKED     1u /* the guest panicked */
 #define PVPANIC_CRASH_LOADED 2u /* and goes on in a kernel that looks into it */

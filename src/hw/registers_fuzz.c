@@ -10,6 +10,7 @@
 #include "hw/acpi_events_device.h"
 #include "hw/i8042.h"
 #include "hw/pl031.h"
+#include "hw/pl061.h"
 #include "hw/pvpanic.h"
 #include "hw/rtc.h"
 #include "hw/serial.h"
@@ -24,6 +25,7 @@ struct machine {
 	struct i8042 *keyboard;
 	struct rtc *rtc;
 	struct pl031 *clock;
+	struct pl061 *gpio;
 	struct acpi_events *events;
 	struct pvpanic pvpanic;
 };
@@ -50,7 +52,8 @@ static void start(struct machine *m)
 {
 	if (loop_new(&m->loop, NULL) < 0 || bus_new(&m->bus) < 0 || serial_new(m->loop, -1, -1, -1, &m->serial) < 0 ||
 	    i8042_new(-1, nothing, NULL, &m->keyboard) < 0 || rtc_new(m->loop, -1, &m->rtc) < 0 ||
-	    pl031_new(m->loop, -1, &m->clock) < 0 || acpi_events_new(-1, 2, 7, &ops, NULL, &m->events) < 0)
+	    pl031_new(m->loop, -1, &m->clock) < 0 || pl061_new(m->loop, -1, &m->gpio) < 0 ||
+	    acpi_events_new(-1, 2, 7, &ops, NULL, &m->events) < 0)
 		abort();
 	m->pvpanic.told = told;
 	bus_add(m->bus, 0x00, SERIAL_PORTS, &serial_bus, m->serial, m->loop);
@@ -60,6 +63,7 @@ static void start(struct machine *m)
 	bus_add(m->bus, 0x40, ACPI_POWER_PORTS, &acpi_power_bus, m->events, m->loop);
 	bus_add(m->bus, 0x1000, ACPI_EVENTS_SIZE, &acpi_events_bus, m->events, m->loop);
 	bus_add(m->bus, 0x2000, PL031_SIZE, &pl031_bus, m->clock, m->loop);
+	bus_add(m->bus, 0x3000, PL061_SIZE, &pl061_bus, m->gpio, m->loop);
 }
 
 static void stop(struct machine *m)
@@ -69,6 +73,7 @@ static void stop(struct machine *m)
 	i8042_free(m->keyboard);
 	rtc_free(m->rtc);
 	pl031_free(m->clock);
+	pl061_free(m->gpio);
 	acpi_events_free(m->events);
 	loop_free(m->loop);
 }
@@ -79,6 +84,7 @@ static void save(struct machine *m, struct state *s)
 	i8042_save(m->keyboard, state_child(s, "keyboard"));
 	rtc_save(m->rtc, state_child(s, "rtc"));
 	pl031_save(m->clock, state_child(s, "clock"));
+	pl061_save(m->gpio, state_child(s, "gpio"));
 	acpi_events_save(m->events, state_child(s, "events"));
 }
 
@@ -89,6 +95,7 @@ static int load(struct machine *m, const struct state *s)
 	r |= i8042_load(m->keyboard, state_get_child(s, "keyboard", NULL), NULL);
 	r |= rtc_load(m->rtc, state_get_child(s, "rtc", NULL), NULL);
 	r |= pl031_load(m->clock, state_get_child(s, "clock", NULL), NULL);
+	r |= pl061_load(m->gpio, state_get_child(s, "gpio", NULL), NULL);
 	return r | acpi_events_load(m->events, state_get_child(s, "events", NULL), NULL);
 }
 
@@ -115,9 +122,10 @@ static void move(struct machine *m)
 /* A saved state with a wrong value is refused or taken, and nothing worse. */
 static void load_strange(struct machine *m, const uint8_t *op)
 {
-	static const char *const parts[] = { "serial", "keyboard", "rtc", "clock", "events" };
+	static const char *const parts[] = { "serial", "keyboard", "rtc", "clock", "events", "gpio" };
 	static const char *const bytes[] = { "registers", "received", "queue", "memory", "cpus" };
-	static const char *const numbers[] = { "index", "offset", "pending", "selected", "pci-up", "match", "armed" };
+	static const char *const numbers[] = { "index", "offset", "pending", "selected", "pci-up",
+					       "match", "armed",  "pressed", "edges" };
 	struct state *s, *part;
 	uint8_t blob[256];
 	uint64_t v;
@@ -125,13 +133,13 @@ static void load_strange(struct machine *m, const uint8_t *op)
 	if (state_new(&s) < 0)
 		abort();
 	save(m, s);
-	part = state_child(s, parts[op[1] % 5]);
+	part = state_child(s, parts[op[1] % 6]);
 	memset(blob, op[4], sizeof blob);
 	memcpy(&v, op, sizeof v);
 	if (op[2] & 1)
 		state_put_bytes(part, bytes[op[3] % 5], blob, op[5]);
 	else
-		state_put_u64(part, numbers[op[3] % 7], v);
+		state_put_u64(part, numbers[op[3] % 9], v);
 	load(m, s);
 	state_free(s);
 }
@@ -143,7 +151,7 @@ static void step(struct machine *m, const uint8_t *op)
 	char text[64];
 
 	if (addr & 0x80)
-		addr = (addr & 0x40 ? 0x2000 : 0x1000) + ((op[1] & 0x0fu) << 8 | (op[2] & 0xfcu));
+		addr = 0x1000 * (1 + addr / 32 % 4 % 3u) + ((op[1] & 0x0fu) << 8 | (op[2] & 0xfcu));
 	memcpy(&v, op, sizeof v);
 	switch (op[0] & 15) {
 	case 0:
@@ -162,6 +170,7 @@ static void step(struct machine *m, const uint8_t *op)
 		break;
 	case 4:
 		i8042_ctrl_alt_del(m->keyboard);
+		pl061_press(m->gpio);
 		break;
 	case 5:
 		loop_run_once(m->loop, 0);

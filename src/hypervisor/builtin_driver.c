@@ -178,6 +178,20 @@ static uint32_t max_vcpus(const struct vm_config *c)
 	return c->max_vcpus < VMM_VCPUS_MAX ? c->max_vcpus : VMM_VCPUS_MAX;
 }
 
+/* The one of QEMU's options of a machine that this one has too. */
+static int wants_split_irqchip(const struct config_hypervisor *hv, bool *ret, struct err *e)
+{
+	const char *accelerators = hv->machine_accelerators;
+
+	*ret = str_eq(accelerators, "kernel_irqchip=split");
+	if (*ret || str_empty(accelerators) || str_eq(accelerators, "kernel_irqchip=on"))
+		return 0;
+	return err_set(e, ERR_CONFIG, EINVAL,
+		       "machine_accelerators = \"%s\": the built-in VMM has \"kernel_irqchip=on\" and "
+		       "\"kernel_irqchip=split\"",
+		       accelerators);
+}
+
 static int make_vmm(struct builtin_vm *b, struct err *e)
 {
 	const struct vm_config *c = b->vm.config;
@@ -197,8 +211,10 @@ static int make_vmm(struct builtin_vm *b, struct err *e)
 		.serial_out = b->console_write,
 		.seccomp = !c->hv->disable_seccomp,
 	};
-	int r = command_line(c, &cmdline, e);
+	int r = wants_split_irqchip(c->hv, &v.split_irqchip, e);
 
+	if (r == 0)
+		r = command_line(c, &cmdline, e);
 	if (r < 0)
 		return r;
 	v.cmdline = cmdline.data;
@@ -530,9 +546,10 @@ static void pass_counter(void *userdata, const struct vmm_count *c)
 	sink->fn(c->kind, c->id, c->name, c->value, sink->userdata);
 }
 
-static void counters(struct vm *vm, vm_counter_fn fn, void *userdata)
+static int counters(struct vm *vm, vm_counter_fn fn, void *userdata, struct err *e)
 {
 	vmm_stats(builtin_vm_of(vm)->vmm, pass_counter, &(struct counter_sink){ fn, userdata });
+	return 0;
 }
 
 static int explain_exit(struct vm *vm, struct err *e)
@@ -585,6 +602,7 @@ static const char *const honoured_keys[] = {
 	"initrd",
 	"kernel_params",
 	"kernel_verity_params",
+	"machine_accelerators",
 	"rootfs_type",
 	"default_vcpus",
 	"default_maxvcpus",
@@ -637,6 +655,7 @@ const struct hypervisor_driver builtin_driver = {
 	.resize_memory = resize_memory,
 	.info = info,
 	.counters = counters,
+	.vmm_memory_mib = 24,
 	.explain_exit = explain_exit,
 	.stop = stop,
 	.free = vm_free,

@@ -413,6 +413,7 @@ const struct hypervisor_driver clh_driver = {
 	.resize_vcpus = clh_resize_vcpus,
 	.resize_memory = clh_resize_memory,
 	.info = clh_info,
+	.counters = clh_counters,
 	.explain_exit = explain_exit,
 	.stop = stop,
 	.free = vm_free,

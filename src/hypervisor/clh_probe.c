@@ -45,7 +45,7 @@ static int ask_binary(struct clh_facts *f, struct err *e)
 {
 	char text[256];
 	const char *v;
-	int r = program_version(f->path, "--version", text, sizeof text, e);
+	int r = program_version(f->path, "--version", PROGRAM_VERSION_MS, text, sizeof text, e);
 
 	if (r < 0)
 		return r;

@@ -88,6 +88,9 @@ int clh_hotplug_remove(struct clh_vm *q, const char *id, struct err *e);
 void clh_hotplug_gone(struct clh_vm *q, const char *id);
 void clh_hotplug_fini(struct clh_vm *q);
 
+/* clh_counters.c */
+int clh_counters(struct vm *vm, vm_counter_fn fn, void *userdata, struct err *e);
+
 /* clh_resize.c */
 int clh_resize_vcpus(struct vm *vm, uint32_t vcpus, uint32_t *ret, struct err *e);
 int clh_resize_memory(struct vm *vm, uint64_t mib, uint64_t *ret, struct err *e);

@@ -134,7 +134,10 @@ struct vm_process_info {
 	size_t n_vcpus;
 };
 
-/* kind: "block", "net", "vcpu" …; id: of the device, or a vCPU's number; name: "read_bytes" … */
+/*
+ * A number of the VM's that only grows. kind: "block", "net", "vcpu" …, "device" when the VMM does not tell; id: our id
+ * of the device, the VMM's own name, or a vCPU's number; name: "read_bytes" … All are valid during the call.
+ */
 typedef void (*vm_counter_fn)(const char *kind, const char *id, const char *name, uint64_t value, void *userdata);
 
 struct hypervisor_driver {
@@ -142,7 +145,12 @@ struct hypervisor_driver {
 	const char *const *aliases;       /* NULL-terminated */
 	const char *const *honoured_keys; /* [hypervisor.*] keys that take effect with this driver; NULL-terminated */
 	bool needs_kvm;                   /* it runs guests on KVM only */
-	bool no_elf_kernel;               /* it boots a bzImage (arm64: Image), and no ELF file */
+	/*
+	 * What the VMM and its helpers may take from the host beside guest memory, MiB: twice what an idle one was
+	 * charged (deploy/measure-overhead). 0: nobody has measured it.
+	 */
+	uint32_t vmm_memory_mib;
+	bool no_elf_kernel; /* it boots a bzImage (arm64: Image), and no ELF file */
 
 	/* Look at the host; hv names the binary. Starts nothing that outlives the call. */
 	int (*check)(const struct config_hypervisor *hv, struct vm_host_report *ret, struct err *e);
@@ -167,10 +175,10 @@ struct hypervisor_driver {
 	int (*resize_memory)(struct vm *vm, uint64_t mib, uint64_t *ret, struct err *e);
 	int (*info)(struct vm *vm, struct vm_process_info *ret, struct err *e);
 	/*
-	 * What its devices and vCPUs have done, as numbers that only grow, for metrics; fn may call nothing of the VM. NULL:
-	 * the VMM does not tell.
+	 * What the devices and vCPUs of a running VM have counted, for metrics; fn may call nothing of the VM. NULL:
+	 * this VMM does not tell on request.
 	 */
-	void (*counters)(struct vm *vm, vm_counter_fn fn, void *userdata);
+	int (*counters)(struct vm *vm, vm_counter_fn fn, void *userdata, struct err *e);
 	/* Behind vm_explain_exit(): without the console lines, which it adds. Returns -e->code. */
 	int (*explain_exit)(struct vm *vm, struct err *e);
 	/* Ask politely for grace_ms, then kill. Idempotent; 0 also when the VM was gone. */

@@ -121,67 +121,7 @@ static int remove_device(struct vm *vm, const char *id, struct err *e)
 	return fc_slots_remove(f, id, e);
 }
 
-/* --- the command line --- */
-
-static int firecracker_args(const struct vm_config *c, struct strv *argv)
-{
-	int r = 0;
-
-	r |= strv_add(argv, "--api-sock");
-	r |= strv_add(argv, FC_API);
-	r |= strv_add(argv, "--log-path");
-	r |= strv_add(argv, "log");
-	r |= strv_add(argv, "--level");
-	r |= strv_add(argv, c->hv->enable_debug ? "Debug" : "Warning");
-	r |= strv_add(argv, "--metrics-path");
-	r |= strv_add(argv, "metrics");
-	if (c->hv->disable_seccomp)
-		r |= strv_add(argv, "--no-seccomp");
-	return r;
-}
-
-/*
- * As Kata runs it: as root, because the files it shall open are root's. A cgroup of its own is not asked for: it stays
- * in ours.
- */
-static int jailer_args(const struct vm_config *c, const char *program, struct strv *argv)
-{
-	int r = 0;
-
-	r |= strv_add(argv, c->hv->jailer_path);
-	r |= strv_add(argv, "--id");
-	r |= strv_add(argv, FC_JAIL_ID);
-	r |= strv_add(argv, "--exec-file");
-	r |= strv_add(argv, program);
-	r |= strv_add(argv, "--uid");
-	r |= strv_add(argv, "0");
-	r |= strv_add(argv, "--gid");
-	r |= strv_add(argv, "0");
-	r |= strv_add(argv, "--chroot-base-dir");
-	r |= strv_add(argv, c->run_dir);
-	if (access("/sys/fs/cgroup/cgroup.controllers", F_OK) == 0) {
-		r |= strv_add(argv, "--cgroup-version");
-		r |= strv_add(argv, "2");
-	}
-	return r | strv_add(argv, "--");
-}
-
-static int command_line(const struct vm_config *c, const char *program, struct strv *argv, struct err *e)
-{
-	_cleanup_free_ char *id = strdup(c->id);
-	int r = 0;
-
-	for (char *s = id; s && *s; s++)
-		if (*s == '_' || *s == '.')
-			*s = '-';
-	if (!id)
-		r = -ENOMEM;
-	else if (!str_empty(c->hv->jailer_path))
-		r = jailer_args(c, program, argv);
-	else
-		r = strv_add(argv, program) | strv_add(argv, "--id") | strv_addf(argv, "%.64s", id);
-	return r || firecracker_args(c, argv) ? err_sys(e, ENOMEM, "Firecracker's command line") : 0;
-}
+/* --- what will be done --- */
 
 static int describe(const struct vm_config *c, struct vm_device *const *devices, size_t n, struct strv *ret,
 		    struct err *e)
@@ -192,7 +132,7 @@ static int describe(const struct vm_config *c, struct vm_device *const *devices,
 	int r = fc_find(c->hv, program, sizeof program, e);
 
 	if (r == 0)
-		r = command_line(c, program, ret, e);
+		r = fc_argv(c, program, ret, e);
 	if (r == 0)
 		r = fc_plan_init(&plan, c, e);
 	for (size_t i = 0; i < n && r == 0; i++)
@@ -280,7 +220,7 @@ static int spawn_firecracker(struct fc_vm *f, struct err *e)
 	if (r == 0)
 		r = open_stream(f, "metrics", NULL, &f->metrics, e);
 	if (r == 0)
-		r = command_line(c, f->program, &argv, e);
+		r = fc_argv(c, f->program, &argv, e);
 	if (r < 0)
 		return r;
 	s.path = argv.v[0];
@@ -297,17 +237,16 @@ static int take_version(struct fc_vm *f, uint64_t deadline_ms, struct err *e)
 {
 	_cleanup_json_ struct json_object *o = NULL;
 	_cleanup_free_ char *answer = NULL;
-	struct fc_version v;
 	const char *text;
 	int r = rest_call(&f->rest, "GET", "/version", NULL, NULL, 0, deadline_ms, &answer, e);
 
 	if (r < 0)
 		return r;
 	if (json_parse(answer, strlen(answer), REST_BODY_MAX, &o, NULL) < 0 ||
-	    !(text = json_get_str(o, "firecracker_version")) || fc_version_parse(text, &v) < 0)
+	    !(text = json_get_str(o, "firecracker_version")) || fc_version_parse(text, &f->version) < 0)
 		return err_set(e, ERR_PROTOCOL, EPROTO, "GET /version: no version in \"%.60s\"", answer);
 	log_info("Firecracker %s%s", text, f->folder.jailed ? " in its jail" : "");
-	return fc_version_check(&v, f->vm.config->hv, f->program, e);
+	return fc_version_check(&f->version, f->vm.config->hv, f->program, e);
 }
 
 static void stop_all(struct fc_vm *f)
@@ -332,8 +271,8 @@ static void unstart(struct fc_vm *f)
 	fc_folder_fini(&f->folder);
 }
 
-/* Run Firecracker, and send it the requests. */
-static int bring_up(struct fc_vm *f, const struct fc_requests *requests, uint64_t deadline, struct err *e)
+/* Run Firecracker, and hear which one it is. */
+static int launch(struct fc_vm *f, uint64_t deadline, struct err *e)
 {
 	int r = spawn_firecracker(f, e);
 
@@ -341,6 +280,13 @@ static int bring_up(struct fc_vm *f, const struct fc_requests *requests, uint64_
 		r = rest_wait(&f->rest, deadline, e);
 	if (r == 0)
 		r = take_version(f, deadline, e);
+	return r < 0 ? fc_explain_start(f, r, e) : 0;
+}
+
+static int send_requests(struct fc_vm *f, const struct fc_requests *requests, uint64_t deadline, struct err *e)
+{
+	int r = 0;
+
 	for (size_t i = 0; i < requests->n && r == 0; i++)
 		r = rest_call(&f->rest, requests->v[i].method, requests->v[i].target, requests->v[i].body, NULL, 0,
 			      deadline, NULL, e);
@@ -349,6 +295,16 @@ static int bring_up(struct fc_vm *f, const struct fc_requests *requests, uint64_
 	f->running = true;
 	fc_slots_init(f);
 	return 0;
+}
+
+/* What the requests leave out for an old one. */
+static int adapt_requests(struct fc_vm *f, struct fc_requests *requests, struct err *e)
+{
+	f->plan.no_mtu = !fc_version_has_mtu(&f->version);
+	if (!f->plan.no_mtu)
+		return 0;
+	fc_requests_fini(requests);
+	return fc_plan_requests(&f->plan, requests, e);
 }
 
 static uint64_t start_ms(const struct fc_vm *f)
@@ -380,7 +336,11 @@ static int start(struct vm *vm, struct err *e)
 	if (r == 0)
 		r = fc_plan_requests(&f->plan, &requests, e);
 	if (r == 0)
-		r = bring_up(f, &requests, deadline, e);
+		r = launch(f, deadline, e);
+	if (r == 0)
+		r = adapt_requests(f, &requests, e);
+	if (r == 0)
+		r = send_requests(f, &requests, deadline, e);
 	fc_requests_fini(&requests);
 	/* From here on signals are the container's. */
 	f->rest.interrupt_fd = -1;
@@ -434,6 +394,7 @@ static int restore(struct vm *vm, const char *dir, struct err *e)
 	struct fc_request load = { "PUT", target, body };
 	const struct fc_requests requests = { &load, 1 };
 	struct fc_vm *f = fc_vm_of(vm);
+	uint64_t deadline = clock_ms() + start_ms(f) + FC_SNAPSHOT_MS;
 	struct err local = { 0 };
 	int r;
 
@@ -447,7 +408,9 @@ static int restore(struct vm *vm, const char *dir, struct err *e)
 	if (r == 0)
 		r = fc_folder_bring(&f->folder, FC_SNAPSHOT, dir, e);
 	if (r == 0)
-		r = bring_up(f, &requests, clock_ms() + start_ms(f) + FC_SNAPSHOT_MS, e);
+		r = launch(f, deadline, e);
+	if (r == 0)
+		r = send_requests(f, &requests, deadline, e);
 	if (r < 0)
 		unstart(f);
 	return r;
@@ -542,6 +505,7 @@ static const char *const honoured_keys[] = {
 	"kernel_params",
 	"kernel_verity_params",
 	"rootfs_type",
+	"cpu_template",
 	"default_vcpus",
 	"default_memory",
 	"default_bridges",

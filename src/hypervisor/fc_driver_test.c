@@ -23,13 +23,14 @@
 #include "hypervisor/fc.h"
 #include "hypervisor/fc_fake.h"
 #include "hypervisor/fc_vm.h"
+#include "hypervisor/short_wait.h"
 
 #define S(s) ((char *)(uintptr_t)(s))
 /* What an unresponsive double is given; the others need no time. */
 #define SHORT_MS 400
 
 static char dir[] = "/tmp/caisson-fc-XXXXXX";
-static char self[256], kernel[64], initrd[64], disk[64];
+static char self[256], kernel[64], initrd[64], disk[64], cpu_template[64];
 static char *params[] = { S("cgroup_no_v1=all") };
 static struct config_hypervisor hv;
 static struct vm_config config;
@@ -55,6 +56,7 @@ static void make_file(char *path, size_t size, const char *name, const void *dat
 
 static int set_up(void **state)
 {
+	static const char cpu[] = "{ \"kvm_capabilities\": [\"!56\"] }";
 	unsigned char elf[64] = "\177ELF\2\1\1";
 
 #ifdef __aarch64__
@@ -65,6 +67,7 @@ static int set_up(void **state)
 	make_file(kernel, sizeof kernel, "vmlinux", elf, sizeof elf);
 	make_file(initrd, sizeof initrd, "initramfs.img", "x", 1);
 	make_file(disk, sizeof disk, "disk.img", "x", 1);
+	make_file(cpu_template, sizeof cpu_template, "cpu.json", cpu, sizeof cpu - 1);
 	hv = (struct config_hypervisor){ .path = self, .disable_guest_selinux = true, .jailer_path = S("") };
 	config = (struct vm_config){ .id = S("some_container.1"),
 				     .run_dir = str_printf("%s/run", dir),
@@ -197,6 +200,8 @@ static void test_everything(void **state)
 	hv.disk_rate_limiter_ops_max_rate = 1000;
 	hv.rx_rate_limiter_max_rate = 8000000;
 	hv.tx_rate_limiter_max_rate = 4; /* less than a byte is a limit, and not none */
+	hv.cpu_template = cpu_template;
+	nic.u.net.mtu = 1400;
 	vm = prepare(&text);
 	ok(firecracker_driver.add_device(vm, &root, &e));
 	assert_string_equal(root.address, "/dev/vdb");
@@ -287,6 +292,43 @@ static void test_devices_that_it_has_not(void **state)
 	firecracker_driver.free(vm);
 	config.vcpus = 33;
 	assert_int_equal(firecracker_driver.prepare(loop, &config, &vm, &e), -ERANGE);
+}
+
+static void template_is_refused(const char *content, const char *text)
+{
+	struct err e = { 0 };
+	struct vm *vm;
+
+	make_file(cpu_template, sizeof cpu_template, "cpu.json", content, strlen(content));
+	hv.cpu_template = cpu_template;
+	assert_true(firecracker_driver.prepare(loop, &config, &vm, &e) < 0);
+	if (!str_after(e.text, "cpu_template: ") || !strstr(e.text, text))
+		fail_msg("%s", e.text);
+}
+
+static void test_cpu_templates(void **state)
+{
+	template_is_refused("{\"a\"", cpu_template);
+	template_is_refused("[]", "is no JSON object");
+	unlink(cpu_template);
+	template_is_refused("", cpu_template);
+}
+
+/* 1.15 refuses a field that it does not know. */
+static void test_an_old_one_is_told_no_mtu(void **state)
+{
+	_cleanup_buf_ struct buf text = { 0 };
+	struct vm_device nic = make_nic("eth0", "tap7");
+	struct vm *vm = prepare(&text);
+	struct err e = { 0 };
+
+	setenv(FAKE_VARIABLE, "1.15:1", 1);
+	nic.u.net.mtu = 1400;
+	ok(firecracker_driver.add_device(vm, &nic, &e));
+	ok(firecracker_driver.start(vm, &e));
+	firecracker_driver.free(vm);
+	assert_non_null(strstr(text.data, "PUT /network-interfaces/eth0 "));
+	assert_null(strstr(text.data, "mtu"));
 }
 
 static void test_slots_run_out(void **state)
@@ -496,14 +538,15 @@ static void test_misbehaviour_at_each_step(void **state)
 		int r;
 		const char *text;
 		bool before; /* also before it listens */
+		bool stays;  /* when it has closed the connection */
 	} cases[] = {
 		{ "hang", -ETIMEDOUT, "in time", true },
 		{ "die", -EIO, "Firecracker exited with status 7: the double dies", true },
 		{ "seccomp", -EIO, "exited with status 148 (its system call filter stopped it)", true },
 		{ "garbage", -EPROTO, "wrongly" },
 		{ "refuse", -EREMOTEIO, "not willing (status 400)" },
-		{ "cut", -EPIPE, "in the middle of its answer" },
-		{ "close", -EPIPE, "instead of answering" },
+		{ "cut", -EPIPE, "in the middle of its answer", .stays = true },
+		{ "close", -EPIPE, "instead of answering", .stays = true },
 		{ "gibibyte", -EFBIG, "1073741824 bytes is too large" },
 	};
 	struct err e = { 0 };
@@ -521,7 +564,9 @@ static void test_misbehaviour_at_each_step(void **state)
 			int r;
 
 			e = (struct err){ 0 };
+			short_wait = cases[i].stays && at[k] > 1;
 			r = start_with(cases[i].behaviour, at[k], &e);
+			short_wait = false;
 			if (r != cases[i].r || !strstr(e.text, cases[i].text) || !str_after(e.text, "Firecracker (") ||
 			    strchr(e.text, '\n'))
 				fail_msg("%s at %u: %d, \"%s\"", cases[i].behaviour, at[k], r, e.text);
@@ -581,6 +626,8 @@ int main(int argc, char **argv)
 		T(test_restore),
 		T(test_description),
 		T(test_devices_that_it_has_not),
+		T(test_cpu_templates),
+		T(test_an_old_one_is_told_no_mtu),
 		T(test_slots_run_out),
 		T(test_keys),
 		T(test_versions),

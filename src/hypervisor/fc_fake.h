@@ -70,6 +70,7 @@ static void fake_misbehave(const char *behaviour, int fd)
 static void fake_serve(int fd, const char *behaviour, unsigned at, unsigned *n)
 {
 	const struct http_message *m;
+	bool old = str_eq(behaviour, "1.15"); /* well-behaved */
 	struct http_parser p;
 	char data[4096];
 	ssize_t k;
@@ -78,12 +79,14 @@ static void fake_serve(int fd, const char *behaviour, unsigned at, unsigned *n)
 	while ((k = read(fd, data, sizeof data)) > 0) {
 		(void)http_parser_feed(&p, data, (size_t)k);
 		while (http_parser_next(&p, &m, NULL) == 1) {
-			if (++*n == at) {
+			if (++*n == at && !old) {
 				fake_misbehave(behaviour, fd);
 				goto closed;
 			}
 			if (str_eq(m->target, "/version"))
-				fake_answer(fd, "200", "{\"firecracker_version\":\"1.16.0\"}");
+				fake_answer(fd, "200",
+					    old ? "{\"firecracker_version\":\"1.15.2\"}"
+						: "{\"firecracker_version\":\"1.16.0\"}");
 			else
 				fake_say(fd, "HTTP/1.1 204 \r\nConnection: keep-alive\r\n\r\n");
 			if (strstr(m->body, "InstanceStart"))

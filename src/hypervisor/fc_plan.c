@@ -38,6 +38,17 @@ static int add_drive(struct fc_plan *p, const char *id, const char *path, bool r
 	return 0;
 }
 
+static int read_cpu_template(struct fc_plan *p, const char *path, struct err *e)
+{
+	int r = json_parse_file(path, FC_CPU_TEMPLATE_MAX, &p->cpu_template, e);
+
+	if (r == 0 && !json_is_object(p->cpu_template))
+		r = err_set(e, ERR_CONFIG, EINVAL, "%s is no JSON object", path);
+	if (r < 0)
+		err_wrap(e, "cpu_template");
+	return r;
+}
+
 int fc_plan_init(struct fc_plan *p, const struct vm_config *c, struct err *e)
 {
 	*p = (struct fc_plan){ .config = c };
@@ -49,6 +60,12 @@ int fc_plan_init(struct fc_plan *p, const struct vm_config *c, struct err *e)
 		return err_set(e, ERR_CONFIG, EINVAL,
 			       "default_memory: with enable_hugepages it must be even, and it is %llu MiB",
 			       (unsigned long long)c->memory_mib);
+	if (!str_empty(c->hv->cpu_template)) {
+		int r = read_cpu_template(p, c->hv->cpu_template, e);
+
+		if (r < 0)
+			return r;
+	}
 	return str_empty(c->image) ? 0 : add_drive(p, "image", c->image, true, e);
 }
 
@@ -58,6 +75,7 @@ void fc_plan_fini(struct fc_plan *p)
 		free(p->drives[i].path);
 	for (size_t i = 0; i < p->n_nets; i++)
 		free(p->nets[i].tap);
+	json_free(p->cpu_template);
 	*p = (struct fc_plan){ 0 };
 }
 
@@ -75,7 +93,7 @@ static int add_net(struct fc_plan *p, struct vm_device *d, struct err *e)
 			       d->id);
 	if (p->n_nets == FC_NETS_MAX)
 		return err_set(e, ERR_LIMIT, ENOSPC, "network card %s: there are %d already", d->id, FC_NETS_MAX);
-	*n = (struct fc_net){ .tap = strdup(d->u.net.tap) };
+	*n = (struct fc_net){ .tap = strdup(d->u.net.tap), .mtu = d->u.net.mtu };
 	if (!n->tap)
 		return err_sys(e, ENOMEM, "network card %s", d->id);
 	fc_id(d->id, n->id, sizeof n->id);

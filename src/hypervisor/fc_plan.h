@@ -13,6 +13,7 @@
 
 #include "base/err.h"
 #include "base/strv.h"
+#include "codec/json.h"
 #include "hypervisor/driver.h"
 
 /* virtio-mmio devices have the interrupts 5 to 23. */
@@ -22,6 +23,8 @@
 /* Placeholder drives of each kind, for disks that are added while the VM runs. */
 #define FC_SLOTS     4
 #define FC_GUEST_CID 3
+/* Bytes of a CPU template; those that Firecracker has had built in are below 32 KiB. */
+#define FC_CPU_TEMPLATE_MAX (256 << 10)
 
 /* Names in the folder. */
 #define FC_API      "api"
@@ -42,6 +45,7 @@ struct fc_net {
 	char id[40];
 	char *tap;
 	char mac[18];
+	uint32_t mtu; /* 0: not told */
 };
 
 struct fc_plan {
@@ -50,6 +54,8 @@ struct fc_plan {
 	size_t n_drives;
 	struct fc_net nets[FC_NETS_MAX];
 	size_t n_nets;
+	struct json_object *cpu_template; /* NULL: none */
+	bool no_mtu;                      /* this Firecracker is too old to be told of it */
 };
 
 struct fc_request {
@@ -62,7 +68,7 @@ struct fc_requests {
 	size_t n;
 };
 
-/* The guest's image is its first drive. */
+/* The guest's image is its first drive. Reads the CPU template. */
 int fc_plan_init(struct fc_plan *p, const struct vm_config *c, struct err *e);
 void fc_plan_fini(struct fc_plan *p);
 /* Fills the device's address. */

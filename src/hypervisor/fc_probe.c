@@ -16,6 +16,8 @@
 #define MINOR_MIN 12
 /* virtio-balloon's free page reporting. */
 #define MINOR_REPORTING 14
+/* VIRTIO_NET_F_MTU. */
+#define MINOR_MTU 16
 
 int fc_find(const struct config_hypervisor *hv, char *ret, size_t size, struct err *e)
 {
@@ -51,11 +53,16 @@ int fc_version_check(const struct fc_version *v, const struct config_hypervisor 
 	return 0;
 }
 
+bool fc_version_has_mtu(const struct fc_version *v)
+{
+	return v->major > MAJOR_MIN || v->minor >= MINOR_MTU;
+}
+
 static int ask_binary(const char *path, struct fc_version *ret, char *version, size_t size, struct err *e)
 {
 	char text[512];
 	const char *v;
-	int r = program_version(path, "--version", text, sizeof text, e);
+	int r = program_version(path, "--version", PROGRAM_VERSION_MS, text, sizeof text, e);
 
 	if (r < 0)
 		return r;

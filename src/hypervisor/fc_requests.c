@@ -167,14 +167,17 @@ static struct json_object *drive(const struct config_hypervisor *hv, const struc
 	return o;
 }
 
-static struct json_object *network_interface(const struct config_hypervisor *hv, const struct fc_net *n)
+static struct json_object *network_interface(const struct fc_plan *p, const struct fc_net *n)
 {
+	const struct config_hypervisor *hv = p->config->hv;
 	struct json_object *o = json_object_make();
 
 	json_set_str(o, "iface_id", n->id);
 	json_set_str(o, "host_dev_name", n->tap);
 	if (n->mac[0])
 		json_set_str(o, "guest_mac", n->mac);
+	if (n->mtu && !p->no_mtu)
+		json_set_u64(o, "mtu", n->mtu);
 	set_limiter(o, "rx_rate_limiter", bucket(bytes(hv->rx_rate_limiter_max_rate), 0), NULL);
 	set_limiter(o, "tx_rate_limiter", bucket(bytes(hv->tx_rate_limiter_max_rate), 0), NULL);
 	return o;
@@ -223,13 +226,15 @@ int fc_plan_requests(const struct fc_plan *p, struct fc_requests *ret, struct er
 	const struct config_hypervisor *hv = p->config->hv;
 	int r = add(ret, "PUT", strdup("/machine-config"), machine_config(p->config));
 
+	if (r == 0 && p->cpu_template)
+		r = add(ret, "PUT", strdup("/cpu-config"), json_ref(p->cpu_template));
 	if (r == 0 && (r = boot_source(p->config, ret, e)) < 0)
 		return r;
 	for (size_t i = 0; i < p->n_drives && r == 0; i++)
 		r = add(ret, "PUT", str_printf("/drives/%s", p->drives[i].id), drive(hv, &p->drives[i]));
 	for (size_t i = 0; i < p->n_nets && r == 0; i++)
 		r = add(ret, "PUT", str_printf("/network-interfaces/%s", p->nets[i].id),
-			network_interface(hv, &p->nets[i]));
+			network_interface(p, &p->nets[i]));
 	if (r == 0)
 		r = add(ret, "PUT", strdup("/vsock"), vsock());
 	if (r == 0)

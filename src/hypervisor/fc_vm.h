@@ -38,6 +38,7 @@ struct fc_vm {
 	struct fc_slot slots[2 * FC_SLOTS];
 	size_t n_slots;
 	unsigned next_name;
+	struct fc_version version; /* known once it answers */
 	bool running;
 };
 
@@ -47,6 +48,9 @@ struct fc_vm *fc_vm_of(struct vm *vm);
 int fc_call(struct fc_vm *f, const char *method, const char *target, const char *body, unsigned timeout_ms,
 	    struct err *e);
 
+/* fc_argv.c: the jailer's command line, or Firecracker's */
+int fc_argv(const struct vm_config *c, const char *program, struct strv *argv, struct err *e);
+
 /* fc_probe.c */
 int fc_find(const struct config_hypervisor *hv, char *ret, size_t size, struct err *e);
 /* text: "1.12.1", in front of anything. */
@@ -54,6 +58,8 @@ int fc_version_parse(const char *text, struct fc_version *ret);
 /* Old versions are refused, with a sentence; and newer ones where hv asks for what they have not. */
 int fc_version_check(const struct fc_version *v, const struct config_hypervisor *hv, const char *program,
 		     struct err *e);
+/* Does it take the MTU of a network card? The agent sets it in any case. */
+bool fc_version_has_mtu(const struct fc_version *v);
 int fc_check_files(const struct vm_config *c, struct err *e);
 int fc_check(const struct config_hypervisor *hv, struct vm_host_report *ret, struct err *e);
 void fc_capabilities(const struct config_hypervisor *hv, struct vm_capabilities *ret);

@@ -13,9 +13,6 @@
 #include "base/strv.h"
 #include "sys/spawn.h"
 
-/* It takes milliseconds; on a busy host whose processors are emulated, with hundreds of libraries to link, seconds. */
-#define VERSION_MS 10000
-
 static int find_in_path(const char *name, char *ret, size_t size)
 {
 	const char *path = getenv("PATH");
@@ -49,11 +46,11 @@ int program_find(const struct program *p, const char *configured, char *ret, siz
 	return 0;
 }
 
-int program_version(const char *path, const char *option, char *text, size_t size, struct err *e)
+int program_version(const char *path, const char *option, unsigned timeout_ms, char *text, size_t size, struct err *e)
 {
 	const char *const argv[] = { path, option, NULL };
 	_cleanup_close_ int r_fd = -1, w_fd = -1, pidfd = -1;
-	uint64_t deadline = clock_ms() + VERSION_MS;
+	uint64_t deadline = clock_ms() + timeout_ms;
 	struct spawn s = { .path = path,
 			   .argv = (char *const *)(uintptr_t)argv,
 			   .stdin_fd = -1,

@@ -25,5 +25,8 @@ struct program {
  */
 int program_find(const struct program *p, const char *configured, char *ret, size_t size, struct err *e);
 
-/* What `path option` prints on stdout; the program is bounded in time and gone afterwards. */
-int program_version(const char *path, const char *option, char *text, size_t size, struct err *e);
+/* How long a program may take to tell its version: emulated hosts are slow. */
+#define PROGRAM_VERSION_MS 10000
+
+/* What `path option` prints on stdout until timeout_ms are over; the program is gone afterwards. */
+int program_version(const char *path, const char *option, unsigned timeout_ms, char *text, size_t size, struct err *e);

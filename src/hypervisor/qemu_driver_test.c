@@ -18,6 +18,8 @@
 #include "base/entries.h"
 #include "base/fd.h"
 #include "hypervisor/driver.h"
+#include "hypervisor/program.h"
+#include "hypervisor/short_wait.h"
 
 #define STR(s) ((char *)(uintptr_t)(s))
 
@@ -27,6 +29,23 @@ static char dir[] = "/tmp/caisson-qemu-fake-XXXXXX";
 static char qemu_path[64], kernel_path[64], initrd_path[64], pid_path[64];
 static struct loop *loop;
 static const struct hypervisor_driver *driver;
+
+/* How long a program that does not tell its version is waited for here; the others need no time. */
+#define VERSION_MS 300
+
+int __real_program_version(const char *path, const char *option, unsigned timeout_ms, char *text, size_t size,
+			   struct err *e);
+int __wrap_program_version(const char *path, const char *option, unsigned timeout_ms, char *text, size_t size,
+			   struct err *e);
+
+static bool silent_program;
+
+int __wrap_program_version(const char *path, const char *option, unsigned timeout_ms, char *text, size_t size,
+			   struct err *e)
+{
+	assert_int_equal(timeout_ms, PROGRAM_VERSION_MS);
+	return __real_program_version(path, option, silent_program ? VERSION_MS : timeout_ms, text, size, e);
+}
 
 static void write_file(const char *path, const char *text, size_t len, mode_t mode)
 {
@@ -122,15 +141,19 @@ static void test_exits(void **state)
 static void test_hangs(void **state)
 {
 	expect_start_failure("exec sleep 1000", -ETIMEDOUT, "no answer from the monitor in time");
+	config.start_timeout_ms = 300;
 	expect_start_failure("greet; exec sleep 1000", -ETIMEDOUT, "no answer from the monitor in time");
 	expect_start_failure("trap '' TERM; while :; do sleep 0.1; done", -ETIMEDOUT, "no answer");
+	config.start_timeout_ms = 1000;
 	/* The monitor is closed, the process stays. */
 	expect_start_failure("eval \"exec $m>&-\"; exec sleep 1000", -EPIPE, "closed the connection");
 }
 
 static void test_garbage(void **state)
 {
+	config.start_timeout_ms = 300;
 	expect_start_failure("head -c 100000 /dev/zero >&$m; exec sleep 1000", -ETIMEDOUT, "no answer");
+	config.start_timeout_ms = 60000;
 	expect_start_failure("echo hello >&$m; exec sleep 1000", -EPROTO, "not QMP");
 	expect_start_failure("while :; do echo '[1,2' >&$m; done", -EPROTO, "not QMP");
 	expect_start_failure("yes | tr -d '\\n' >&$m", -EPROTO, "not QMP");
@@ -211,7 +234,9 @@ static void test_check(void **state)
 	assert_int_equal(driver->check(&hv, &report, &e), 0);
 	assert_non_null(strstr(report.reason, "is not QEMU"));
 	write_file(qemu_path, hangs, sizeof hangs - 1, 0700);
+	silent_program = true;
 	assert_int_equal(driver->check(&hv, &report, &e), 0);
+	silent_program = false;
 	assert_non_null(strstr(report.reason, "does not answer"));
 	hv.machine_type = STR("microvm");
 	driver->capabilities(&hv, &report.can);

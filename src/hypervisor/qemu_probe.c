@@ -39,7 +39,7 @@ static int ask_binary(struct qemu_facts *f, struct err *e)
 {
 	char text[512];
 	const char *v;
-	int r = program_version(f->path, "--version", text, sizeof text, e);
+	int r = program_version(f->path, "--version", PROGRAM_VERSION_MS, text, sizeof text, e);
 
 	if (r < 0)
 		return r;

@@ -2,138 +2,25 @@
 /*
  * The driver with the real QEMU and a real guest: hot-plug, pause, and every way to die.
  *
- * Needs CAISSON_TEST_KERNEL (a Debian cloud kernel) and CAISSON_TEST_INITRD (tests/qemu/make-initrd); skipped without.
- * CAISSON_TEST_ONLY=test_life (wildcards allowed) and CAISSON_TEST_VERBOSE=1 are for people. The guest tells what it
- * sees on its console, which is all that is looked at.
+ * Needs CAISSON_TEST_KERNEL (a Debian cloud kernel) and CAISSON_TEST_INITRD (real_guest.h); skipped without.
  */
-#include <errno.h>
-#include <fcntl.h>
-#include <linux/if_tun.h>
-#include <net/if.h>
-#include <poll.h>
 #include <sched.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
-#include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
-#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <sys/un.h>
-#include <unistd.h>
 
 #include <cmocka.h>
 
-#include "base/entries.h"
-#include "base/fd.h"
-#include "base/log.h"
-#include "hypervisor/console.h"
-#include "hypervisor/driver.h"
-
-#define STR(s) ((char *)(uintptr_t)(s))
-
-static struct config_hypervisor hv;
-static struct vm_config config;
-static char dir[] = "/tmp/caisson-qemu-test-XXXXXX";
-static char *params[4];
-static struct loop *loop;
-static const struct hypervisor_driver *driver;
-static unsigned fds_before;
+#include "hypervisor/real_guest.h"
 
 static int set_up(void **state)
 {
-	hv = (struct config_hypervisor){ .default_bridges = 1, .disable_guest_selinux = true };
-	params[0] = STR("loglevel=3");
-	config = (struct vm_config){ .id = STR("test"),
-				     .run_dir = dir,
-				     .kernel = getenv("CAISSON_TEST_KERNEL"),
-				     .initrd = getenv("CAISSON_TEST_INITRD"),
-				     .image = STR(""),
-				     .kernel_params = { .v = params, .len = 1 },
-				     .vcpus = 1,
-				     .max_vcpus = 1,
-				     .memory_mib = 256,
-				     .max_memory_mib = 256,
-				     .console_log = true,
-				     .hv = &hv };
-	driver = hypervisor_find("qemu");
-	fds_before = count_entries("/proc/self/fd");
-	return loop_new(&loop, NULL);
-}
+	const struct config_hypervisor given = { .default_bridges = 1, .disable_guest_selinux = true };
 
-static int tear_down(void **state)
-{
-	loop_free(loop);
-	assert_int_equal(count_entries("/proc/self/fd"), fds_before);
-	return 0;
-}
-
-static void ok_(int r, const struct err *e, int line)
-{
-	if (r < 0)
-		fail_msg("line %d: %d: %s", line, r, e->text);
-}
-#define ok(r) ok_((r), &e, __LINE__)
-
-static struct vm *boot(void)
-{
-	struct err e = { 0 };
-	struct vm *vm = NULL;
-
-	ok(driver->prepare(loop, &config, &vm, &e));
-	ok(driver->start(vm, &e));
-	assert_true(vm->exit_fd >= 0);
-	return vm;
-}
-
-/* Run the loop until the console says so. */
-static void expect_console(struct vm *vm, const char *text)
-{
-	uint64_t deadline = clock_ms() + 30000;
-	char lines[2048];
-
-	while (!console_find(vm->console, text)) {
-		loop_run_once(loop, 100);
-		if (clock_ms() > deadline) {
-			console_last_lines(vm->console, 8, lines, sizeof lines);
-			fail_msg("the guest never said \"%s\" but: %s", text, lines);
-		}
-	}
-}
-
-static void expect_end(struct vm *vm)
-{
-	struct pollfd p = { .fd = vm->exit_fd, .events = POLLIN };
-	uint64_t deadline = clock_ms() + 30000;
-
-	while (poll(&p, 1, 0) == 0) {
-		loop_run_once(loop, 50);
-		assert_true(clock_ms() < deadline);
-	}
-}
-
-static char *make_image(const char *name)
-{
-	char *path = str_printf("%s/%s", dir, name);
-	int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
-
-	assert_true(fd >= 0 && ftruncate(fd, 16 << 20) == 0);
-	close(fd);
-	return path;
-}
-
-/* Nobody in this guest listens, which its driver says itself: the device works. And the deadline holds. */
-static void expect_vsock_refused(struct vm *vm)
-{
-	uint64_t started = clock_ms();
-	struct err e = { 0 };
-	int fd;
-
-	assert_int_equal(vm_connect(vm, 1024, started + 1000, &fd, &e), -ETIMEDOUT);
-	assert_true(clock_ms() - started < 10000);
-	if (!strstr(e.text, "Connection refused"))
-		fail_msg("%s", e.text);
+	return real_guest_set_up("qemu", &given);
 }
 
 static void test_life(void **state)
@@ -149,7 +36,7 @@ static void test_life(void **state)
 	ok(driver->pause(vm, &e));
 	ok(driver->resume(vm, &e));
 	assert_int_equal(driver->save(vm, dir, &e), -ENOTSUP);
-	expect_vsock_refused(vm);
+	expect_vsock_refused(vm, 1000);
 	ok(driver->stop(vm, 0, &e));
 	ok(driver->stop(vm, 0, &e));
 	driver->free(vm);
@@ -373,17 +260,6 @@ static void test_passt_socket(void **state)
 	close(fd);
 }
 
-static int open_tap(const char *name, short more_flags)
-{
-	struct ifreq ifr = { .ifr_flags = (short)(IFF_TAP | IFF_NO_PI | IFF_VNET_HDR | more_flags) };
-	int fd = open("/dev/net/tun", O_RDWR | O_CLOEXEC);
-
-	snprintf(ifr.ifr_name, sizeof ifr.ifr_name, "%s", name);
-	if (fd < 0 || ioctl(fd, TUNSETIFF, &ifr) < 0)
-		fd_close(&fd);
-	return fd;
-}
-
 /* In a network namespace of its own: needs root and /dev/net/tun. Must be the last test. */
 static void test_taps(void **state)
 {
@@ -394,14 +270,13 @@ static void test_taps(void **state)
 	struct err e = { 0 };
 	struct vm *vm = NULL;
 
-	if (unshare(CLONE_NEWNET) < 0)
+	if (unshare(CLONE_NEWNET) < 0 || access("/dev/net/tun", R_OK | W_OK) < 0)
 		skip();
 	queues[0] = open_tap("tap0", IFF_MULTI_QUEUE);
 	queues[1] = open_tap("tap0", IFF_MULTI_QUEUE);
 	one = open_tap("tap1", 0);
 	named = open_tap("tap2", 0);
-	if (queues[1] < 0 || named < 0 || ioctl(named, TUNSETPERSIST, 1) < 0)
-		skip();
+	assert_int_equal(ioctl(named, TUNSETPERSIST, 1), 0);
 	fd_close(&named);
 	ok(driver->prepare(loop, &config, &vm, &e));
 	ok(driver->add_device(vm, &d, &e));
@@ -443,28 +318,12 @@ static void test_virtio_mem(void **state)
 	driver->free(vm);
 }
 
-static void expect_death(const char *param, enum err_domain domain, const char *reason, const char *reason2)
-{
-	struct err e = { 0 };
-	struct vm *vm;
-
-	params[1] = STR(param);
-	config.kernel_params.len = 2;
-	vm = boot();
-	expect_end(vm);
-	assert_int_equal(vm_explain_exit(vm, &e), -EOWNERDEAD);
-	if (!strstr(e.text, reason) || !strstr(e.text, reason2) || e.domain != domain)
-		fail_msg("domain %s: %s", err_domain_name(e.domain), e.text);
-	ok(driver->stop(vm, 1000, &e));
-	driver->free(vm);
-}
-
 static void test_guest_ends(void **state)
 {
-	expect_death("test=panic", ERR_GUEST, "the guest kernel panicked", "Kernel panic - not syncing: sysrq");
-	expect_death("test=early-panic", ERR_GUEST, "the guest kernel panicked", "Attempted to kill init");
-	expect_death("test=reboot", ERR_GUEST, "the guest rebooted", "");
-	expect_death("test=poweroff", ERR_GUEST, "the guest powered off", "");
+	expect_death("test=panic", "the guest kernel panicked", "Kernel panic - not syncing: sysrq");
+	expect_death("test=early-panic", "the guest kernel panicked", "Attempted to kill init");
+	expect_death("test=reboot", "the guest rebooted", "");
+	expect_death("test=poweroff", "the guest powered off", "");
 }
 
 static void test_corrupt_initrd(void **state)
@@ -473,7 +332,7 @@ static void test_corrupt_initrd(void **state)
 
 	path = make_image("initrd");
 	config.initrd = path;
-	expect_death("x=1", ERR_GUEST, "the guest kernel panicked", "Unable to mount root fs");
+	expect_death("x=1", "the guest kernel panicked", "Unable to mount root fs");
 	free(path);
 }
 
@@ -515,7 +374,7 @@ static void test_microvm(void **state)
 	ok(driver->add_device(vm, &blk2, &e));
 	ok(driver->start(vm, &e));
 	expect_console(vm, "disks=vda vdb nics= cpus=1");
-	expect_vsock_refused(vm);
+	expect_vsock_refused(vm, 1000);
 	driver->free(vm);
 	free(blk.u.block.path);
 	free(blk2.u.block.path);
@@ -524,32 +383,23 @@ static void test_microvm(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test_setup_teardown(test_life, set_up, tear_down),
-		cmocka_unit_test_setup_teardown(test_cold_devices, set_up, tear_down),
-		cmocka_unit_test_setup_teardown(test_hotplug_pci, set_up, tear_down),
-		cmocka_unit_test_setup_teardown(test_hotplug_scsi, set_up, tear_down),
-		cmocka_unit_test_setup_teardown(test_hotplug_cpu_and_memory, set_up, tear_down),
-		cmocka_unit_test_setup_teardown(test_guest_keeps_memory, set_up, tear_down),
-		cmocka_unit_test_setup_teardown(test_command_lines, set_up, tear_down),
-		cmocka_unit_test_setup_teardown(test_virtio_mem, set_up, tear_down),
-		cmocka_unit_test_setup_teardown(test_guest_ends, set_up, tear_down),
-		cmocka_unit_test_setup_teardown(test_corrupt_initrd, set_up, tear_down),
-		cmocka_unit_test_setup_teardown(test_killed, set_up, tear_down),
-		cmocka_unit_test_setup_teardown(test_microvm, set_up, tear_down),
-		cmocka_unit_test_setup_teardown(test_passt_socket, set_up, tear_down),
-		cmocka_unit_test_setup_teardown(test_taps, set_up, tear_down),
+#define T(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
+		T(test_life),
+		T(test_cold_devices),
+		T(test_hotplug_pci),
+		T(test_hotplug_scsi),
+		T(test_hotplug_cpu_and_memory),
+		T(test_guest_keeps_memory),
+		T(test_command_lines),
+		T(test_virtio_mem),
+		T(test_guest_ends),
+		T(test_corrupt_initrd),
+		T(test_killed),
+		T(test_microvm),
+		T(test_passt_socket),
+		T(test_taps),
 	};
-	int r;
+	static const char *const needed[] = { "CAISSON_TEST_KERNEL", "CAISSON_TEST_INITRD", NULL };
 
-	if (!getenv("CAISSON_TEST_KERNEL") || !getenv("CAISSON_TEST_INITRD"))
-		return 77; /* "skipped", to meson */
-	if (getenv("CAISSON_TEST_VERBOSE"))
-		log_set_level(LOG_LEVEL_DEBUG);
-	if (getenv("CAISSON_TEST_ONLY"))
-		cmocka_set_test_filter(getenv("CAISSON_TEST_ONLY"));
-	if (!mkdtemp(dir))
-		return 1;
-	r = cmocka_run_group_tests(tests, NULL, NULL);
-	dir_remove(dir);
-	return r;
+	return real_guest_run(needed, tests, sizeof tests / sizeof *tests);
 }

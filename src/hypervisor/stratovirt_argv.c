@@ -59,7 +59,6 @@ int stratovirt_check_path(const char *what, const char *path, struct err *e)
 static int check_machine(const struct stratovirt_plan *p, struct err *e)
 {
 	const struct config_hypervisor *hv = p->config->hv;
-	const struct stratovirt_facts *f = p->facts;
 
 	if (p->layout.machine == STRATOVIRT_MICROVM && !str_empty(hv->firmware))
 		return err_set(e, ERR_CONFIG, EINVAL,
@@ -67,12 +66,6 @@ static int check_machine(const struct stratovirt_plan *p, struct err *e)
 			       hv->firmware);
 	if (!str_empty(hv->firmware_volume) && str_empty(hv->firmware))
 		return err_set(e, ERR_CONFIG, EINVAL, "firmware_volume is set without firmware");
-	/* 2.3 and 2.4 start q35 by UEFI only; f->major is 0 when the version was not asked for. */
-	if (p->layout.machine == STRATOVIRT_Q35 && str_empty(hv->firmware) && f->major == 2 && f->minor < 5)
-		return err_set(e, ERR_HYPERVISOR, ENOTSUP,
-			       "StratoVirt %u.%u boots q35 from UEFI firmware only: set firmware, or machine_type = "
-			       "\"microvm\" with a kernel that has CONFIG_VIRTIO_MMIO_CMDLINE_DEVICES",
-			       f->major, f->minor);
 	return 0;
 }
 

@@ -35,7 +35,7 @@ struct stratovirt_vm *stratovirt_vm_of(struct vm *vm)
 int stratovirt_command(struct stratovirt_vm *s, const char *command, struct json_object *args, int fd,
 		       struct json_object **ret, struct err *e)
 {
-	return qmp_vmm_command(&s->vmm, &s->vm, command, args, fd, STRATOVIRT_COMMAND_MS, ret, e);
+	return qmp_vmm_command(&s->vmm, &s->vm, command, args, fd, s->command_ms, ret, e);
 }
 
 static void on_event(const char *event, struct json_object *data, void *userdata)
@@ -97,8 +97,9 @@ static int prepare(struct loop *loop, const struct vm_config *c, struct vm **ret
 	s->loop = loop;
 	s->vsock_fd = -1;
 	s->unplug_ms = STRATOVIRT_UNPLUG_MS;
+	s->command_ms = STRATOVIRT_COMMAND_MS;
 	list_init(&s->plugged);
-	r = stratovirt_probe(c->hv, &s->facts, e);
+	r = stratovirt_find(c->hv, &s->facts, e);
 	if (r == 0)
 		r = check_host(e);
 	if (r == 0)
@@ -123,7 +124,7 @@ static int describe(const struct vm_config *c, struct vm_device *const *devices,
 	struct stratovirt_fds fds = { .console = 3, .vsock = 4, .guest_cid = 3 };
 	struct stratovirt_plan plan = { 0 };
 	struct stratovirt_facts facts;
-	int r = stratovirt_probe(c->hv, &facts, e);
+	int r = stratovirt_find(c->hv, &facts, e);
 
 	if (r == 0)
 		r = stratovirt_plan_init(&plan, c, &facts, e);
@@ -215,20 +216,51 @@ static int connect_monitor(struct stratovirt_vm *s, uint64_t deadline, int *ret_
 	return 0;
 }
 
+/* Which StratoVirt is it? Its monitor's greeting tells; -version would be one more process for each VM. */
+static int take_version(struct stratovirt_vm *s, struct err *e)
+{
+	const char *package = json_get_str(json_get_object(qmp_greeting(s->vmm.qmp), "version"), "package");
+	int r = stratovirt_take_version(&s->facts, package ? str_after(package, "StratoVirt-") : NULL, e);
+
+	if (r == -EPROTO)
+		return err_set(e, ERR_HYPERVISOR, EPROTO, "%s is not StratoVirt: its monitor greets as \"%.40s\"",
+			       s->facts.path, package ? package : "");
+	if (r == 0)
+		log_info("StratoVirt %u.%u runs the guest on KVM", s->facts.major, s->facts.minor);
+	return r;
+}
+
+/* 2.3 and 2.4 start q35 by UEFI only. */
+static bool wants_firmware(const struct stratovirt_vm *s)
+{
+	return s->plan.layout.machine == STRATOVIRT_Q35 && str_empty(s->vm.config->hv->firmware) &&
+	       s->facts.major == 2 && s->facts.minor < 5;
+}
+
 /* What is missing in a StratoVirt that was built without it, or is older than its version says. */
 static void give_advice(const struct stratovirt_vm *s, struct err *e)
 {
 	if (strstr(e->text, "Unsupported device"))
 		err_append(e, "; build StratoVirt with the features vhost_vsock and virtio_rng");
-	else if (strstr(e->text, "FwCfg"))
+	else if (strstr(e->text, "FwCfg") || wants_firmware(s))
 		err_append(e, "; this StratoVirt boots q35 from UEFI firmware only: set firmware, or machine_type = "
 			      "\"microvm\" with a kernel that has CONFIG_VIRTIO_MMIO_CMDLINE_DEVICES");
 }
 
+/* One that ended before it had a monitor may be too old for its command line, or no StratoVirt at all. */
 static int start_failed(struct stratovirt_vm *s, int code, struct err *e)
 {
 	int r = qmp_vmm_start_failed(&s->vmm, &s->vm, s->facts.path, code, e);
+	struct err why = { 0 };
 
+	if (r == -EIO && !s->facts.major) {
+		int asked = stratovirt_ask_version(&s->facts, &why);
+
+		if (asked == -ENOTSUP || asked == -EPROTO) {
+			*e = why;
+			r = asked;
+		}
+	}
 	give_advice(s, e);
 	unlink(s->plan.monitor);
 	return r;
@@ -261,9 +293,10 @@ static int start(struct vm *vm, struct err *e)
 	r = connect_monitor(s, deadline, &monitor, e);
 	if (r == 0)
 		r = qmp_vmm_open(&s->vmm, s->loop, &monitor, on_event, s, deadline, e);
+	if (r == 0)
+		r = take_version(s, e);
 	if (r < 0)
 		return start_failed(s, r, e);
-	log_info("StratoVirt %u.%u runs the guest on KVM", s->facts.major, s->facts.minor);
 	/* StratoVirt has its duplicates of what it inherited. */
 	inherit_fini(&s->inherit);
 	fd_close(&s->vsock_fd);
@@ -359,7 +392,6 @@ static const char *const honoured_keys[] = { "path",
 					     "firmware_volume",
 					     "disable_seccomp",
 					     "default_vcpus",
-					     "default_maxvcpus",
 					     "default_bridges",
 					     "default_memory",
 					     "enable_mem_prealloc",

@@ -20,6 +20,7 @@
 #include "base/entries.h"
 #include "base/fd.h"
 #include "hypervisor/console.h"
+#include "hypervisor/short_wait.h"
 #include "hypervisor/stratovirt_vm.h"
 
 #define STR(s) ((char *)(uintptr_t)(s))
@@ -53,25 +54,13 @@ static void write_file(const char *path, const char *text, size_t len, mode_t mo
 	assert_int_equal(file_replace(path, text, len, mode), 0);
 }
 
-/* The double, but for its version, for which alone Python need not start. */
-static void write_double(void)
-{
-	_cleanup_free_ char *text =
-		str_printf("#!/bin/sh\n"
-			   "[ \"$1\" = -version ] && { echo 'StratoVirt 2.5.0 commit-id double'; exit; }\n"
-			   "exec %s/tests/hypervisors/stratovirt-double \"$@\"\n",
-			   getenv("SOURCE_ROOT"));
-
-	write_file(double_path, text, strlen(text), 0700);
-}
-
 static int set_up(void **state)
 {
 	char kernel[0x300] = { 0 };
 
 	memcpy(kernel + 0x202, "HdrS", 4);
 	memcpy(kernel + 56, "ARM\x64", 4);
-	snprintf(double_path, sizeof double_path, "%s/stratovirt", dir);
+	snprintf(double_path, sizeof double_path, "%s/tests/hypervisors/stratovirt-double", getenv("SOURCE_ROOT"));
 	snprintf(run_dir, sizeof run_dir, "%s/run", dir);
 	snprintf(fake_path, sizeof fake_path, "%s/fake", dir);
 	snprintf(kernel_path, sizeof kernel_path, "%s/kernel", dir);
@@ -82,7 +71,6 @@ static int set_up(void **state)
 	write_file(kernel_path, kernel, sizeof kernel, 0600);
 	write_file(initrd_path, "cpio", 4, 0600);
 	write_file(disk_path, "disk", 4, 0600);
-	write_double();
 	hv = (struct config_hypervisor){ .default_bridges = 1, .path = double_path };
 	config = (struct vm_config){ .id = STR("test"),
 				     .run_dir = run_dir,
@@ -98,6 +86,7 @@ static int set_up(void **state)
 	driver = hypervisor_find("stratovirt");
 	unsetenv("DOUBLE");
 	unsetenv("DOUBLE_KEEP");
+	unsetenv("DOUBLE_PACKAGE");
 	return loop_new(&loop, NULL);
 }
 
@@ -321,7 +310,9 @@ static void test_start_fails(void **state)
 	expect_start_failure("greeting:garbage", -EPROTO, "not QMP");
 	expect_start_failure("qmp_capabilities:garbage", -EPROTO, "not QMP");
 	expect_start_failure("greeting:half", -EPIPE, "closed the connection");
+	short_wait = true; /* it stays */
 	expect_start_failure("qmp_capabilities:half", -EPIPE, "closed the connection");
+	short_wait = false;
 	expect_start_failure("greeting:flood", -EPROTO, "not QMP");
 	expect_start_failure("qmp_capabilities:flood", -EPROTO, "not QMP");
 	config.start_timeout_ms = 500;
@@ -337,6 +328,9 @@ static void expect_command_failure(const char *how, const char *part)
 
 	setenv("DOUBLE", how, 1);
 	vm = started();
+	assert_int_equal(stratovirt_vm_of(vm)->command_ms, STRATOVIRT_COMMAND_MS);
+	if (strstr(how, ":hang"))
+		stratovirt_vm_of(vm)->command_ms = 300;
 	t = clock_ms();
 	must_fail(driver->pause(vm, e), part);
 	assert_true(clock_ms() - t < STRATOVIRT_COMMAND_MS + 15000);
@@ -393,21 +387,39 @@ static void fake(const char *version, const char *body)
 	hv.path = fake_path;
 }
 
+/* What its monitor says. */
+static void test_greeted_versions(void **state)
+{
+	config.start_timeout_ms = 60000;
+	setenv("DOUBLE_PACKAGE", "StratoVirt-2.2.0", 1);
+	expect_start_failure("", -ENOTSUP, "is StratoVirt 2.2, which is too old: 2.3 or newer is needed");
+	setenv("DOUBLE_PACKAGE", "v7.2.0", 1);
+	expect_start_failure("", -EPROTO, "is not StratoVirt: its monitor greets as \"v7.2.0\"");
+}
+
+static void fails_to_start(const char *part)
+{
+	struct vm *vm = prepared();
+
+	must_fail(driver->start(vm, e), part);
+	driver->free(vm);
+}
+
+/* What one says that does not come so far. */
 static void test_versions(void **state)
 {
 	struct vm_host_report report;
 	struct vm *vm;
 
-	fake("echo 'StratoVirt 2.2.0 commit-id x'", "");
-	must_fail(driver->prepare(loop, &config, &vm, e),
-		  "is StratoVirt 2.2, which is too old: 2.3 or newer is needed");
+	fake("echo 'StratoVirt 2.2.0 commit-id x'", "echo 'unknown option' >&2; exit 1");
+	fails_to_start("is StratoVirt 2.2, which is too old: 2.3 or newer is needed");
 	must(driver->check(&hv, &report, e));
 	assert_false(report.usable);
 	assert_non_null(strstr(report.reason, "too old"));
 	fake("echo hello", "");
-	must_fail(driver->prepare(loop, &config, &vm, e), "is not StratoVirt: -version printed \"hello");
-	fake("echo 'StratoVirt 2.4.0'", "");
-	must_fail(driver->prepare(loop, &config, &vm, e), "boots q35 from UEFI firmware only");
+	fails_to_start("is not StratoVirt: -version printed \"hello");
+	fake("echo 'StratoVirt 2.4.0'", "echo 'no firmware' >&2; exit 1");
+	fails_to_start("no firmware; this StratoVirt boots q35 from UEFI firmware only");
 	hv.path = STR("/none/stratovirt");
 	must_fail(driver->prepare(loop, &config, &vm, e), "there is no StratoVirt at /none/stratovirt");
 }
@@ -458,9 +470,10 @@ static int remove_dir(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		TEST(test_life),           TEST(test_options),     TEST(test_plug_ports),    TEST(test_plug_places),
-		TEST(test_guest_keeps_it), TEST(test_start_fails), TEST(test_command_fails), TEST(test_quit_hangs),
-		TEST(test_plug_fails),     TEST(test_versions),    TEST(test_advice),        TEST(test_elf_kernel),
+		TEST(test_life),           TEST(test_options),     TEST(test_plug_ports),       TEST(test_plug_places),
+		TEST(test_guest_keeps_it), TEST(test_start_fails), TEST(test_command_fails),    TEST(test_quit_hangs),
+		TEST(test_plug_fails),     TEST(test_versions),    TEST(test_greeted_versions), TEST(test_advice),
+		TEST(test_elf_kernel),
 	};
 
 	return cmocka_run_group_tests(tests, make_dir, remove_dir);

@@ -22,27 +22,34 @@ static const struct program program = {
 	.advice = "build it with the features vhost_vsock and virtio_rng,",
 };
 
-int stratovirt_probe(const struct config_hypervisor *hv, struct stratovirt_facts *ret, struct err *e)
+int stratovirt_find(const struct config_hypervisor *hv, struct stratovirt_facts *ret, struct err *e)
+{
+	*ret = (struct stratovirt_facts){ .arch = HOST_ARCH };
+	return program_find(&program, hv->path, ret->path, sizeof ret->path, e);
+}
+
+int stratovirt_take_version(struct stratovirt_facts *f, const char *version, struct err *e)
+{
+	if (!version || sscanf(version, "%u.%u", &f->major, &f->minor) != 2)
+		return -EPROTO;
+	if (f->major < MAJOR_MIN || (f->major == MAJOR_MIN && f->minor < MINOR_MIN))
+		return err_set(e, ERR_HYPERVISOR, ENOTSUP,
+			       "%s is StratoVirt %u.%u, which is too old: %d.%d or newer is needed", f->path, f->major,
+			       f->minor, MAJOR_MIN, MINOR_MIN);
+	return 0;
+}
+
+int stratovirt_ask_version(struct stratovirt_facts *f, struct err *e)
 {
 	char text[512];
-	const char *v;
-	int r;
+	int r = program_version(f->path, "-version", PROGRAM_VERSION_MS, text, sizeof text, e);
 
-	*ret = (struct stratovirt_facts){ .arch = HOST_ARCH };
-	r = program_find(&program, hv->path, ret->path, sizeof ret->path, e);
-	if (r == 0)
-		r = program_version(ret->path, "-version", text, sizeof text, e);
 	if (r < 0)
 		return r;
-	v = str_after(text, "StratoVirt ");
-	if (!v || sscanf(v, "%u.%u", &ret->major, &ret->minor) != 2)
-		return err_set(e, ERR_HYPERVISOR, EPROTO, "%s is not StratoVirt: -version printed \"%.40s\"", ret->path,
-			       text);
-	if (ret->major < MAJOR_MIN || (ret->major == MAJOR_MIN && ret->minor < MINOR_MIN))
-		return err_set(e, ERR_HYPERVISOR, ENOTSUP,
-			       "%s is StratoVirt %u.%u, which is too old: %d.%d or newer is needed", ret->path,
-			       ret->major, ret->minor, MAJOR_MIN, MINOR_MIN);
-	return 0;
+	r = stratovirt_take_version(f, str_after(text, "StratoVirt "), e);
+	return r == -EPROTO ? err_set(e, ERR_HYPERVISOR, EPROTO, "%s is not StratoVirt: -version printed \"%.40s\"",
+				      f->path, text)
+			    : r;
 }
 
 void stratovirt_capabilities(const struct config_hypervisor *hv, struct vm_capabilities *ret)
@@ -88,7 +95,7 @@ int stratovirt_check(const struct config_hypervisor *hv, struct vm_host_report *
 	*ret = (struct vm_host_report){ .architectures = HOST_ARCH };
 	stratovirt_capabilities(hv, &ret->can);
 	explain(hv, &ret->can, ret->why_not, sizeof ret->why_not);
-	if (stratovirt_probe(hv, &f, &why) < 0) {
+	if (stratovirt_find(hv, &f, &why) < 0 || stratovirt_ask_version(&f, &why) < 0) {
 		snprintf(ret->path, sizeof ret->path, "%s", f.path);
 		snprintf(ret->reason, sizeof ret->reason, "%s", why.text);
 		ret->can = (struct vm_capabilities){ 0 };

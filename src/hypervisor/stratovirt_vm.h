@@ -36,7 +36,7 @@ struct stratovirt_vm {
 	struct qmp_vmm vmm;
 	struct list plugged;
 	unsigned next_fd;
-	unsigned unplug_ms;
+	unsigned unplug_ms, command_ms;
 	bool running, paused, reset;
 };
 
@@ -47,7 +47,12 @@ int stratovirt_command(struct stratovirt_vm *s, const char *command, struct json
 		       struct json_object **ret, struct err *e);
 
 /* stratovirt_probe.c */
-int stratovirt_probe(const struct config_hypervisor *hv, struct stratovirt_facts *ret, struct err *e);
+/* Where the program is; the version comes later. */
+int stratovirt_find(const struct config_hypervisor *hv, struct stratovirt_facts *ret, struct err *e);
+/* version: "2.5.0", in front of anything. -EPROTO without a message when it is none; old ones are refused. */
+int stratovirt_take_version(struct stratovirt_facts *f, const char *version, struct err *e);
+/* Ask the program: one more process, for those who do not start it anyway. */
+int stratovirt_ask_version(struct stratovirt_facts *f, struct err *e);
 int stratovirt_check(const struct config_hypervisor *hv, struct vm_host_report *ret, struct err *e);
 void stratovirt_capabilities(const struct config_hypervisor *hv, struct vm_capabilities *ret);
 /* Is the guest's kernel one that StratoVirt can load itself (without firmware)? */

@@ -202,7 +202,7 @@ static void raise_all(void *device, uint64_t offset, const void *data, uint32_t 
 
 	for (int i = 0; i < 2; i++)
 		assert_int_equal(write(r->fds[i], &one, sizeof one), sizeof one);
-	assert_int_equal(kvm_vm_signal_msi(r->g->vm, 0xfee00000, 0x42), 0);
+	assert_int_equal(kvm_vm_signal_msi(r->g->vm, 0xfee00000, 0x42, 0), 0);
 }
 
 static void test_interrupts(void **state)
@@ -229,6 +229,64 @@ static void test_interrupts(void **state)
 	assert_int_equal(kvm_vm_route_update(g.vm, gsi, 0, 0), -ENOENT);
 	for (int i = 0; i < 2; i++)
 		close(r.fds[i]);
+	micro_guest_fini(&g);
+}
+
+struct split {
+	struct micro_guest *g;
+	int pins[2];
+	uint8_t ended;
+};
+
+static void on_end(void *userdata, uint8_t vector)
+{
+	struct split *s = userdata;
+
+	s->ended = vector;
+}
+
+static void raise_split(void *device, uint64_t offset, const void *data, uint32_t len)
+{
+	struct split *s = device;
+	uint64_t one = 1;
+
+	/* Of the second pin the route is away again. */
+	assert_int_equal(kvm_vm_route_pin(s->g->vm, 6, true, 0xfee00000, 0x4040), 0);
+	assert_int_equal(kvm_vm_route_pin(s->g->vm, 7, true, 0xfee00000, 0x4041), 0);
+	assert_int_equal(kvm_vm_route_pin(s->g->vm, 7, false, 0, 0), 0);
+	for (int i = 0; i < 2; i++)
+		assert_int_equal(write(s->pins[i], &one, sizeof one), sizeof one);
+	assert_int_equal(kvm_vm_route_pin(s->g->vm, 7, true, 0xfee00000, 0x4041), 0);
+	assert_int_equal(write(s->pins[1], &one, sizeof one), sizeof one);
+	/* Level-triggered: KVM tells of its end as the route of a pin says so. */
+	assert_int_equal(kvm_vm_route_pin(s->g->vm, 8, true, 0xfee00000, 0xc042), 0);
+	assert_int_equal(kvm_vm_signal_msi(s->g->vm, 0xfee00000, 0xc042, 0), 0);
+}
+
+static void test_split_interrupt_controller(void **state)
+{
+	static const struct bus_handler ready = { trace_read, raise_split };
+	struct micro_guest g;
+	struct split s = { .g = &g };
+	struct trace t = { 0 };
+
+	begin(&g, 1, true, false, micro_interrupts, micro_interrupts_end);
+	for (int i = 0; i < 2; i++) {
+		s.pins[i] = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+		assert_int_equal(kvm_vm_irqfd(g.vm, 6 + (uint32_t)i, s.pins[i], true), 0);
+	}
+	assert_int_equal(kvm_vm_route_pin(g.vm, KVM_PINS, true, 0xfee00000, 0x4040), -EINVAL);
+	g.io.eoi = on_end;
+	g.io.userdata = &s;
+	assert_int_equal(bus_add(g.io.mmio, 0xfec00000, 0x1000, &trace_handler, &t, NULL), 0);
+	assert_int_equal(bus_add(g.io.pio, 0x80, 1, &ready, &s, NULL), 0);
+	go(&g);
+	/* The registers are the monitor's. */
+	assert_string_equal(t.text, "w0.4=1c w10.4=40 ");
+	assert_int_equal(g.ram[0x3000], 3);
+	assert_int_equal(s.ended, 0x42);
+	for (int i = 0; i < 2; i++)
+		close(s.pins[i]);
 	micro_guest_fini(&g);
 }
 
@@ -494,6 +552,7 @@ int main(void)
 		cmocka_unit_test(test_mmio),
 		cmocka_unit_test(test_kicks_do_not_reach_the_bus),
 		cmocka_unit_test(test_interrupts),
+		cmocka_unit_test(test_split_interrupt_controller),
 		cmocka_unit_test(test_smp),
 		cmocka_unit_test(test_triple_fault),
 		cmocka_unit_test(test_a_kick_stops_a_spinning_guest),

@@ -170,10 +170,14 @@ int kvm_vm_irq_line(struct kvm_vm *vm, uint32_t gsi, bool level)
 	return ioctl(vm->fd, KVM_IRQ_LINE, &line) < 0 ? -errno : 0;
 }
 
-int kvm_vm_signal_msi(struct kvm_vm *vm, uint64_t address, uint32_t data)
+int kvm_vm_signal_msi(struct kvm_vm *vm, uint64_t address, uint32_t data, uint32_t requester)
 {
 	struct kvm_msi msi = { .address_lo = (uint32_t)address, .address_hi = (uint32_t)(address >> 32), .data = data };
 
+#ifdef __aarch64__
+	msi.flags = KVM_MSI_VALID_DEVID;
+	msi.devid = requester;
+#endif
 	/* 0: the guest blocked it, which is its business. */
 	return ioctl(vm->fd, KVM_SIGNAL_MSI, &msi) < 0 ? -errno : 0;
 }

@@ -65,7 +65,8 @@ int kvm_vm_dirty_clear(struct kvm_vm *vm, gpa_t gpa, const uint64_t *bitmap, siz
 /* A write to eventfd fd is an edge on gsi. */
 int kvm_vm_irqfd(struct kvm_vm *vm, uint32_t gsi, int fd, bool on);
 int kvm_vm_irq_line(struct kvm_vm *vm, uint32_t gsi, bool level);
-int kvm_vm_signal_msi(struct kvm_vm *vm, uint64_t address, uint32_t data);
+/* requester: who sends it, as of a route; the arm64 machine's ITS looks at it. */
+int kvm_vm_signal_msi(struct kvm_vm *vm, uint64_t address, uint32_t data, uint32_t requester);
 
 /*
  * Routes: which interrupt a gsi is. The pins lead to KVM's interrupt controller, or, with a split one, to the message

@@ -13,6 +13,11 @@ static int make_irqchip(struct kvm_vm *vm, struct err *e)
 	struct kvm_pit_config pit = { .flags = KVM_PIT_SPEAKER_DUMMY };
 
 	if (vm->split) {
+		if (!kvm_capability(vm->kvm, KVM_CAP_SPLIT_IRQCHIP) || !vm->kvm->tsc_deadline)
+			return err_set(
+				e, ERR_HYPERVISOR, ENOTSUP,
+				"this host's KVM lacks KVM_CAP_SPLIT_IRQCHIP or KVM_CAP_TSC_DEADLINE_TIMER, which a "
+				"split interrupt controller needs");
 		if (ioctl(vm->fd, KVM_ENABLE_CAP, &split) < 0)
 			return err_sys(e, errno, "KVM cannot make a split interrupt controller");
 		return 0;

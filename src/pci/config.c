@@ -108,6 +108,11 @@ bool pci_config_memory_enabled(const struct pci_config *c)
 	return pci_config_get16(c, PCI_COMMAND) & PCI_COMMAND_MEMORY;
 }
 
+bool pci_config_master_enabled(const struct pci_config *c)
+{
+	return pci_config_get16(c, PCI_COMMAND) & PCI_COMMAND_MASTER;
+}
+
 int pci_config_add_capability(struct pci_config *c, uint8_t id, const void *body, size_t len)
 {
 	uint16_t at = c->cap_end;

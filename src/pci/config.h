@@ -66,6 +66,8 @@ uint64_t pci_config_bar(const struct pci_config *c, unsigned bar);
 void pci_config_set_bar(struct pci_config *c, unsigned bar, uint64_t address);
 /* Does the function answer at its BARs' addresses? */
 bool pci_config_memory_enabled(const struct pci_config *c);
+/* May it read and write memory by itself, and send messages? */
+bool pci_config_master_enabled(const struct pci_config *c);
 
 /* body: what follows the id and the link. Returns the capability's offset, or -ENOSPC. */
 int pci_config_add_capability(struct pci_config *c, uint8_t id, const void *body, size_t len);

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * A guest that writes what it likes into the configuration spaces of three functions, by memory and by ports, and
- * ejects slots: 8-byte steps. What is read-only stays, and a BAR is where its registers say or nowhere.
+ * ejects slots: 8-byte steps. What is read-only stays, a BAR is where its registers say or nowhere, and a function that
+ * comes finds its places free.
  */
 #include "base/log.h"
 #include "pci/fake_machine.h"
@@ -89,6 +90,17 @@ static void check(struct fake_machine *x, unsigned slot)
 	}
 }
 
+/* Nobody is in the places of a function that has just come. */
+static void check_places(struct fake_machine *x, unsigned slot)
+{
+	struct pci_function *f = pci_bus_function(x->pci, slot);
+
+	fake_config_write(x, slot, PCI_COMMAND, PCI_COMMAND_MEMORY, 2);
+	for (unsigned i = 0; i < PCI_BARS; i++)
+		if (f->config.bars[i].size && !probe(f)->at[i])
+			abort();
+}
+
 static void step(struct fake_machine *x, const uint8_t *op)
 {
 	unsigned slot = op[1] % SLOTS, reg = op[2] | (op[3] & 15U) << 8;
@@ -128,6 +140,7 @@ static void step(struct fake_machine *x, const uint8_t *op)
 		if (slot) {
 			pci_bus_remove(x->pci, slot);
 			add_probe(x, slot);
+			check_places(x, slot);
 		}
 		break;
 	}

@@ -137,21 +137,28 @@ static void update(struct msix *m, struct msix_vector *v)
 	}
 }
 
+static void read_switches(const struct msix *m, bool *ret_enabled, bool *ret_masked)
+{
+	const struct pci_config *c = &m->function->config;
+	uint16_t control = pci_config_get16(c, m->capability + CAP_CONTROL);
+
+	*ret_enabled = control & CONTROL_ENABLE;
+	*ret_masked = control & CONTROL_MASK || !pci_config_master_enabled(c);
+}
+
 static void update_all(struct msix *m)
 {
-	uint16_t control = pci_config_get16(&m->function->config, m->capability + CAP_CONTROL);
-
-	m->enabled = control & CONTROL_ENABLE;
-	m->masked = control & CONTROL_MASK;
+	read_switches(m, &m->enabled, &m->masked);
 	for (unsigned i = 0; i < m->n; i++)
 		update(m, &m->vectors[i]);
 }
 
 void msix_config_written(struct msix *m)
 {
-	uint16_t control = pci_config_get16(&m->function->config, m->capability + CAP_CONTROL);
+	bool enabled, masked;
 
-	if (m->enabled != (bool)(control & CONTROL_ENABLE) || m->masked != (bool)(control & CONTROL_MASK))
+	read_switches(m, &enabled, &masked);
+	if (m->enabled != enabled || m->masked != masked)
 		update_all(m);
 }
 

@@ -21,9 +21,9 @@ struct msix {
 	struct platform *platform;
 	struct pci_function *function;
 	unsigned n;
-	unsigned capability; /* offset */
-	bool enabled, masked;
-	unsigned failures; /* logged ones */
+	unsigned capability;  /* offset */
+	bool enabled, masked; /* masked: all, by the capability, or as the function may not write to memory (§6.2.2) */
+	unsigned failures;    /* logged ones */
 	struct msix_vector {
 		uint32_t entry[4];          /* address, upper address, data, control */
 		uint32_t routed[3], handle; /* what the machine was told */
@@ -39,7 +39,7 @@ int msix_init(struct msix *m, struct platform *platform, struct pci_function *f,
 void msix_fini(struct msix *m);
 void msix_reset(struct msix *m);
 
-/* The guest wrote to the configuration space: see whether the capability changed. */
+/* The guest wrote to the configuration space: see whether the capability or the command register changed. */
 void msix_config_written(struct msix *m);
 /* Accesses of the two areas; offsets in them. Others than aligned ones of 4 or 8 bytes give 0 and do nothing. */
 void msix_table_read(const struct msix *m, uint64_t offset, void *data, uint32_t len);

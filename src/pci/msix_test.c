@@ -28,6 +28,7 @@ static void new_msix(struct fixture *x)
 
 	pci_config_init(&x->f.config, &id);
 	x->f.slot = 3;
+	pci_config_set16(&x->f.config, PCI_COMMAND, PCI_COMMAND_MASTER);
 	assert_int_equal(msix_init(&x->m, &x->platform.platform, &x->f, VECTORS, 2, 0x4000, 0x5000), 0);
 }
 
@@ -95,6 +96,12 @@ static bool pending(struct fixture *x, unsigned vector)
 
 	msix_pba_read(&x->m, vector / 64 * 8, &v, 8);
 	return le64toh(v) >> vector % 64 & 1;
+}
+
+static void master(struct fixture *x, bool on)
+{
+	pci_config_set16(&x->f.config, PCI_COMMAND, on ? PCI_COMMAND_MASTER : 0);
+	msix_config_written(&x->m);
 }
 
 static void test_capability(void **state)
@@ -260,11 +267,31 @@ static void test_init_refuses(void **state)
 	msix_fini(&m);
 }
 
+/* A message is a write to memory. */
+static void test_bus_master(void **state)
+{
+	struct fixture *x = *state;
+
+	set_vector(x, 1, 0xfee00000, 0x41);
+	control(x, ENABLE);
+	master(x, false);
+	msix_notify(&x->m, 1);
+	assert_int_equal(messages(x, 0xfee00000, 0x41), 0);
+	assert_true(pending(x, 1));
+	control(x, ENABLE | MASKALL);
+	master(x, true);
+	assert_int_equal(messages(x, 0xfee00000, 0x41), 0);
+	control(x, ENABLE);
+	assert_int_equal(messages(x, 0xfee00000, 0x41), 1);
+	assert_false(pending(x, 1));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(test_capability, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_delivery, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_bus_master, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_vector_mask, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_function_mask, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_widths, setup, teardown),

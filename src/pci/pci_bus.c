@@ -20,6 +20,70 @@ struct pci_bus {
 	bool ecam_added, ports_added;
 };
 
+/* Places of BARs. All of this inside the bus's loop, as is everything that maps a BAR. */
+
+static void release_places(struct pci_bus *bus, struct pci_function *f)
+{
+	for (unsigned i = 0; i < PCI_BARS; i++) {
+		if (f->bars[i].given) {
+			pci_window_give(&bus->window32, f->bars[i].given);
+			pci_window_give(&bus->window64, f->bars[i].given);
+		}
+		f->bars[i].given = 0;
+	}
+}
+
+static int take_places(struct pci_bus *bus, struct pci_function *f)
+{
+	for (unsigned i = 0; i < PCI_BARS; i++) {
+		uint64_t at, size = f->config.bars[i].size;
+		int r = -ENOSPC;
+
+		if (!size)
+			continue;
+		if (f->config.bars[i].flags & PCI_BAR_64)
+			r = pci_window_take(&bus->window64, size, &at);
+		if (r < 0)
+			r = pci_window_take(&bus->window32, size, &at);
+		if (r < 0) {
+			release_places(bus, f);
+			return r;
+		}
+		f->bars[i].given = at;
+		pci_config_set_bar(&f->config, i, at);
+	}
+	return 0;
+}
+
+/* Let f's BARs that the guest sees keep their places where they are, or those that it does not see. */
+static void keep_places(struct pci_bus *bus, struct pci_function *f, bool seen)
+{
+	for (unsigned i = 0; f && i < PCI_BARS; i++) {
+		struct pci_bar_place *b = &f->bars[i];
+		uint64_t at = b->mapped ? b->address : b->given, size = f->config.bars[i].size;
+
+		if (!size || b->mapped != seen)
+			continue;
+		b->given = pci_window_take_at(&bus->window64, at, size) == 0 ||
+					   pci_window_take_at(&bus->window32, at, size) == 0
+				   ? at
+				   : 0;
+	}
+}
+
+/*
+ * What is given to the next function must collide with nothing: the place of a BAR is where the guest sees it, and,
+ * while it does not, where it was last. The first ones cannot overlap.
+ */
+static void follow_bars(struct pci_bus *bus)
+{
+	bus->window32.n = bus->window64.n = 0;
+	for (unsigned i = 0; i < PCI_SLOTS; i++)
+		keep_places(bus, bus->slots[i], true);
+	for (unsigned i = 0; i < PCI_SLOTS; i++)
+		keep_places(bus, bus->slots[i], false);
+}
+
 /* Configuration accesses. Nobody there: ones (PCI 3.0 §6.1). No bridge passes on an access that is not aligned. */
 
 static struct pci_function *target(const struct pci_bus *bus, unsigned devfn, uint32_t offset, uint32_t len)
@@ -48,6 +112,8 @@ static void config_write(struct pci_bus *bus, unsigned devfn, uint32_t offset, c
 	loop_enter(f->loop);
 	pci_function_config_write(f, offset, data, len);
 	loop_leave(f->loop);
+	if (offset < PCI_BAR0 + 4 * PCI_BARS)
+		follow_bars(bus);
 }
 
 /* PCI Express 6.0 §7.2.2: bus, device, function in bits 27 to 12. The range ends with bus 0. */
@@ -98,39 +164,6 @@ static void ports_write(void *device, uint64_t offset, const void *data, uint32_
 }
 
 /* Slots. */
-
-static void release_places(struct pci_bus *bus, struct pci_function *f)
-{
-	for (unsigned i = 0; i < PCI_BARS; i++) {
-		if (f->bars[i].given) {
-			pci_window_give(&bus->window32, f->bars[i].given);
-			pci_window_give(&bus->window64, f->bars[i].given);
-		}
-		f->bars[i].given = 0;
-	}
-}
-
-static int take_places(struct pci_bus *bus, struct pci_function *f)
-{
-	for (unsigned i = 0; i < PCI_BARS; i++) {
-		uint64_t at, size = f->config.bars[i].size;
-		int r = -ENOSPC;
-
-		if (!size)
-			continue;
-		if (f->config.bars[i].flags & PCI_BAR_64)
-			r = pci_window_take(&bus->window64, size, &at);
-		if (r < 0)
-			r = pci_window_take(&bus->window32, size, &at);
-		if (r < 0) {
-			release_places(bus, f);
-			return r;
-		}
-		f->bars[i].given = at;
-		pci_config_set_bar(&f->config, i, at);
-	}
-	return 0;
-}
 
 static int first_free(const struct pci_bus *bus)
 {
@@ -185,10 +218,10 @@ static void remove_locked(struct pci_bus *bus, unsigned slot)
 	struct loop *loop = f->loop;
 
 	bus->removing &= ~(1U << slot);
-	release_places(bus, f);
 	loop_enter(loop);
 	pci_function_free(f);
 	loop_leave(loop);
+	follow_bars(bus);
 }
 
 int pci_bus_remove(struct pci_bus *bus, unsigned slot)
@@ -380,26 +413,16 @@ static int load_slot(struct pci_bus *bus, unsigned slot, bool there, const struc
 	return r;
 }
 
-/* The guest may have its BARs elsewhere than a new machine gives them: what is given later must not collide. */
+/* The guest may have its BARs elsewhere than a new machine gives them. */
 static void take_loaded_places(struct pci_bus *bus)
 {
-	for (unsigned i = 0; i < PCI_SLOTS; i++)
-		if (bus->slots[i])
-			release_places(bus, bus->slots[i]);
 	for (unsigned i = 0; i < PCI_SLOTS; i++) {
 		struct pci_function *f = bus->slots[i];
 
-		for (unsigned bar = 0; f && bar < PCI_BARS; bar++) {
-			uint64_t at, size = f->config.bars[bar].size;
-
-			if (!size)
-				continue;
-			at = pci_config_bar(&f->config, bar);
-			if (pci_window_take_at(&bus->window64, at, size) == 0 ||
-			    pci_window_take_at(&bus->window32, at, size) == 0)
-				f->bars[bar].given = at;
-		}
+		for (unsigned bar = 0; f && bar < PCI_BARS; bar++)
+			f->bars[bar].given = pci_config_bar(&f->config, bar);
 	}
+	follow_bars(bus);
 }
 
 static int load(struct pci_bus *bus, const struct state *s, struct err *e)

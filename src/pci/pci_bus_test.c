@@ -256,6 +256,50 @@ static void test_overlap(void **state)
 	assert_int_equal(b->value, 8);
 }
 
+static uint64_t new_place(struct fake_machine *x, int slot)
+{
+	struct probe *p = new_probe(x->loop);
+
+	assert_int_equal(pci_bus_add(x->pci, &p->f, slot, NULL), slot);
+	return pci_config_bar(&p->f.config, 0);
+}
+
+/* What the guest moves its BARs to is not given to others, and what it leaves is. */
+static void test_places_follow_the_guest(void **state)
+{
+	struct fake_machine *x = *state;
+
+	assert_int_equal(new_place(x, 1), FAKE_WIN32);
+	fake_config_write(x, 1, PCI_COMMAND, PCI_COMMAND_MEMORY, 2);
+	fake_config_write(x, 1, PCI_BAR0, (uint32_t)FAKE_WIN32 + BAR0_SIZE, 4);
+	assert_int_equal(new_place(x, 2), FAKE_WIN32);
+	assert_int_equal(new_place(x, 3), FAKE_WIN32 + 2 * BAR0_SIZE);
+	/* The second one of 64 bits, by two writes. */
+	fake_config_write(x, 1, PCI_BAR0 + 8, (uint32_t)FAKE_WIN64 + 3 * BAR2_SIZE, 4);
+	assert_int_equal(new_place(x, 4), FAKE_WIN32 + 3 * BAR0_SIZE);
+	assert_int_equal(pci_config_bar(&pci_bus_function(x->pci, 4)->config, 2), FAKE_WIN64);
+	/* Out of sight, for sizing or for good: the last place that was seen counts. */
+	fake_config_write(x, 1, PCI_BAR0, UINT32_MAX, 4);
+	fake_config_write(x, 1, PCI_COMMAND, 0, 2);
+	assert_int_equal(new_place(x, 5), FAKE_WIN32 + 4 * BAR0_SIZE);
+	assert_int_equal(pci_bus_remove(x->pci, 1), 0);
+	assert_int_equal(new_place(x, 6), FAKE_WIN32 + BAR0_SIZE);
+}
+
+/* A guest that puts one BAR on another's place, and lets that one go: the place is not free. */
+static void test_places_on_top_of_each_other(void **state)
+{
+	struct fake_machine *x = *state;
+
+	assert_int_equal(new_place(x, 1), FAKE_WIN32);
+	assert_int_equal(new_place(x, 2), FAKE_WIN32 + BAR0_SIZE);
+	fake_config_write(x, 2, PCI_BAR0, (uint32_t)FAKE_WIN32, 4);
+	fake_config_write(x, 2, PCI_COMMAND, PCI_COMMAND_MEMORY, 2);
+	assert_int_equal(fake_guest_read(x->mmio, FAKE_WIN32, 1), 0xa0);
+	assert_int_equal(pci_bus_remove(x->pci, 1), 0);
+	assert_int_equal(new_place(x, 1), FAKE_WIN32 + BAR0_SIZE);
+}
+
 static void test_full(void **state)
 {
 	struct fake_machine *x = *state;
@@ -347,7 +391,7 @@ static void test_unasked_eject(void **state)
 	assert_int_equal(p->resets, 1);
 	assert_int_equal(p->mapped, p->unmapped);
 	assert_int_equal(ev.gone, 0);
-	assert_int_equal(fake_config_read(x, 1, PCI_BAR0, 4), FAKE_WIN32);
+	assert_int_equal(fake_config_read(x, 1, PCI_BAR0, 4), FAKE_WIN32 + 0x10000); /* its place is there now */
 	pci_bus_ejected(x->pci, 0);
 	assert_int_equal(fake_config_read(x, 0, 0, 4), 0x00081b36);
 }
@@ -463,6 +507,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_ports, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_bars, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_overlap, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_places_follow_the_guest, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_places_on_top_of_each_other, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_full, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_no_address_space, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_hotplug, setup, teardown),

@@ -246,12 +246,24 @@ static void config_read(struct pci_function *f, uint32_t at, void *data, uint32_
 	pci_config_read(&f->config, at, data, n);
 }
 
+/* §6.2.2 of PCI 3.0: without bus mastering no access to memory. What is finished by then is still told. */
+static void update_master(struct virtio_pci *p)
+{
+	bool master = pci_config_master_enabled(&p->function.config);
+
+	if (!master)
+		virtio_driver_hold(&p->driver, true);
+	msix_config_written(&p->msix);
+	if (master)
+		virtio_driver_hold(&p->driver, false);
+}
+
 static void config_written(struct pci_function *f, uint32_t at, const void *data, uint32_t n)
 {
 	struct virtio_pci *p = virtio_pci(f);
 	uint32_t offset, len;
 
-	msix_config_written(&p->msix);
+	update_master(p);
 	if (config_access(p, at, n, &offset, &len))
 		bar_write(f, 0, offset, f->config.data + p->config_access + ACCESS_DATA, len);
 }
@@ -263,6 +275,7 @@ static void reset(struct pci_function *f)
 	struct virtio_pci *p = virtio_pci(f);
 
 	virtio_driver_set_status(&p->driver, 0);
+	virtio_driver_hold(&p->driver, true);
 	virtio_pci_forget_vectors(p);
 	msix_reset(&p->msix);
 }
@@ -318,6 +331,7 @@ static int load(struct pci_function *f, const struct state *s, struct err *e)
 	if (r < 0)
 		return r;
 	p->isr = (uint8_t)isr;
+	virtio_driver_hold(&p->driver, !pci_config_master_enabled(&f->config));
 	virtio_pci_update_kicks(p);
 	return 0;
 }
@@ -431,6 +445,7 @@ int virtio_pci_new(struct platform *platform, struct loop *loop, struct virtio_d
 	}
 	virtio_pci_forget_vectors(p);
 	virtio_driver_init(&p->driver, dev);
+	virtio_driver_hold(&p->driver, true);
 	dev->transport = &p->transport;
 	*ret = &p->function;
 	return 0;

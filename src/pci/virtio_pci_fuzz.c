@@ -101,7 +101,8 @@ static void start(unsigned slot, unsigned skip)
 	unsigned msix = fake_find_capability(&m, slot, 0, PCI_CAP_MSIX);
 
 	fake_config_write(&m, slot, PCI_BAR0, (uint32_t)(slot == SLOT ? FAKE_WIN32 + 0x40000 : vsock_bar), 4);
-	fake_config_write(&m, slot, PCI_COMMAND, PCI_COMMAND_MEMORY, 2);
+	fake_config_write(&m, slot, PCI_COMMAND,
+			  skip & 16 ? PCI_COMMAND_MEMORY : PCI_COMMAND_MEMORY | PCI_COMMAND_MASTER, 2);
 	fake_config_write(&m, slot, msix + 2, skip & 8 ? 0 : 0x8000, 2);
 	for (unsigned i = 0; i < 4; i++) {
 		wr(slot, MSIX_TABLE + 16 * i, 0xfee00000, 8);

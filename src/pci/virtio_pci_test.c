@@ -23,6 +23,7 @@
 #define MSI_BASE 0xfee01000U
 
 #define STATUS 0x14
+#define ON     (PCI_COMMAND_MEMORY | PCI_COMMAND_MASTER)
 
 struct fixture {
 	struct fake_machine m;
@@ -88,7 +89,7 @@ static int setup(void **state)
 	x->dev = fake_device_new(x->m.mem);
 	plug(x, &x->dev->base);
 	discover(x);
-	fake_config_write(&x->m, SLOT, PCI_COMMAND, PCI_COMMAND_MEMORY | PCI_COMMAND_MASTER, 2);
+	fake_config_write(&x->m, SLOT, PCI_COMMAND, ON, 2);
 	*state = x;
 	return 0;
 }
@@ -447,7 +448,7 @@ static void test_config_access(void **state)
 		fake_config_write(&x->m, SLOT, a + 16, 1, 4);
 		assert_int_equal(fake_config_read(&x->m, SLOT, a + 16, 4), 1);
 	}
-	fake_config_write(&x->m, SLOT, PCI_COMMAND, PCI_COMMAND_MEMORY, 2);
+	fake_config_write(&x->m, SLOT, PCI_COMMAND, ON, 2);
 	assert_int_equal(rd(x, STATUS, 1), 0);
 }
 
@@ -460,7 +461,7 @@ static void test_kicks_follow_the_bar(void **state)
 	fake_config_write(&x->m, SLOT, PCI_COMMAND, 0, 2);
 	assert_int_equal(fake_platform_kicks(&x->m.platform), 0);
 	fake_config_write(&x->m, SLOT, PCI_BAR0, FAKE_WIN32 + 0x80000, 4);
-	fake_config_write(&x->m, SLOT, PCI_COMMAND, PCI_COMMAND_MEMORY, 2);
+	fake_config_write(&x->m, SLOT, PCI_COMMAND, ON, 2);
 	assert_int_equal(fake_platform_kicks(&x->m.platform), 2);
 	discover(x);
 	submit(x, 1);
@@ -469,6 +470,69 @@ static void test_kicks_follow_the_bar(void **state)
 	assert_true(used(x, 1));
 	wr(x, STATUS, 0, 1);
 	assert_int_equal(fake_platform_kicks(&x->m.platform), 0);
+}
+
+/* PCI 3.0 §6.2.2, bit 2: without bus mastering no memory is read or written, and no message sent. */
+static void test_bus_master(void **state)
+{
+	struct fixture *x = *state;
+	uint64_t generation;
+
+	start(x, 2, true);
+	submit(x, 0);
+	notify(x, 0);
+	turn(x);
+	assert_true(used(x, 0));
+	assert_int_equal(messages(x, 1), 1);
+
+	fake_config_write(&x->m, SLOT, PCI_COMMAND, PCI_COMMAND_MEMORY, 2);
+	submit(x, 0);
+	assert_true(notify(x, 0)); /* registers and kicks are as ever */
+	turn(x);
+	assert_false(used(x, 0));
+	generation = rd(x, 0x15, 1);
+	x->dev->base.transport->ops->signal_config(x->dev->base.transport);
+	assert_int_equal(rd(x, 0x15, 1), (generation + 1) & 0xff);
+	assert_int_equal(messages(x, 0) + messages(x, 1), 0);
+	/* A pause in between changes nothing, nor does its end. */
+	pci_bus_pause(x->m.pci);
+	pci_bus_resume(x->m.pci);
+	turn(x);
+	assert_false(used(x, 0));
+	assert_int_equal(messages(x, 0) + messages(x, 1), 0);
+
+	fake_config_write(&x->m, SLOT, PCI_COMMAND, ON, 2);
+	assert_true(used(x, 0));
+	assert_int_equal(messages(x, 1), 1);
+	assert_int_equal(messages(x, 0), 1);
+}
+
+static void test_no_bus_master_at_start(void **state)
+{
+	struct fixture *x = *state;
+
+	fake_config_write(&x->m, SLOT, PCI_COMMAND, PCI_COMMAND_MEMORY, 2);
+	start(x, 1, true);
+	submit(x, 0);
+	notify(x, 0);
+	turn(x);
+	assert_false(used(x, 0));
+	assert_int_equal(rd(x, STATUS, 1), 15);
+	/* What a pause finds is kept by it. */
+	pci_bus_pause(x->m.pci);
+	fake_config_write(&x->m, SLOT, PCI_COMMAND, ON, 2);
+	turn(x);
+	assert_false(used(x, 0));
+	pci_bus_resume(x->m.pci);
+	assert_true(used(x, 0));
+	assert_int_equal(messages(x, 1), 1);
+	wr(x, STATUS, 0, 1);
+	assert_int_equal(rd(x, STATUS, 1), 0);
+	start(x, 1, true);
+	submit(x, 0);
+	notify(x, 0);
+	turn(x);
+	assert_true(used(x, 0));
 }
 
 static void test_needs_reset(void **state)
@@ -573,7 +637,7 @@ static void test_eject_resets(void **state)
 	assert_int_equal(x->dev->resets, resets + 1);
 	assert_int_equal(fake_platform_kicks(&x->m.platform), 0);
 	assert_int_equal(fake_platform_msis(&x->m.platform), 0);
-	fake_config_write(&x->m, SLOT, PCI_COMMAND, PCI_COMMAND_MEMORY, 2);
+	fake_config_write(&x->m, SLOT, PCI_COMMAND, ON, 2);
 	start(x, 1, true);
 }
 
@@ -607,7 +671,7 @@ static void test_vsock(void **state)
 	dev->mem = x->m.mem;
 	plug(x, dev);
 	discover(x);
-	fake_config_write(&x->m, SLOT, PCI_COMMAND, PCI_COMMAND_MEMORY, 2);
+	fake_config_write(&x->m, SLOT, PCI_COMMAND, ON, 2);
 	assert_int_equal(fake_config_read(&x->m, SLOT, 2, 2), 0x1053);
 	start(x, 3, true);
 	assert_int_equal(fake_guest_read(x->m.mmio, x->config, 8), 5);
@@ -641,6 +705,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_device_config, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_config_access, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_kicks_follow_the_bar, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_bus_master, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_no_bus_master_at_start, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_needs_reset, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_reset_in_the_middle, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_move, setup, teardown),

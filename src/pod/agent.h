@@ -130,7 +130,8 @@ int agent_tty_resize_async(struct agent *a, const char *id, const char *exec_id,
 typedef void (*agent_oom_fn)(int result, const char *container_id, const struct err *e, void *userdata);
 int agent_get_oom_event_async(struct agent *a, agent_oom_fn fn, void *userdata, struct agent_call **ret, struct err *e);
 
-/* For who must not wait for a guest that is silent: -ETIMEDOUT after timeout_ms. The answer is valid in the callback. */
+/* For who must not wait for a guest that is silent: -ETIMEDOUT after timeout_ms. The answer is valid in the callback.
+ */
 typedef void (*agent_text_fn)(int result, const char *text, const struct err *e, void *userdata);
 int agent_get_metrics_async(struct agent *a, int timeout_ms, agent_text_fn fn, void *userdata, struct agent_call **ret,
 			    struct err *e);

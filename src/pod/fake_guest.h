@@ -3,7 +3,7 @@
  * For tests: a hypervisor driver with no VM behind it, and an agent that is a ttrpc server in a thread. Both do what
  * `guest` says: note what they are asked, answer, refuse, be silent, talk nonsense, hang up, die.
  *
- * An agent's process runs until a signal or fake_exit() ends it.
+ * An agent's process runs until a signal ends it.
  */
 #pragma once
 
@@ -46,7 +46,10 @@ static struct {
 	struct strv seen;          /* what it was asked, one line each */
 	const char *at;            /* the method at which it acts */
 	enum act act;
-	const char *words; /* REFUSE with these; NULL: with its own */
+	const char *words;   /* REFUSE with these; NULL: with its own */
+	int lie_status;      /* instead of how a process ended; 0: the truth */
+	const char *lie_oom; /* told at once, again and again, to have no memory; NULL: nobody */
+	unsigned oom_asked;
 	/* WaitProcess and GetOOMEvent that are not answered yet */
 	struct ttrpc_request *waits[FAKE_WAITS_MAX], *oom;
 	/* the driver */
@@ -264,6 +267,14 @@ static void fake_wait(struct ttrpc_request *req, const ProtobufCMessage *m, void
 
 static void fake_get_oom(struct ttrpc_request *req, const ProtobufCMessage *m, void *userdata)
 {
+	Grpc__OOMEvent event = GRPC__OOMEVENT__INIT;
+
+	guest.oom_asked++;
+	if (guest.lie_oom) {
+		event.container_id = (char *)guest.lie_oom;
+		ttrpc_reply(req, &event.base);
+		return;
+	}
 	guest.oom = req;
 	ttrpc_request_on_close(req, forget_wait, NULL);
 }
@@ -287,7 +298,7 @@ static void fake_signal(struct ttrpc_request *req, const ProtobufCMessage *m, vo
 		return;
 	fake_empty(req);
 	if (signo == SIGKILL || signo == SIGTERM)
-		end_process(id, exec_id, 128 + signo);
+		end_process(id, exec_id, guest.lie_status ? guest.lie_status : 128 + signo);
 }
 
 static void fake_update(struct ttrpc_request *req, const ProtobufCMessage *m, void *userdata)
@@ -523,6 +534,24 @@ static int fake_remove_device(struct vm *vm, const char *id, struct err *e)
 	return 0;
 }
 
+static int fake_resize_vcpus(struct vm *vm, uint32_t vcpus, uint32_t *ret, struct err *e)
+{
+	if (fake_fail("vcpus", e) < 0)
+		return -e->code;
+	strv_addf(&guest.devices, "vcpus %u", vcpus);
+	*ret = vcpus;
+	return 0;
+}
+
+static int fake_resize_memory(struct vm *vm, uint64_t mib, uint64_t *ret, struct err *e)
+{
+	if (fake_fail("memory", e) < 0)
+		return -e->code;
+	strv_addf(&guest.devices, "memory %llu", (unsigned long long)mib);
+	*ret = mib;
+	return 0;
+}
+
 static int fake_stop(struct vm *vm, int grace_ms, struct err *e)
 {
 	uint64_t one = 1;
@@ -547,6 +576,8 @@ static const struct hypervisor_driver fake_driver = {
 	.prepare = fake_prepare,
 	.add_device = fake_add_device,
 	.remove_device = fake_remove_device,
+	.resize_vcpus = fake_resize_vcpus,
+	.resize_memory = fake_resize_memory,
 	.start = fake_start_vm,
 	.stop = fake_stop,
 	.explain_exit = fake_explain,

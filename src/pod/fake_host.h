@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/eventfd.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -131,6 +132,16 @@ int pod_streams_terminal(const struct pod_streams *s)
 	return -1;
 }
 
+int pod_streams_window(const struct pod_streams *s)
+{
+	(void)s;
+	return -1;
+}
+
+void pod_streams_hang_up(struct pod_streams *s)
+{
+}
+
 void pod_streams_free(struct pod_streams *s)
 {
 	if (!s)
@@ -213,6 +224,12 @@ int pod_network_rescan(struct pod_network *n, size_t *ret_first_new, struct err 
 	return fake_step(e, "rescan", "%s", "");
 }
 
+int pod_network_watch(struct pod_network *n, int *ret_fd, struct err *e)
+{
+	*ret_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	return 0;
+}
+
 void pod_network_detach_from(struct pod_network *n, size_t first)
 {
 }
@@ -283,6 +300,11 @@ const struct strv *host_cgroup_notes(const struct host_cgroup *cg)
 	static const struct strv none;
 
 	return &none;
+}
+
+int host_cgroup_usage(const struct host_cgroup *cg, struct host_cgroup_usage *ret, struct err *e)
+{
+	return err_set(e, ERR_SYSTEM, EOPNOTSUPP, "there are no cgroups here");
 }
 
 int host_cgroup_kill(struct host_cgroup *cg)

@@ -4,12 +4,18 @@
  *
  * The pump has descriptors of its own (pod/stdio_fd.h). What is kept here beside it: the held ends of FIFOs, so that
  * clients may come and go; the console's slave, so that the client's master does not see it hang up before the end.
+ *
+ * A FIFO for input is opened with the start only. containerd's own client (ctr) needs that: it writes into the FIFO
+ * from the beginning, which waits for us, and learns only after Exec has been answered how to tell of the end
+ * (CloseIO).
  */
 #include "pod/io.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/cleanup.h"
 #include "base/log.h"
@@ -25,8 +31,10 @@ struct pod_streams {
 	bool terminal;
 	void (*done)(int result, const struct err *e, void *userdata);
 	void *userdata;
+	char *in_fifo; /* to be opened; NULL: none */
 	struct io_end in, out, err;
-	int slave; /* of the console; -1: none */
+	int slave;  /* of the console; -1: none */
+	int window; /* a terminal that the client named, kept to be asked for its size; -1: none */
 	bool in_closed;
 	struct io_logger *logger;
 	struct stdio *pump;
@@ -72,8 +80,17 @@ static int open_all(struct pod_streams *s, const struct pod_streams_params *p, s
 
 	if (p->io->terminal && !str_empty(p->io->console_socket))
 		return io_console_open(p->io->console_socket, &s->slave, e);
-	r = io_end_open(p->io->in, false, &s->in, e);
-	return r < 0 ? r : open_output(s, p, e);
+	if (io_end_is_fifo(p->io->in)) {
+		s->in_fifo = strdup(p->io->in);
+		r = s->in_fifo ? 0 : err_sys(e, ENOMEM, "cannot open the streams");
+	} else {
+		r = io_end_open(p->io->in, false, &s->in, e);
+	}
+	if (r == 0)
+		r = open_output(s, p, e);
+	if (r == 0 && s->terminal && s->out.fd >= 0 && isatty(s->out.fd))
+		s->window = fcntl(s->out.fd, F_DUPFD_CLOEXEC, 0);
+	return r;
 }
 
 int pod_streams_open(const struct pod_streams_params *p, struct pod_streams **ret, struct err *e)
@@ -90,7 +107,8 @@ int pod_streams_open(const struct pod_streams_params *p, struct pod_streams **re
 				   .in = IO_END_NONE,
 				   .out = IO_END_NONE,
 				   .err = IO_END_NONE,
-				   .slave = -1 };
+				   .slave = -1,
+				   .window = -1 };
 	s->container_id = strdup(p->container_id);
 	s->exec_id = strdup(p->exec_id ? p->exec_id : "");
 	r = s->container_id && s->exec_id ? open_all(s, p, e) : err_sys(e, ENOMEM, "cannot open the streams");
@@ -111,6 +129,7 @@ static void on_pumped(int result, const struct err *e, void *userdata)
 	stdio_free(take_ptr(s->pump));
 	io_end_close(&s->in);
 	fd_close(&s->slave);
+	fd_close(&s->window);
 	if (s->logger)
 		io_logger_finish(s->logger);
 	else
@@ -133,7 +152,7 @@ static void end_input(struct pod_streams *s)
 		stdio_close_input(s->pump);
 }
 
-int pod_streams_start(struct pod_streams *s, struct agent *agent, struct err *e)
+static int start_pump(struct pod_streams *s, struct agent *agent, struct err *e)
 {
 	bool console = s->slave >= 0;
 	struct stdio_params p = { .loop = s->loop,
@@ -147,8 +166,16 @@ int pod_streams_start(struct pod_streams *s, struct agent *agent, struct err *e)
 				  .gone = on_gone,
 				  .done = on_pumped,
 				  .userdata = s };
-	int r = stdio_start(&p, &s->pump, e);
 
+	return stdio_start(&p, &s->pump, e);
+}
+
+int pod_streams_start(struct pod_streams *s, struct agent *agent, struct err *e)
+{
+	int r = s->in_fifo ? io_end_open(s->in_fifo, false, &s->in, e) : 0;
+
+	if (r == 0)
+		r = start_pump(s, agent, e);
 	if (r < 0)
 		return r;
 	if (s->in_closed)
@@ -158,6 +185,16 @@ int pod_streams_start(struct pod_streams *s, struct agent *agent, struct err *e)
 	fd_close(&s->out.fd);
 	fd_close(&s->err.fd);
 	return 0;
+}
+
+void pod_streams_hang_up(struct pod_streams *s)
+{
+	if (s->pump)
+		return;
+	io_end_close(&s->in);
+	io_end_close(&s->out);
+	io_end_close(&s->err);
+	fd_close(&s->slave);
 }
 
 int pod_streams_close_stdin(struct pod_streams *s, struct err *e)
@@ -176,6 +213,11 @@ int pod_streams_terminal(const struct pod_streams *s)
 	return s->slave;
 }
 
+int pod_streams_window(const struct pod_streams *s)
+{
+	return s->slave >= 0 ? s->slave : s->window;
+}
+
 void pod_streams_free(struct pod_streams *s)
 {
 	if (!s)
@@ -186,6 +228,8 @@ void pod_streams_free(struct pod_streams *s)
 	io_end_close(&s->out);
 	io_end_close(&s->err);
 	fd_close(&s->slave);
+	fd_close(&s->window);
+	free(s->in_fifo);
 	free(s->container_id);
 	free(s->exec_id);
 	free(s);

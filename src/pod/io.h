@@ -34,8 +34,15 @@ struct pod_streams_params {
 int pod_streams_open(const struct pod_streams_params *params, struct pod_streams **ret, struct err *e);
 /* The process exists: pump. */
 int pod_streams_start(struct pod_streams *s, struct agent *agent, struct err *e);
+/*
+ * The process could not be started: whoever reads its output sees the end. Nothing once the pump runs. ctr waits for it
+ * before it deletes the process.
+ */
+void pod_streams_hang_up(struct pod_streams *s);
 /* The client wants the process's stdin closed, once what it has written before is through. */
 int pod_streams_close_stdin(struct pod_streams *s, struct err *e);
 /* The pty's slave, for the stand-in's controlling terminal; -1: none. Owned by the streams. */
 int pod_streams_terminal(const struct pod_streams *s);
+/* A terminal of this host whose size is to be the process's: its own, or one that a client names; -1: none. */
+int pod_streams_window(const struct pod_streams *s);
 void pod_streams_free(struct pod_streams *s);

@@ -154,6 +154,14 @@ int io_end_open(const char *name, bool writing, struct io_end *ret, struct err *
 	return r < 0 ? err_sys(e, -r, "cannot open %.300s for standard %s", name, writing ? "output" : "input") : 0;
 }
 
+bool io_end_is_fifo(const char *name)
+{
+	const char *path = name ? str_after(name, "fifo://") : NULL;
+	struct stat st;
+
+	return name && stat(path ? path : name, &st) == 0 && S_ISFIFO(st.st_mode);
+}
+
 void io_end_close(struct io_end *end)
 {
 	fd_close(&end->fd);

@@ -20,6 +20,8 @@ struct io_end {
 
 /* name: NULL and "" give an empty end. writing: the process's output goes there. Not for binary://. */
 int io_end_open(const char *name, bool writing, struct io_end *ret, struct err *e);
+/* Whether the name is that of a FIFO, which is there. */
+bool io_end_is_fifo(const char *name);
 void io_end_close(struct io_end *end);
 
 /* Part of a URI, %XX decoded; to be freed. NULL: no memory, or it holds a NUL byte. */

@@ -316,23 +316,21 @@ static void test_fifo_close_stdin(void **state)
 	free(in);
 }
 
-/* Closed before the process was started: it gets what was written, and the end. */
+/* Closed before the process was started. Until then a client's open(2) waits, because ctr relies on that. */
 static void test_fifo_close_stdin_early(void **state)
 {
 	struct fixture *f = *state;
 	char *in = make_fifo(f, "in");
 	struct pod_io io = { .in = in };
-	int w;
 
 	assert_int_equal(open_streams(f, &io, NULL), 0);
-	w = open(in, O_WRONLY | O_NONBLOCK | O_CLOEXEC);
-	assert_int_equal(write(w, "x", 1), 1);
-	close(w);
+	assert_int_equal(open(in, O_WRONLY | O_NONBLOCK | O_CLOEXEC), -1);
+	assert_int_equal(errno, ENXIO);
 	assert_int_equal(pod_streams_close_stdin(f->streams, NULL), 0);
 	assert_int_equal(pod_streams_start(f->streams, f->agent, NULL), 0);
 	while (!f->input_closed)
 		assert_int_equal(loop_run_once(f->loop, 10000), 0);
-	assert_string_equal(f->input.data, "x");
+	assert_int_equal(f->input.len, 0);
 	exit_process(f);
 	free(in);
 }
@@ -357,6 +355,24 @@ static void test_never_started(void **state)
 
 	assert_int_equal(open_streams(f, &io, NULL), 0);
 	free(out); /* teardown frees the streams */
+}
+
+/* It could not be started: its client must not wait for output. */
+static void test_hang_up(void **state)
+{
+	struct fixture *f = *state;
+	char *out = make_fifo(f, "out"), byte;
+	struct pod_io io = { .out = out };
+	int fd;
+
+	assert_int_equal(open_streams(f, &io, NULL), 0);
+	fd = open(out, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+	assert_int_equal(read(fd, &byte, 1), -1);
+	assert_int_equal(errno, EAGAIN);
+	pod_streams_hang_up(f->streams);
+	assert_int_equal(read(fd, &byte, 1), 0);
+	close(fd);
+	free(out);
 }
 
 static void test_bad_names(void **state)
@@ -622,6 +638,7 @@ int main(void)
 		TEST(test_fifo_close_stdin_early),
 		TEST(test_nothing),
 		TEST(test_never_started),
+		TEST(test_hang_up),
 		TEST(test_bad_names),
 		TEST(test_file_uri),
 		TEST(test_logger),

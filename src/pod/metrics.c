@@ -162,5 +162,5 @@ void metrics_of_vm(struct prom *p, struct vm *vm)
 	if (vm->config)
 		gauge(p, "caisson_vmm_boot_memory_bytes", "Guest memory at boot.", NULL, vm->config->memory_mib << 20);
 	if (vm->driver->counters)
-		vm->driver->counters(vm, counter, p);
+		vm->driver->counters(vm, counter, p, NULL);
 }

@@ -212,10 +212,11 @@ static int fake_info(struct vm *vm, struct vm_process_info *ret, struct err *e)
 	return 0;
 }
 
-static void fake_counters(struct vm *vm, vm_counter_fn fn, void *userdata)
+static int fake_counters(struct vm *vm, vm_counter_fn fn, void *userdata, struct err *e)
 {
 	fn("block", "rootfs", "read_bytes", 4096, userdata);
 	fn("vcpu", "0", "exit_mmio", 5, userdata);
+	return 0;
 }
 
 static void of_vm(void **state)

@@ -88,7 +88,11 @@ static int open_namespace(struct pod_network *n, struct err *e)
 			       "%s is the network namespace of this process: its interfaces cannot be given to a VM",
 			       n->netns);
 	r = netns_run(n->ns_fd, open_socket, n);
-	return r < 0 ? err_sys(e, -r, "cannot enter the network namespace %s", n->netns) : 0;
+	if (r < 0)
+		err_sys(e, -r, "cannot enter the network namespace %s", n->netns);
+	if (r == -EPERM && e)
+		err_append(e, "; it takes root");
+	return r;
 }
 
 int pod_network_scan(const char *netns, enum pod_network_model model, struct pod_network **ret, struct err *e)
@@ -111,13 +115,38 @@ int pod_network_scan(const char *netns, enum pod_network_model model, struct pod
 	return r;
 }
 
+/* Forget the endpoints from `first` on, which are not attached. */
+static void forget_from(struct pod_network *n, size_t first)
+{
+	while (n->n_interfaces > first)
+		protobuf_c_message_free_unpacked(&n->interfaces[--n->n_interfaces]->base, NULL);
+	while (n->n_endpoints > first)
+		free(n->endpoints[--n->n_endpoints]);
+}
+
 int pod_network_rescan(struct pod_network *n, size_t *ret_first_new, struct err *e)
 {
-	int r = look(n, e);
+	int r;
 
+	/* Those that nobody has yet may have gone again. */
+	forget_from(n, network_first_unattached(n));
+	r = look(n, e);
 	if (r == 0)
 		*ret_first_new = network_first_unattached(n);
 	return r;
+}
+
+static int open_watch(void *userdata)
+{
+	*(int *)userdata = rtnl_open_watch();
+	return *(int *)userdata < 0 ? *(int *)userdata : 0;
+}
+
+int pod_network_watch(struct pod_network *n, int *ret_fd, struct err *e)
+{
+	int r = netns_run(n->ns_fd, open_watch, ret_fd);
+
+	return r < 0 ? err_sys(e, -r, "cannot watch the network namespace %s", n->netns) : 0;
 }
 
 bool pod_network_is_attached(const struct pod_network *n)

@@ -68,9 +68,14 @@ const char *pod_network_tap(const struct pod_network *n, size_t endpoint);
 const char *pod_network_link(const struct pod_network *n, size_t endpoint);
 /*
  * Scan again: what came after the last scan (docker's hook, `docker network connect`); new endpoints are at the end of
- * the list, *ret_first_new is the first that is not attached. What the agent is told is new for all of them.
+ * the list, *ret_first_new is the first that is not attached. What is known about attached ones stays.
  */
 int pod_network_rescan(struct pod_network *n, size_t *ret_first_new, struct err *e);
+/*
+ * A descriptor of the caller's, non-blocking, that is readable (netlink messages, to be thrown away) after interfaces,
+ * addresses or routes of the namespace have changed.
+ */
+int pod_network_watch(struct pod_network *n, int *ret_fd, struct err *e);
 /* Undo pod_network_attach() for the endpoints from `first` on. They are in no VM (any more). */
 void pod_network_detach_from(struct pod_network *n, size_t first);
 void pod_network_detach(struct pod_network *n);

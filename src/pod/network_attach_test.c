@@ -2,6 +2,7 @@
 /* Taps beside interfaces, with real frames; and everything as it was afterwards. */
 #include <arpa/inet.h>
 #include <errno.h>
+#include <linux/if_addr.h>
 #include <linux/if_packet.h>
 #include <net/ethernet.h>
 #include <net/if.h>
@@ -10,6 +11,8 @@
 #include <sys/wait.h>
 
 #include "pod/network_fixture.h"
+#include "sys/rtnl.h"
+#include "sys/tc.h"
 
 #define FRAME_MAX 2048
 #define VNET_HDR  10 /* what a tap begins with */
@@ -39,7 +42,8 @@ static char *listing(void)
 			 " { ip -n pod route show table all; ip -n pod -6 route show table all; } | sort;"
 			 " printf 'qdisc\\nfilter show dev eth0 ingress\\nfilter show dev net1 ingress\\n' |"
 			 " tc -n pod -force -batch - 2>&1; } |"
-			 " sed 's/ tentative//; s/NO-CARRIER,//; s/ linkdown//; s/ state [A-Z]*//; /^ff00::.8/d; /^local .*:/d'");
+			 " sed 's/ tentative//; s/NO-CARRIER,//; s/ linkdown//; s/ state [A-Z]*//; /^ff00::.8/d; "
+			 "/^local .*:/d'");
 }
 
 static void assert_listing(const char *before)
@@ -247,6 +251,7 @@ static void test_several(void **state)
 
 	NEEDS_HOST;
 	sh("ip link add h1 type veth peer name net1 netns pod && ip link set h1 up && ip -n pod link set net1 up");
+	settle(2);
 	before = listing();
 	n = attached(POD_NETWORK_TCFILTER, &by_fds, 2);
 	assert_int_equal(n->n_endpoints, 2);
@@ -324,30 +329,76 @@ static void test_macvtap(void **state)
 	assert_listing(before);
 }
 
+static uint64_t hash_of(const void *data, size_t n)
+{
+	uint64_t h = UINT64_C(0xcbf29ce484222325); /* FNV-1a */
+
+	for (size_t i = 0; i < n; i++)
+		h = (h ^ ((const uint8_t *)data)[i]) * UINT64_C(0x100000001b3);
+	return h;
+}
+
+/* What listing() would show, as a number: a sweep looks so often that programs would take it minutes. */
+static uint64_t digest(int fd)
+{
+	_cleanup_free_ struct rtnl_link *links = NULL;
+	_cleanup_free_ struct rtnl_addr *addrs = NULL;
+	_cleanup_free_ struct rtnl_route *routes = NULL;
+	size_t n_links, n_addrs, n_routes;
+	uint64_t sum = 0;
+
+	assert_int_equal(rtnl_links(fd, &links, &n_links), 0);
+	assert_int_equal(rtnl_addrs(fd, &addrs, &n_addrs), 0);
+	assert_int_equal(rtnl_routes(fd, &routes, &n_routes), 0);
+	for (size_t i = 0; i < n_links; i++) {
+		enum tc_ingress who;
+		int to;
+
+		links[i].flags &= IFF_UP | IFF_ALLMULTI | IFF_PROMISC | IFF_NOARP;
+		assert_int_equal(tc_ingress(fd, links[i].index, &who, &to), 0);
+		sum += hash_of(&links[i], sizeof links[i]) + (uint64_t)who;
+	}
+	for (size_t i = 0; i < n_addrs; i++) {
+		addrs[i].flags &= ~(uint32_t)IFA_F_TENTATIVE;
+		sum += hash_of(&addrs[i], sizeof addrs[i]);
+	}
+	for (size_t i = 0; i < n_routes; i++) {
+		routes[i].flags = 0; /* linkdown */
+		sum += hash_of(&routes[i], sizeof routes[i]);
+	}
+	return sum;
+}
+
 static void sweep_attach(enum pod_network_model model)
 {
 	_cleanup_free_ char *before = listing();
+	uint64_t was = 0;
 	int r = -1, steps = 0;
 
 	while (r < 0 && steps < 200) {
 		struct pod_network *n = scan(model);
 
+		if (steps == 0)
+			was = digest(n->rtnl_fd);
 		fail_at = ++steps;
 		r = pod_network_attach(n, &by_fds, 2, NULL);
 		if (r == 0)
 			fail_at = 0;
 		assert_true(r == 0 || fail_at == 0);
+		pod_network_detach(n);
+		assert_true(digest(n->rtnl_fd) == was);
 		pod_network_free(n);
-		assert_listing(before);
 	}
 	assert_int_equal(r, 0);
 	assert_true(steps > 10);
+	assert_listing(before);
 }
 
 static void test_every_step_fails(void **state)
 {
 	NEEDS_HOST;
 	sh("ip link add h1 type veth peer name net1 netns pod && ip link set h1 up && ip -n pod link set net1 up");
+	settle(2);
 	sweep_attach(POD_NETWORK_TCFILTER);
 	sweep_attach(POD_NETWORK_MACVTAP);
 }
@@ -373,6 +424,13 @@ static void test_rescan(void **state)
 	assert_string_equal(n->interfaces[1]->name, "net1");
 	assert_int_equal(n->interfaces[0]->n_ipaddresses, 2);
 	assert_int_equal(n->n_routes, 3);
+	/* What a router gave eth0 runs out in the namespace: the guest keeps it. */
+	sh("ip -n pod addr flush dev eth0 && ip -n pod neigh add 10.6.0.9 lladdr 02:00:00:00:00:09 dev net1 nud "
+	   "permanent");
+	assert_int_equal(pod_network_rescan(n, &first, NULL), 0);
+	assert_int_equal(n->interfaces[0]->n_ipaddresses, 2);
+	assert_int_equal(n->n_routes, 3);
+	assert_int_equal(n->n_neighbours, 1);
 	assert_int_equal(pod_network_attach(n, &by_fds, 1, NULL), 0);
 	d = device(n, 1);
 	assert_connected("h1", d->u.net.tap_fds[0], 100);
@@ -382,6 +440,7 @@ static void test_rescan(void **state)
 	   " tc -n pod qdisc add dev net2 ingress");
 	assert_int_equal(pod_network_rescan(n, &first, NULL), 0);
 	assert_int_equal(first, 2);
+	settle(1); /* net1: eth0 has lost its own, and net2 has no carrier */
 	before = listing();
 	assert_int_equal(pod_network_attach(n, &by_fds, 1, NULL), -EEXIST);
 	assert_listing(before);

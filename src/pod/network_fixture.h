@@ -71,6 +71,14 @@ static __attribute__((format(printf, 1, 2))) void sh(const char *fmt, ...)
 		fail_msg("failed: %s", command);
 }
 
+/* Carriers come some time after an interface, and link-local addresses after them: until so many have one. */
+static void settle(int n)
+{
+	sh("for i in $(seq 1200); do [ $(ip -n pod -6 address show scope link | grep -c inet6) -lt %d ] || exit 0;"
+	   " sleep 0.05; done; exit 1",
+	   n);
+}
+
 /* eth0 in the namespace, h0 here. */
 static int set_up(void **state)
 {
@@ -84,6 +92,7 @@ static int set_up(void **state)
 	   " ip -n pod addr add 10.1.1.2/24 dev eth0 && ip -n pod addr add fd01::2/64 dev eth0 &&"
 	   " ip -n pod link set eth0 up && ip -n pod route add default via 10.1.1.1 &&"
 	   " ip -n pod route add default via fd01::1");
+	settle(1);
 	return 0;
 }
 

@@ -38,7 +38,7 @@ int network_find_endpoints(struct pod_network *n, const struct network_tables *t
 /* An address that is the link's own and not one that the guest gives itself. */
 bool network_addr_counts(const struct rtnl_addr *a);
 
-/* network_messages.c: interfaces, routes and neighbours anew, for all endpoints. */
+/* network_messages.c: interfaces, routes and neighbours anew, but for those of attached endpoints. */
 int network_make_messages(struct pod_network *n, const struct network_tables *t, struct err *e);
 void network_free_messages(struct pod_network *n);
 

@@ -39,10 +39,16 @@ static const struct pod_endpoint *endpoint_at(const struct pod_network *n, int i
 	return NULL;
 }
 
-/* Its addresses are not on the link any more: what was told about it stays. */
-static bool is_bare(const struct pod_endpoint *ep)
+/*
+ * What is known about an attached one stays: with macvtap its addresses are not on the link any more, and with tcfilter
+ * those that a router gave run out, because the namespace's stack hears none.
+ */
+static bool is_settled(const struct pod_network *n, const char *name)
 {
-	return ep->addresses_saved;
+	for (size_t i = 0; i < n->n_endpoints; i++)
+		if (n->endpoints[i]->attached && str_eq(n->endpoints[i]->link.name, name))
+			return true;
+	return false;
 }
 
 static Types__IPAddress *make_address(const struct rtnl_ip *ip, int prefix)
@@ -113,7 +119,7 @@ static int make_interfaces(struct pod_network *n, const struct network_tables *t
 		Types__Interface *one;
 		int r;
 
-		if (k < n->n_interfaces && is_bare(ep))
+		if (k < n->n_interfaces && ep->attached)
 			continue;
 		one = malloc(sizeof *one);
 		if (!one)
@@ -259,17 +265,12 @@ static int by_use(const void *a, const void *b)
 	return x->priority < y->priority ? -1 : 1;
 }
 
-/* What was told about links that have lost their routes to us stays; the rest goes. */
-static void drop_routes(struct pod_network *n)
+static void drop_unsettled_routes(struct pod_network *n)
 {
 	size_t kept = 0;
 
 	for (size_t i = 0; i < n->n_routes; i++) {
-		bool keep = false;
-
-		for (size_t k = 0; k < n->n_endpoints; k++)
-			keep |= is_bare(n->endpoints[k]) && str_eq(n->endpoints[k]->link.name, n->routes[i]->device);
-		if (keep)
+		if (is_settled(n, n->routes[i]->device))
 			n->routes[kept++] = n->routes[i];
 		else
 			protobuf_c_message_free_unpacked(&n->routes[i]->base, NULL);
@@ -287,13 +288,13 @@ static int make_routes(struct pod_network *n, const struct network_tables *t)
 	for (size_t i = 0; i < t->n_routes; i++)
 		order[i] = &t->routes[i];
 	qsort(order, t->n_routes, sizeof *order, by_use);
-	drop_routes(n);
+	drop_unsettled_routes(n);
 	for (size_t i = 0; i < t->n_routes && r == 0; i++) {
 		const struct pod_endpoint *ep = endpoint_at(n, order[i]->oif);
 		const char *why = route_obstacle(n, order[i]);
 		char text[2 * IP_TEXT + 8];
 
-		if (comes_with_address(order[i], t) || (ep && is_bare(ep)))
+		if (comes_with_address(order[i], t) || (ep && ep->attached))
 			continue;
 		route_text(order[i], text, sizeof text);
 		if (!why)
@@ -328,11 +329,17 @@ static int add_neighbour(struct pod_network *n, const struct rtnl_neigh *in, con
 	return one->toipaddress && one->device && one->lladdr ? 0 : -ENOMEM;
 }
 
-static void free_neighbours(struct pod_network *n)
+static void drop_unsettled_neighbours(struct pod_network *n)
 {
-	for (size_t i = 0; i < n->n_neighbours; i++)
-		protobuf_c_message_free_unpacked(&n->neighbours[i]->base, NULL);
-	n->n_neighbours = 0;
+	size_t kept = 0;
+
+	for (size_t i = 0; i < n->n_neighbours; i++) {
+		if (n->neighbours[i]->device && is_settled(n, n->neighbours[i]->device))
+			n->neighbours[kept++] = n->neighbours[i];
+		else
+			protobuf_c_message_free_unpacked(&n->neighbours[i]->base, NULL);
+	}
+	n->n_neighbours = kept;
 }
 
 /* Those that somebody set; what the namespace has learned, the guest learns for itself. */
@@ -340,11 +347,11 @@ static int make_neighbours(struct pod_network *n, const struct network_tables *t
 {
 	int r = 0;
 
-	free_neighbours(n);
+	drop_unsettled_neighbours(n);
 	for (size_t i = 0; i < t->n_neighs && r == 0; i++) {
 		const struct pod_endpoint *ep = endpoint_at(n, t->neighs[i].index);
 
-		if (ep && (t->neighs[i].state & NUD_PERMANENT) && t->neighs[i].hw_len)
+		if (ep && !ep->attached && (t->neighs[i].state & NUD_PERMANENT) && t->neighs[i].hw_len)
 			r = add_neighbour(n, &t->neighs[i], ep->link.name);
 	}
 	return r;
@@ -367,7 +374,8 @@ void network_free_messages(struct pod_network *n)
 		protobuf_c_message_free_unpacked(&n->interfaces[i]->base, NULL);
 	for (size_t i = 0; i < n->n_routes; i++)
 		protobuf_c_message_free_unpacked(&n->routes[i]->base, NULL);
-	free_neighbours(n);
+	for (size_t i = 0; i < n->n_neighbours; i++)
+		protobuf_c_message_free_unpacked(&n->neighbours[i]->base, NULL);
 	free(n->interfaces);
 	free(n->routes);
 	free(n->neighbours);

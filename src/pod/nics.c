@@ -77,12 +77,12 @@ int nics_connect(struct plan *p, struct err *e)
 	return r;
 }
 
-/* What the guest has of it already is replaced. */
-static int tell(const struct pod_network *n, struct agent *a, struct err *e)
+/* Interfaces from `first` on; the guest's routes and neighbours are replaced by all. */
+static int tell(const struct pod_network *n, size_t first, struct agent *a, struct err *e)
 {
 	int r = 0;
 
-	for (size_t i = 0; i < n->n_interfaces && r == 0; i++)
+	for (size_t i = first; i < n->n_interfaces && r == 0; i++)
 		r = agent_update_interface(a, n->interfaces[i], e);
 	if (r == 0 && n->n_routes)
 		r = agent_update_routes(a, n->routes, n->n_routes, e);
@@ -93,7 +93,7 @@ static int tell(const struct pod_network *n, struct agent *a, struct err *e)
 
 int nics_tell_agent(const struct plan *p, struct agent *a, struct err *e)
 {
-	return p->network ? tell(p->network, a, e) : 0;
+	return p->network ? tell(p->network, 0, a, e) : 0;
 }
 
 static bool plugs(const struct plan *p)
@@ -138,15 +138,15 @@ int nics_plug(struct plan *p, struct vm *vm, struct agent *a, size_t *ret_n, str
 	if (!n)
 		return 0;
 	r = pod_network_rescan(n, &first, e);
-	if (r < 0)
+	if (r < 0 || first == n->n_endpoints)
 		return r;
-	if (first < n->n_endpoints && !plugs(p))
+	if (!plugs(p))
 		return err_set(e, ERR_CONFIG, ENOTSUP,
 			       "interface %s came after the VM had started, which takes no network cards any more",
 			       pod_network_link(n, first));
 	r = plug_cards(p, vm, first, &n_cards, e);
 	if (r == 0)
-		r = tell(n, a, e);
+		r = tell(n, first, a, e);
 	if (ret_n)
 		*ret_n = n_cards;
 	return r;

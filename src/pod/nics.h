@@ -20,8 +20,7 @@ int nics_connect(struct plan *p, struct err *e);
 /* When there is a sandbox in the guest: names, addresses, MTUs; then all routes, then all neighbours. */
 int nics_tell_agent(const struct plan *p, struct agent *a, struct err *e);
 /*
- * Interfaces that came after the last look, into the running VM; without new ones only what the guest is told is told
- * again. *ret_n (may be NULL): how many. What failed is tried again by the next call. -ENOTSUP: the driver plugs none, or
- * not into a VM with fixed_devices.
+ * Interfaces that came after the last look, into the running VM. *ret_n (may be NULL): how many. What failed is tried
+ * again by the next call. -ENOTSUP: the driver plugs none, or not into a VM with fixed_devices.
  */
 int nics_plug(struct plan *p, struct vm *vm, struct agent *a, size_t *ret_n, struct err *e);

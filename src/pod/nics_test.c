@@ -3,7 +3,7 @@
 #include <errno.h>
 
 #include "pod/network_fixture.h"
-#include "pod/nics.h"
+#include "pod/nics_watch.h"
 
 static struct strv seen; /* what the driver and the agent were asked, one line each */
 static struct vm_capabilities can;
@@ -132,7 +132,7 @@ static void test_plug(void **state)
 	assert_int_equal(nics_connect(p, NULL), 0);
 	assert_int_equal(nics_plug(p, NULL, NULL, &plugged, NULL), 0);
 	assert_int_equal(plugged, 0);
-	assert_seen("interface eth0; 2 routes");
+	assert_seen("");
 	add_interface();
 	p->vm.fixed_devices = true;
 	assert_int_equal(nics_plug(p, NULL, NULL, &plugged, &e), -ENOTSUP);
@@ -145,8 +145,35 @@ static void test_plug(void **state)
 	plug_result = 0;
 	assert_int_equal(nics_plug(p, NULL, NULL, &plugged, NULL), 0);
 	assert_int_equal(plugged, 1);
-	assert_seen("card net1 02:00:00:00:06:02 mtu 1500 queues 2; interface eth0; interface net1; 2 routes; 1 "
+	assert_seen("card net1 02:00:00:00:06:02 mtu 1500 queues 2; interface net1; 2 routes; 1 "
 		    "neighbours");
+	plan_free(p);
+	pod_network_free(n);
+}
+
+static void test_watch(void **state)
+{
+	struct nics_watch *w = NULL;
+	struct pod_network *n;
+	struct loop *loop;
+	struct plan *p;
+	uint64_t deadline;
+
+	NEEDS_HOST;
+	n = scan(POD_NETWORK_TCFILTER);
+	p = make_plan(n);
+	assert_int_equal(nics_connect(p, NULL), 0);
+	assert_int_equal(loop_new(&loop, NULL), 0);
+	assert_int_equal(nics_watch_new(loop, p, NULL, NULL, &w, NULL), 0);
+	/* One that goes again before anybody has looked leaves no trace. */
+	sh("ip link add h1 type veth peer name gone netns pod && ip -n pod link set gone up && ip link del h1");
+	add_interface();
+	deadline = clock_ms() + 60000;
+	while (seen.len < 4 && clock_ms() < deadline)
+		assert_int_equal(loop_run_once(loop, 1000), 0);
+	assert_seen("card net1 02:00:00:00:06:02 mtu 1500 queues 2; interface net1; 2 routes; 1 neighbours");
+	nics_watch_free(w);
+	loop_free(loop);
 	plan_free(p);
 	pod_network_free(n);
 }
@@ -164,10 +191,8 @@ static void test_none(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_none),
-		NAMESPACE_TEST(test_plan),
-		NAMESPACE_TEST(test_names),
-		NAMESPACE_TEST(test_plug),
+		cmocka_unit_test(test_none), NAMESPACE_TEST(test_plan),  NAMESPACE_TEST(test_names),
+		NAMESPACE_TEST(test_plug),   NAMESPACE_TEST(test_watch),
 	};
 
 	unable = prepare_host();

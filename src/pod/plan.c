@@ -18,6 +18,7 @@
 #include "base/fd.h"
 #include "pod/guest.h"
 #include "pod/plan_list.h"
+#include "pod/plan_mounts.h"
 #include "pod/plan_network.h"
 #include "pod/sizing.h"
 
@@ -32,16 +33,9 @@ const char *const plan_hypervisor_keys[] = {
 	"image",
 	"kernel_params",
 	"default_vcpus",
-	"default_maxvcpus",
 	"default_memory",
-	"default_maxmemory",
 	"overhead_memory",
 	"shared_fs",
-	"virtio_fs_daemon",
-	"virtio_fs_extra_args",
-	"virtio_fs_cache",
-	"virtio_fs_queue_size",
-	"msize_9p",
 	"guest_hook_path",
 	"enable_debug",
 	"enable_annotations",
@@ -69,6 +63,8 @@ const char *const plan_other_keys[] = {
 	"runtime.disable_guest_seccomp",
 	"runtime.internetworking_model",
 	"runtime.disable_new_netns",
+	"runtime.disable_guest_empty_dir",
+	"runtime.static_sandbox_resource_mgmt",
 	NULL,
 };
 
@@ -292,14 +288,15 @@ int plan_build(const struct plan_request *q, struct plan **ret, struct err *e)
 	p->network = q->network;
 	p->share.daemon_pidfd = -1;
 	p->id = strdup(q->sandbox_id ? q->sandbox_id : q->id);
-	p->hostname = strdup(!str_empty(q->hostname)         ? q->hostname
-			     : !str_empty(q->spec->hostname) ? q->spec->hostname
-							     : q->id);
+	/* An id may be longer than the kernel lets a host name be. */
+	p->hostname = !str_empty(q->hostname)         ? strdup(q->hostname)
+		      : !str_empty(q->spec->hostname) ? strdup(q->spec->hostname)
+						      : str_printf("%.64s", q->id);
 	if (!p->id || !p->hostname)
 		r = out_of_memory(e);
 	if (r < 0 || (r = plan_vm(p, q, e)) < 0 || (r = plan_kernel(p, e)) < 0 || (r = plan_kernel_params(p, e)) < 0 ||
 	    (r = q->size ? plan_given_size(p, q->size) : plan_size(p, q->spec, e)) < 0 || (r = plan_share(p, e)) < 0 ||
-	    (r = plan_network(p, q, e)) < 0) {
+	    (r = plan_network(p, q, e)) < 0 || (r = plan_shm(p, q, e)) < 0) {
 		grpc__spec__free_unpacked(q->spec, NULL);
 		plan_free(p);
 		return r;

@@ -17,6 +17,8 @@
 #include "base/strv.h"
 #include "config/config.h"
 #include "hypervisor/driver.h"
+#include "pod/rootfs_image.h"
+#include "pod/rootfs_image.h"
 #include "pod/share.h"
 #include "proto/agent.pb-c.h"
 
@@ -66,6 +68,7 @@ struct plan_request {
 				 volumes, namespaces and resources apply */
 	const char *rootfs;   /* a directory, or an ext4, xfs or erofs image file */
 	bool rootfs_writable; /* writes go to the host's rootfs instead of a layer that is thrown away */
+	bool rootfs_private;  /* writable, a directory: they go to a disk that is made of it, and thrown away */
 	const struct plan_volume *volumes;
 	size_t n_volumes;
 	const struct sizing *size;   /* of the VM; NULL: as the spec and the configuration say */
@@ -94,7 +97,8 @@ struct plan_container {
 	struct plan_block *blocks; /* devices of the spec that are block devices of the host */
 	size_t n_blocks;
 	struct strv items; /* its items of the share */
-	char *pack;        /* directory that becomes the erofs image of the device pack_device; NULL: none */
+	char *pack;        /* directory that becomes the image of the device pack_device; NULL: none */
+	enum rootfs_image_kind pack_as;
 	struct vm_device *pack_device;
 	int image_fd; /* while it runs: that image */
 	bool share_pidns;
@@ -129,7 +133,8 @@ struct plan {
 
 /*
  * The [hypervisor.*] keys that plans honour for every driver, and those of other tables as "agent.NAME"; both
- * NULL-terminated. For config_warn_ineffective().
+ * NULL-terminated. What takes effect only where a driver can do something (hot-plug, a kind of sharing) is among the
+ * driver's own. For config_warn_ineffective().
  */
 extern const char *const plan_hypervisor_keys[];
 extern const char *const plan_other_keys[];

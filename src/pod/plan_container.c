@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Decisions about one container, in the order in which one needs the other: what its spec means in the guest; where its
- * root comes from; mounts, volumes and the small files of /etc.
+ * root comes from; devices, mounts, volumes and the small files of /etc.
  */
 #include <errno.h>
 #include <stdlib.h>
 
 #include "base/fd.h"
+#include "pod/plan_devices.h"
 #include "pod/plan_list.h"
 #include "pod/plan_mounts.h"
 #include "pod/plan_rootfs.h"
@@ -27,7 +28,8 @@ int plan_add_container(struct plan *p, const struct plan_request *q, struct plan
 	if (!c->id)
 		r = err_sys(e, ENOMEM, "cannot plan the container");
 	if (r < 0 || (r = plan_spec(p, c, q, e)) < 0 || (r = plan_rootfs(p, c, q, e)) < 0 ||
-	    (r = plan_mounts(p, c, q, e)) < 0 || (r = plan_volumes(p, c, q, e)) < 0 || (r = plan_etc(p, c, q, e)) < 0) {
+	    (r = plan_devices(p, c, q, e)) < 0 || (r = plan_mounts(p, c, q, e)) < 0 ||
+	    (r = plan_volumes(p, c, q, e)) < 0 || (r = plan_etc(p, c, q, e)) < 0) {
 		plan_container_free(p, c);
 		return r;
 	}

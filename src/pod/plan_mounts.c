@@ -11,6 +11,7 @@
 #include "oci/builder.h"
 #include "pod/agent.h"
 #include "pod/plan_list.h"
+#include "pod/plan_volumes.h"
 
 /* docker's and Kubernetes' size of /dev/shm. */
 #define SHM_DEFAULT (64u << 20)
@@ -75,14 +76,14 @@ static int set_source(Grpc__Mount *m, const char *source, struct err *e)
 }
 
 /* Shared memory across the VM boundary would be none: a tmpfs of the guest, as large as the one that was meant. */
-static int plan_shm(struct plan *p, Grpc__Mount *m, const char *source, struct err *e)
+static int add_shm(struct plan *p, const char *source, struct err *e)
 {
 	unsigned long long size = SHM_DEFAULT;
 	struct plan_storage *s;
 	struct statfs fs;
 	int r = 0;
 
-	if (statfs(source, &fs) == 0 && fs.f_type == TMPFS_MAGIC && fs.f_blocks)
+	if (source && statfs(source, &fs) == 0 && fs.f_type == TMPFS_MAGIC && fs.f_blocks)
 		size = (unsigned long long)fs.f_blocks * (unsigned long long)fs.f_bsize;
 	s = plan_add_storage(&p->sandbox_storages, &p->n_sandbox_storages, "ephemeral", "shm", "tmpfs", GUEST_SHM_DIR);
 	if (!s)
@@ -92,7 +93,28 @@ static int plan_shm(struct plan *p, Grpc__Mount *m, const char *source, struct e
 	r |= strv_add(&s->options, "nodev");
 	r |= strv_add(&s->options, "mode=1777");
 	r |= strv_addf(&s->options, "size=%llu", size);
-	return r ? out_of_memory(e) : set_source(m, GUEST_SHM_DIR, e);
+	return r ? out_of_memory(e) : 0;
+}
+
+static bool has_shm(const struct plan *p)
+{
+	for (size_t i = 0; i < p->n_sandbox_storages; i++)
+		if (str_eq(p->sandbox_storages[i].mount_point, GUEST_SHM_DIR))
+			return true;
+	return false;
+}
+
+/*
+ * The sandbox has one for all its containers, made when it begins: a later container may be the first to ask for it.
+ */
+int plan_shm(struct plan *p, const struct plan_request *q, struct err *e)
+{
+	const Grpc__Spec *spec = q->spec;
+
+	for (size_t i = 0; i < spec->n_mounts; i++)
+		if (is_bind(spec->mounts[i]) && str_eq(spec->mounts[i]->destination, "/dev/shm"))
+			return add_shm(p, spec->mounts[i]->source, e);
+	return q->pod ? add_shm(p, NULL, e) : 0;
 }
 
 static int note_copy(struct plan_container *c, const char *source, struct err *e)
@@ -132,7 +154,7 @@ static int plan_copy(struct plan *p, struct plan_container *c, const char *sourc
 static int plan_mount(struct plan *p, struct plan_container *c, const struct plan_request *q, size_t i, struct err *e)
 {
 	Grpc__Mount *m = c->spec->mounts[i];
-	_cleanup_free_ char *name = str_printf("%s-mount-%zu", c->id, i), *source = NULL, *where = NULL;
+	_cleanup_free_ char *name = str_printf("%s-mount-%zu", c->id, i), *source = NULL, *where = NULL, *place = NULL;
 	bool readonly = is_readonly(m);
 	int r;
 
@@ -141,8 +163,13 @@ static int plan_mount(struct plan *p, struct plan_container *c, const struct pla
 	where = name ? str_printf(GUEST_SHARE_DIR "/%s", name) : NULL;
 	if (!name || !source || !where)
 		return out_of_memory(e);
-	if (str_eq(m->destination, "/dev/shm"))
-		return plan_shm(p, m, source, e);
+	/* Before /dev/shm: a pod that needs more there than 64 MiB mounts an emptyDir on it. */
+	if (q->pod && (r = plan_guest_volume(p, c, source, &place, e)) < 0)
+		return r;
+	if (place)
+		return set_source(m, place, e);
+	if (str_eq(m->destination, "/dev/shm") && has_shm(p))
+		return set_source(m, GUEST_SHM_DIR, e);
 	if (is_guests_own(source))
 		return 0;
 	if (access(source, F_OK) < 0)
@@ -152,7 +179,9 @@ static int plan_mount(struct plan *p, struct plan_container *c, const struct pla
 	if (r < 0)
 		return r;
 	r = plan_add_item(p, c, name, source, NULL, readonly, e);
-	return r < 0 ? r : set_source(m, where, e);
+	if (r == 0 && q->pod)
+		r = plan_watched_item(p, c, source, name, &place, e);
+	return r < 0 ? r : set_source(m, place ? place : where, e);
 }
 
 int plan_mounts(struct plan *p, struct plan_container *c, const struct plan_request *q, struct err *e)

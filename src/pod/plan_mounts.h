@@ -7,6 +7,8 @@
 
 #include "pod/plan.h"
 
+/* The sandbox's shared memory, if this container or a later one can ask for it. Before the first container's mounts. */
+int plan_shm(struct plan *p, const struct plan_request *q, struct err *e);
 /* The spec's own bind mounts. Before plan_volumes(), whose mounts name guest paths already. */
 int plan_mounts(struct plan *p, struct plan_container *c, const struct plan_request *q, struct err *e);
 int plan_volumes(struct plan *p, struct plan_container *c, const struct plan_request *q, struct err *e);

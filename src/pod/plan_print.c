@@ -90,7 +90,8 @@ static int print_host_side(const struct plan *p, struct buf *out, struct err *e)
 					p->share.items[i].name, p->share.items[i].readonly ? "read-only" : "writable");
 	}
 	if (p->container->pack)
-		r |= buf_printf(out, "  pack %s into an erofs image without a name  [close it]\n", p->container->pack);
+		r |= buf_printf(out, "  pack %s into an %s image without a name  [close it]\n", p->container->pack,
+				p->container->pack_as == ROOTFS_IMAGE_EROFS ? "erofs" : "ext4");
 	if (server.len) {
 		r |= buf_puts(out, "  start the file server  [kill it]\n    ");
 		r |= put_argv(out, &server);

@@ -34,7 +34,10 @@ static int plan_block_rootfs(struct plan *p, struct plan_container *c, const str
 		c->pack_device = d;
 	if (!q->rootfs_writable && strv_add(&s->options, "ro") < 0)
 		return out_of_memory(e);
-	c->sync_guest |= q->rootfs_writable;
+	/* The guest's kernel would fill the unused tables with zeroes, and the holes of the host's file with them. */
+	if (q->rootfs_private && strv_add(&s->options, "noinit_itable") < 0)
+		return out_of_memory(e);
+	c->sync_guest |= q->rootfs_writable && !q->rootfs_private;
 	return 0;
 }
 
@@ -104,6 +107,28 @@ static int plan_image_rootfs(struct plan *p, struct plan_container *c, const str
 	return plan_block_rootfs(p, c, q, fstype, ret_mount, e);
 }
 
+/* The root as an image made of a directory. */
+static int plan_packed_rootfs(struct plan *p, struct plan_container *c, const struct plan_request *q,
+			      enum rootfs_image_kind kind, char **ret_mount, struct err *e)
+{
+	c->pack = strdup(q->rootfs);
+	c->pack_as = kind;
+	return c->pack ? plan_block_rootfs(p, c, q, kind == ROOTFS_IMAGE_EROFS ? "erofs" : "ext4", ret_mount, e)
+		       : out_of_memory(e);
+}
+
+static int plan_private_rootfs(struct plan *p, struct plan_container *c, const struct plan_request *q, char **ret_mount,
+			       struct err *e)
+{
+	if (!has_block(p))
+		return err_set(e, ERR_CONFIG, ENOTSUP,
+			       "--rw of an image needs a disk, and this hypervisor has no block devices: drop --rw");
+	if (!rootfs_image_can_pack(ROOTFS_IMAGE_EXT4))
+		return err_set(e, ERR_CONFIG, ENOENT,
+			       "--rw of an image needs mke2fs: apt-get install e2fsprogs, or drop --rw");
+	return plan_packed_rootfs(p, c, q, ROOTFS_IMAGE_EXT4, ret_mount, e);
+}
+
 static int plan_directory_rootfs(struct plan *p, struct plan_container *c, const struct plan_request *q,
 				 char **ret_mount, struct err *e)
 {
@@ -111,6 +136,12 @@ static int plan_directory_rootfs(struct plan *p, struct plan_container *c, const
 
 	if (access(q->rootfs, R_OK | X_OK) < 0)
 		return err_sys(e, errno, "cannot read the root file system %s", q->rootfs);
+	if (q->rootfs_private)
+		return plan_private_rootfs(p, c, q, ret_mount, e);
+	/*
+	 * A disk's changes are not copied back: its file system is the guest's by then, and what the host did in the
+	 * directory meanwhile would be lost.
+	 */
 	if (share_copies(&p->share) && q->rootfs_writable)
 		return err_set(e, ERR_CONFIG, ENOTSUP,
 			       "--rw needs a shared directory, and shared_fs is \"none\": use a root file system image "
@@ -118,13 +149,24 @@ static int plan_directory_rootfs(struct plan *p, struct plan_container *c, const
 			       q->rootfs,
 			       shares_files(p) ? "shared_fs = \"virtio-fs\"" : "a hypervisor that shares files");
 	/* A directory that cannot be shared: as an image it is quicker and larger than copied file by file. */
-	if (share_copies(&p->share) && has_block(p) && rootfs_image_can_pack()) {
-		c->pack = strdup(q->rootfs);
-		return c->pack ? plan_block_rootfs(p, c, q, "erofs", ret_mount, e) : out_of_memory(e);
-	}
+	if (share_copies(&p->share) && has_block(p) && rootfs_image_can_pack(ROOTFS_IMAGE_EROFS))
+		return plan_packed_rootfs(p, c, q, ROOTFS_IMAGE_EROFS, ret_mount, e);
 	*ret_mount = str_printf(GUEST_SHARE_DIR "/%s", name);
 	return !name || !*ret_mount ? out_of_memory(e)
 				    : plan_add_item(p, c, name, q->rootfs, NULL, !q->rootfs_writable, e);
+}
+
+/*
+ * Nobody asked for a bundle's root to be written back: that is only what a writable root means elsewhere. Where nothing
+ * is shared it gets a disk of its own, with more room than the guest's memory has.
+ */
+static int keep_bundle(struct plan *p, struct plan_container *c, struct plan_request *q, struct err *e)
+{
+	q->rootfs_private = q->rootfs_writable = has_block(p) && rootfs_image_can_pack(ROOTFS_IMAGE_EXT4);
+	return strv_addf(&c->notes, "%s is copied into the guest (shared_fs is \"none\"): writes stay there",
+			 q->rootfs) < 0
+		       ? out_of_memory(e)
+		       : 0;
 }
 
 int plan_rootfs(struct plan *p, struct plan_container *c, const struct plan_request *q, struct err *e)
@@ -132,19 +174,15 @@ int plan_rootfs(struct plan *p, struct plan_container *c, const struct plan_requ
 	struct plan_request own = *q;
 	_cleanup_free_ char *where = NULL;
 	struct stat st;
-	int r;
+	int r = 0;
 
 	if (stat(q->rootfs, &st) < 0)
 		return err_sys(e, errno, "cannot use the root file system %s", q->rootfs);
-	/* Nobody asked for a bundle's root to be written back: that is only what a writable root means elsewhere. */
-	if (q->bundle && q->rootfs_writable && S_ISDIR(st.st_mode) && share_copies(&p->share)) {
-		own.rootfs_writable = false;
-		if (strv_addf(&c->notes, "%s is copied into the guest (shared_fs is \"none\"): writes stay there",
-			      q->rootfs) < 0)
-			return out_of_memory(e);
-	}
-	r = S_ISDIR(st.st_mode) ? plan_directory_rootfs(p, c, &own, &where, e)
-				: plan_image_rootfs(p, c, &own, &where, e);
+	if (q->bundle && q->rootfs_writable && S_ISDIR(st.st_mode) && share_copies(&p->share))
+		r = keep_bundle(p, c, &own, e);
+	if (r == 0)
+		r = S_ISDIR(st.st_mode) ? plan_directory_rootfs(p, c, &own, &where, e)
+					: plan_image_rootfs(p, c, &own, &where, e);
 	if (r < 0)
 		return r;
 	if (!own.rootfs_writable)

@@ -77,6 +77,29 @@ static int init_record(struct pod *pod, struct err *e)
 		       : out_of_memory(e);
 }
 
+/* ---- its monitor ---- */
+
+static void tell_monitor(struct pod_monitor_host *ret, void *userdata)
+{
+	const struct pod *pod = userdata;
+
+	ret->cgroup = pod->cgroup;
+	ret->file_server = pod->plan ? pod->plan->share.daemon_pid : 0;
+}
+
+/* A pod without is a pod all the same. */
+static void start_monitor(struct pod *pod)
+{
+	_cleanup_free_ char *path = str_printf("%s/" MONITOR_SOCKET, pod->run_dir);
+	struct pod_monitor_params params = {
+		.loop = pod->loop, .path = path, .pod = pod, .host = tell_monitor, .userdata = pod
+	};
+	struct err e = { 0 };
+
+	if (path && pod_monitor_start(&params, &pod->monitor, &e) < 0)
+		log_warn("%s", e.text);
+}
+
 int pod_new(const struct pod_params *params, struct pod **ret, struct err *e)
 {
 	struct pod *pod = calloc(1, sizeof *pod);
@@ -106,6 +129,7 @@ int pod_new(const struct pod_params *params, struct pod **ret, struct err *e)
 		pod_free(pod);
 		return r;
 	}
+	start_monitor(pod);
 	*ret = pod;
 	return 0;
 }
@@ -116,6 +140,7 @@ void pod_free(struct pod *pod)
 
 	if (!pod)
 		return;
+	pod_monitor_stop(pod->monitor);
 	pod_unwatch_vm(pod);
 	while ((c = list_first(&pod->containers, struct pod_container, node)))
 		pod_container_end(c);

@@ -80,8 +80,8 @@ int pod_new(const struct pod_params *params, struct pod **ret, struct err *e);
 /* End the VM with all in it, undo everything on the host. NULL does nothing. */
 void pod_free(struct pod *pod);
 /*
- * After an owner that was killed: undo on the host what ROOT/ID tells of, as pod_free() would have. 0 also when there is
- * nothing; -EBUSY: the owner lives.
+ * After an owner that was killed: undo on the host what ROOT/ID tells of, as pod_free() would have. 0 also when there
+ * is nothing; -EBUSY: the owner lives.
  */
 int pod_cleanup(const char *state_root, const char *id, struct err *e);
 const char *pod_id(const struct pod *pod);

@@ -7,6 +7,7 @@
 
 #include "base/log.h"
 #include "oci/spec.h"
+#include "pod/client_mounts.h"
 #include "pod/hooks.h"
 #include "pod/pod_internal.h"
 #include "pod/rootfs_mounts.h"
@@ -83,6 +84,7 @@ static int container_new(struct pod *pod, const struct pod_container_params *par
 		pod_container_free(c);
 		return r;
 	}
+	sizing_from_resources(c->spec->linux ? c->spec->linux->resources : NULL, &c->demand);
 	*ret = c;
 	return 0;
 }
@@ -96,9 +98,12 @@ void pod_container_free(struct pod_container *c)
 	while ((p = list_first(&c->processes, struct pod_process, node)))
 		pod_process_free(p);
 	list_remove(&c->node);
+	if (c->plan)
+		volume_watch_remove(c->pod->volumes, c->plan);
 	if (c->pod->plan)
 		plan_container_free(c->pod->plan, c->plan);
 	rootfs_unmount(c->rootfs, c->n_mounts);
+	client_mounts_drop(&c->client_mounts);
 	host_cgroup_free(c->cgroup);
 	if (c->spec)
 		oci_spec_free(c->spec);
@@ -201,6 +206,37 @@ static int create_first(struct pod_container *c, const struct pod_container_para
 	return pod_watch_vm(pod, e);
 }
 
+static bool is_bind(const Grpc__Mount *m)
+{
+	if (str_eq(m->type, "bind"))
+		return true;
+	for (size_t i = 0; i < m->n_options; i++)
+		if (str_eq(m->options[i], "bind") || str_eq(m->options[i], "rbind"))
+			return true;
+	return false;
+}
+
+/* What the client of a later container mounted for it, we do not see by ourselves. */
+static int fetch_client_mounts(struct pod_container *c, struct err *e)
+{
+	const struct pod_process *p = pod_init_process(c);
+	const char *root = c->spec->root ? c->spec->root->path : "";
+	_cleanup_free_ char *rootfs =
+		root[0] == '/' ? strdup(root) : str_printf("%s/%s", c->bundle, *root ? root : "rootfs");
+	int r;
+
+	/* A stand-in of ours is where we are. */
+	if (p->standin_ours)
+		return 0;
+	if (!rootfs)
+		return out_of_memory(e);
+	r = client_mounts_fetch(p->standin_pid, rootfs, &c->client_mounts, e);
+	for (size_t i = 0; r == 0 && i < c->spec->n_mounts; i++)
+		if (is_bind(c->spec->mounts[i]))
+			r = client_mounts_fetch(p->standin_pid, c->spec->mounts[i]->source, &c->client_mounts, e);
+	return r;
+}
+
 static int create_later(struct pod_container *c, const struct pod_container_params *params, struct err *e)
 {
 	struct pod *pod = c->pod;
@@ -208,8 +244,9 @@ static int create_later(struct pod_container *c, const struct pod_container_para
 	int r = pod_check_guest(pod, e);
 
 	if (r < 0 || (r = make_init_process(c, params, false, e)) < 0 || (r = pod_write_state(pod, e)) < 0 ||
-	    (r = make_rootfs(c, params, &q.rootfs_writable, e)) < 0 || (r = run_create_hooks(c, e)) < 0 ||
-	    (r = pod_make_cgroup(pod, c, e)) < 0 || (r = oci_spec_load(c->bundle, &q.spec, NULL, e)) < 0)
+	    (r = fetch_client_mounts(c, e)) < 0 || (r = make_rootfs(c, params, &q.rootfs_writable, e)) < 0 ||
+	    (r = run_create_hooks(c, e)) < 0 || (r = pod_make_cgroup(pod, c, e)) < 0 ||
+	    (r = oci_spec_load(c->bundle, &q.spec, NULL, e)) < 0)
 		return r;
 	q.rootfs = c->rootfs;
 	r = plan_add_container(pod->plan, &q, &c->plan, e);
@@ -220,8 +257,12 @@ static int create_later(struct pod_container *c, const struct pod_container_para
 
 static int create_in_guest(struct pod_container *c, struct err *e)
 {
-	int r = sandbox_create_container(c->pod->sandbox, c->plan, e);
+	int r = pod_resize(c->pod, e);
 
+	if (r == 0 && c->pod->volumes)
+		r = volume_watch_add(c->pod->volumes, c->plan, e);
+	if (r == 0)
+		r = sandbox_create_container(c->pod->sandbox, c->plan, e);
 	if (r < 0)
 		return r;
 	c->in_guest = true;
@@ -236,8 +277,10 @@ static void undo_create(struct pod_container *c)
 	if (c->in_guest)
 		sandbox_remove_container(pod->sandbox, c->plan);
 	pod_container_free(c);
-	if (!list_empty(&pod->containers))
+	if (!list_empty(&pod->containers)) {
+		pod_shrink(pod);
 		return;
+	}
 	pod_unwatch_vm(pod);
 	pod_host_stop(pod);
 }
@@ -317,6 +360,8 @@ static int delete_container(struct pod_container *c, struct pod_exit *ret, struc
 		pod_unwatch_vm(pod);
 		pod_host_stop(pod);
 		pod->lost = false;
+	} else {
+		pod_shrink(pod);
 	}
 	if (pod->params.event)
 		pod->params.event(&event, pod->params.userdata);

@@ -15,7 +15,7 @@
 #include "pod/plan_list.h"
 #include "pod/pod_internal.h"
 
-/* What a VMM takes beside its guest's memory, and the file server with it (MiB, upwards). */
+/* For a VMM that nobody has measured, and its file server: surely enough. */
 #define VMM_MIB 128
 
 int pod_enter_mount_namespace(struct pod *pod, struct err *e)
@@ -96,6 +96,8 @@ int pod_make_cgroup(struct pod *pod, struct pod_container *c, struct err *e)
 	struct pod_process *p = pod_init_process(c);
 	int r = host_cgroup_new(NULL, path, c->id, cg, e);
 
+	for (size_t i = 0; r == 0 && i < host_cgroup_notes(*cg)->len; i++)
+		log_warn("container %s: %s", c->id, host_cgroup_notes(*cg)->v[i]);
 	if (r == 0 && cg == &pod->cgroup)
 		r = pod_write_state(pod, e);
 	/* The VMM and its helpers are started by us, and so are where we are. */
@@ -129,7 +131,9 @@ void pod_sizing_request(const struct pod *pod, struct sizing_request *ret)
 	*ret = (struct sizing_request){ .hv = &config->hypervisor,
 					.fixed = config->runtime.static_sandbox_resource_mgmt,
 					.ceiling_bytes = pod->cgroup ? host_cgroup_ceiling(pod->cgroup) : UINT64_MAX,
-					.vmm_mib = VMM_MIB,
+					.vmm_mib = pod->params.driver->vmm_memory_mib
+							   ? pod->params.driver->vmm_memory_mib
+							   : VMM_MIB,
 					.cpu_hotplug = can.cpu_hotplug,
 					.memory_hotplug = can.memory_hotplug,
 					.host_cpus = (uint32_t)get_nprocs(),
@@ -146,6 +150,7 @@ static int size_vm(struct pod *pod, const struct pod_container *c, struct err *e
 	if (pod->role != POD_ROLE_SANDBOX || !sizing_from_annotations(c->spec, &q.demand))
 		sizing_from_resources(c->spec->linux ? c->spec->linux->resources : NULL, &q.demand);
 	r = sizing_of_vm(&q, &pod->size, &notes, e);
+	pod->now = (struct sizing_now){ .vcpus = pod->size.vcpus, .memory_mib = pod->size.memory_mib };
 	for (size_t i = 0; i < notes.len; i++)
 		log_warn("container %s: %s", c->id, notes.v[i]);
 	return r;
@@ -186,11 +191,14 @@ int pod_start_vm(struct pod *pod, struct pod_container *c, bool rootfs_writable,
 	if (r < 0)
 		return r;
 	c->plan = take_ptr(pod->plan->container);
-	return pod_write_state(pod, e);
+	if (share_copies(&pod->plan->share))
+		r = volume_watch_new(pod->loop, &pod->plan->share, pod->sandbox->agent, &pod->volumes, e);
+	return r < 0 ? r : pod_write_state(pod, e);
 }
 
 void pod_host_stop(struct pod *pod)
 {
+	volume_watch_free(take_ptr(pod->volumes));
 	sandbox_free(take_ptr(pod->sandbox));
 	plan_free(take_ptr(pod->plan));
 	pod_network_free(take_ptr(pod->network));

@@ -5,12 +5,14 @@
 #include "base/list.h"
 #include "pod/host_cgroup.h"
 #include "pod/io.h"
+#include "pod/monitor.h"
 #include "pod/network.h"
 #include "pod/pod.h"
 #include "pod/pod_role.h"
 #include "pod/sandbox.h"
 #include "pod/sizing.h"
 #include "pod/state.h"
+#include "pod/volume_watch.h"
 
 struct pod {
 	struct loop *loop;
@@ -20,16 +22,19 @@ struct pod {
 	char *run_dir; /* sockets and logs of the VM: the state directory, or a short-named one where that is too long
 			*/
 	bool own_mounts;
+	struct pod_monitor *monitor; /* NULL: it could not be started */
 	/* ---- the host's side of the sandbox (pod_host.c) ---- */
 	enum pod_role role; /* of the first container */
 	int netns_fd;       /* keeps the network namespace; -1: the host's own */
 	char *netns;        /* a path to it; NULL */
 	struct host_cgroup *cgroup;
 	struct pod_network *network;
-	struct sizing size; /* that the VM began with */
+	struct sizing size;    /* that the VM began with */
+	struct sizing_now now; /* that it has */
 	/* ---- the VM ---- */
 	struct plan *plan;
 	struct sandbox *sandbox;
+	struct volume_watch *volumes; /* NULL: none is copied */
 	struct loop_source *end;
 	struct agent_call *oom; /* NULL: not asked */
 	struct loop_source *oom_pause;
@@ -47,7 +52,9 @@ struct pod_container {
 	char *id, *bundle, *rootfs; /* rootfs: what the guest gets as root: a folder or a disk */
 	Grpc__Spec *spec;           /* as the client wrote it: hooks, annotations */
 	struct plan_container *plan;
+	struct sizing_demand demand;
 	size_t n_mounts;            /* on BUNDLE/rootfs */
+	struct strv client_mounts;  /* see pod/client_mounts.h */
 	struct host_cgroup *cgroup; /* of a later container: where its stand-ins are; the first one's is the pod's */
 	bool in_guest, paused;
 	struct list processes; /* the first one is the container's own */
@@ -102,6 +109,13 @@ int pod_attach_network(struct pod *pod, struct err *e);
 int pod_start_vm(struct pod *pod, struct pod_container *c, bool rootfs_writable, struct err *e);
 /* End the VM and undo what is above, in any half-done state. */
 void pod_host_stop(struct pod *pod);
+
+/* ---- pod_resize.c ---- */
+
+/* Give the VM what its containers may use now. Nothing where it is sized before it starts. */
+int pod_resize(struct pod *pod, struct err *e);
+/* The same when they may use less: a failure is told, and changes nothing. */
+void pod_shrink(struct pod *pod);
 
 /* ---- pod_container.c ---- */
 

@@ -54,7 +54,7 @@ static int open_streams(struct pod_process *p, struct err *e)
 static void resize_to_terminal(struct pod_process *p)
 {
 	struct winsize size;
-	int fd = pod_streams_terminal(p->streams);
+	int fd = pod_streams_window(p->streams);
 
 	if (fd >= 0 && ioctl(fd, TIOCGWINSZ, &size) == 0 && size.ws_row && size.ws_col)
 		agent_tty_resize_async(p->container->pod->sandbox->agent, p->container->id, p->exec_id, size.ws_row,
@@ -277,8 +277,10 @@ int pod_start(struct pod *pod, const char *id, const char *exec_id, pid_t *ret_p
 	r = pod_check_guest(pod, e);
 	if (r == 0)
 		r = *p->exec_id ? start_exec(p, e) : start_container(p, e);
-	if (r < 0)
+	if (r < 0) {
+		pod_streams_hang_up(p->streams);
 		return r;
+	}
 	p->status = POD_RUNNING;
 	*ret_pid = p->standin_pid;
 	if (p->io.terminal)

@@ -7,15 +7,21 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
 #include "base/log.h"
+#include "base/strv.h"
 #include "sys/spawn.h"
 
 /* Images may be large: a disk, not a memory file system. */
 #define PACK_DIR "/var/tmp"
+/* A writable image is as large as what is free, shared with one other, but never larger than this. */
+#define DISK_MAX (16ull << 30)
 
 int rootfs_image_type(const char *path, const char **ret_fstype, struct err *e)
 {
@@ -46,22 +52,37 @@ int rootfs_image_type(const char *path, const char **ret_fstype, struct err *e)
 		       path);
 }
 
-static const char *const packers[] = { "/usr/bin/mkfs.erofs", "/usr/sbin/mkfs.erofs", "/sbin/mkfs.erofs" };
+/* ---- packing ---- */
 
-static const char *find_packer(void)
+struct packer {
+	const char *program, *package;
+	const char *const *places; /* NULL-terminated */
+};
+
+static const struct packer erofs_packer = { "mkfs.erofs", "erofs-utils",
+					    (const char *const[]){ "/usr/bin/mkfs.erofs", "/usr/sbin/mkfs.erofs",
+								   "/sbin/mkfs.erofs", NULL } };
+static const struct packer ext4_packer = { "mke2fs", "e2fsprogs",
+					   (const char *const[]){ "/usr/sbin/mke2fs", "/sbin/mke2fs", NULL } };
+/* Of the same package. */
+static const struct packer ext4_editor = { "debugfs", "e2fsprogs",
+					   (const char *const[]){ "/usr/sbin/debugfs", "/sbin/debugfs", NULL } };
+
+static const char *find_program(const struct packer *p)
 {
-	for (size_t i = 0; i < sizeof packers / sizeof packers[0]; i++)
-		if (access(packers[i], X_OK) == 0)
-			return packers[i];
+	for (const char *const *place = p->places; *place; place++)
+		if (access(*place, X_OK) == 0)
+			return *place;
 	return NULL;
 }
 
-bool rootfs_image_can_pack(void)
+bool rootfs_image_can_pack(enum rootfs_image_kind kind)
 {
-	return find_packer() != NULL;
+	return kind == ROOTFS_IMAGE_EROFS ? find_program(&erofs_packer) != NULL
+					  : find_program(&ext4_packer) && find_program(&ext4_editor);
 }
 
-static int wait_packer(pid_t pid, int pidfd, int interrupt_fd, struct err *e)
+static int wait_packer(const char *program, pid_t pid, int pidfd, int interrupt_fd, struct err *e)
 {
 	struct pollfd p[2] = { { .fd = pidfd, .events = POLLIN }, { .fd = interrupt_fd, .events = POLLIN } };
 	int status;
@@ -75,10 +96,35 @@ static int wait_packer(pid_t pid, int pidfd, int interrupt_fd, struct err *e)
 	status = spawn_stop(pid, pidfd, 0);
 	if (status < 0 || !WIFEXITED(status) || WEXITSTATUS(status) != 0)
 		return err_set(e, ERR_SYSTEM, EIO,
-			       "mkfs.erofs could not pack the root file system; is " PACK_DIR
-			       " full? --log-level debug "
-			       "shows what it says");
+			       "%s could not pack the root file system; is " PACK_DIR
+			       " full? --log-level debug shows what it says",
+			       program);
 	return 0;
+}
+
+/* argv[0] becomes the program; the image stays open in it, and stdin_fd is its standard input. */
+static int run_packer(const struct packer *p, char **argv, int image_fd, int stdin_fd, int interrupt_fd, struct err *e)
+{
+	const char *program = find_program(p);
+	struct spawn s = { .path = program,
+			   .argv = argv,
+			   .stdin_fd = stdin_fd,
+			   .stdout_fd = -1,
+			   .stderr_fd = log_get_level() >= LOG_LEVEL_DEBUG ? STDERR_FILENO : -1,
+			   .keep_fds = &image_fd,
+			   .n_keep_fds = 1,
+			   .die_with_parent = true,
+			   .own_session = true };
+	_cleanup_close_ int pidfd = -1;
+	pid_t pid;
+	int r;
+
+	if (!program)
+		return err_set(e, ERR_CONFIG, ENOENT, "%s is not installed; apt-get install %s", p->program,
+			       p->package);
+	argv[0] = (char *)program;
+	r = spawn_start(&s, &pid, &pidfd, e);
+	return r < 0 ? r : wait_packer(p->program, pid, pidfd, interrupt_fd, e);
 }
 
 /* Of file systems that know no files without a name (overlayfs before Linux 6.3), one whose name is taken away. */
@@ -95,32 +141,75 @@ static int open_nameless(void)
 	return fd;
 }
 
-int rootfs_image_pack(const char *dir, int interrupt_fd, int *ret_fd, struct err *e)
+static int pack_erofs(const char *dir, int fd, char *image, int interrupt_fd, struct err *e)
 {
-	_cleanup_close_ int fd = open_nameless(), pidfd = -1;
-	const char *packer = find_packer();
-	char out[32];
-	char *argv[] = { (char *)packer, (char *)"--quiet", out, (char *)dir, NULL };
-	struct spawn s = { .path = packer,
-			   .argv = argv,
-			   .stdin_fd = -1,
-			   .stdout_fd = -1,
-			   .stderr_fd = log_get_level() >= LOG_LEVEL_DEBUG ? STDERR_FILENO : -1,
-			   .keep_fds = &fd,
-			   .n_keep_fds = 1,
-			   .die_with_parent = true,
-			   .own_session = true };
-	pid_t pid;
+	char *argv[] = { NULL, (char *)"--quiet", image, (char *)dir, NULL };
+
+	return run_packer(&erofs_packer, argv, fd, -1, interrupt_fd, e);
+}
+
+/* As large as it can become: the file has holes, and grows as the guest writes. */
+static int size_disk(int fd, struct err *e)
+{
+	unsigned long long size;
+	struct statvfs fs;
+
+	if (fstatvfs(fd, &fs) < 0)
+		return err_sys(e, errno, "cannot look at " PACK_DIR);
+	size = (unsigned long long)fs.f_bavail * fs.f_frsize / 2;
+	return ftruncate(fd, (off_t)(size < DISK_MAX ? size : DISK_MAX)) < 0
+		       ? err_sys(e, errno, "cannot make a disk image in " PACK_DIR)
+		       : 0;
+}
+
+/* What mke2fs does not do: the root folder's own mode, and no folder lost+found, which the container's root has not. */
+static int finish_ext4(const struct stat *root, int fd, char *image, int interrupt_fd, struct err *e)
+{
+	_cleanup_close_ int commands = memfd_create("debugfs", MFD_CLOEXEC);
+	char *argv[] = { NULL, (char *)"-w", (char *)"-f", (char *)"/dev/stdin", image, NULL };
+
+	if (commands < 0 || dprintf(commands, "rmdir lost+found\nset_inode_field <2> mode 0%o\n", root->st_mode) < 0 ||
+	    lseek(commands, 0, SEEK_SET) < 0)
+		return err_sys(e, errno, "cannot tell debugfs what to do");
+	return run_packer(&ext4_editor, argv, fd, commands, interrupt_fd, e);
+}
+
+/* Without a journal, since nothing is left of the image when its guest crashes. */
+static int pack_ext4(const char *dir, int fd, char *image, int interrupt_fd, struct err *e)
+{
+	_cleanup_free_ char *extended = NULL;
+	struct stat root;
 	int r;
 
-	if (!packer)
-		return err_set(e, ERR_CONFIG, ENOENT, "mkfs.erofs is not installed; apt-get install erofs-utils");
+	if (stat(dir, &root) < 0)
+		return err_sys(e, errno, "cannot read it");
+	extended = str_printf("lazy_itable_init=1,nodiscard,root_owner=%u:%u", root.st_uid, root.st_gid);
+	if (!extended)
+		return err_sys(e, ENOMEM, "cannot pack it");
+	r = size_disk(fd, e);
+	if (r == 0) {
+		char *argv[] = { NULL,         (char *)"-q",   (char *)"-F",
+				 (char *)"-t", (char *)"ext4", (char *)"-m",
+				 (char *)"0",  (char *)"-O",   (char *)"^has_journal",
+				 (char *)"-E", extended,       (char *)"-d",
+				 (char *)dir,  image,          NULL };
+
+		r = run_packer(&ext4_packer, argv, fd, -1, interrupt_fd, e);
+	}
+	return r < 0 ? r : finish_ext4(&root, fd, image, interrupt_fd, e);
+}
+
+int rootfs_image_pack(const char *dir, enum rootfs_image_kind kind, int interrupt_fd, int *ret_fd, struct err *e)
+{
+	_cleanup_close_ int fd = open_nameless();
+	char image[32];
+	int r;
+
 	if (fd < 0)
 		return err_sys(e, errno, "cannot make a file in " PACK_DIR);
-	snprintf(out, sizeof out, "/proc/self/fd/%d", fd);
-	r = spawn_start(&s, &pid, &pidfd, e);
-	if (r == 0)
-		r = wait_packer(pid, pidfd, interrupt_fd, e);
+	snprintf(image, sizeof image, "/proc/self/fd/%d", fd);
+	r = kind == ROOTFS_IMAGE_EROFS ? pack_erofs(dir, fd, image, interrupt_fd, e)
+				       : pack_ext4(dir, fd, image, interrupt_fd, e);
 	if (r < 0) {
 		err_wrap(e, "%s", dir);
 		return r;

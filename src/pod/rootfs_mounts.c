@@ -2,6 +2,7 @@
 #include "pod/rootfs_mounts.h"
 
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
@@ -9,7 +10,31 @@
 #include "base/fd.h"
 #include "base/log.h"
 #include "base/strv.h"
+#include "sys/loop_device.h"
 #include "sys/mounts.h"
+
+/* mount(8)'s word, which the kernel does not know: the source is a file to be used as a block device. */
+static bool take_loop(struct mount_options *o)
+{
+	for (size_t i = 0; i < o->data.len; i++)
+		if (str_eq(o->data.v[i], "loop")) {
+			free(o->data.v[i]);
+			memmove(&o->data.v[i], &o->data.v[i + 1], (o->data.len - i) * sizeof o->data.v[0]);
+			o->data.len--;
+			return true;
+		}
+	return false;
+}
+
+static int mount_file(const struct pod_mount *m, const char *target, const struct mount_options *o, struct err *e)
+{
+	_cleanup_free_ char *device = NULL;
+	_cleanup_close_ int fd = -1;
+	bool readonly = (o->sb_flags & MS_RDONLY) || str_eq(m->type, "erofs");
+	int r = loop_device_attach(m->source, readonly, &device, &fd, e);
+
+	return r < 0 ? r : mount_at_path(device, target, m->type, o, e);
+}
 
 static int mount_one(const struct pod_mount *m, const char *dir, struct err *e)
 {
@@ -28,6 +53,8 @@ static int mount_one(const struct pod_mount *m, const char *dir, struct err *e)
 	r = mount_options_parse((char *const *)m->options, m->n_options, &o, e);
 	if (r == 0 && str_eq(m->type, "bind"))
 		o.bind = true;
+	if (r == 0 && take_loop(&o))
+		return mount_file(m, target, &o, e);
 	return r < 0 ? r : mount_at_path(m->source, target, o.bind ? "" : m->type, &o, e);
 }
 

@@ -11,7 +11,7 @@
 
 #include "base/fd.h"
 #include "base/log.h"
-#include "pod/nics.h"
+#include "pod/nics_watch.h"
 #include "pod/rootfs_image.h"
 #include "sys/spawn.h"
 
@@ -37,7 +37,7 @@ static int pack_rootfs(struct sandbox *s, struct plan_container *c, struct err *
 
 	if (!c || !c->pack)
 		return 0;
-	r = rootfs_image_pack(c->pack, s->interrupt_fd, &c->image_fd, e);
+	r = rootfs_image_pack(c->pack, c->pack_as, s->interrupt_fd, &c->image_fd, e);
 	if (r < 0)
 		return r;
 	block = &c->pack_device->u.block;
@@ -264,6 +264,8 @@ int sandbox_start(struct loop *loop, struct plan *plan, int interrupt_fd, struct
 		r = nics_tell_agent(plan, s->agent, e);
 	if (r == 0)
 		r = share_publish(&plan->share, s->agent, e);
+	if (r == 0)
+		r = nics_watch_new(loop, plan, s->vm, s->agent, &s->nics, e);
 	if (r < 0) {
 		r = explain(s, r, e);
 		goto fail;
@@ -463,6 +465,7 @@ void sandbox_free(struct sandbox *s)
 {
 	if (!s)
 		return;
+	nics_watch_free(s->nics);
 	sync_guest(s);
 	agent_free(s->agent);
 	if (s->vm)

@@ -28,7 +28,8 @@ struct sandbox {
 	int interrupt_fd; /* not owned; readable: give up waiting */
 	int abort_fd;     /* epoll of the VM's end and interrupt_fd */
 	struct passt passt;
-	bool silent; /* the guest let us wait in vain: it is not asked to tidy up */
+	struct nics_watch *nics; /* NULL: no network that could get more interfaces */
+	bool silent;             /* the guest let us wait in vain: it is not asked to tidy up */
 };
 
 /*

@@ -104,6 +104,18 @@ int __wrap_ttrpc_call(struct ttrpc_client *client, const char *service, const ch
 				 ret_response, e);
 }
 
+/* A VM that has closed its connections is given a moment to end. Here it stays. */
+static bool vm_stays;
+
+bool __real_vm_wait_exit(const struct vm *vm, int timeout_ms);
+bool __wrap_vm_wait_exit(const struct vm *vm, int timeout_ms);
+
+bool __wrap_vm_wait_exit(const struct vm *vm, int timeout_ms)
+{
+	assert_true(timeout_ms <= 5000);
+	return __real_vm_wait_exit(vm, vm_stays ? 0 : timeout_ms);
+}
+
 /* ---- the test's own state ---- */
 
 static struct {
@@ -162,7 +174,7 @@ static int set_up(void **state)
 	assert_int_equal(file_replace(tmp("image"), "XFSB", 4, 0644), 0);
 	assert_int_equal(file_replace(tmp("kernel"), "k", 1, 0644), 0);
 	assert_int_equal(file_replace(tmp("virtiofsd"), "#!/bin/sh\nexec sleep 1000\n", 26, 0755), 0);
-	hurry = false;
+	hurry = vm_stays = false;
 	return loop_new(&t.loop, NULL);
 }
 
@@ -466,8 +478,7 @@ static void test_staging_fails(void **state)
 	/* A run directory deep down. */
 	item = t.plan->share.socket;
 	t.plan->share.socket = str_printf("%s/%0120d", t.run_dir, 0);
-	expected = str_printf("cannot listen at %s: a socket path may have at most 107 bytes; use a shorter directory",
-			      t.plan->share.socket);
+	expected = str_printf("cannot listen at %s: the name is too long", t.plan->share.socket);
 	assert_int_equal(start_all(&e), -ENAMETOOLONG);
 	assert_string_equal(e.text, expected);
 	nothing_left(fds);
@@ -626,8 +637,10 @@ static void test_garbage(void **state)
 static void test_hang_up(void **state)
 {
 	plan_for_phases();
-	for (size_t i = 0; i < N_PHASES; i++)
+	for (size_t i = 0; i < N_PHASES; i++) {
+		vm_stays = i > 0;
 		fails_in(phases[i], HANG_UP, ECONNRESET, "the peer has closed the connection");
+	}
 }
 
 static void test_no_answer(void **state)
@@ -638,12 +651,15 @@ static void test_no_answer(void **state)
 	hurry = true;
 	plan_for_phases();
 	fails_in("connect", REFUSE, ETIMEDOUT, "nothing in the guest answers on vsock port 1024 (Connection refused)");
+	t.config->agent.reconnect_timeout_ms = 300;
 	fails_in("connect", NEVER, ETIMEDOUT, "nothing in the guest answers on vsock port 1024 (no reply in time)");
+	t.config->agent.reconnect_timeout_ms = 2000;
 	for (size_t i = 0; i < N_PHASES; i++)
 		fails_in(phases[i], NEVER, ETIMEDOUT, phases[i]);
 	for (size_t i = 0; i < N_PHASES; i++)
 		fails_in(phases[i], NOISE, ETIMEDOUT, phases[i]);
 	/* Nobody listens at all. */
+	t.config->agent.reconnect_timeout_ms = 300;
 	assert_int_equal(start_all(&e), -ETIMEDOUT);
 	nothing_left(fds);
 }

@@ -363,6 +363,21 @@ int share_publish(struct share *s, struct agent *agent, struct err *e)
 	return give_items(s, agent, e);
 }
 
+const struct share_item *share_find(const struct share *s, const char *name)
+{
+	for (size_t i = 0; i < s->n_items; i++)
+		if (str_eq(s->items[i].name, name))
+			return &s->items[i];
+	return NULL;
+}
+
+int share_copy_again(struct share *s, const char *name, struct agent *agent, struct err *e)
+{
+	const struct share_item *item = share_find(s, name);
+
+	return item && share_copies(s) ? copy_item(item, agent, e) : 0;
+}
+
 void share_remove(struct share *s, const char *name)
 {
 	for (size_t i = 0; i < s->n_items; i++) {

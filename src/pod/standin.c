@@ -16,6 +16,7 @@
 #include <stdint.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
@@ -24,6 +25,7 @@
 #include <unistd.h>
 
 #include "base/cleanup.h"
+#include "sys/namespaces.h"
 #include "sys/pty.h"
 #include "sys/spawn.h"
 
@@ -79,6 +81,16 @@ static void enter_network(const struct standin_params *p, int fd)
 	if (ns < 0 || setns(ns, CLONE_NEWNET) < 0)
 		give_up(fd, "network namespace");
 	close(ns);
+}
+
+/*
+ * In namespaces of its own it sees nothing but itself: clients that look into a container's /proc (podman top) would
+ * find all of the host there. Without the right to mount it stays as it is.
+ */
+static void hide_host_processes(void)
+{
+	if (getpid() == 1 && mount(NULL, "/", NULL, MS_SLAVE | MS_REC, NULL) == 0)
+		(void)mount("proc", "/proc", "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC, NULL);
 }
 
 /* The lowest descriptor of those to keep that is at least from; INT_MAX: none. */
@@ -168,6 +180,7 @@ static __attribute__((noreturn)) void child(const struct standin_params *p, int 
 	if (chdir("/") < 0)
 		give_up(fd, "chdir");
 	enter_network(p, fd);
+	hide_host_processes();
 	place_stdio(p, fd);
 	if (p->terminal_fd >= 0 && pty_make_controlling(p->terminal_fd) < 0)
 		give_up(fd, "controlling terminal");
@@ -182,7 +195,7 @@ static __attribute__((noreturn)) void child(const struct standin_params *p, int 
 
 /* ---- the owner ---- */
 
-static int await_greeting(int fd, const char *name, struct err *e)
+static int await_greeting(int fd, const char *name, const char *netns, struct err *e)
 {
 	struct greeting g;
 	ssize_t n;
@@ -193,6 +206,8 @@ static int await_greeting(int fd, const char *name, struct err *e)
 	if (n != sizeof g)
 		return err_set(e, ERR_SYSTEM, ESRCH, "the stand-in of %s ended at once", name);
 	g.step[sizeof g.step - 1] = 0;
+	if (g.code && netns)
+		return err_sys(e, g.code, "cannot start the stand-in of %s in %s (%s)", name, netns, g.step);
 	return g.code ? err_sys(e, g.code, "cannot start the stand-in of %s (%s)", name, g.step) : 0;
 }
 
@@ -207,13 +222,15 @@ int standin_start(const struct standin_params *params, pid_t *ret_pid, int *ret_
 		return err_sys(e, errno, "cannot start the stand-in of %s", name);
 	ours = pair[0];
 	theirs = pair[1];
-	pid = fork();
+	pid = clone_process(CLONE_NEWPID | CLONE_NEWNS, -1);
+	if (pid < 0)
+		pid = fork();
 	if (pid < 0)
 		return err_sys(e, errno, "cannot start the stand-in of %s", name);
 	if (pid == 0)
 		child(params, theirs);
 	fd_close(&theirs);
-	r = await_greeting(ours, name, e);
+	r = await_greeting(ours, name, params->netns, e);
 	if (r < 0) {
 		while (waitpid(pid, NULL, 0) < 0 && errno == EINTR)
 			;

@@ -3,7 +3,8 @@
  * A stand-in is the host's process for a process in the guest: clients get its pid. It lives in the pod's network
  * namespace (so that /proc/PID/ns/net is the pod's), holds the streams that its maker had, passes on the signals that
  * others send it, and ends with the guest process's exit status. Who makes it decides whose child it is: made by
- * `caisson create`, which ends, it becomes the child of the nearest subreaper (conmon, containerd-shim-runc-v2).
+ * `caisson create`, which ends, it becomes the child of the nearest subreaper (conmon, containerd-shim-runc-v2). Where
+ * that is allowed it has a pid namespace and a /proc to itself; its mounts are otherwise its maker's.
  *
  * The two ends talk over a Unix socket pair, one byte-sized message each: owner → stand-in "exit with status N";
  * stand-in → owner "got signal N", "the window changed". When the owner's end closes, the stand-in ends with 255; when

@@ -282,6 +282,27 @@ static void test_network(void **state)
 	assert_int_equal(waitpid(-1, NULL, 0), -1);
 }
 
+/* Who looks into the container's /proc does not see the host's processes. */
+static void test_alone(void **state)
+{
+	char path[64];
+	int fd;
+	pid_t pid;
+
+	if (geteuid() != 0)
+		skip();
+	start(&(struct standin_params){ .terminal_fd = -1 }, &pid, &fd);
+	snprintf(path, sizeof path, "/proc/%d/root/proc/1/comm", pid);
+	assert_int_equal(access(path, R_OK), 0);
+	snprintf(path, sizeof path, "/proc/%d/root/proc/%d", pid, getpid());
+	assert_int_equal(access(path, F_OK), -1);
+	snprintf(path, sizeof path, "/proc/%d/root/proc/2", pid);
+	assert_int_equal(access(path, F_OK), -1);
+	standin_end(fd, 0);
+	wait_for(pid);
+	close(fd);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -295,6 +316,7 @@ int main(void)
 		cmocka_unit_test(test_name),
 		cmocka_unit_test(test_terminal),
 		cmocka_unit_test(test_network),
+		cmocka_unit_test(test_alone),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

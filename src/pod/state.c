@@ -17,7 +17,7 @@
 #include "base/log.h"
 
 #define STATE_FILE_MAX (64 << 10)
-#define ID_MAX         64
+#define ID_MAX         76 /* as containerd has it */
 
 struct state_dir {
 	char path[PATH_MAX];

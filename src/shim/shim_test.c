@@ -488,7 +488,9 @@ int main(int argc, char **argv)
 		TEST(test_about),
 	};
 
-	program = argc > 1 ? argv[1] : "";
+	/* It is run in other folders. */
+	program = argc > 1 ? realpath(argv[1], NULL) : NULL;
+	assert_non_null(program);
 	if (unshare(geteuid() == 0 ? CLONE_NEWNS : CLONE_NEWUSER | CLONE_NEWNS) < 0) {
 		fprintf(stderr, "skipped: no mount namespace can be had: %s\n", strerror(errno));
 		return 77;

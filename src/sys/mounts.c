@@ -6,9 +6,11 @@
 #include <fcntl.h>
 #include <string.h>
 #include <sys/mount.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
+#include "sys/overlay_options.h"
 
 #ifndef MOUNT_ATTR_NOSYMFOLLOW
 #define MOUNT_ATTR_NOSYMFOLLOW 0x00200000
@@ -354,21 +356,85 @@ static unsigned long ms_flags(const struct mount_options *o)
 	return f;
 }
 
-static int classic_mount(const char *source, const char *target, const char *fstype, const struct mount_options *o,
-			 struct err *e)
+#define PAGE 4096
+
+static int join_options(const struct mount_options *o, const char *lower, struct buf *ret)
+{
+	for (size_t i = 0; i < o->data.len; i++) {
+		const char *option = o->data.v[i];
+		int r = lower && str_after(option, "lowerdir=") ? buf_printf(ret, "%slowerdir=%s", i ? "," : "", lower)
+								: buf_printf(ret, "%s%s", i ? "," : "", option);
+
+		if (r < 0)
+			return r;
+	}
+	return 0;
+}
+
+/* In a process of its own, because the working directory is one for all threads. 0 or -errno. */
+static int mount_in_folder(const char *dir, const char *source, const char *target, const char *fstype,
+			   unsigned long flags, const char *data)
+{
+	pid_t pid = fork();
+	int status;
+
+	if (pid < 0)
+		return -errno;
+	if (pid == 0)
+		_exit(chdir(dir) < 0 || mount(source, target, fstype, flags, data) < 0 ? errno & 0xff : 0);
+	while (waitpid(pid, &status, 0) < 0)
+		if (errno != EINTR)
+			return -errno;
+	return WIFEXITED(status) ? -WEXITSTATUS(status) : -EIO;
+}
+
+/* An overlay of more layers than their full names fit into a page. target: absolute. */
+static int mount_overlay_of_many(const char *source, const char *target, const struct mount_options *o, struct err *e)
+{
+	_cleanup_free_ char *dir = NULL, *lower = NULL;
+	_cleanup_buf_ struct buf data = { 0 };
+	const char *full = NULL;
+	int r;
+
+	for (size_t i = 0; i < o->data.len && !full; i++)
+		full = str_after(o->data.v[i], "lowerdir=");
+	r = full && target[0] == '/' ? overlay_shorten(full, &dir, &lower) : -EINVAL;
+	if (r == 0)
+		r = join_options(o, lower, &data);
+	if (r == -ENOMEM)
+		return err_sys(e, ENOMEM, "mount overlay");
+	if (r < 0 || data.len >= PAGE)
+		return err_set(e, ERR_CONFIG, E2BIG, "mount overlay on %s: the options are longer than a page", target);
+	r = mount_in_folder(dir, source, target, "overlay", ms_flags(o), data.data);
+	return r < 0 ? err_sys(e, -r, "mount overlay on %s (in %s)", target, dir) : 0;
+}
+
+static int mount_by_options(const char *source, const char *target, const char *fstype, const struct mount_options *o,
+			    struct err *e)
 {
 	_cleanup_buf_ struct buf data = { 0 };
-	_cleanup_close_ int fd = -1;
-	struct mount_options rest = *o;
 
-	for (size_t i = 0; i < o->data.len; i++)
-		if (buf_printf(&data, "%s%s", i ? "," : "", o->data.v[i]) < 0)
-			return err_sys(e, ENOMEM, "mount %s", fstype);
-	if (data.len >= 4096)
+	if (join_options(o, NULL, &data) < 0)
+		return err_sys(e, ENOMEM, "mount %s", fstype);
+	if (data.len >= PAGE && str_eq(fstype, "overlay"))
+		return mount_overlay_of_many(source, target, o, e);
+	if (data.len >= PAGE)
 		return err_set(e, ERR_CONFIG, E2BIG, "mount %s on %s: the options are longer than a page", fstype,
 			       target);
 	if (mount(source, target, fstype, ms_flags(o), data.data) < 0)
 		return err_sys(e, errno, "mount %s (%s) on %s", source, fstype, target);
+	return 0;
+}
+
+static int classic_mount(const char *source, const char *target, const char *fstype, const struct mount_options *o,
+			 struct err *e)
+{
+	_cleanup_close_ int fd = -1;
+	struct mount_options rest = *o;
+	int r = mount_by_options(source, target, fstype, o, e);
+
+	if (r < 0)
+		return r;
 	if (!o->n_propagation && !o->rattr_set && !o->rattr_clr)
 		return 0;
 	fd = open(target, O_PATH | O_CLOEXEC);

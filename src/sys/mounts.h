@@ -68,7 +68,7 @@ int mount_attach_path(int mount_fd, const char *target);
 
 /*
  * mount(8) as storages need it: source of type fstype on the existing directory or file target, with o: new file
- * system (option strings of any length up to a page), bind, or remount.
+ * system (option strings up to a page; an overlay of many layers that lie in one folder also beyond), bind, or remount.
  */
 int mount_at_path(const char *source, const char *target, const char *fstype, const struct mount_options *o,
 		  struct err *e);

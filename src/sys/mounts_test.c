@@ -8,9 +8,12 @@
 #include <stdarg.h>
 #include <setjmp.h>
 #include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -144,6 +147,46 @@ static void recursive_readonly(void **state)
 	umount2("/mnt/r", MNT_DETACH);
 }
 
+#define SNAPSHOTS "/mnt/io.containerd.snapshotter.v1.overlayfs/snapshots"
+#define LAYERS    100
+
+/* As containerd asks for an image of many layers: their names are longer than a page. */
+static void overlay_of_many(void **state)
+{
+	_cleanup_buf_ struct buf option = { 0 };
+	struct mount_options o;
+	struct err e = { 0 };
+
+	if (!*state)
+		skip();
+	assert_int_equal(buf_puts(&option, "lowerdir="), 0);
+	for (int i = 0; i < LAYERS; i++) {
+		_cleanup_free_ char *dir = str_printf(SNAPSHOTS "/%d/fs", i), *file = str_printf("%s/f%d", dir, i);
+
+		assert_int_equal(dir_make(dir, 0755), 0);
+		assert_int_equal(file_replace(file, "", 0, 0644), 0);
+		assert_int_equal(buf_printf(&option, "%s%s", i ? ":" : "", dir), 0);
+	}
+	assert_true(option.len > 4096);
+	assert_int_equal(dir_make(SNAPSHOTS "/new/upper", 0755) | dir_make(SNAPSHOTS "/new/work", 0755) |
+				 dir_make("/mnt/merged", 0755),
+			 0);
+	assert_int_equal(buf_puts(&option, ",upperdir=" SNAPSHOTS "/new/upper,workdir=" SNAPSHOTS "/new/work"), 0);
+	assert_int_equal(parse(option.data, &o), 0);
+	if (mount_at_path("overlay", "/mnt/merged", "overlay", &o, &e) < 0)
+		fail_msg("%s", e.text);
+	mount_options_fini(&o);
+	assert_int_equal(access("/mnt/merged/f0", F_OK), 0);
+	assert_int_equal(access("/mnt/merged/f99", F_OK), 0);
+	assert_int_equal(file_write("/mnt/merged/f0", "x"), 0);
+	assert_int_equal(umount2("/mnt/merged", MNT_DETACH), 0);
+	/* Layers that have nothing in common cannot be told in a page. */
+	memcpy(option.data, "lowerdir=/mnu", 13);
+	assert_int_equal(parse(option.data, &o), 0);
+	assert_int_equal(mount_at_path("overlay", "/mnt/merged", "overlay", &o, &e), -E2BIG);
+	mount_options_fini(&o);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -153,6 +196,7 @@ int main(void)
 		cmocka_unit_test(refuses),
 		cmocka_unit_test(mounts_really),
 		cmocka_unit_test(recursive_readonly),
+		cmocka_unit_test(overlay_of_many),
 	};
 
 	return cmocka_run_group_tests(tests, own_namespace, NULL);

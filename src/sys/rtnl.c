@@ -13,6 +13,7 @@
 #include <string.h>
 #include <sys/socket.h>
 
+#include "base/cleanup.h"
 #include "base/strv.h"
 #include "sys/netlink.h"
 
@@ -361,6 +362,18 @@ static int parse_neigh(const void *body, size_t n, void *item)
 int rtnl_open(void)
 {
 	return netlink_open(NETLINK_ROUTE);
+}
+
+int rtnl_open_watch(void)
+{
+	struct sockaddr_nl a = { .nl_family = AF_NETLINK,
+				 .nl_groups = RTMGRP_LINK | RTMGRP_IPV4_IFADDR | RTMGRP_IPV4_ROUTE |
+					      RTMGRP_IPV6_IFADDR | RTMGRP_IPV6_ROUTE };
+	_cleanup_close_ int fd = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC | SOCK_NONBLOCK, NETLINK_ROUTE);
+
+	if (fd < 0 || bind(fd, (struct sockaddr *)&a, sizeof a) < 0)
+		return -errno;
+	return take_fd(&fd);
 }
 
 int rtnl_links(int fd, struct rtnl_link **ret, size_t *ret_n)

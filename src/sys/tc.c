@@ -51,18 +51,18 @@ static int add_filter(int fd, int from, int to)
 			   .tcm_handle = OUR_NODE,
 			   .tcm_parent = INGRESS_HANDLE,
 			   .tcm_info = TC_H_MAKE(PRIORITY << 16, htons(ETH_P_ALL)) };
-	/* One key with an empty mask: everything. */
-	struct {
-		struct tc_u32_sel sel;
-		struct tc_u32_key key;
-	} match = { .sel = { .flags = TC_U32_TERMINAL, .nkeys = 1 } };
+	/* With one key behind it, of an empty mask: everything. */
+	_Alignas(struct tc_u32_sel) char match[sizeof(struct tc_u32_sel) + sizeof(struct tc_u32_key)] = { 0 };
+	struct tc_u32_sel *sel = (struct tc_u32_sel *)match;
 	struct nlreq q;
 	size_t options;
 
+	sel->flags = TC_U32_TERMINAL;
+	sel->nkeys = 1;
 	nlreq_init(&q, RTM_NEWTFILTER, NLM_F_CREATE | NLM_F_EXCL, &h, sizeof h);
 	nlreq_str(&q, TCA_KIND, "u32");
 	options = nlreq_nest_begin(&q, TCA_OPTIONS);
-	nlreq_attr(&q, TCA_U32_SEL, &match, sizeof match);
+	nlreq_attr(&q, TCA_U32_SEL, match, sizeof match);
 	put_redirect(&q, to);
 	nlreq_nest_end(&q, options);
 	return netlink_call(fd, &q, NULL, NULL);

@@ -9,13 +9,10 @@
 
 #include "state/state.h"
 
-void virtio_driver_pause(struct virtio_driver *d)
+static void stop(struct virtio_driver *d)
 {
 	struct virtio_device *dev = d->dev;
 
-	if (d->paused)
-		return;
-	d->paused = true;
 	if (!dev->active)
 		return;
 	virtio_device_quiesce(dev);
@@ -23,14 +20,12 @@ void virtio_driver_pause(struct virtio_driver *d)
 		virtq_stop(&dev->queues[i]);
 }
 
-void virtio_driver_resume(struct virtio_driver *d)
+static void go_on(struct virtio_driver *d)
 {
 	struct virtio_device *dev = d->dev;
 	bool restored = d->restored, config = d->config_pending || restored;
 
-	if (!d->paused)
-		return;
-	d->paused = d->restored = d->config_pending = false;
+	d->restored = d->config_pending = false;
 	if (!(d->status & VIRTIO_STATUS_DRIVER_OK))
 		return;
 	if (!dev->broken)
@@ -40,6 +35,34 @@ void virtio_driver_resume(struct virtio_driver *d)
 			dev->transport->ops->signal_queue(dev->transport, i);
 	if (config)
 		dev->transport->ops->signal_config(dev->transport);
+}
+
+/* One of the two reasons to be stopped has come or gone. */
+static void change(struct virtio_driver *d, bool *reason, bool value)
+{
+	bool was_stopped = d->paused || d->held, is_stopped;
+
+	*reason = value;
+	is_stopped = d->paused || d->held;
+	if (is_stopped && !was_stopped)
+		stop(d);
+	else if (!is_stopped && was_stopped)
+		go_on(d);
+}
+
+void virtio_driver_pause(struct virtio_driver *d)
+{
+	change(d, &d->paused, true);
+}
+
+void virtio_driver_resume(struct virtio_driver *d)
+{
+	change(d, &d->paused, false);
+}
+
+void virtio_driver_hold(struct virtio_driver *d, bool held)
+{
+	change(d, &d->held, held);
 }
 
 static void save_queue(const struct virtq *q, bool enabled, struct state *s)

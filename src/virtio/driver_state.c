@@ -29,7 +29,7 @@ void virtio_driver_init(struct virtio_driver *d, struct virtio_device *dev)
 static void reset(struct virtio_driver *d)
 {
 	virtio_device_reset(d->dev);
-	*d = (struct virtio_driver){ .dev = d->dev, .generation = d->generation, .paused = d->paused };
+	*d = (struct virtio_driver){ .dev = d->dev, .generation = d->generation, .paused = d->paused, .held = d->held };
 	default_sizes(d);
 }
 
@@ -99,7 +99,8 @@ enum virtio_driver_step virtio_driver_set_status(struct virtio_driver *d, uint8_
 	}
 	if (!(d->status & ~own & VIRTIO_STATUS_DRIVER_OK))
 		return VIRTIO_DRIVER_GOES_ON;
-	virtio_driver_go_live(d);
+	if (!d->held) /* else when it is let go */
+		virtio_driver_go_live(d);
 	return VIRTIO_DRIVER_LIVE;
 }
 
@@ -219,9 +220,11 @@ void virtio_driver_config_write(struct virtio_driver *d, uint32_t offset, const 
 /* May the driver be told now? */
 static bool tell(struct virtio_driver *d)
 {
-	if (d->paused)
+	bool stopped = d->paused || d->held;
+
+	if (stopped)
 		d->config_pending = true;
-	return (d->status & VIRTIO_STATUS_DRIVER_OK) && !d->paused;
+	return (d->status & VIRTIO_STATUS_DRIVER_OK) && !stopped;
 }
 
 bool virtio_driver_config_changed(struct virtio_driver *d)

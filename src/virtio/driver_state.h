@@ -24,15 +24,16 @@ struct virtio_driver {
 	uint64_t features;   /* as written by the driver; dev->acked once accepted */
 	uint64_t enabled;    /* bit n: queue n was handed over */
 	uint32_t generation; /* of the device configuration */
-	bool paused, restored;
-	bool config_pending; /* to be told after the pause */
+	bool paused, held;   /* for which of the two reasons it is stopped */
+	bool restored;
+	bool config_pending; /* to be told when it goes on */
 };
 
 /* What a write of the status register led to, for what the transport has to do itself. */
 enum virtio_driver_step {
 	VIRTIO_DRIVER_GOES_ON,
 	VIRTIO_DRIVER_RESET, /* the device is as new */
-	VIRTIO_DRIVER_LIVE,  /* DRIVER_OK was accepted; the device may be broken all the same */
+	VIRTIO_DRIVER_LIVE,  /* DRIVER_OK was accepted; the device may be broken or held all the same */
 };
 
 enum virtio_ring_area { VIRTIO_RING_DESC, VIRTIO_RING_DRIVER, VIRTIO_RING_DEVICE };
@@ -72,6 +73,8 @@ bool virtio_driver_needs_reset(struct virtio_driver *d);
  */
 void virtio_driver_pause(struct virtio_driver *d);
 void virtio_driver_resume(struct virtio_driver *d);
+/* The same for the transport, whose guest may keep the device from memory (PCI: bus mastering). A pause is besides. */
+void virtio_driver_hold(struct virtio_driver *d, bool held);
 /* Of set_status and resume: start the enabled queues, activate the device unless it is active, kick. */
 void virtio_driver_go_live(struct virtio_driver *d);
 

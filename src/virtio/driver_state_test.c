@@ -412,6 +412,47 @@ static void test_pause_idle(void **state)
 	assert_int_equal(x->d.status, S5);
 }
 
+/* Two reasons to be stopped, in every order: the device goes on when neither is left. */
+static void test_hold(void **state)
+{
+	struct fixture *x = *state;
+
+	virtio_driver_hold(&x->d, true);
+	bring_to(x, S4);
+	assert_int_equal(x->dev->activations, 0);
+	submit(x);
+	virtio_device_kick(&x->dev->base, 0);
+	signal_config(&x->transport);
+	assert_false(used(x));
+	for (int i = 0; i < 4; i++) {
+		virtio_driver_pause(&x->d);
+		virtio_driver_hold(&x->d, true);
+		assert_false(used(x));
+		if (i & 1)
+			virtio_driver_resume(&x->d);
+		else
+			virtio_driver_hold(&x->d, false);
+		virtio_device_kick(&x->dev->base, 0);
+		assert_false(used(x));
+		assert_int_equal(x->config_signals, i);
+		virtio_driver_resume(&x->d);
+		virtio_driver_hold(&x->d, false);
+		assert_true(used(x));
+		assert_int_equal(x->config_signals, i + 1);
+		assert_int_equal(x->dev->activations, 1);
+		if (i & 1)
+			virtio_driver_pause(&x->d);
+		else
+			virtio_driver_hold(&x->d, true);
+		submit(x);
+		signal_config(&x->transport);
+	}
+	/* A reset does not let go. */
+	virtio_driver_hold(&x->d, true);
+	virtio_driver_set_status(&x->d, 0);
+	assert_true(x->d.held);
+}
+
 /* Save, make a new device, load: what is left of the request goes on there. */
 static void move(struct fixture *x, int expect)
 {
@@ -541,6 +582,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_disable_finishes_requests, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_pause, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_pause_idle, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_hold, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_move_live, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_move_each_state, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_load_refuses, setup, teardown),

@@ -14,6 +14,8 @@
 #include "boot/fdt.h"
 #include "boot/layout_arm64.h"
 #include "hw/pl031.h"
+#include "hw/pl061.h"
+#include "hw/pvpanic.h"
 #include "hw/serial.h"
 #include "hw/vmgenid.h"
 #include "kvm/vcpu_arm64.h"
@@ -30,14 +32,16 @@ _Static_assert(ARM64_ECAM_SIZE == PCI_ECAM_SIZE, "one bus");
 _Static_assert(ARM64_GIC_REDIST + VMM_VCPUS_MAX * ARM64_GIC_REDIST_SIZE <= ARM64_SERIAL, "one for each vCPU");
 
 /* The interrupt lines of the platform's devices. */
-enum { LINE_SERIAL, LINE_RTC, LINE_VMGENID, LINES };
-static const uint32_t line_intid[LINES] = { ARM64_SPI_SERIAL, ARM64_SPI_RTC, ARM64_SPI_VMGENID };
+enum { LINE_SERIAL, LINE_RTC, LINE_VMGENID, LINE_GPIO, LINES };
+static const uint32_t line_intid[LINES] = { ARM64_SPI_SERIAL, ARM64_SPI_RTC, ARM64_SPI_VMGENID, ARM64_SPI_GPIO };
 
 struct board {
 	struct vmm *vm;
 	int lines[LINES]; /* eventfds */
 	struct serial *serial;
 	struct pl031 *rtc;
+	struct pl061 *gpio; /* with the power button */
+	struct pvpanic pvpanic;
 	struct pci_bus *pci; /* shape cloud */
 	uint64_t mpidr[VMM_VCPUS_MAX];
 };
@@ -115,6 +119,31 @@ static int make_cpus(struct board *b, struct err *e)
 	return r < 0 ? r : kvm_vm_start_gic(vm->kvm_vm, b->mpidr, vm->config.vcpus, e);
 }
 
+static void on_panic(void *userdata, unsigned events)
+{
+	machine_panicked(userdata);
+}
+
+static int connect_devices(struct board *b)
+{
+	const struct {
+		uint64_t base, size;
+		const struct bus_handler *handler;
+		void *device;
+	} places[] = {
+		{ ARM64_SERIAL, SERIAL_PORTS, &serial_bus, b->serial },
+		{ ARM64_RTC, PL031_SIZE, &pl031_bus, b->rtc },
+		{ ARM64_GPIO, PL061_SIZE, &pl061_bus, b->gpio },
+		{ ARM64_PVPANIC, PVPANIC_SIZE, &pvpanic_bus, &b->pvpanic },
+	};
+	int r = 0;
+
+	for (size_t i = 0; r == 0 && i < sizeof places / sizeof *places; i++)
+		r = bus_add(b->vm->mmio, places[i].base, places[i].size, places[i].handler, places[i].device,
+			    b->vm->loop);
+	return r;
+}
+
 static int make_devices(struct board *b)
 {
 	struct vmm *vm = b->vm;
@@ -131,8 +160,9 @@ static int make_devices(struct board *b)
 	if (r == 0)
 		r = pl031_new(vm->loop, b->lines[LINE_RTC], &b->rtc);
 	if (r == 0)
-		r = bus_add(vm->mmio, ARM64_SERIAL, SERIAL_PORTS, &serial_bus, b->serial, vm->loop);
-	return r < 0 ? r : bus_add(vm->mmio, ARM64_RTC, PL031_SIZE, &pl031_bus, b->rtc, vm->loop);
+		r = pl061_new(vm->loop, b->lines[LINE_GPIO], &b->gpio);
+	b->pvpanic = (struct pvpanic){ on_panic, vm };
+	return r < 0 ? r : connect_devices(b);
 }
 
 static int make_pci(struct board *b, struct err *e)
@@ -190,6 +220,7 @@ void board_free(struct board *b)
 	pci_bus_free(b->pci);
 	serial_free(b->serial);
 	pl031_free(b->rtc);
+	pl061_free(b->gpio);
 	for (unsigned i = 0; i < LINES; i++)
 		fd_close(&b->lines[i]);
 	free(b);
@@ -228,6 +259,9 @@ static int write_fdt(struct vmm *vm, const struct boot_entry *entry, struct err 
 		.gic_its_size = vm->config.shape == VMM_SHAPE_CLOUD ? ARM64_GIC_ITS_SIZE : 0,
 		.serial = { ARM64_SERIAL, SERIAL_PORTS, ARM64_SPI_SERIAL },
 		.rtc = { ARM64_RTC, PL031_SIZE, ARM64_SPI_RTC },
+		.gpio = { ARM64_GPIO, PL061_SIZE, ARM64_SPI_GPIO },
+		.power_button = PL061_BUTTON,
+		.pvpanic = { .base = ARM64_PVPANIC, .size = PVPANIC_SIZE },
 		.virtio = virtio,
 		.n_virtio = list_virtio(vm, virtio),
 		.vmgenid = ARM64_VMGENID,
@@ -270,7 +304,8 @@ int board_boot(struct vmm *vm, struct err *e)
 
 int board_power_button(struct vmm *vm, struct err *e)
 {
-	return err_set(e, ERR_CONFIG, ENOTSUP, "the arm64 machine has no power button");
+	pl061_press(vm->board->gpio);
+	return 0;
 }
 
 int board_ctrl_alt_del(struct vmm *vm, struct err *e)
@@ -318,15 +353,19 @@ void board_save(const struct board *b, struct state *s)
 {
 	serial_save(b->serial, state_child(s, "serial"));
 	pl031_save(b->rtc, state_child(s, "rtc"));
+	pl061_save(b->gpio, state_child(s, "gpio"));
 }
 
 int board_load(struct board *b, const struct state *s, struct err *e)
 {
-	const struct state *serial = state_get_child(s, "serial", e), *rtc = state_get_child(s, "rtc", e);
+	const struct state *serial = state_get_child(s, "serial", e), *rtc = state_get_child(s, "rtc", e),
+			   *gpio = state_get_child(s, "gpio", e);
 	int r;
 
-	if (!serial || !rtc)
+	if (!serial || !rtc || !gpio)
 		return -EINVAL;
 	r = serial_load(b->serial, serial, e);
-	return r < 0 ? r : pl031_load(b->rtc, rtc, e);
+	if (r == 0)
+		r = pl031_load(b->rtc, rtc, e);
+	return r < 0 ? r : pl061_load(b->gpio, gpio, e);
 }

@@ -20,6 +20,7 @@
 #include "kvm/vcpu_x86.h"
 #include "pci/pci_bus.h"
 #include "state/state.h"
+#include "vm/ioapic_lines.h"
 #include "vm/machine.h"
 
 #define GSI_RTC      8
@@ -143,11 +144,7 @@ void board_start_hotplug(struct board *b)
 
 static void on_panic(void *userdata, unsigned events)
 {
-	struct vmm *vm = userdata;
-
-	pthread_mutex_lock(&vm->lock);
-	vm->panicked = true;
-	pthread_mutex_unlock(&vm->lock);
+	machine_panicked(userdata);
 }
 
 static const struct acpi_events_ops events_ops = {
@@ -171,11 +168,12 @@ static int make_kvm_vm(struct vmm *vm, struct err *e)
 
 static int make_lines(struct board *b)
 {
+	struct platform *p = &b->vm->platform;
 	int r = 0;
 
 	for (unsigned i = 0; r == 0 && i < LINES; i++) {
 		b->lines[i] = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-		r = b->lines[i] < 0 ? -errno : kvm_vm_irqfd(b->vm->kvm_vm, line_gsi[i], b->lines[i], true);
+		r = b->lines[i] < 0 ? -errno : p->ops->irq_attach(p, line_gsi[i], b->lines[i]);
 	}
 	return r;
 }
@@ -245,6 +243,8 @@ int board_new(struct vmm *vm, struct err *e)
 		b->lines[i] = -1;
 	b->vm = vm;
 	r = make_kvm_vm(vm, e);
+	if (r == 0 && vm->config.split_irqchip)
+		r = ioapic_lines_new(vm, X86_IOAPIC, &vm->ioapic, e);
 	if (r < 0) {
 		board_free(b);
 		return r;
@@ -278,6 +278,8 @@ void board_free(struct board *b)
 	i8042_free(b->keyboard);
 	rtc_free(b->rtc);
 	acpi_events_free(b->events);
+	ioapic_lines_free(b->vm->ioapic);
+	b->vm->ioapic = NULL;
 	for (unsigned i = 0; i < LINES; i++)
 		fd_close(&b->lines[i]);
 	free(b);
@@ -420,6 +422,19 @@ void board_save(const struct board *b, struct state *s)
 	i8042_save(b->keyboard, state_child(s, "keyboard"));
 	rtc_save(b->rtc, state_child(s, "rtc"));
 	acpi_events_save(b->events, state_child(s, "acpi-events"));
+	/* After those who raise its lines. */
+	if (b->vm->ioapic)
+		ioapic_lines_save(b->vm->ioapic, state_child(s, "ioapic"));
+}
+
+static int load_ioapic(struct board *b, const struct state *s, struct err *e)
+{
+	const struct state *ioapic;
+
+	if (!b->vm->ioapic)
+		return 0;
+	ioapic = state_get_child(s, "ioapic", e);
+	return ioapic ? ioapic_lines_load(b->vm->ioapic, ioapic, e) : -ENOENT;
 }
 
 int board_load(struct board *b, const struct state *s, struct err *e)
@@ -430,7 +445,9 @@ int board_load(struct board *b, const struct state *s, struct err *e)
 
 	if (!serial || !keyboard || !rtc || !events)
 		return -EINVAL;
-	r = serial_load(b->serial, serial, e);
+	r = load_ioapic(b, s, e); /* before those who raise its lines */
+	if (r == 0)
+		r = serial_load(b->serial, serial, e);
 	if (r == 0)
 		r = i8042_load(b->keyboard, keyboard, e);
 	if (r == 0)

@@ -73,3 +73,10 @@ void machine_end(struct vmm *vm, enum vmm_end end, bool console, const char *why
 	vcpus_want(vm, VCPU_PAUSE, false);
 	loop_leave(vm->loop);
 }
+
+void machine_panicked(struct vmm *vm)
+{
+	pthread_mutex_lock(&vm->lock);
+	vm->panicked = true;
+	pthread_mutex_unlock(&vm->lock);
+}

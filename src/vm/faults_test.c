@@ -179,6 +179,7 @@ static int make(const struct host *h, struct vmm **ret, struct err *e)
 {
 	const struct vmm_config c = { .name = "faults",
 				      .shape = h->shape,
+				      .split_irqchip = h->shape == VMM_SHAPE_CLOUD,
 				      .vcpus = 2,
 				      .memory = RAM,
 				      .shared_memory = true,

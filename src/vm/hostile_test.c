@@ -112,6 +112,7 @@ static void make(struct guest *g, const uint8_t *code, const uint8_t *end_of_cod
 	assert_int_equal(pipe(g->console), 0);
 	c = small(g, path, sizeof path);
 	c.shape = shape;
+	c.split_irqchip = shape == VMM_SHAPE_CLOUD;
 	c.serial_in = in;
 	if (out >= 0)
 		c.serial_out = out;
@@ -195,6 +196,8 @@ static void mmio_areas(struct areas *a, struct vmm *vm, enum vmm_shape shape)
 {
 	a->n = 0;
 	add_area(a, X86_ACPI_EVENTS, 0x200);
+	if (vm->ioapic)
+		add_area(a, X86_IOAPIC, 0x48);
 	if (shape == VMM_SHAPE_CLOUD)
 		add_pci_areas(a, vm);
 	for (uint64_t i = 0; shape == VMM_SHAPE_MICRO && i < DEVICES_MAX; i++)

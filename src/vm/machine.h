@@ -25,6 +25,7 @@
 #include "loop/loop.h"
 
 struct board;
+struct ioapic_lines;
 struct pci_bus;
 struct state;
 struct vmm;
@@ -86,6 +87,7 @@ struct vmm {
 	struct guestmem *mem;
 	struct bus *pio, *mmio;
 	struct board *board;
+	struct ioapic_lines *ioapic;            /* made and freed by the board; NULL: KVM has all of the controller */
 	struct boot_timer boot_timer;           /* counts from vmm_new() on */
 	struct list devices;                    /* vm_device.node */
 	const struct device_place *place_again; /* while a device is restored */
@@ -193,6 +195,8 @@ int vcpu_kick_signal_check(int signo, struct err *e);
  * lines of the serial port. From any thread but without the lock.
  */
 void machine_end(struct vmm *vm, enum vmm_end end, bool console, const char *why);
+/* The guest told of a panic: its end, which is to come, was one. */
+void machine_panicked(struct vmm *vm);
 
 /* ---- seccomp.c ---- */
 

@@ -2,21 +2,36 @@
 /* hw/platform.h on KVM: what devices ask of their machine. */
 #include <errno.h>
 
+#include "vm/ioapic_lines.h"
 #include "vm/machine.h"
+
+static struct vmm *vmm_of(struct platform *p)
+{
+	return container_of(p, struct vmm, platform);
+}
 
 static struct kvm_vm *kvm_of(struct platform *p)
 {
-	return container_of(p, struct vmm, platform)->kvm_vm;
+	return vmm_of(p)->kvm_vm;
 }
 
 static int irq_attach(struct platform *p, uint32_t gsi, int fd)
 {
+	struct ioapic_lines *ioapic = vmm_of(p)->ioapic;
+
+	if (ioapic)
+		return ioapic_lines_attach(ioapic, gsi, fd);
 	return gsi < KVM_PINS ? kvm_vm_irqfd(kvm_of(p), gsi, fd, true) : -EINVAL;
 }
 
 static void irq_detach(struct platform *p, uint32_t gsi, int fd)
 {
-	kvm_vm_irqfd(kvm_of(p), gsi, fd, false);
+	struct ioapic_lines *ioapic = vmm_of(p)->ioapic;
+
+	if (ioapic)
+		ioapic_lines_detach(ioapic, gsi, fd);
+	else
+		kvm_vm_irqfd(kvm_of(p), gsi, fd, false);
 }
 
 static int msi_attach(struct platform *p, int fd, uint64_t address, uint32_t data, uint32_t requester, uint32_t *ret)

@@ -135,6 +135,8 @@ static const struct filter_rule devices[] = {
 	ALLOW_IOCTL(KVM_IRQFD),
 	ALLOW_IOCTL(KVM_SET_GSI_ROUTING),
 	ALLOW_IOCTL(KVM_SET_USER_MEMORY_REGION),
+	/* a level-triggered interrupt of the monitor's own I/O APIC */
+	ALLOW_IOCTL(KVM_SIGNAL_MSI),
 };
 
 /*

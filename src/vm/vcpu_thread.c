@@ -14,6 +14,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "vm/ioapic_lines.h"
 #include "vm/machine.h"
 
 static void on_kick(int signo)
@@ -98,7 +99,10 @@ static void *run(void *arg)
 {
 	struct vcpu_thread *t = arg;
 	struct vmm *vm = t->vm;
-	const struct kvm_vcpu_io io = { .pio = vm->pio, .mmio = vm->mmio };
+	const struct kvm_vcpu_io io = { .pio = vm->pio,
+					.mmio = vm->mmio,
+					.eoi = vm->ioapic ? ioapic_lines_end_of_interrupt : NULL,
+					.userdata = vm->ioapic };
 	struct kvm_exit exit;
 	sigset_t kick;
 	char name[16];

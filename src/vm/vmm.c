@@ -27,8 +27,10 @@ static int check_config(const struct vmm_config *c, struct err *e)
 			       (unsigned long long)c->memory);
 	if (c->shape != VMM_SHAPE_MICRO && c->shape != VMM_SHAPE_CLOUD)
 		return err_set(e, ERR_CONFIG, EINVAL, "unknown machine shape %d", (int)c->shape);
+#ifndef __x86_64__
 	if (c->split_irqchip)
-		return err_set(e, ERR_CONFIG, ENOTSUP, "a split interrupt controller is not supported yet");
+		return err_set(e, ERR_CONFIG, ENOTSUP, "a split interrupt controller is possible on x86_64 only");
+#endif
 	if (c->kick_signal && (c->kick_signal < SIGRTMIN || c->kick_signal > SIGRTMAX))
 		return err_set(e, ERR_CONFIG, EINVAL, "signal %d is not a real-time signal", c->kick_signal);
 	return 0;

@@ -161,6 +161,7 @@ int build_vm(struct config *c, const struct build_options *o, struct vmm **ret, 
 		.seccomp = o->seccomp,
 		.boot_timer = o->boot_timer,
 		.kernel_constant = o->kernel_constant,
+		.split_irqchip = o->split_irqchip,
 	};
 	struct vmm *vm;
 	int r;

@@ -22,7 +22,7 @@ struct device_id pmem_device_id(const char *id);
 
 struct build_options {
 	const char *name;
-	bool pci, seccomp, boot_timer, kernel_constant;
+	bool pci, seccomp, boot_timer, kernel_constant, split_irqchip;
 	int serial_in, serial_out;
 };
 

@@ -105,6 +105,7 @@ int instance_start(struct instance *i, struct err *e)
 				   .seccomp = i->seccomp,
 				   .boot_timer = i->boot_timer,
 				   .kernel_constant = i->kernel_constant,
+				   .split_irqchip = i->split_irqchip,
 				   .serial_in = i->serial_in };
 	struct vmm *vm;
 	int r = open_serial(i, e);

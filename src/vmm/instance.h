@@ -23,9 +23,9 @@ struct instance {
 	const char *id;
 	bool pci; /* devices on PCI instead of virtio-mmio */
 	bool seccomp;
-	bool boot_timer, kernel_constant; /* as in struct vmm_config */
-	int serial_in, serial_out;        /* of the serial port, unless the configuration names a file; -1: none */
-	int serial_fd;                    /* that file; -1: none */
+	bool boot_timer, kernel_constant, split_irqchip; /* as in struct vmm_config */
+	int serial_in, serial_out; /* of the serial port, unless the configuration names a file; -1: none */
+	int serial_fd;             /* that file; -1: none */
 
 	struct config config;
 	struct logger logger;

@@ -155,6 +155,7 @@ static void set_up_instance(struct program *p)
 	i->seccomp = !o->no_seccomp;
 	i->boot_timer = o->boot_timer;
 	i->kernel_constant = o->map_kernel;
+	i->split_irqchip = o->split_irqchip;
 	i->serial_in = serial_input();
 	i->serial_out = STDOUT_FILENO;
 	i->on_vm = on_vm;

@@ -34,6 +34,7 @@ static const struct option {
 	OPTION("no-seccomp", FLAG, no_seccomp),
 	OPTION("boot-timer", FLAG, boot_timer),
 	OPTION("map-kernel", FLAG, map_kernel),
+	OPTION("split-irqchip", FLAG, split_irqchip),
 	OPTION("http-api-max-payload-size", NUMBER, max_payload),
 	OPTION("start-time-us", NUMBER, start_time_us),
 	OPTION("start-time-cpu-us", NUMBER, start_time_cpu_us),
@@ -67,6 +68,7 @@ const char options_help[] = "usage: caisson-vmm [--api-sock PATH] [--config-file
 			    "  --no-seccomp           do not filter system calls\n"
 			    "  --boot-timer           log how long it takes until the guest writes 123 to a register\n"
 			    "  --map-kernel           the kernel's file does not change: share its pages between VMs\n"
+			    "  --split-irqchip        the I/O APIC is here and not in the kernel (x86_64)\n"
 			    "  --start-time-us N, --start-time-cpu-us N, --parent-cpu-time-us N\n"
 			    "                         what a jailer measured, for the metrics\n"
 			    "  --version, --help\n"

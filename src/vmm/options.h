@@ -9,7 +9,8 @@
 
 struct options {
 	const char *api_sock, *id, *config_file, *log_path, *level, *module, *metrics_path;
-	bool no_api, no_seccomp, show_level, show_log_origin, boot_timer, map_kernel, enable_pci, version, help;
+	bool no_api, no_seccomp, show_level, show_log_origin, boot_timer, map_kernel, split_irqchip, enable_pci,
+		version, help;
 	uint64_t max_payload, start_time_us, start_time_cpu_us, parent_cpu_time_us;
 };
 

@@ -22,11 +22,13 @@ static void test_values(void **state)
 		PARSE(&o, NULL, A "--api-sock", A "/a", A "--id=x-1", A "--enable-pci", A "--start-time-us", A "7"), 0);
 	assert_string_equal(o.api_sock, "/a");
 	assert_string_equal(o.id, "x-1");
-	assert_true(o.enable_pci && !o.no_api);
+	assert_true(o.enable_pci && !o.no_api && !o.split_irqchip);
 	assert_int_equal(o.start_time_us, 7);
 	assert_int_equal(o.max_payload, 51200);
 	assert_int_equal(PARSE(&o, NULL, A "-h"), 0);
 	assert_true(o.help);
+	assert_int_equal(PARSE(&o, NULL, A "--split-irqchip"), 0);
+	assert_true(o.split_irqchip);
 	assert_int_equal(PARSE(&o, NULL, A "--no-api", A "--config-file", A "f"), 0);
 }
 

@@ -99,7 +99,16 @@ needs_usable() {
 	[ -z "$UNUSABLE" ] || skip "$UNUSABLE"
 }
 
-# needs_hypervisor NAME: the test is about this hypervisor itself, not about what any of them can do.
+# The program that this hypervisor is; nothing where it lives in caisson's own process.
+vmm_program() {
+	jq -r --arg name "$DRIVER" 'map(select(.name == $name))[0].path | select(startswith("/"))' <<<"$HYPERVISORS"
+}
+
+needs_program() {
+	[ -n "$(vmm_program)" ] || skip "$DRIVER is no program of its own"
+}
+
+# needs_hypervisor NAME: the test is about settings that this hypervisor alone has, not about what any of them can do.
 needs_hypervisor() {
 	[ "$DRIVER" = "$1" ] || skip "about $1, and this is $DRIVER"
 }

@@ -2,19 +2,19 @@
 # SPDX-License-Identifier: Apache-2.0
 # VMs that boot a guest image, as Kata's are made (tests/qemu/make-image), in place of an initramfs.
 #
-# Debian's kernel has the drivers of an NVDIMM as modules and cannot mount such a root by itself. A QEMU of the tests'
-# own adds an initrd that loads them and mounts what the command line asks for, with its options, as a kernel with the
-# drivers built in does: guest/build-kernel's, or Kata's.
+# As a disk on every hypervisor, with the tuned kernel, which has the drivers built in. As an NVDIMM on QEMU: Debian's
+# kernel has the drivers of one as modules and cannot mount such a root by itself. A QEMU of the tests' own adds an
+# initrd that loads them and mounts what the command line asks for, with its options, as a kernel with the drivers built
+# in does: guest/build-kernel's, or Kata's.
 
 load helper
 
 setup_file() {
-	local kernel=${CAISSON_CACHE:-$TOP/.cache/guest}/$(uname -m) dir=$BATS_FILE_TMPDIR
-	[ "$(uname -m)" = x86_64 ] || skip "NVDIMMs are for q35"
-	needs_hypervisor qemu
+	local dir=$BATS_FILE_TMPDIR
+	[ -z "$UNUSABLE" ] || return 0
 	# the guest's root: what else is the initramfs
-	mkdir "$dir/root" "$dir/stage"
-	(cd "$dir/root" && cpio --quiet -id --no-absolute-filenames <"$kernel/initramfs.img")
+	mkdir "$dir/root"
+	(cd "$dir/root" && cpio --quiet -id --no-absolute-filenames <"$GUEST/initramfs.img")
 	mkdir -p "$dir/root/sbin"
 	ln -s ../init "$dir/root/sbin/init"
 	# what the agent makes for itself where it can write
@@ -23,9 +23,14 @@ setup_file() {
 	"$TOP/tests/qemu/make-image" --plain "$dir/root" "$dir/plain.img"
 	cp --sparse=always "$dir/dax.img" "$dir/cut.img"
 	truncate -s -4096 "$dir/cut.img"
+	[ "$DRIVER" != qemu ] || make_qemu "$dir"
+}
 
+make_qemu() {
+	local dir=$1
+	mkdir "$dir/stage"
 	printf 'nfit\nnd_pmem\n' >"$dir/modules"
-	"$TOP/guest/make-initramfs" -k "$kernel/debian" -b "$dir/modules" "$dir/initrd"
+	"$TOP/guest/make-initramfs" -k "$GUEST/debian" -b "$dir/modules" "$dir/initrd"
 	mkdir -p "$dir/stage/bin" "$dir/stage/dev" "$dir/stage/proc" "$dir/stage/root"
 	cp /bin/busybox "$dir/stage/bin/"
 	cat >"$dir/stage/init" <<'INIT'
@@ -56,8 +61,10 @@ INIT
 	chmod 755 "$dir/qemu-system-x86_64"
 }
 
-# in_image FILE: a container in a VM that boots it
-in_image() {
+# in_nvdimm FILE: a container in a VM that boots it
+in_nvdimm() {
+	[ "$(uname -m)" = x86_64 ] || skip "NVDIMMs are for q35"
+	needs_hypervisor qemu
 	cat >"$BATS_TEST_TMPDIR/c.toml" <<-END
 		[hypervisor.qemu]
 		path = "$BATS_FILE_TMPDIR/qemu-system-x86_64"
@@ -69,14 +76,14 @@ in_image() {
 }
 
 @test "a container in a VM whose image is an NVDIMM, mapped without a copy" {
-	in_image dax.img -- /bin/sh -c 'ls /sys/class/block | grep pmem; hostname >/hostname && echo written'
+	in_nvdimm dax.img -- /bin/sh -c 'ls /sys/class/block | grep pmem; hostname >/hostname && echo written'
 	expect_status 0
 	expect_output "$(printf 'pmem0\npmem0p1\nwritten')"
 	expect_stderr '/dev/pmem0p1 /root ext4 .*dax=always'
 }
 
 @test "an image without the header for that" {
-	in_image plain.img -- /bin/sh -c 'ls /sys/class/block | grep pmem'
+	in_nvdimm plain.img -- /bin/sh -c 'ls /sys/class/block | grep pmem'
 	expect_status 0
 	expect_output "$(printf 'pmem0\npmem0p1')"
 	expect_stderr '/dev/pmem0p1 /root ext4 '
@@ -84,8 +91,19 @@ in_image() {
 }
 
 @test "an image that was cut off" {
-	in_image cut.img -- /bin/true
+	in_nvdimm cut.img -- /bin/true
 	expect_status 125
 	expect_clear_error
 	expect_stderr 'cut.img does not fit its size'
+}
+
+# Its first partition is the guest's root; the container has one of its own.
+@test "a guest image as a disk" {
+	needs_capability image_boot
+	[ -e "$GUEST/bzImage-tuned" ] || [ -e "$GUEST/Image-tuned" ] || skip "needs make guest-kernel"
+	printf '[hypervisor.%s]\nimage = "%s"\nkernel_params = "caisson.tested"\n[agent.kata]\ndial_timeout = 400\n' "$DRIVER" \
+		"$BATS_FILE_TMPDIR/dax.img" >"$BATS_TEST_TMPDIR/c.toml"
+	vm --config "$BATS_TEST_TMPDIR/c.toml" -- /bin/sh -c 'grep -o "root=[^ ]*" /proc/cmdline; grep -o caisson.tested /proc/cmdline; echo x >/x && echo written'
+	expect_status 0
+	expect_output $'root=/dev/vda1\ncaisson.tested\nwritten'
 }

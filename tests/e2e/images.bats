@@ -61,6 +61,17 @@ seen=$'two\ntwo\nabove\nwhiteout\n2\nBusyBox'
 	expect_output 'cmd bye / 0'
 }
 
+@test "--rw of an image is a disk of the container's own, and the image stays as it is" {
+	needs_capability block
+	run --separate-stderr caisson run --rw -u root --rootfs "oci:$CACHE/layout:latest" -- \
+		"echo mine >/etc/layer && head -c 8000000 /dev/zero >/big && df -T / | grep -o ext4 && ls -d /lost+found 2>/dev/null; $look"
+	expect_status 0
+	expect_output $'ext4\nmine\nmine\nabove\nwhiteout\n2\nBusyBox'
+	run --separate-stderr caisson run --rw --rootfs "oci:$CACHE/layout:latest" -- "$look; ls /big 2>/dev/null || echo gone"
+	expect_status 0
+	expect_output "$seen"$'\ngone'
+}
+
 @test "an OCI layout: another tag, no tag, an unknown tag" {
 	run --separate-stderr caisson run --rootfs "oci:$CACHE/layout:plain" -- /bin/cat /etc/layer /etc/doomed
 	expect_status 0
@@ -175,4 +186,24 @@ tmpfs
 	run --separate-stderr caisson run --bundle "$BATS_TEST_TMPDIR/bundle"
 	expect_status 125
 	expect_stderr 'config.json'
+}
+
+@test "a bundle where nothing is shared: a writable root is a disk of its own" {
+	needs_capability block
+	local bundle=$BATS_TEST_TMPDIR/bundle
+	mkdir "$bundle"
+	cp -a "$ROOT" "$bundle/rootfs"
+	printf '[hypervisor.%s]\nshared_fs = "none"\n[agent.kata]\ndial_timeout = 400\n' "$DRIVER" >"$BATS_TEST_TMPDIR/c.toml"
+	cat >"$bundle/config.json" <<-END
+		{"ociVersion": "1.1.0", "root": {"path": "rootfs"},
+		 "process": {"cwd": "/", "env": ["PATH=/bin"], "args": ["sh", "-c", "echo x >/written; df -T / | grep -o ext4; stat -c %a:%u /"]},
+		 "mounts": [{"destination": "/proc", "type": "proc", "source": "proc"}],
+		 "linux": {"namespaces": [{"type": "pid"}, {"type": "mount"}]}}
+	END
+	run --separate-stderr caisson run --config "$BATS_TEST_TMPDIR/c.toml" --bundle "$bundle"
+	expect_status 0
+	expect_output "ext4
+$(stat -c %a:%u "$bundle/rootfs")"
+	expect_stderr 'rootfs is copied into the guest'
+	[ ! -e "$bundle/rootfs/written" ]
 }

@@ -151,7 +151,6 @@ fetch() {
 	diff <(echo "$before") <(pod_listing)
 }
 
-# bats test_tags=lab:network
 @test "a network namespace: what stands in the way is told, and nothing is changed" {
 	make_pod
 	local before

@@ -2,9 +2,9 @@
 /*
  * Runs one VM by the public interface of the built-in monitor and reports how it ended.
  *
- *   vmm-boot [--vcpus N[/MAX]] [--memory MIB] [--shared] [--constant] [--cloud] [--disk FILE] [--vsock SOCKET]
- * [--initrd FILE]
- *            [--tap NAME] [--fs SOCKET] [--room MIB] [--balloon] [--cmdline TEXT] [--answer] [--do ACTION]... KERNEL
+ *   vmm-boot [--vcpus N[/MAX]] [--memory MIB] [--shared] [--constant] [--split] [--cloud] [--disk FILE]
+ *            [--vsock SOCKET] [--initrd FILE] [--tap NAME] [--fs SOCKET] [--room MIB] [--balloon] [--cmdline TEXT]
+ *            [--answer] [--do ACTION]... KERNEL
  *   vmm-boot --restore DIR [--disk FILE] [--vsock SOCKET] [--tap NAME] [--answer] [--do ACTION]...
  *
  * --fs: a vhost-user server, whose folder has the tag "share"; --room: of virtio-mem, none of it plugged; --balloon:
@@ -382,23 +382,15 @@ static int run(const struct vmm_config *c, int console, const struct wishes *w, 
 int main(int argc, char **argv)
 {
 	static const struct option options[] = {
-		{ "vcpus", required_argument, NULL, 'v' },
-		{ "memory", required_argument, NULL, 'm' },
-		{ "shared", no_argument, NULL, 's' },
-		{ "initrd", required_argument, NULL, 'i' },
-		{ "cmdline", required_argument, NULL, 'c' },
-		{ "do", required_argument, NULL, 'd' },
-		{ "vsock", required_argument, NULL, 'k' },
-		{ "cloud", no_argument, NULL, 'p' },
-		{ "disk", required_argument, NULL, 'b' },
-		{ "tap", required_argument, NULL, 't' },
-		{ "restore", required_argument, NULL, 'r' },
-		{ "fs", required_argument, NULL, 'f' },
-		{ "room", required_argument, NULL, 'o' },
-		{ "balloon", no_argument, NULL, 'l' },
-		{ "answer", no_argument, NULL, 'a' },
-		{ "constant", no_argument, NULL, 'x' },
-		{ 0 },
+		{ "vcpus", required_argument, NULL, 'v' },   { "memory", required_argument, NULL, 'm' },
+		{ "shared", no_argument, NULL, 's' },        { "initrd", required_argument, NULL, 'i' },
+		{ "cmdline", required_argument, NULL, 'c' }, { "do", required_argument, NULL, 'd' },
+		{ "vsock", required_argument, NULL, 'k' },   { "cloud", no_argument, NULL, 'p' },
+		{ "split", no_argument, NULL, 'q' },         { "disk", required_argument, NULL, 'b' },
+		{ "tap", required_argument, NULL, 't' },     { "restore", required_argument, NULL, 'r' },
+		{ "fs", required_argument, NULL, 'f' },      { "room", required_argument, NULL, 'o' },
+		{ "balloon", no_argument, NULL, 'l' },       { "answer", no_argument, NULL, 'a' },
+		{ "constant", no_argument, NULL, 'x' },      { 0 },
 	};
 	struct vmm_config c = {
 		.vcpus = 1, .memory = 256ULL << 20, .serial_in = STDIN_FILENO, .name = "boot", .seccomp = true
@@ -439,6 +431,8 @@ int main(int argc, char **argv)
 			answers = true;
 		else if (opt == 'x')
 			c.kernel_constant = true;
+		else if (opt == 'q')
+			c.split_irqchip = true;
 		else if (opt == 'p')
 			c.shape = VMM_SHAPE_CLOUD;
 		else

@@ -1,0 +1,149 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "pod/plan_devices.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
+#include <unistd.h>
+
+#include "base/fd.h"
+#include "pod/plan_list.h"
+
+static int out_of_memory(struct err *e)
+{
+	return err_sys(e, ENOMEM, "cannot plan the container's devices");
+}
+
+/* Containerd's and CRI-O's rule for privileged containers: allow a *:* rwm. */
+bool plan_is_privileged(const Grpc__Spec *spec)
+{
+	const Grpc__LinuxResources *res = spec->linux ? spec->linux->resources : NULL;
+
+	for (size_t i = 0; res && i < res->n_devices; i++) {
+		const Grpc__LinuxDeviceCgroup *rule = res->devices[i];
+
+		/* The parser has -1 for a number that is not there. */
+		if (rule->allow && (str_empty(rule->type) || str_eq(rule->type, "a")) && rule->major <= 0 &&
+		    rule->minor <= 0 && strchr(rule->access, 'w') && strchr(rule->access, 'm'))
+			return true;
+	}
+	return false;
+}
+
+static bool takes_disks(const struct plan *p)
+{
+	struct vm_capabilities can = { 0 };
+
+	p->driver->capabilities(&p->config->hypervisor, &can);
+	return can.block;
+}
+
+/* Majors that every Linux has alike: mem (null, zero …), tty and ptmx, misc (fuse, tun, kvm …). */
+static bool same_everywhere(const Grpc__LinuxDevice *d)
+{
+	return str_eq(d->type, "p") || d->major == 1 || d->major == 5 || d->major == 10;
+}
+
+/* The host's name for the number; its path in the container may be another. */
+static int find_block(const Grpc__LinuxDevice *d, char **ret, struct err *e)
+{
+	_cleanup_free_ char *uevent = str_printf("/sys/dev/block/%lld:%lld/uevent", (long long)d->major,
+						 (long long)d->minor),
+			    *text = NULL;
+	const char *name;
+	struct stat st;
+
+	if (!uevent)
+		return out_of_memory(e);
+	if (stat(d->path, &st) == 0 && S_ISBLK(st.st_mode) &&
+	    st.st_rdev == makedev((unsigned)d->major, (unsigned)d->minor)) {
+		*ret = strdup(d->path);
+		return *ret ? 0 : out_of_memory(e);
+	}
+	if (file_read(uevent, 4096, &text, NULL) < 0 || !(name = strstr(text, "DEVNAME=")))
+		return err_set(e, ERR_CONFIG, ENODEV,
+			       "device %s of the container: this host has no block device %lld:%lld", d->path,
+			       (long long)d->major, (long long)d->minor);
+	name += strlen("DEVNAME=");
+	*ret = str_printf("/dev/%.*s", (int)strcspn(name, "\n"), name);
+	return *ret ? 0 : out_of_memory(e);
+}
+
+/* May the container write to it? Without a rule for it, it may do nothing anyway. */
+static bool is_writable(const Grpc__LinuxResources *res, const Grpc__LinuxDevice *d)
+{
+	bool known = false;
+
+	for (size_t i = 0; res && i < res->n_devices; i++) {
+		const Grpc__LinuxDeviceCgroup *rule = res->devices[i];
+
+		if (!rule->allow || rule->major != d->major || rule->minor != d->minor)
+			continue;
+		known = true;
+		if (strchr(rule->access, 'w'))
+			return true;
+	}
+	return !known;
+}
+
+static int add_block(struct plan *p, struct plan_container *c, const Grpc__LinuxDevice *d, struct err *e)
+{
+	struct plan_block *blocks = realloc(c->blocks, (c->n_blocks + 1) * sizeof *blocks);
+	_cleanup_free_ char *path = NULL;
+	struct vm_device *disk;
+	int r;
+
+	if (!blocks)
+		return out_of_memory(e);
+	c->blocks = blocks;
+	if (!takes_disks(p))
+		return err_set(e, ERR_CONFIG, ENOTSUP,
+			       "device %s of the container is a block device, and this hypervisor has none for guests",
+			       d->path);
+	r = find_block(d, &path, e);
+	if (r < 0)
+		return r;
+	disk = plan_add_disk(p, c, "device", path, !is_writable(c->spec->linux->resources, d));
+	if (!disk)
+		return out_of_memory(e);
+	blocks[c->n_blocks] = (struct plan_block){ .device = disk, .container_path = strdup(d->path) };
+	return blocks[c->n_blocks++].container_path ? 0 : out_of_memory(e);
+}
+
+static int note(struct plan_container *c, const char *path, struct err *e)
+{
+	return strv_addf(&c->notes, "%s is a device of the host, and this guest does not get it", path) < 0
+		       ? out_of_memory(e)
+		       : 0;
+}
+
+int plan_devices(struct plan *p, struct plan_container *c, const struct plan_request *q, struct err *e)
+{
+	Grpc__Linux *l = c->spec->linux;
+	bool privileged = q->pod && l && plan_is_privileged(c->spec);
+	size_t kept = 0;
+	int r = 0;
+
+	if (!q->pod || !l)
+		return 0;
+	for (size_t i = 0; i < l->n_devices; i++) {
+		Grpc__LinuxDevice *d = l->devices[i];
+		bool keep = same_everywhere(d);
+
+		l->devices[i] = NULL;
+		if (r == 0 && str_eq(d->type, "b") && !privileged) {
+			r = add_block(p, c, d, e);
+			keep = true;
+		} else if (r == 0 && !keep && !privileged) {
+			r = note(c, d->path, e);
+		}
+		if (keep)
+			l->devices[kept++] = d;
+		else
+			grpc__linux_device__free_unpacked(d, NULL);
+	}
+	l->n_devices = kept;
+	return r;
+}

@@ -1,0 +1,16 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The part of a plan about linux.devices: a number there means a device of the host's kernel, and the container's is
+ * another one. Block devices become disks of the VM, and the guest puts its own numbers in; a few character devices
+ * have the same numbers everywhere; the rest is left out.
+ */
+#pragma once
+
+#include "pod/plan.h"
+
+int plan_devices(struct plan *p, struct plan_container *c, const struct plan_request *q, struct err *e);
+/*
+ * Does the spec come from a privileged container, which is allowed every device and was given every one of the host?
+ * Those are not the guest's: it sees none of them, as with privileged_without_host_devices.
+ */
+bool plan_is_privileged(const Grpc__Spec *spec);

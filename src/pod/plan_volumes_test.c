@@ -1,0 +1,363 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What the volumes and devices of a Kubernetes pod become in its guest. */
+#include "pod/plan_fixture.h"
+
+#include <sys/sysmacros.h>
+
+#include "pod/plan_devices.h"
+#include "pod/plan_volumes.h"
+
+#define VOLUMES "pods/0a-1/volumes"
+
+/* ---- a pod whose container has one mount ---- */
+
+static char *spec_text; /* of the last plan */
+
+static void plan_of(const char *mounts, const char *linux_part, struct plan **ret)
+{
+	_cleanup_config_ struct config *c = load_config();
+	struct err e = { 0 };
+
+	free(spec_text);
+	spec_text = str_printf(SPEC_HEAD "\"root\":{\"path\":\"root\"},\"mounts\":[%s],\"linux\":{%s}}", mounts,
+			       linux_part);
+	t.spec = spec_text;
+	t.q.bundle = t.dir;
+	t.q.pod = true;
+	t.q.rootfs_writable = true;
+	if (build(c, ret, &e) < 0)
+		fail_msg("%s", e.text);
+	/* Lives as long as the plan is looked at. */
+	(*ret)->config = NULL;
+}
+
+static char *bind_text(const char *source, const char *target, const char *options)
+{
+	return str_printf("{\"destination\":\"%s\",\"type\":\"bind\",\"source\":\"%s\",\"options\":[\"rbind\"%s]}",
+			  target, source, options);
+}
+
+static struct plan *plan_bind(const char *source, const char *options)
+{
+	_cleanup_free_ char *mount = bind_text(source, "/v", options);
+	struct plan *p = NULL;
+
+	plan_of(mount, "", &p);
+	return p;
+}
+
+static const struct plan_storage *storage_on(const struct plan *p, const char *where)
+{
+	for (size_t i = 0; i < p->container->n_storages; i++)
+		if (str_eq(p->container->storages[i].mount_point, where))
+			return &p->container->storages[i];
+	fail_msg("no storage on %s", where);
+	return NULL;
+}
+
+static bool has(const struct plan_storage *s, const char *option)
+{
+	return strv_contains(&s->options, option);
+}
+
+static const char *source_of(const struct plan *p, const char *target)
+{
+	for (size_t i = 0; i < p->container->spec->n_mounts; i++)
+		if (str_eq(p->container->spec->mounts[i]->destination, target))
+			return p->container->spec->mounts[i]->source;
+	return NULL;
+}
+
+static char *folder(const char *base, const char *name, mode_t mode)
+{
+	char *path = str_printf("%s/%s", base, name);
+
+	assert_int_equal(dir_make(path, 0755), 0);
+	assert_int_equal(chmod(path, mode), 0);
+	return path;
+}
+
+/* ---- emptyDir ---- */
+
+static void test_memory(void **state)
+{
+	static const char *const where = "/run/kata-containers/sandbox/ephemeral/cache";
+	char dir[] = "/dev/shm/plan-volumes-test-XXXXXX";
+	const struct plan_storage *s;
+	struct plan *p;
+	char *path, *mount;
+
+	if (!mkdtemp(dir))
+		skip();
+	path = folder(dir, VOLUMES "/kubernetes.io~empty-dir/cache", 02777);
+	if (geteuid() == 0)
+		assert_int_equal(chown(path, 0, 2000), 0);
+	assert_int_equal(plan_volume_kind(path), PLAN_VOLUME_MEMORY);
+	p = plan_bind(path, "");
+	s = storage_on(p, where);
+	assert_string_equal(s->driver, "ephemeral");
+	assert_string_equal(s->fstype, "tmpfs");
+	assert_true(str_after(s->options.v[0], "size=") && s->options.v[0][5] != '0');
+	assert_true(geteuid() != 0 || (has(s, "fsgid=2000") && has(s, "mode=2777")) || has(s, "mode=0777"));
+	assert_string_equal(source_of(p, "/v"), where);
+	/* The host's folder is not shared. */
+	assert_int_equal(p->share.n_items, 1);
+	plan_free(p);
+	/* What pods do that need more shared memory. */
+	mount = bind_text(path, "/dev/shm", "");
+	plan_of(mount, "", &p);
+	assert_string_equal(source_of(p, "/dev/shm"), where);
+	plan_free(p);
+	free(mount);
+	dir_remove(dir);
+	free(path);
+}
+
+static void test_disk(void **state)
+{
+	_cleanup_free_ char *path = folder(t.dir, VOLUMES "/kubernetes.io~empty-dir/work", 0777);
+	static const char *const where = "/run/kata-containers/sandbox/local/work";
+	const struct plan_storage *s;
+	struct plan *p;
+
+	if (plan_volume_kind(path) != PLAN_VOLUME_EMPTY)
+		skip(); /* /tmp is in memory here */
+	p = plan_bind(path, "");
+	assert_string_equal(source_of(p, "/v"), GUEST_SHARE_DIR "/c1-mount-0");
+	plan_free(p);
+	t.toml = "shared_fs = \"none\"\n";
+	p = plan_bind(path, "");
+	s = storage_on(p, where);
+	assert_string_equal(s->driver, "local");
+	assert_true(has(s, "mode=0777"));
+	assert_string_equal(source_of(p, "/v"), where);
+	assert_non_null(strstr(p->notes.v[p->notes.len - 1], "is kept in the guest's memory"));
+	plan_free(p);
+	t.toml = "[runtime]\ndisable_guest_empty_dir = false\n";
+	p = plan_bind(path, "");
+	assert_string_equal(source_of(p, "/v"), where);
+	plan_free(p);
+}
+
+static void test_kinds(void **state)
+{
+	static const struct {
+		const char *path;
+		enum plan_volume_kind kind;
+	} rows[] = {
+		{ "/k/" VOLUMES "/kubernetes.io~configmap/conf", PLAN_VOLUME_CHANGING },
+		{ "/k/" VOLUMES "/kubernetes.io~secret/key", PLAN_VOLUME_CHANGING },
+		{ "/k/" VOLUMES "/kubernetes.io~projected/kube-api-access-x", PLAN_VOLUME_CHANGING },
+		{ "/k/" VOLUMES "/kubernetes.io~downward-api/info", PLAN_VOLUME_CHANGING },
+		/* Something in one (subPath, or a mount of a single key) is what it is when it is mounted. */
+		{ "/k/" VOLUMES "/kubernetes.io~configmap/conf/key", PLAN_VOLUME_PLAIN },
+		{ "/k/" VOLUMES "/kubernetes.io~configmap/", PLAN_VOLUME_PLAIN },
+		{ "/k/" VOLUMES "/kubernetes.io~configmap/..", PLAN_VOLUME_PLAIN },
+		{ "/k/" VOLUMES "/kubernetes.io~configmaps/conf", PLAN_VOLUME_PLAIN },
+		{ "/k/" VOLUMES "/my-kubernetes.io~configmap/conf", PLAN_VOLUME_PLAIN },
+		{ "/k/" VOLUMES "/kubernetes.io~empty-dir/is-not-there", PLAN_VOLUME_PLAIN },
+		{ "/k/pods/0a-1/volume-subpaths/conf/c/0", PLAN_VOLUME_PLAIN },
+		{ "/k/" VOLUMES "/kubernetes.io~csi/pvc-1/mount", PLAN_VOLUME_PLAIN },
+		{ "/srv/data", PLAN_VOLUME_PLAIN },
+	};
+
+	for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++)
+		if (plan_volume_kind(rows[i].path) != rows[i].kind)
+			fail_msg("%s is kind %d", rows[i].path, plan_volume_kind(rows[i].path));
+}
+
+/* ---- what changes while it is mounted ---- */
+
+static void test_config_map(void **state)
+{
+	_cleanup_free_ char *path = folder(t.dir, VOLUMES "/kubernetes.io~configmap/conf", 0755), *more = NULL;
+	static const char *const item = GUEST_SHARE_DIR "/c1-mount-0", *const where =
+									       GUEST_SHARE_DIR "/watchable/c1-mount-0";
+	const struct plan_storage *s;
+	struct plan *p = plan_bind(path, ",\"ro\"");
+
+	s = storage_on(p, where);
+	assert_string_equal(s->driver, "watchable-bind");
+	assert_string_equal(s->source, item);
+	assert_string_equal(source_of(p, "/v"), where);
+	assert_true(p->share.items[1].readonly);
+	plan_free(p);
+	/* Too much to be followed by copying: shared as it is, and whoever reads it again sees the change. */
+	for (int i = 0; i < 9; i++) {
+		_cleanup_free_ char *name = str_printf(VOLUMES "/kubernetes.io~configmap/conf/%d", i);
+
+		put(name, "x", 1);
+	}
+	p = plan_bind(path, ",\"ro\"");
+	assert_string_equal(source_of(p, "/v"), item);
+	assert_int_equal(p->container->n_storages, 0);
+	plan_free(p);
+}
+
+/* ---- shared memory ---- */
+
+static void test_shm(void **state)
+{
+	_cleanup_free_ char *first = bind_text("/dev/shm", "/dev/shm", "");
+	struct plan *p = NULL;
+
+	/* A later container may want it when the first one does not. */
+	plan_of("", "", &p);
+	assert_int_equal(p->n_sandbox_storages, 2);
+	assert_string_equal(p->sandbox_storages[1].mount_point, GUEST_SHM_DIR);
+	assert_true(has(&p->sandbox_storages[1], "size=67108864"));
+	plan_free(p);
+	plan_of(first, "", &p);
+	assert_int_equal(p->n_sandbox_storages, 2);
+	assert_false(has(&p->sandbox_storages[1], "size=0"));
+	assert_string_equal(source_of(p, "/dev/shm"), GUEST_SHM_DIR);
+	plan_free(p);
+}
+
+static void test_later_container(void **state)
+{
+	_cleanup_free_ char *shm = bind_text("/dev/shm", "/dev/shm", "");
+	_cleanup_free_ char *text =
+		str_printf(SPEC_HEAD "\"root\":{\"path\":\"root\"},\"mounts\":[%s],\"linux\":{}}", shm);
+	_cleanup_config_ struct config *c = load_config();
+	struct plan_request q = t.q;
+	struct plan_container *later = NULL;
+	struct plan *p = NULL;
+	struct err e = { 0 };
+
+	plan_of("", "", &p);
+	p->config = c;
+	q = t.q;
+	q.id = "c2";
+	assert_int_equal(oci_spec_parse(text, strlen(text), "config.json", &q.spec, NULL, &e), 0);
+	assert_int_equal(plan_add_container(p, &q, &later, &e), 0);
+	/* One for the pod: the sandbox that runs is not asked for another. */
+	assert_int_equal(p->n_sandbox_storages, 2);
+	assert_int_equal(later->n_storages, 0);
+	assert_string_equal(later->spec->mounts[0]->source, GUEST_SHM_DIR);
+	plan_container_free(p, later);
+	plan_free(p);
+}
+
+/* ---- devices ---- */
+
+#define DEVICE(path, type, major, minor)                                                                               \
+	"{\"path\":\"" path "\",\"type\":\"" type "\",\"major\":" major ",\"minor\":" minor "}"
+#define ALLOW_ALL                                                                                                      \
+	"\"resources\":{\"devices\":[{\"allow\":false,\"access\":\"rwm\"},{\"allow\":true,\"access\":\"rwm\"}]}"
+#define ALLOW_ONE                                                                                                      \
+	"\"resources\":{\"devices\":[{\"allow\":false,\"access\":\"rwm\"},{\"allow\":true,\"type\":\"c\","             \
+	"\"access\":\"m\"}]}"
+
+static void test_character_devices(void **state)
+{
+	struct plan *p = NULL;
+	const Grpc__Linux *l;
+
+	plan_of("",
+		"\"devices\":[" DEVICE("/dev/fuse", "c", "10", "229") "," DEVICE(
+			"/dev/snd/timer", "c", "116", "33") "," DEVICE("/dev/pipe", "p", "0", "0") "]," ALLOW_ONE,
+		&p);
+	l = p->container->spec->linux;
+	assert_int_equal(l->n_devices, 2);
+	assert_string_equal(l->devices[0]->path, "/dev/fuse");
+	assert_string_equal(l->devices[1]->path, "/dev/pipe");
+	assert_string_equal(p->notes.v[p->notes.len - 1],
+			    "/dev/snd/timer is a device of the host, and this guest does not get it");
+	plan_free(p);
+}
+
+static void test_privileged(void **state)
+{
+	struct plan *p = NULL;
+
+	plan_of("",
+		"\"devices\":[" DEVICE("/dev/sda", "b", "8", "0") "," DEVICE("/dev/fuse", "c", "10", "229") "," DEVICE(
+			"/dev/dri/card0", "c", "226", "0") "]," ALLOW_ALL,
+		&p);
+	assert_true(plan_is_privileged(p->container->spec));
+	assert_int_equal(p->container->spec->linux->n_devices, 1);
+	assert_string_equal(p->container->spec->linux->devices[0]->path, "/dev/fuse");
+	assert_int_equal(p->container->n_devices, 0);
+	assert_int_equal(p->notes.len, 0);
+	plan_free(p);
+}
+
+/* Any block device that this machine has. */
+static char *some_disk(unsigned *major, unsigned *minor)
+{
+	FILE *f = fopen("/proc/partitions", "r");
+	char line[128], name[64];
+	char *path = NULL;
+
+	while (f && !path && fgets(line, sizeof line, f))
+		if (sscanf(line, "%u %u %*u %63s", major, minor, name) == 3) {
+			_cleanup_free_ char *sys = str_printf("/sys/dev/block/%u:%u/uevent", *major, *minor);
+
+			path = access(sys, R_OK) == 0 ? str_printf("/dev/%s", name) : NULL;
+		}
+	if (f)
+		fclose(f);
+	return path;
+}
+
+static void test_block_device(void **state)
+{
+	unsigned major, minor;
+	_cleanup_free_ char *disk = some_disk(&major, &minor), *text = NULL;
+	struct plan *p = NULL;
+
+	if (!disk)
+		skip();
+	text = str_printf("\"devices\":[{\"path\":\"/dev/xvda\",\"type\":\"b\",\"major\":%u,\"minor\":%u}],"
+			  "\"resources\":{\"devices\":[{\"allow\":true,\"type\":\"b\",\"major\":%u,\"minor\":%u,"
+			  "\"access\":\"r\"}]}",
+			  major, minor, major, minor);
+	plan_of("", text, &p);
+	assert_int_equal(p->container->n_blocks, 1);
+	assert_string_equal(p->container->blocks[0].container_path, "/dev/xvda");
+	assert_string_equal(p->container->blocks[0].device->u.block.path, disk);
+	assert_true(p->container->blocks[0].device->u.block.readonly);
+	/* The guest finds it by its path and puts its own number there. */
+	assert_int_equal(p->container->spec->linux->n_devices, 1);
+	plan_free(p);
+}
+
+static void test_device_refusals(void **state)
+{
+	t.q.bundle = t.dir;
+	t.q.pod = true;
+	t.q.rootfs_writable = true;
+	t.spec = SPEC_HEAD
+		"\"root\":{\"path\":\"root\"},\"linux\":{\"devices\":[" DEVICE("/dev/xvda", "b", "4094", "77") "]}}";
+	refused(ENODEV, "device /dev/xvda of the container: this host has no block device 4094:77");
+	can.block = false;
+	refused(ENOTSUP,
+		"device /dev/xvda of the container is a block device, and this hypervisor has none for guests");
+}
+
+static int end(void **state)
+{
+	free(spec_text);
+	spec_text = NULL;
+	return tear_down(state);
+}
+
+int main(void)
+{
+#define T(fn) cmocka_unit_test_setup_teardown(fn, set_up, end)
+	const struct CMUnitTest tests[] = {
+		T(test_memory),
+		T(test_disk),
+		T(test_kinds),
+		T(test_config_map),
+		T(test_shm),
+		T(test_later_container),
+		T(test_character_devices),
+		T(test_privileged),
+		T(test_block_device),
+		T(test_device_refusals),
+	};
+
+	return cmocka_run_group_tests_name("plan_volumes", tests, NULL, NULL);
+}

@@ -1,0 +1,168 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A pod whose guest lies or says nothing, and one on a host without memory: an error for the client, nothing that
+ * hangs, nothing that is left. (Refusals, garbage and hang-ups at every step are in pod_test.c.)
+ *
+ * Linked with --wrap for ttrpc_call(): see the meson.build.
+ */
+#include "pod/pod_fixture.h"
+
+/* ---- time limits that a test can wait for ---- */
+
+static bool hurry;
+#define HURRY_MS 200
+
+int __real_ttrpc_call(struct ttrpc_client *client, const char *service, const char *method,
+		      const ProtobufCMessage *request, const ProtobufCMessageDescriptor *response, int timeout_ms,
+		      ProtobufCMessage **ret_response, struct err *e);
+int __wrap_ttrpc_call(struct ttrpc_client *client, const char *service, const char *method,
+		      const ProtobufCMessage *request, const ProtobufCMessageDescriptor *response, int timeout_ms,
+		      ProtobufCMessage **ret_response, struct err *e);
+
+int __wrap_ttrpc_call(struct ttrpc_client *client, const char *service, const char *method,
+		      const ProtobufCMessage *request, const ProtobufCMessageDescriptor *response, int timeout_ms,
+		      ProtobufCMessage **ret_response, struct err *e)
+{
+	assert_true(timeout_ms > 0);
+	return __real_ttrpc_call(client, service, method, request, response, hurry ? HURRY_MS : timeout_ms,
+				 ret_response, e);
+}
+
+/* ---- silence ---- */
+
+/* Every call that waits for the guest ends. */
+static void test_silence(void **state)
+{
+	static const char *const steps[] = { "Check", "SetGuestDateTime", "CreateSandbox", "UpdateInterface",
+					     "CreateContainer" };
+	struct err e = { 0 };
+
+	hurry = true;
+	for (size_t i = 0; i < sizeof steps / sizeof steps[0]; i++) {
+		guest.at = steps[i];
+		guest.act = NEVER;
+		make_pod();
+		assert_true(try_create("c1", &e) < 0);
+		if (e.code != ETIMEDOUT)
+			fail_msg("%s: %d, %s", steps[i], e.code, e.text);
+		assert_true(pod_is_empty(t.pod));
+		pod_free(take_ptr(t.pod));
+		agent_stop();
+		nothing_left();
+		assert_int_equal(count_fds(), t.fds);
+		agent_start();
+	}
+	hurry = false;
+}
+
+static int pause_it(void)
+{
+	return pod_pause(t.pod, "c1", &(struct err){ 0 });
+}
+
+static int update(void)
+{
+	Grpc__LinuxResources res = GRPC__LINUX_RESOURCES__INIT;
+
+	return pod_update(t.pod, "c1", &res, &(struct err){ 0 });
+}
+
+static int stats(void)
+{
+	Grpc__StatsContainerResponse *answer = NULL;
+
+	return pod_stats(t.pod, "c1", &answer, &(struct err){ 0 });
+}
+
+static int signal_it(void)
+{
+	return pod_kill(t.pod, "c1", "", SIGTERM, false, &(struct err){ 0 });
+}
+
+/* A verb that is not answered fails by itself: the pod goes on, and can be ended. */
+static void test_silent_verbs(void **state)
+{
+	static const struct {
+		const char *at;
+		int (*verb)(void);
+	} verbs[] = { { "PauseContainer", pause_it },
+		      { "UpdateContainer", update },
+		      { "StatsContainer", stats },
+		      { "SignalProcess", signal_it } };
+	struct pod_exit exit;
+	struct err e = { 0 };
+	pid_t pid;
+
+	make_pod();
+	create("c1");
+	start("c1", "");
+	hurry = true;
+	for (size_t i = 0; i < sizeof verbs / sizeof verbs[0]; i++) {
+		guest.at = verbs[i].at;
+		guest.act = NEVER;
+		if (verbs[i].verb() != -ETIMEDOUT)
+			fail_msg("%s", verbs[i].at);
+		assert_int_equal(state_of("c1", "").status, POD_RUNNING);
+	}
+	guest.at = "RemoveContainer";
+	assert_int_equal(pod_delete(t.pod, "c1", "", true, &pid, &exit, &e), 0);
+	assert_int_equal(exit.status, 137);
+	assert_int_equal(guest.vms, 0);
+	hurry = false;
+}
+
+/* ---- lies ---- */
+
+static void test_status_that_is_none(void **state)
+{
+	static const int lies[] = { -1, 256, 70000, INT32_MIN };
+
+	for (size_t i = 0; i < sizeof lies / sizeof lies[0]; i++) {
+		guest.lie_status = lies[i];
+		make_pod();
+		create("c1");
+		start("c1", "");
+		ask_kill("c1", "", SIGKILL);
+		until_event("exit c1 255");
+		delete ("c1", "");
+		pod_free(take_ptr(t.pod));
+		strv_fini(&t.events);
+	}
+}
+
+/* Asked once, answered with somebody who is not there: asked again after a pause only, and nobody is told. */
+static void test_oom_of_strangers(void **state)
+{
+	guest.lie_oom = "who?";
+	make_pod();
+	create("c1");
+	start("c1", "");
+	for (int i = 0; i < 50; i++)
+		loop_run_once(t.loop, 10);
+	assert_false(strv_contains(&t.events, "oom who?"));
+	assert_string_equal(t.events.v[t.events.len - 1], "start c1");
+	/* A second long, at the least, is the pause; so much more on a machine that is busy. */
+	assert_in_range(guest.oom_asked, 1, 30);
+}
+
+static void test_oom(void **state)
+{
+	guest.lie_oom = "c1";
+	make_pod();
+	create("c1");
+	start("c1", "");
+	until_event("oom c1");
+}
+
+int main(void)
+{
+#define T(fn) cmocka_unit_test_setup_teardown(fn, set_up, tear_down)
+	const struct CMUnitTest tests[] = {
+		T(test_silence),          T(test_silent_verbs), T(test_status_that_is_none),
+		T(test_oom_of_strangers), T(test_oom),
+	};
+
+	signal(SIGPIPE, SIG_IGN);
+	log_set_level(LOG_LEVEL_ERROR);
+	return cmocka_run_group_tests_name("pod_hostile", tests, NULL, NULL);
+}

@@ -1,0 +1,177 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Dynamic sizing: what a pod asks of its VM and its guest when containers come, change and go. */
+#include "pod/pod_fixture.h"
+
+#include "pod/sizing.h"
+
+#define LIMITS(quota, mib) "\"resources\":{\"cpu\":{\"quota\":" quota ",\"period\":100000}," mib "},"
+#define MIB256             "\"memory\":{\"limit\":268435456}"
+
+static void dynamic(void)
+{
+	guest.can.cpu_hotplug = guest.can.memory_hotplug = true;
+	((struct config *)t.config)->runtime.static_sandbox_resource_mgmt = false;
+	((struct config *)t.config)->hypervisor.overhead_vcpus = 0;
+	((struct config *)t.config)->hypervisor.overhead_memory = 0;
+}
+
+static void asked(const char *const *expected)
+{
+	list_is(&guest.devices, "request", expected);
+	strv_fini(&guest.devices);
+}
+
+static void put_limited(const char *id, const char *more, const char *limits)
+{
+	resources = limits;
+	put_bundle(id, more);
+	resources = "";
+}
+
+/* Of a host with one CPU nothing can be seen to grow. */
+static bool one_cpu(void)
+{
+	return sysconf(_SC_NPROCESSORS_ONLN) < 2;
+}
+
+static void test_containers_come_and_go(void **state)
+{
+	static const char *const grown[] = { "vcpus 2", "memory 352", NULL };
+	static const char *const more[] = { "memory 608", NULL };
+	static const char *const less[] = { "memory 352", NULL };
+	static const char *const start_size[] = { "vcpus 1", "memory 128", NULL };
+	struct err e = { 0 };
+
+	if (one_cpu())
+		skip();
+	dynamic();
+	put_bundle("c1", SANDBOX);
+	put_limited("c2", MEMBER, LIMITS("150000", MIB256));
+	put_limited("c3", MEMBER, LIMITS("50000", MIB256));
+	make_pod();
+	create("c1");
+	start("c1", "");
+	asked((const char *const[]){ NULL });
+	create("c2");
+	/* The guest's kernel beside 256 MiB. */
+	asked(grown);
+	assert_true(seen("OnlineCPUMem 2"));
+	start("c2", "");
+	create("c3");
+	asked(more);
+	start("c3", "");
+	ask_kill("c3", "", SIGKILL);
+	until_event("exit c3 137");
+	delete ("c3", "");
+	asked(less);
+	assert_int_equal(pod_delete(t.pod, "c2", "", true, &(pid_t){ 0 }, &(struct pod_exit){ 0 }, &e), 0);
+	asked(start_size);
+}
+
+static int update(const char *id, int64_t quota, int64_t limit, struct err *e)
+{
+	Grpc__LinuxResources res = GRPC__LINUX_RESOURCES__INIT;
+	Grpc__LinuxCPU cpu = GRPC__LINUX_CPU__INIT;
+	Grpc__LinuxMemory memory = GRPC__LINUX_MEMORY__INIT;
+
+	cpu.quota = quota;
+	cpu.period = quota ? 100000 : 0;
+	memory.limit = limit;
+	res.cpu = &cpu;
+	res.memory = &memory;
+	return pod_update(t.pod, id, &res, e);
+}
+
+static size_t place_of(const char *line, size_t from)
+{
+	for (size_t i = from; i < guest.seen.len; i++)
+		if (str_eq(guest.seen.v[i], line))
+			return i;
+	fail_msg("the guest was not asked for: %s", line);
+	return 0;
+}
+
+static void test_update(void **state)
+{
+	static const char *const grown[] = { "memory 608", NULL };
+	static const char *const shrunk[] = { "memory 224", NULL };
+	struct err e = { 0 };
+	size_t n;
+
+	dynamic();
+	put_bundle("c1", SANDBOX);
+	put_limited("c2", MEMBER, LIMITS("100000", MIB256));
+	make_pod();
+	create("c1");
+	create("c2");
+	strv_fini(&guest.devices);
+	n = guest.seen.len;
+	assert_int_equal(update("c2", 0, 512 << 20, &e), 0);
+	asked(grown);
+	/* Room first, then the permission to use it. */
+	assert_true(place_of("OnlineCPUMem 1", n) <
+		    place_of("UpdateContainer c2 memory 536870912 quota 0 cpus \"\"", n));
+	assert_int_equal(update("c2", 0, 128 << 20, &e), 0);
+	asked(shrunk);
+}
+
+/* A guest or a VMM that refuses: the container has what it had. */
+static void test_refusals(void **state)
+{
+	static const char *const back[] = { "memory 608", "memory 352", NULL };
+	struct err e = { 0 };
+
+	dynamic();
+	put_bundle("c1", SANDBOX);
+	put_limited("c2", MEMBER, LIMITS("100000", MIB256));
+	make_pod();
+	create("c1");
+	guest.fail_at = "memory";
+	assert_int_equal(try_create("c2", &e), -EIO);
+	assert_string_equal(e.text, "the fake VM refuses to memory");
+	assert_int_equal(pod_state(t.pod, "c2", "", &(struct pod_process_state){ 0 }, &e), -ENOENT);
+	guest.fail_at = NULL;
+	create("c2");
+	strv_fini(&guest.devices);
+	guest.fail_at = "memory";
+	assert_int_equal(update("c2", 0, 512 << 20, &e), -EIO);
+	guest.fail_at = NULL;
+	asked((const char *const[]){ NULL });
+	guest.at = "UpdateContainer";
+	guest.act = REFUSE;
+	assert_true(update("c2", 0, 512 << 20, &e) < 0);
+	asked(back);
+}
+
+/* Sized before it starts, or by a hypervisor that cannot: nothing is asked. */
+static void test_static(void **state)
+{
+	struct err e = { 0 };
+
+	put_bundle("c1", SANDBOX);
+	put_limited("c2", MEMBER, LIMITS("100000", MIB256));
+	guest.can.cpu_hotplug = guest.can.memory_hotplug = true;
+	make_pod();
+	create("c1");
+	create("c2");
+	assert_int_equal(update("c2", 0, 512 << 20, &e), 0);
+	asked((const char *const[]){ NULL });
+	dynamic();
+	guest.can.memory_hotplug = false;
+	assert_int_equal(update("c2", 0, 768 << 20, &e), 0);
+	asked((const char *const[]){ NULL });
+}
+
+int main(void)
+{
+#define T(fn) cmocka_unit_test_setup_teardown(fn, set_up, tear_down)
+	const struct CMUnitTest tests[] = {
+		T(test_containers_come_and_go),
+		T(test_update),
+		T(test_refusals),
+		T(test_static),
+	};
+
+	signal(SIGPIPE, SIG_IGN);
+	return cmocka_run_group_tests_name("pod_resize", tests, NULL, NULL);
+}
