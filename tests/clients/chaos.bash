@@ -30,6 +30,10 @@ client_reset() {
 		limited ctr containers rm "$id"
 	done
 	engine_reset
+	# podman without its conmon removes a container and has the runtime forget nothing
+	for id in $(find "/run/$RUNTIME" -mindepth 1 -maxdepth 1 -type d -printf '%f\n'); do
+		"$RUNTIME" delete --force "$id"
+	done
 }
 
 # pids_of PATTERN: processes whose command line matches; zombies have none.

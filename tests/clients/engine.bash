@@ -109,8 +109,10 @@ row_exec() {
 	ok engine exec -e COLOUR=red -w /etc -u 1000:50 box sh -c 'echo $COLOUR; pwd; id'
 	expect_match '^uid=1000\(user\) gid=50'
 	fails 9 engine exec box sh -c 'exit 9'
-	fails "$EXEC_MISSING" engine exec box /no/such/program
-	ok engine exec -d box sh -c 'echo done >/by-exec-d'
+	# who says it, and how, is the runtime's business
+	run engine exec box /no/such/program
+	[ "$status" = "$EXEC_MISSING" ] || wrong "exit status $status should be $EXEC_MISSING"
+	ask engine exec -d box sh -c 'echo done >/by-exec-d'
 	until_true 10 engine exec box test -s /by-exec-d
 }
 
@@ -218,7 +220,7 @@ row_kill() {
 	ask engine kill box
 	ok engine wait box
 	expect_output 137
-	ok engine ps -a --format '{{.Names}} {{.Status}}' --filter name=box
+	ask engine ps -a --format '{{.Names}} {{.Status}}' --filter name=box
 	expect_match '^box Exited \(137\)'
 }
 
