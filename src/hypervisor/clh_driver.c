@@ -84,7 +84,7 @@ int clh_call(struct clh_vm *q, const char *method, const char *action, struct js
 		return err_sys(e, ENOMEM, "%s", action);
 	r = call_until(q, method, action, text, fds, n_fds, clock_ms() + timeout_ms, ret, e);
 	/* The connection ends a moment before the process does. */
-	if (r < 0 && vm_wait_exit(&q->vm, r == -EPIPE ? 500 : 0)) {
+	if (r < 0 && vm_wait_exit(&q->vm, r == -EPIPE ? PROCESS_END_MS : 0)) {
 		r = vm_explain_exit(&q->vm, e);
 		err_wrap(e, "%s", action);
 	}

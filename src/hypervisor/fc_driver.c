@@ -42,7 +42,7 @@ int fc_call(struct fc_vm *f, const char *method, const char *target, const char 
 	if (!f->process)
 		return err_set(e, ERR_HYPERVISOR, ENOTCONN, "%s %s: the VM is not running", method, target);
 	r = rest_call(&f->rest, method, target, body, NULL, 0, clock_ms() + timeout_ms, NULL, e);
-	if (r == -EPIPE && f->running && process_wait(f->process, clock_ms() + 500) == 0) {
+	if (r == -EPIPE && f->running && process_wait(f->process, clock_ms() + PROCESS_END_MS) == 0) {
 		r = vm_explain_exit(&f->vm, e);
 		err_wrap(e, "%s %s", method, target);
 	}

@@ -30,6 +30,8 @@ pid_t process_pid(const struct process *p);
 int process_exit_fd(const struct process *p);
 /* Look, without waiting. */
 bool process_ended(struct process *p);
+/* From a VMM's closing of its connections to its end, at most: it gives back the guest's memory. */
+#define PROCESS_END_MS 3000
 /* Wait until it has ended. 0 or -ETIMEDOUT. deadline_ms: clock_ms() value. */
 int process_wait(struct process *p, uint64_t deadline_ms);
 /* SIGTERM when grace_ms > 0, then SIGKILL; reaps. Idempotent. */

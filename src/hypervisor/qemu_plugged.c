@@ -164,7 +164,7 @@ int qemu_unplug(struct qemu_vm *q, struct qemu_hotplugged *h, struct err *e)
 	r = qmp_wait(q->vmm.qmp, is_answered, h, clock_ms() + q->unplug_ms);
 	if (r == -ETIMEDOUT)
 		return err_set(e, ERR_GUEST, EBUSY, "the guest did not release it within %u s", q->unplug_ms / 1000);
-	if (r < 0 && process_wait(q->vmm.process, clock_ms() + 500) == 0)
+	if (r < 0 && process_wait(q->vmm.process, clock_ms() + PROCESS_END_MS) == 0)
 		return vm_explain_exit(&q->vm, e);
 	if (r < 0)
 		return err_sys(e, -r, "monitor");

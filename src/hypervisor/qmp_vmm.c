@@ -61,7 +61,7 @@ int qmp_vmm_command(struct qmp_vmm *v, struct vm *vm, const char *command, struc
 		return err_set(e, ERR_HYPERVISOR, ENOTCONN, "%s: the VM is not running", command);
 	}
 	r = qmp_execute(v->qmp, command, args, fd, clock_ms() + timeout_ms, ret, e);
-	if (r == -EPIPE && process_wait(v->process, clock_ms() + 500) == 0) {
+	if (r == -EPIPE && process_wait(v->process, clock_ms() + PROCESS_END_MS) == 0) {
 		r = vm_explain_exit(vm, e);
 		err_wrap(e, "%s", command);
 		return r;

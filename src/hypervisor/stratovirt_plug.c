@@ -281,7 +281,7 @@ static int ask_guest(struct stratovirt_vm *s, struct stratovirt_plugged *p, cons
 	r = qmp_wait(s->vmm.qmp, is_gone, p, clock_ms() + s->unplug_ms);
 	if (r == -ETIMEDOUT)
 		return err_set(e, ERR_GUEST, EBUSY, "the guest did not release it within %u s", s->unplug_ms / 1000);
-	if (r < 0 && process_wait(s->vmm.process, clock_ms() + 500) == 0)
+	if (r < 0 && process_wait(s->vmm.process, clock_ms() + PROCESS_END_MS) == 0)
 		return vm_explain_exit(&s->vm, e);
 	return r < 0 ? err_sys(e, -r, "monitor") : 0;
 }
