@@ -51,7 +51,7 @@ void pod_state_clear_containers(struct pod_state *s);
 /* /run/caisson, or $XDG_RUNTIME_DIR/caisson for users who are not root. Written to buf. */
 const char *state_default_root(char *buf, size_t size);
 
-/* A container id that can be part of paths, host names and agent messages: [a-zA-Z0-9][a-zA-Z0-9_.-]{0,63}. */
+/* A container id that can be part of paths, host names and agent messages: [a-zA-Z0-9][a-zA-Z0-9_.-]{0,75}. */
 int state_check_id(const char *id, struct err *e);
 
 struct state_dir;

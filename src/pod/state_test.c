@@ -120,12 +120,13 @@ static void test_ids(void **state)
 	static const char *const bad[] = {
 		"",    ".",   "..",
 		"-x",  "a/b", "../x",
-		"a b", "ä",   "0123456789012345678901234567890123456789012345678901234567890123x"
+		"a b", "ä",   "01234567890123456789012345678901234567890123456789012345678901234567890123456"
 	};
 
 	for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++)
 		assert_int_equal(state_check_id(bad[i], NULL), -EINVAL);
 	assert_int_equal(state_check_id("a.B_c-9", NULL), 0);
+	assert_int_equal(state_check_id(bad[sizeof bad / sizeof bad[0] - 1] + 1, NULL), 0);
 }
 
 int main(void)
