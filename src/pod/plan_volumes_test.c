@@ -170,7 +170,7 @@ static void test_kinds(void **state)
 
 static void test_config_map(void **state)
 {
-	_cleanup_free_ char *path = folder(t.dir, VOLUMES "/kubernetes.io~configmap/conf", 0755), *more = NULL;
+	_cleanup_free_ char *path = folder(t.dir, VOLUMES "/kubernetes.io~configmap/conf", 0755);
 	static const char *const item = GUEST_SHARE_DIR "/c1-mount-0", *const where =
 									       GUEST_SHARE_DIR "/watchable/c1-mount-0";
 	const struct plan_storage *s;
