@@ -17,6 +17,7 @@ BUFFERED_MAX = 64 << 20  # of output that our own reader does not take; then the
 NVME_BYTES = 64 << 20
 VIRTIOFSD = "/usr/lib/qemu/virtiofsd"
 PORTS = ("stdin", "stdout", "stderr", "status")  # in the order of supervise.c
+FROM_VM = ("stdout", "stderr", "status", "console")  # the streams that are read all the time
 
 
 class Broken(Exception):
@@ -256,7 +257,7 @@ class Conversation:
     def wait(self):
         """Wait until something can be done."""
         poller = select.poll()
-        for name in ("stdout", "stderr", "status", "console"):
+        for name in FROM_VM:
             if name not in self.outputs or len(self.outputs[name].buffer) < BUFFERED_MAX:
                 poller.register(self.machine.streams[name], select.POLLIN)
         poller.register(self.machine.noise, select.POLLIN)
@@ -275,8 +276,8 @@ class Conversation:
 
     def step(self):
         ready = self.wait()
-        for name, source in self.machine.streams.items():
-            if source.fileno() in ready and name != "stdin":
+        for name in FROM_VM:
+            if self.machine.streams[name].fileno() in ready:
                 self.receive(name)
         if self.machine.noise in ready:
             self.read_noise()
@@ -290,8 +291,8 @@ class Conversation:
         """The status of the command."""
         while not self.status.endswith(b"\n") and not self.ended:
             self.step()
-        for name in self.machine.streams:  # what was there before the end
-            while name not in ("stdin", "monitor") and self.receive(name):
+        for name in FROM_VM:  # what was there before the end
+            while self.receive(name):
                 pass
         while any(o.buffer for o in self.outputs.values()):
             for output in self.outputs.values():
@@ -316,10 +317,13 @@ class Conversation:
                 got += data
         return got.decode(errors="replace").replace("\r", "")
 
+    def command(self, name, **arguments):
+        """Tell QEMU's monitor, whose answers nobody reads."""
+        self.machine.streams["monitor"].send(json.dumps({"execute": name, "arguments": arguments}).encode() + b"\n")
+
     def sysrq(self, key, seconds=3):
         """Ask the kernel by a break on its console and a key; returns what it says."""
-        commands = ({"execute": "qmp_capabilities"}, {"execute": "chardev-send-break", "arguments": {"id": "console"}})
-        self.machine.streams["monitor"].send(b"".join(json.dumps(c).encode() + b"\n" for c in commands))
+        self.command("chardev-send-break", id="console")
         time.sleep(0.5)
         self.machine.streams["console"].send(key)
         return self.collect(seconds)
@@ -327,6 +331,7 @@ class Conversation:
     def what_it_does(self):
         """A line for each CPU of the VM and for each of its processes that waits inside the kernel."""
         try:
+            self.command("qmp_capabilities")
             self.sysrq(b"8", 1)  # all levels of messages
             text = self.sysrq(b"l") + self.sysrq(b"w")
         except OSError as e:
