@@ -146,6 +146,10 @@ int main(void)
 		cmocka_unit_test(test_client_gone),
 	};
 
+#ifdef __SANITIZE_THREAD__
+	print_message("not under the thread sanitizer: no process with threads can enter a mount namespace\n");
+	return 77;
+#endif
 	/* What is attached must be nobody else's. */
 	if (geteuid() == 0 && (unshare(CLONE_NEWNS) < 0 || mount(NULL, "/", NULL, MS_SLAVE | MS_REC, NULL) < 0))
 		return 1;

@@ -43,9 +43,10 @@ static struct {
 	struct ttrpc_server *server;
 	pthread_t agent_thread;
 	int listen_fd, connection; /* connection: a copy, to misbehave on */
+	pthread_mutex_t lock;      /* of seen, while the agent's thread runs */
 	struct strv seen;          /* what it was asked, one line each */
-	const char *at;            /* the method at which it acts */
-	enum act act;
+	_Atomic(const char *) at;  /* the method at which it acts */
+	_Atomic(enum act) act;
 	const char *words;   /* REFUSE with these; NULL: with its own */
 	int lie_status;      /* instead of how a process ended; 0: the truth */
 	const char *lie_oom; /* told at once, again and again, to have no memory; NULL: nobody */
@@ -62,7 +63,31 @@ static struct {
 	unsigned vms;
 	struct strv devices; /* what was plugged and unplugged while it ran */
 	bool running;
-} guest;
+} guest = { .lock = PTHREAD_MUTEX_INITIALIZER };
+
+/* The first place from there on at which the line stands in what the agent was asked; SIZE_MAX: nowhere. */
+static inline size_t fake_asked_at(const char *line, size_t from)
+{
+	size_t i;
+
+	pthread_mutex_lock(&guest.lock);
+	for (i = from; i < guest.seen.len; i++)
+		if (str_eq(guest.seen.v[i], line))
+			break;
+	i = i < guest.seen.len ? i : SIZE_MAX;
+	pthread_mutex_unlock(&guest.lock);
+	return i;
+}
+
+static inline size_t fake_asked_so_far(void)
+{
+	size_t n;
+
+	pthread_mutex_lock(&guest.lock);
+	n = guest.seen.len;
+	pthread_mutex_unlock(&guest.lock);
+	return n;
+}
 
 /* ---- the fake agent ---- */
 
@@ -96,7 +121,9 @@ static bool fake_asked(struct ttrpc_request *req, const char *method, const char
 	va_start(ap, fmt);
 	vsnprintf(data, sizeof data, fmt, ap);
 	va_end(ap);
+	pthread_mutex_lock(&guest.lock);
 	strv_addf(&guest.seen, "%s%s%s", method, *data ? " " : "", data);
+	pthread_mutex_unlock(&guest.lock);
 	if (guest.act == ANSWER || !str_eq(guest.at, method))
 		return true;
 	if (guest.act == REFUSE) {

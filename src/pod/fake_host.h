@@ -67,6 +67,13 @@ int standin_start(const struct standin_params *params, pid_t *ret_pid, int *ret_
 	return 0;
 }
 
+void standin_show(int fd, const char *root, const struct standin_bind *binds, size_t n)
+{
+	const char *name = strrchr(root, '/');
+
+	strv_addf(&host.seen, "show %s, %zu more%s%s", name ? name : root, n, n ? ": " : "", n ? binds[0].target : "");
+}
+
 int standin_end(int fd, int status)
 {
 	unsigned char byte = (unsigned char)status;

@@ -172,6 +172,14 @@ static void test_watch(void **state)
 	while (seen.len < 4 && clock_ms() < deadline)
 		assert_int_equal(loop_run_once(loop, 1000), 0);
 	assert_seen("card net1 02:00:00:00:06:02 mtu 1500 queues 2; interface net1; 2 routes; 1 neighbours");
+	/* Looked at once, without waiting for quiet. */
+	sh("ip link add h2 type veth peer name net2 netns pod && ip -n pod link set net2 up");
+	plug_result = -EIO;
+	assert_int_equal(nics_watch_look(w, NULL), -EIO);
+	plug_result = 0;
+	assert_int_equal(nics_watch_look(w, NULL), 0);
+	assert_non_null(strstr(seen.v[0], "card net2"));
+	strv_fini(&seen);
 	nics_watch_free(w);
 	loop_free(loop);
 	plan_free(p);

@@ -32,17 +32,23 @@ static void on_change(struct loop_source *s, int fd, uint32_t revents, void *use
 	loop_timer_set(w->quiet, QUIET_MS);
 }
 
+int nics_watch_look(struct nics_watch *w, struct err *e)
+{
+	size_t n = 0;
+	int r = w ? nics_plug(w->plan, w->vm, w->agent, &n, e) : 0;
+
+	if (r == 0 && n)
+		log_info("%zu interface%s more in the VM", n, n == 1 ? "" : "s");
+	return r;
+}
+
 static void on_quiet(struct loop_source *s, void *userdata)
 {
 	struct nics_watch *w = userdata;
 	struct err e = { 0 };
-	size_t n = 0;
-	int r = nics_plug(w->plan, w->vm, w->agent, &n, &e);
 
-	if (r < 0)
+	if (nics_watch_look(w, &e) < 0)
 		log_warn_few(&w->warned, "%s", e.text);
-	else if (n)
-		log_info("%zu interface%s more in the VM", n, n == 1 ? "" : "s");
 }
 
 int nics_watch_new(struct loop *loop, struct plan *p, struct vm *vm, struct agent *a, struct nics_watch **ret,

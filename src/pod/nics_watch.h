@@ -14,5 +14,10 @@ struct nics_watch;
 /* All outlive it. *ret: NULL for a plan without a pod's network. Failures to plug are logged. */
 int nics_watch_new(struct loop *loop, struct plan *p, struct vm *vm, struct agent *a, struct nics_watch **ret,
 		   struct err *e);
+/*
+ * Look now. For the moment when a container starts: what its client connected between create and start (containerd's
+ * `ctr run --cni`) must be there then. NULL does nothing.
+ */
+int nics_watch_look(struct nics_watch *w, struct err *e);
 /* NULL does nothing. */
 void nics_watch_free(struct nics_watch *w);

@@ -11,6 +11,10 @@
 #include "pod/hooks.h"
 #include "pod/pod_internal.h"
 #include "pod/rootfs_mounts.h"
+#include "pod/standin.h"
+
+/* More than that on one container are not shown to clients. */
+#define SHOWN_BINDS 64
 
 static int out_of_memory(struct err *e)
 {
@@ -285,6 +289,21 @@ static void undo_create(struct pod_container *c)
 	pod_host_stop(pod);
 }
 
+/* Clients look for the container below /proc/PID/root. A root that is a disk of the guest's cannot be there. */
+static void show_root(const struct pod_container *c)
+{
+	struct standin_bind binds[SHOWN_BINDS];
+	size_t n = 0;
+
+	for (size_t i = 0; i < c->spec->n_mounts && n < SHOWN_BINDS; i++) {
+		const Grpc__Mount *m = c->spec->mounts[i];
+
+		if (is_bind(m) && m->source[0] == '/')
+			binds[n++] = (struct standin_bind){ .source = m->source, .target = m->destination };
+	}
+	standin_show(pod_init_process(c)->standin_fd, c->rootfs, binds, n);
+}
+
 int pod_create(struct pod *pod, const struct pod_container_params *params, pid_t *ret_pid, struct err *e)
 {
 	bool first = pod_is_empty(pod);
@@ -313,6 +332,7 @@ int pod_create(struct pod *pod, const struct pod_container_params *params, pid_t
 		pod_write_state(pod, NULL);
 		return r;
 	}
+	show_root(c);
 	*ret_pid = pod_init_process(c)->standin_pid;
 	pod_emit(pod, POD_EVENT_CREATE, pod_init_process(c));
 	return 0;

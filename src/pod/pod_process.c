@@ -11,6 +11,7 @@
 #include "base/fd.h"
 #include "base/log.h"
 #include "codec/pb.h"
+#include "pod/nics_watch.h"
 #include "pod/pod_internal.h"
 #include "pod/standin.h"
 
@@ -259,8 +260,11 @@ static int start_exec(struct pod_process *p, struct err *e)
 static int start_container(struct pod_process *p, struct err *e)
 {
 	struct pod *pod = p->container->pod;
-	int r = pod_streams_start(p->streams, pod->sandbox->agent, e);
+	bool first = list_first(&pod->containers, struct pod_container, node) == p->container;
+	int r = first ? nics_watch_look(pod->sandbox->nics, e) : 0;
 
+	if (r == 0)
+		r = pod_streams_start(p->streams, pod->sandbox->agent, e);
 	p->pumping = r == 0;
 	return r < 0 ? r : sandbox_start_container(pod->sandbox, p->container->plan, e);
 }

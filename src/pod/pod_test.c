@@ -49,6 +49,8 @@ static void test_ordinary_life(void **state)
 		"scan",
 		"attach",
 		"nic 0",
+		"show /rootfs, 1 more: /etc/hosts",
+		"rescan",
 		"pump c1 ",
 		"detach",
 		"remove cgroup /pods/c1",

@@ -25,12 +25,17 @@
 #include <unistd.h>
 
 #include "base/cleanup.h"
+#include "sys/mounts.h"
 #include "sys/namespaces.h"
 #include "sys/pty.h"
 #include "sys/spawn.h"
 
 #define STATUS_OWNER_GONE 255
 #define WORD_WINDOW       255 /* no signal has this number */
+
+/* The longest message of standin_show(), and the most binds of it. */
+#define VIEW_SIZE  16384
+#define VIEW_BINDS 64
 
 /* What the child says first: how far it came. */
 struct greeting {
@@ -87,10 +92,58 @@ static void enter_network(const struct standin_params *p, int fd)
  * In namespaces of its own it sees nothing but itself: clients that look into a container's /proc (podman top) would
  * find all of the host there. Without the right to mount it stays as it is.
  */
-static void hide_host_processes(void)
+static void mount_proc(void)
 {
-	if (getpid() == 1 && mount(NULL, "/", NULL, MS_SLAVE | MS_REC, NULL) == 0)
-		(void)mount("proc", "/proc", "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC, NULL);
+	(void)mount("proc", "/proc", "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC, NULL);
+}
+
+/* Returns whether its mounts are its own. */
+static bool hide_host_processes(void)
+{
+	if (getpid() != 1 || mount(NULL, "/", NULL, MS_SLAVE | MS_REC, NULL) < 0)
+		return false;
+	mount_proc();
+	return true;
+}
+
+/* Let the mount be the root, and nothing of the old one remain. */
+static int enter_root(int mount_fd, const char *path)
+{
+	if (mount_attach_path(mount_fd, path) < 0 || chdir(path) < 0)
+		return -1;
+	if (syscall(SYS_pivot_root, ".", ".") < 0)
+		return -1;
+	return umount2(".", MNT_DETACH) < 0 || chdir("/") < 0 ? -1 : 0;
+}
+
+/*
+ * The message of standin_show(): root, then source and target of each bind, all zero-terminated. Sources are taken up
+ * before the root changes, and targets looked up behind that: no link in a container's root leads out of it.
+ */
+static void look(const char *view, size_t n)
+{
+	const char *end = view + n, *p = view + strlen(view) + 1, *targets[VIEW_BINDS];
+	int root = mount_clone_at(AT_FDCWD, view, true), sources[VIEW_BINDS], n_binds = 0, r;
+
+	for (; p < end && n_binds < VIEW_BINDS; p += strlen(p) + 1) {
+		sources[n_binds] = mount_clone_at(AT_FDCWD, p, true);
+		p += strlen(p) + 1;
+		if (p >= end)
+			break;
+		targets[n_binds++] = p;
+	}
+	r = root < 0 ? -1 : enter_root(root, view);
+	if (r == 0)
+		mount_proc();
+	for (int i = 0; i < n_binds; i++) {
+		if (sources[i] < 0)
+			continue;
+		if (r == 0)
+			(void)mount_attach_path(sources[i], targets[i]);
+		close(sources[i]);
+	}
+	if (root >= 0)
+		close(root);
 }
 
 /* The lowest descriptor of those to keep that is at least from; INT_MAX: none. */
@@ -139,11 +192,12 @@ static uint8_t word_of(const struct signalfd_siginfo *info)
 }
 
 /* Serve until the end. */
-static __attribute__((noreturn)) void serve(int fd, int signals)
+static __attribute__((noreturn)) void serve(int fd, int signals, bool own_mounts)
 {
+	static char message[VIEW_SIZE];
 	struct pollfd p[2] = { { .fd = fd }, { .fd = signals } };
 	struct signalfd_siginfo info;
-	uint8_t word = 0, status;
+	uint8_t word = 0;
 	ssize_t n;
 
 	for (;;) {
@@ -153,11 +207,13 @@ static __attribute__((noreturn)) void serve(int fd, int signals)
 		if (poll(p, 2, -1) < 0)
 			continue;
 		if (p[0].revents & (POLLIN | POLLHUP | POLLERR)) {
-			n = recv(fd, &status, sizeof status, MSG_DONTWAIT);
-			if (n == sizeof status)
-				_exit(status);
-			if (n == 0 || (errno != EAGAIN && errno != EINTR))
+			n = recv(fd, message, sizeof message, MSG_DONTWAIT);
+			if (n == 1)
+				_exit((uint8_t)message[0]);
+			if (n == 0 || (n < 0 && errno != EAGAIN && errno != EINTR))
 				_exit(STATUS_OWNER_GONE);
+			if (n > 0 && own_mounts && message[n - 1] == 0)
+				look(message, (size_t)n);
 		}
 		if (!word && (p[1].revents & POLLIN) && read(signals, &info, sizeof info) == sizeof info)
 			word = word_of(&info);
@@ -169,6 +225,7 @@ static __attribute__((noreturn)) void serve(int fd, int signals)
 static __attribute__((noreturn)) void child(const struct standin_params *p, int fd)
 {
 	struct greeting ready = { 0 };
+	bool own_mounts;
 	sigset_t all;
 	int signals;
 
@@ -180,7 +237,7 @@ static __attribute__((noreturn)) void child(const struct standin_params *p, int 
 	if (chdir("/") < 0)
 		give_up(fd, "chdir");
 	enter_network(p, fd);
-	hide_host_processes();
+	own_mounts = hide_host_processes();
 	place_stdio(p, fd);
 	if (p->terminal_fd >= 0 && pty_make_controlling(p->terminal_fd) < 0)
 		give_up(fd, "controlling terminal");
@@ -190,7 +247,7 @@ static __attribute__((noreturn)) void child(const struct standin_params *p, int 
 		give_up(fd, "signals");
 	if (send(fd, &ready, sizeof ready, MSG_NOSIGNAL) != sizeof ready)
 		_exit(STATUS_OWNER_GONE);
-	serve(fd, signals);
+	serve(fd, signals, own_mounts);
 }
 
 /* ---- the owner ---- */
@@ -239,6 +296,34 @@ int standin_start(const struct standin_params *params, pid_t *ret_pid, int *ret_
 	*ret_pid = pid;
 	*ret_fd = take_fd(&ours);
 	return 0;
+}
+
+/* Append a string with its zero. False: there is no room. */
+static bool append(char *message, size_t *n, const char *text)
+{
+	size_t length = strlen(text) + 1;
+
+	if (length > VIEW_SIZE - *n)
+		return false;
+	memcpy(message + *n, text, length);
+	*n += length;
+	return true;
+}
+
+void standin_show(int fd, const char *root, const struct standin_bind *binds, size_t n)
+{
+	char message[VIEW_SIZE];
+	size_t used = 0, whole;
+
+	if (!append(message, &used, root))
+		return;
+	whole = used;
+	for (size_t i = 0; i < n && i < VIEW_BINDS; i++) {
+		if (!append(message, &used, binds[i].source) || !append(message, &used, binds[i].target))
+			break;
+		whole = used;
+	}
+	(void)!send(fd, message, whole, MSG_DONTWAIT | MSG_NOSIGNAL);
 }
 
 int standin_end(int fd, int status)

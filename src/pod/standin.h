@@ -4,11 +4,12 @@
  * namespace (so that /proc/PID/ns/net is the pod's), holds the streams that its maker had, passes on the signals that
  * others send it, and ends with the guest process's exit status. Who makes it decides whose child it is: made by
  * `caisson create`, which ends, it becomes the child of the nearest subreaper (conmon, containerd-shim-runc-v2). Where
- * that is allowed it has a pid namespace and a /proc to itself; its mounts are otherwise its maker's.
+ * that is allowed it has a pid namespace and a /proc to itself, and mounts: its maker's, until it is shown the
+ * container's.
  *
- * The two ends talk over a Unix socket pair, one byte-sized message each: owner → stand-in "exit with status N";
- * stand-in → owner "got signal N", "the window changed". When the owner's end closes, the stand-in ends with 255; when
- * the stand-in is killed, the owner sees the end of file.
+ * The two ends talk over a Unix socket pair in messages: owner → stand-in "exit with status N" (one byte), "this is the
+ * container's root" (paths); stand-in → owner, one byte, "got signal N", "the window changed". When the owner's end
+ * closes, the stand-in ends with 255; when the stand-in is killed, the owner sees the end of file.
  */
 #pragma once
 
@@ -34,6 +35,17 @@ struct standin_params {
  */
 int standin_start(const struct standin_params *params, pid_t *ret_pid, int *ret_fd, struct err *e);
 
+/* What is mounted in the container, by its paths on the host and in the container. */
+struct standin_bind {
+	const char *source, *target;
+};
+/*
+ * Owner: the folder that is the container's root becomes the stand-in's, with these on it, as its maker sees them: what
+ * clients then find and leave below /proc/PID/root, or in its mount namespace (podman cp), is the container's. Not
+ * waited for; a stand-in that may not mount, or does not see the folder, stays where it is. Binds that it does not see
+ * are left out.
+ */
+void standin_show(int fd, const char *root, const struct standin_bind *binds, size_t n);
 /* Owner: let it end with this status. 0 or -errno. */
 int standin_end(int fd, int status);
 

@@ -303,9 +303,55 @@ static void test_alone(void **state)
 	close(fd);
 }
 
+/* A folder becomes its root, with another one and a file mounted on it; a link there does not lead out of it. */
+static void test_shown_the_container(void **state)
+{
+	char dir[] = "/tmp/standin-XXXXXX", root[64], volume[64], path[128];
+	_cleanup_free_ char *text = NULL;
+	struct standin_bind binds[] = { { volume, "/v" }, { "/no/such/source", "/v" }, { volume, "/link" } };
+	struct stat st;
+	int fd, r = -1;
+	pid_t pid;
+
+	if (geteuid() != 0)
+		skip();
+	assert_non_null(mkdtemp(dir));
+	snprintf(root, sizeof root, "%s/root", dir);
+	snprintf(volume, sizeof volume, "%s/volume", dir);
+	assert_int_equal(mkdir(root, 0755) | mkdir(volume, 0755), 0);
+	snprintf(path, sizeof path, "%s/root/v", dir);
+	assert_int_equal(mkdir(path, 0755), 0);
+	snprintf(path, sizeof path, "%s/root/proc", dir);
+	assert_int_equal(mkdir(path, 0755), 0);
+	snprintf(path, sizeof path, "%s/root/link", dir);
+	assert_int_equal(symlink("../../../etc", path), 0);
+	snprintf(path, sizeof path, "%s/volume/file", dir);
+	assert_int_equal(file_replace(path, "of the volume", 13, 0644), 0);
+
+	start(&(struct standin_params){ .terminal_fd = -1 }, &pid, &fd);
+	standin_show(fd, "/no/such/root", NULL, 0);
+	standin_show(fd, root, binds, 3);
+	snprintf(path, sizeof path, "/proc/%d/root/v/file", (int)pid);
+	for (int i = 0; i < 3000 && (r = file_read(path, 64, &text, NULL)) < 0; i++)
+		usleep(10000);
+	assert_int_equal(r, 0);
+	assert_string_equal(text, "of the volume");
+	/* It sees nothing but itself there, and leads nowhere else. */
+	snprintf(path, sizeof path, "/proc/%d/root/proc/1/comm", (int)pid);
+	assert_int_equal(stat(path, &st), 0);
+	snprintf(path, sizeof path, "/proc/%d/root/etc", (int)pid);
+	assert_int_equal(stat(path, &st), -1);
+	/* It still does what it is for. */
+	assert_int_equal(standin_end(fd, 4), 0);
+	assert_int_equal(WEXITSTATUS(wait_for(pid)), 4);
+	close(fd);
+	assert_int_equal(dir_remove(dir), 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_shown_the_container),
 		cmocka_unit_test(test_ends_with_the_status),
 		cmocka_unit_test(test_ends_with_its_owner),
 		cmocka_unit_test(test_killed),

@@ -106,7 +106,7 @@ static int device_number(const char *name, int index, dev_t *ret)
 int macvtap_open(const char *name, int index, size_t n, int *fds)
 {
 	_cleanup_close_ int files = -1;
-	dev_t dev;
+	dev_t dev = 0;
 	int r = device_number(name, index, &dev);
 
 	if (r < 0)

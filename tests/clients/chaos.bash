@@ -36,11 +36,13 @@ client_reset() {
 	done
 }
 
-# pids_of PATTERN: processes whose command line matches; zombies have none.
+# pids_of PATTERN: processes whose NAME|COMMAND LINE matches; zombies have none. A stand-in has its maker's command line
+# and its container's name.
 pids_of() {
 	local file line
 	for file in /proc/[0-9]*/cmdline; do
-		line=$(tr '\0' ' ' 2>/dev/null <"$file") || continue
+		line=$(tr '\0' ' ' 2>/dev/null <"$file") && [ -n "$line" ] || continue
+		line="$(cat "${file%cmdline}comm" 2>/dev/null)|$line"
 		case $line in
 		*tests/clients/* | *CHAOS*) ;;
 		*) [[ $line =~ $1 ]] && basename "${file%/cmdline}" ;;
@@ -49,7 +51,7 @@ pids_of() {
 	return 0
 }
 
-SHIM='^[^ ]*containerd-shim-caisson-v2 .*-id' VMM='^[^ ]*qemu-system|^[^ ]*firecracker|^[^ ]*cloud-hypervisor|^[^ ]*stratovirt'
+SHIM='^containerd-shim\|.*containerd-shim-caisson-v2 .*-id' VMM='^[^ ]*qemu-system|^[^ ]*firecracker|^[^ ]*cloud-hypervisor|^[^ ]*stratovirt'
 FILE_SERVER='^[^ ]*virtiofsd|^[^ ]*caisson-fsd' CONMON='^[^ ]*conmon' OWNER='^[^ ]*caisson .*pod-owner'
 
 # kill_one PATTERN: SIGKILL for one of them; fails when there is none.
