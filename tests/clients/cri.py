@@ -30,8 +30,8 @@ SLOWER = int(os.environ.get("SLOWER", "1"))
 CALL_SECONDS = 120 * SLOWER
 MIB = 1 << 20
 
-# Takes 200 MiB, little by little: a VM that is smaller refuses to promise it at once.
-GROW = "yes $(seq 1 200 | tr -d '\\n') | head -c 200m | sort >/dev/null"
+# Takes 200 MiB, one by one: a VM that is smaller refuses to promise it at once.
+GROW = """awk 'BEGIN { s = "x"; while (length(s) < 1048576) s = s s; for (i = 0; i < 200; i++) a[i] = s i }'"""
 
 # What the kubelet says by default: a process namespace for each container.
 APART = api.NamespaceOption(pid=api.CONTAINER)
@@ -349,10 +349,19 @@ class WebSocket:
         return payload[0], payload[1:]
 
 
+# The terminal's size comes soon, but not before the command begins.
+ON_A_TERMINAL = """test -t 0 && tty
+until [ "$(stty size 2>/dev/null)" = '33 77' ]; do sleep 0.1; done
+echo ready?
+read word
+echo got $word
+exit 3"""
+
+
 def row_exec():
     """kubectl exec -it."""
     web = Pod("pod").container("web")
-    request = api.ExecRequest(container_id=web.id, cmd=["sh", "-c", "test -t 0 && tty; echo ready?; read word; stty size; echo got $word; exit 3"],
+    request = api.ExecRequest(container_id=web.id, cmd=["sh", "-c", ON_A_TERMINAL],
                               tty=True, stdin=True, stdout=True)
     stream = WebSocket(cri.call("Exec", request, api.UrlResponse).url)
     stream.send(4, b'{"Width":77,"Height":33}')
@@ -376,7 +385,7 @@ def row_stats():
 
 def row_update():
     side = Pod("pod").container("side")
-    resources = api.LinuxContainerResources(memory_limit_in_bytes=64 * MIB, cpu_period=100000, cpu_quota=50000)
+    resources = api.LinuxContainerResources(memory_limit_in_bytes=64 * MIB, cpu_period=100000, cpu_quota=100000)
     cri.call("UpdateContainerResources", api.UpdateContainerResourcesRequest(container_id=side.id, linux=resources))
     print(side.exec("sh", "-c", GROW).exit_code)
     print(api.ContainerState.Name(side.status().state))
