@@ -36,7 +36,7 @@ static int left_over(const char *root, const char *sandbox, const char *id, stru
 	return r < 0 ? err_sys(e, -r, "cannot remove %s", path) : 0;
 }
 
-static bool is_dead(const char *root, const char *sandbox)
+static bool answers_nobody(const char *root, const char *sandbox)
 {
 	char path[PATH_MAX + 96];
 	int fd = -1, r;
@@ -49,18 +49,25 @@ static bool is_dead(const char *root, const char *sandbox)
 
 /*
  * The record goes first. The folder follows at once, unless a pod without its first container still lives there: then
- * it is not waited for.
+ * it is not waited for. An owner that takes down its virtual machine answers nobody any more and is not dead yet:
+ * -EBUSY of left_over(), and it is waited for.
  */
 int delete_await_gone(const char *root, const char *sandbox, const char *id, struct err *e)
 {
 	char dir[PATH_MAX + 96], record[PATH_MAX + 128];
 	uint64_t deadline = clock_ms() + GONE_TIMEOUT_MS;
+	struct err own = { 0 };
+	int r;
 
 	snprintf(dir, sizeof dir, "%s/%s", root, id);
 	snprintf(record, sizeof record, "%s/oci.json", dir);
 	for (; access(record, F_OK) == 0; usleep(POLL_US)) {
-		if (is_dead(root, sandbox))
-			return left_over(root, sandbox, id, e);
+		if (answers_nobody(root, sandbox) && (r = left_over(root, sandbox, id, &own)) != -EBUSY) {
+			if (r < 0 && e)
+				*e = own;
+			return r;
+		}
+		own = (struct err){ 0 };
 		if (clock_ms() > deadline)
 			return err_set(e, ERR_LIMIT, ETIMEDOUT, "%s is still there after %d s", record,
 				       GONE_TIMEOUT_MS / 1000);
@@ -94,7 +101,7 @@ int delete_container(struct owner_link *l, const char *root, bool force, struct 
 	if (r < 0 && !force)
 		return r;
 	if (!l->client)
-		return left_over(root, l->record.sandbox, l->record.id, e);
+		return delete_await_gone(root, l->record.sandbox, l->record.id, e);
 	if (!force && s.status != OCI_STOPPED && s.status != OCI_CREATED)
 		return err_set(e, ERR_CONFIG, EBUSY, "cannot delete container %s that is not stopped: %s", l->record.id,
 			       oci_status_name(s.status));

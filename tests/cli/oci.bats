@@ -497,6 +497,20 @@ console() {
 	create && rt start "$ID" && rt delete --force "$ID"
 }
 
+@test "the owner answers nobody any more, and is not dead yet: delete waits for it (Caisson alone)" {
+	make_bundle "$ID" sleep 1000
+	RT=caisson
+	create
+	kill -KILL "$(owners "$ID\$")"
+	gone "$pid"
+	echo '{}' >"$BATS_FILE_TMPDIR/state.caisson/$ID/state.json"
+	flock "$BATS_FILE_TMPDIR/state.caisson/$ID/lock" sleep 1 &
+	sleep 0.2
+	says 0 "" delete "$ID"
+	wait $!
+	says 1 "container does not exist" state "$ID"
+}
+
 @test "the owner dies while it creates or deletes (Caisson alone)" {
 	RT=caisson
 	make_bundle "$ID" sleep 1000
