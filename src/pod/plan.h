@@ -33,6 +33,9 @@ struct plan_storage {
 	char *driver, *source, *fstype, *mount_point;
 	struct strv options, driver_options;
 	const struct vm_device *device; /* whose guest address becomes the source; NULL: source is complete */
+	bool has_fs_group,
+		fs_group_on_mismatch; /* the files become this group's: always, or when the root's is another */
+	uint32_t fs_group;
 };
 
 /* A NIC as the guest sees it. */
@@ -78,6 +81,7 @@ struct plan_request {
 	const struct strv *publish;  /* "[HOSTIP:]HOSTPORT:PORT[/tcp|udp]" */
 	const char *hostname;        /* NULL: the id */
 	const char *dns;             /* NULL: the network's own */
+	const char *direct_dir;      /* NULL: DIRECT_VOLUMES_DIR */
 };
 
 /* A device of the spec whose numbers the guest's agent puts in (Device of the agent protocol). */
@@ -86,13 +90,20 @@ struct plan_block {
 	char *container_path;
 };
 
+/* A volume of the pod that is a disk, and how many containers have it. See pod/plan_direct.h. */
+struct plan_direct {
+	char *source;
+	struct vm_device *device;
+	unsigned holders;
+};
+
 /* One container in the plan of its sandbox. */
 struct plan_container {
 	char *id;
 	Grpc__Spec *spec;
 	struct plan_storage *storages;
 	size_t n_storages;
-	struct vm_device **devices; /* those of plan.devices that are for it only; borrowed */
+	struct vm_device **devices; /* those of plan.devices that are for it; borrowed */
 	size_t n_devices;
 	struct plan_block *blocks; /* devices of the spec that are block devices of the host */
 	size_t n_blocks;
@@ -117,6 +128,8 @@ struct plan {
 	struct vm_device **devices;
 	size_t n_devices;
 	unsigned n_disks; /* how many were ever planned: their names are unique */
+	struct plan_direct *direct;
+	size_t n_direct;
 	struct plan_storage *sandbox_storages;
 	size_t n_sandbox_storages;
 	struct plan_interface *interfaces;

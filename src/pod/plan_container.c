@@ -8,6 +8,7 @@
 
 #include "base/fd.h"
 #include "pod/plan_devices.h"
+#include "pod/plan_direct.h"
 #include "pod/plan_list.h"
 #include "pod/plan_mounts.h"
 #include "pod/plan_rootfs.h"
@@ -53,7 +54,8 @@ void plan_container_free(struct plan *p, struct plan_container *c)
 	if (!c)
 		return;
 	for (size_t i = 0; i < c->n_devices; i++)
-		forget_device(p, c->devices[i]);
+		if (plan_disk_drop(p, c->devices[i]))
+			forget_device(p, c->devices[i]);
 	free(c->devices);
 	for (size_t i = 0; i < c->items.len; i++)
 		share_remove(&p->share, c->items.v[i]);

@@ -75,6 +75,14 @@ int plan_take_device(struct plan *p, struct vm_device *d)
 	return 0;
 }
 
+int plan_hold_disk(struct plan_container *c, struct vm_device *d)
+{
+	if (!grow(&c->devices, c->n_devices))
+		return -ENOMEM;
+	c->devices[c->n_devices++] = d;
+	return 0;
+}
+
 struct vm_device *plan_add_disk(struct plan *p, struct plan_container *c, const char *role, const char *path,
 				bool readonly)
 {

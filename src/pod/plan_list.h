@@ -22,6 +22,8 @@ int plan_take_device(struct plan *p, struct vm_device *d);
  */
 struct vm_device *plan_add_disk(struct plan *p, struct plan_container *c, const char *role, const char *path,
 				bool readonly);
+/* A disk of the plan that another container has already. 0 or -ENOMEM. */
+int plan_hold_disk(struct plan_container *c, struct vm_device *d);
 /* An item of the share that belongs to the container. Sets e. */
 int plan_add_item(struct plan *p, struct plan_container *c, const char *name, const char *source, const char *content,
 		  bool readonly, struct err *e);

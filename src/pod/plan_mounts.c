@@ -10,6 +10,7 @@
 
 #include "oci/builder.h"
 #include "pod/agent.h"
+#include "pod/plan_direct.h"
 #include "pod/plan_list.h"
 #include "pod/plan_volumes.h"
 
@@ -164,7 +165,8 @@ static int plan_mount(struct plan *p, struct plan_container *c, const struct pla
 	if (!name || !source || !where)
 		return out_of_memory(e);
 	/* Before /dev/shm: a pod that needs more there than 64 MiB mounts an emptyDir on it. */
-	if (q->pod && (r = plan_guest_volume(p, c, source, &place, e)) < 0)
+	if (q->pod && ((r = plan_direct_volume(p, c, q, source, &place, e)) < 0 ||
+		       (!place && (r = plan_guest_volume(p, c, source, &place, e)) < 0)))
 		return r;
 	if (place)
 		return set_source(m, place, e);

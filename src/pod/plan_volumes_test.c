@@ -5,6 +5,7 @@
 #include <sys/sysmacros.h>
 
 #include "pod/plan_devices.h"
+#include "pod/plan_direct.h"
 #include "pod/plan_volumes.h"
 
 #define VOLUMES "pods/0a-1/volumes"
@@ -239,6 +240,119 @@ static void test_later_container(void **state)
 	plan_free(p);
 }
 
+/* ---- direct-assigned volumes ---- */
+
+/* mountInfo.json for the volume at source. *ret_name: as coreutils encode it. */
+static void put_info(const char *dir, const char *source, const char *text, char **ret_name)
+{
+	_cleanup_free_ char *command = str_printf("printf %%s '%s' | base64 -w 0 | tr +/ -_", source);
+	_cleanup_free_ char *path = NULL;
+	char name[512] = "";
+	FILE *f = popen(command, "r");
+
+	assert_non_null(fgets(name, sizeof name, f));
+	pclose(f);
+	path = str_printf("%s/%s", dir, name);
+	assert_int_equal(dir_make(path, 0755), 0);
+	free(path);
+	path = str_printf("%s/%s/mountInfo.json", dir, name);
+	assert_int_equal(file_replace(path, text, strlen(text), 0644), 0);
+	*ret_name = strdup(name);
+}
+
+#define INFO(more) "{\"volume-type\":\"directvol\",\"device\":\"/dev/vol1\",\"fstype\":\"xfs\"" more "}"
+
+/* A disk and a storage; a second container has the same disk, which goes with the last one. */
+static void test_direct_volume(void **state)
+{
+	_cleanup_free_ char *source = folder(t.dir, "pods/?>~/volumes/kubernetes.io~csi/pvc-1/mount", 0755);
+	_cleanup_free_ char *dir = folder(t.dir, "direct", 0755), *name = NULL, *where = NULL;
+	_cleanup_free_ char *mount = bind_text(source, "/v", "");
+	_cleanup_free_ char *text =
+		str_printf(SPEC_HEAD "\"root\":{\"path\":\"root\"},\"mounts\":[%s],\"linux\":{}}", mount);
+	_cleanup_config_ struct config *c = load_config();
+	struct plan_request q;
+	struct plan_container *later = NULL;
+	struct err e = { 0 };
+	const struct vm_device *d;
+	const struct plan_storage *s;
+	struct plan *p;
+
+	put_info(dir, source,
+		 INFO(",\"options\":[\"noatime\"],\"metadata\":{\"fsGroup\":\"2000\","
+		      "\"fsGroupChangePolicy\":\"OnRootMismatch\"}"),
+		 &name);
+	t.q.direct_dir = dir;
+	p = plan_bind(source, "");
+	where = str_printf("/run/kata-containers/sandbox/storage/%s", name);
+	assert_string_equal(source_of(p, "/v"), where);
+	s = storage_on(p, where);
+	assert_string_equal(s->driver, "blk");
+	assert_string_equal(s->fstype, "xfs");
+	assert_true(has(s, "noatime"));
+	assert_true(s->has_fs_group && s->fs_group == 2000 && s->fs_group_on_mismatch);
+	d = s->device;
+	assert_string_equal(d->u.block.path, "/dev/vol1");
+	assert_false(d->u.block.readonly);
+	assert_int_equal(plan_disk_holders(p, d), 1);
+	/* The host's folder is not shared. */
+	assert_int_equal(p->share.n_items, 1);
+
+	p->config = c;
+	q = t.q;
+	q.id = "c2";
+	assert_int_equal(oci_spec_parse(text, strlen(text), "config.json", &q.spec, NULL, &e), 0);
+	assert_int_equal(plan_add_container(p, &q, &later, &e), 0);
+	assert_int_equal(p->n_devices, 2);
+	assert_ptr_equal(later->storages[0].device, d);
+	assert_int_equal(plan_disk_holders(p, d), 2);
+	plan_container_free(p, p->container);
+	p->container = NULL;
+	assert_int_equal(plan_disk_holders(p, d), 1);
+	assert_string_equal(later->devices[0]->u.block.path, "/dev/vol1");
+	plan_container_free(p, later);
+	assert_int_equal(p->n_direct, 0);
+	plan_free(p);
+	t.q.direct_dir = NULL;
+}
+
+static void test_direct_volume_refusals(void **state)
+{
+	static const struct {
+		const char *text, *error;
+	} cases[] = {
+		{ "[]", "is no JSON object" },
+		{ "{", "is no JSON object" },
+		{ "{\"volume-type\":\"spdkvol\",\"device\":\"/dev/x\",\"fstype\":\"xfs\"}",
+		  "volume-type \"spdkvol\" is not known here" },
+		{ "{\"volume-type\":\"block\",\"fstype\":\"xfs\"}", "device must be the path" },
+		{ "{\"volume-type\":\"block\",\"device\":\"/dev/x\"}", "fstype is missing" },
+		{ INFO(",\"metadata\":{\"fsGroup\":\"users\"}"), "fsGroup is no group: users" },
+	};
+	_cleanup_free_ char *source = folder(t.dir, "pods/0a-1/volumes/kubernetes.io~csi/pvc-2/mount", 0755);
+	_cleanup_free_ char *dir = folder(t.dir, "direct", 0755);
+	_cleanup_free_ char *mount = bind_text(source, "/v", "");
+	_cleanup_free_ char *text =
+		str_printf(SPEC_HEAD "\"root\":{\"path\":\"root\"},\"mounts\":[%s],\"linux\":{}}", mount);
+
+	t.spec = text;
+	t.q.bundle = t.dir;
+	t.q.pod = true;
+	t.q.direct_dir = dir;
+	for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+		_cleanup_config_ struct config *c = load_config();
+		_cleanup_free_ char *name = NULL;
+		struct err e = { 0 };
+		struct plan *p = NULL;
+
+		put_info(dir, source, cases[i].text, &name);
+		assert_true(build(c, &p, &e) < 0);
+		if (!strstr(e.text, cases[i].error))
+			fail_msg("%s", e.text);
+	}
+	t.q.direct_dir = NULL;
+}
+
 /* ---- devices ---- */
 
 #define DEVICE(path, type, major, minor)                                                                               \
@@ -353,6 +467,8 @@ int main(void)
 		T(test_config_map),
 		T(test_shm),
 		T(test_later_container),
+		T(test_direct_volume),
+		T(test_direct_volume_refusals),
 		T(test_character_devices),
 		T(test_privileged),
 		T(test_block_device),

@@ -12,6 +12,7 @@
 #include "base/fd.h"
 #include "base/log.h"
 #include "pod/nics_watch.h"
+#include "pod/plan_direct.h"
 #include "pod/rootfs_image.h"
 #include "sys/spawn.h"
 
@@ -132,6 +133,7 @@ static int connect_agent(struct sandbox *s, struct err *e)
 /* The plan's storages as messages: arrays of the caller, strings of the plan. */
 struct storages {
 	Grpc__Storage *messages, **list;
+	Grpc__FSGroup *groups;
 	size_t n;
 };
 
@@ -139,6 +141,7 @@ static void storages_fini(struct storages *s)
 {
 	free(s->messages);
 	free(s->list);
+	free(s->groups);
 }
 
 /* Storage.driver and Device.type: how the agent finds the device (kata.md §6, "Semantics"). */
@@ -161,7 +164,8 @@ static int storages_init(struct storages *out, const struct plan_storage *list, 
 	out->n = n;
 	out->messages = calloc(n ? n : 1, sizeof *out->messages);
 	out->list = calloc(n ? n : 1, sizeof(Grpc__Storage *));
-	if (!out->messages || !out->list)
+	out->groups = calloc(n ? n : 1, sizeof *out->groups);
+	if (!out->messages || !out->list || !out->groups)
 		return err_sys(e, ENOMEM, "cannot ask the guest to mount");
 	for (size_t i = 0; i < n; i++) {
 		const struct plan_storage *s = &list[i];
@@ -174,6 +178,14 @@ static int storages_init(struct storages *out, const struct plan_storage *list, 
 		if (d) {
 			m->source = (char *)d->address;
 			m->driver = (char *)address_type(d);
+		}
+		if (s->has_fs_group) {
+			grpc__fsgroup__init(&out->groups[i]);
+			out->groups[i].group_id = s->fs_group;
+			out->groups[i].group_change_policy = s->fs_group_on_mismatch
+								     ? TYPES__FSGROUP_CHANGE_POLICY__OnRootMismatch
+								     : TYPES__FSGROUP_CHANGE_POLICY__Always;
+			m->fs_group = &out->groups[i];
 		}
 		m->fstype = s->fstype;
 		m->mount_point = s->mount_point;
@@ -309,7 +321,9 @@ static int give_to_vm(struct sandbox *s, struct plan_container *c, struct err *e
 	c->there = true;
 	r = pack_rootfs(s, c, e);
 	for (size_t i = 0; r == 0 && i < c->n_devices; i++)
-		r = s->plan->driver->add_device(s->vm, c->devices[i], e);
+		/* Another container may have brought the volume. */
+		if (plan_disk_holders(s->plan, c->devices[i]) == 1 || c->devices[i]->address_kind == VM_ADDRESS_NONE)
+			r = s->plan->driver->add_device(s->vm, c->devices[i], e);
 	return r < 0 ? r : share_publish(&s->plan->share, s->agent, e);
 }
 
@@ -318,7 +332,7 @@ static void take_from_vm(struct sandbox *s, struct plan_container *c)
 	struct err e = { 0 };
 
 	for (size_t i = 0; s->vm && c->there && !c->cold && i < c->n_devices && !vm_wait_exit(s->vm, 0); i++)
-		if (c->devices[i]->address_kind != VM_ADDRESS_NONE &&
+		if (c->devices[i]->address_kind != VM_ADDRESS_NONE && plan_disk_holders(s->plan, c->devices[i]) == 1 &&
 		    s->plan->driver->remove_device(s->vm, c->devices[i]->id, &e) < 0)
 			log_warn("container %s: %s", c->id, e.text);
 	for (size_t i = 0; i < c->items.len; i++)

@@ -12,6 +12,7 @@ import json
 import os
 import pathlib
 import re
+import shutil
 import socket
 import struct
 import subprocess
@@ -497,6 +498,32 @@ def row_config_map():
     (root / "..new").rename(root / "..data")
     until_true(30, "the new version", lambda: container.out("cat", "/config/key") == "two\n")
     pod.remove()
+
+
+def row_direct_volume():
+    """A CSI driver tells which device a volume is, and the guest mounts it: for two containers, until the last has gone."""
+    told = pathlib.Path("/run/kata-containers/shared/direct-volumes")
+    root, image = WORK / "direct" / "mount", WORK / "direct" / "disk"
+    root.mkdir(parents=True, exist_ok=True)
+    subprocess.run(["mke2fs", "-q", "-F", "-t", "ext4", image, "16M"], check=True, stdout=subprocess.DEVNULL)
+    folder = told / base64.urlsafe_b64encode(str(root).encode()).decode()
+    folder.mkdir(parents=True)
+    (folder / "mountInfo.json").write_text(json.dumps(
+        {"volume-type": "directvol", "device": str(image), "fstype": "ext4", "metadata": {"fsGroup": "2000"}, "options": ["noatime"]}))
+    mounts = [api.Mount(container_path="/data", host_path=str(root))]
+    pod = Pod("direct").run()
+    first = pod.start("first", ["/bin/sleep", "1000"], mounts=mounts)
+    seen = first.out("sh", "-c", "grep -o ' /data ext4 rw' /proc/mounts; stat -c %g /data; echo kept >/data/file")
+    require(seen == " /data ext4 rw\n2000\n", f"the volume is not as told: {seen}")
+    second = pod.start("second", ["/bin/sleep", "1000"], mounts=mounts)
+    first.stop(timeout=0)
+    first.remove()
+    require(second.out("cat", "/data/file") == "kept\n", "the second container does not see what the first one wrote")
+    pod.remove()
+    written = subprocess.run(["debugfs", "-R", "cat /file", image], check=True, capture_output=True, text=True).stdout
+    require(written == "kept\n", "what was written is not on the device")
+    require(not list(root.iterdir()), "something was written to the host's folder")
+    shutil.rmtree("/run/kata-containers")
 
 
 def row_shared_processes():

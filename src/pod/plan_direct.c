@@ -1,0 +1,225 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "pod/plan_direct.h"
+
+#include <errno.h>
+#include <json.h>
+#include <limits.h>
+#include <nettle/base64.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/fd.h"
+#include "pod/plan_list.h"
+
+#define INFO_BYTES_MAX   65536
+#define GUEST_DIRECT_DIR GUEST_RUN_DIR "/sandbox/storage"
+
+static int out_of_memory(struct err *e)
+{
+	return err_sys(e, ENOMEM, "cannot plan the container's volumes");
+}
+
+/* ---- disks that several containers have ---- */
+
+static struct plan_direct *find(const struct plan *p, const struct vm_device *d)
+{
+	for (size_t i = 0; i < p->n_direct; i++)
+		if (p->direct[i].device == d)
+			return &p->direct[i];
+	return NULL;
+}
+
+unsigned plan_disk_holders(const struct plan *p, const struct vm_device *d)
+{
+	const struct plan_direct *v = find(p, d);
+
+	return v ? v->holders : 1;
+}
+
+bool plan_disk_drop(struct plan *p, const struct vm_device *d)
+{
+	struct plan_direct *v = find(p, d);
+
+	if (!v)
+		return true;
+	if (--v->holders)
+		return false;
+	free(v->source);
+	*v = p->direct[--p->n_direct];
+	return true;
+}
+
+/* The disk of the volume, for one container more. NULL: out of memory. */
+static struct vm_device *hold_disk(struct plan *p, struct plan_container *c, const char *source, const char *device,
+				   bool readonly)
+{
+	struct plan_direct *grown;
+	char *copy;
+
+	for (size_t i = 0; i < p->n_direct; i++) {
+		struct plan_direct *v = &p->direct[i];
+
+		if (!str_eq(v->source, source))
+			continue;
+		if (plan_hold_disk(c, v->device) < 0)
+			return NULL;
+		v->holders++;
+		return v->device;
+	}
+	grown = realloc(p->direct, (p->n_direct + 1) * sizeof *grown);
+	if (!grown)
+		return NULL;
+	p->direct = grown;
+	copy = strdup(source);
+	grown += p->n_direct;
+	*grown = (struct plan_direct){ .source = copy, .holders = 1 };
+	grown->device = copy ? plan_add_disk(p, c, "volume", device, readonly) : NULL;
+	if (!grown->device) {
+		free(copy);
+		return NULL;
+	}
+	p->n_direct++;
+	return grown->device;
+}
+
+/* ---- mountInfo.json ---- */
+
+/* base64url with padding, as Go's URLEncoding. */
+static char *encoded(const char *text)
+{
+	size_t length = strlen(text);
+	char *name = malloc(BASE64_ENCODE_LENGTH(length) + BASE64_ENCODE_FINAL_LENGTH + 1);
+	struct base64_encode_ctx ctx;
+	size_t n;
+
+	if (!name)
+		return NULL;
+	base64url_encode_init(&ctx);
+	n = base64_encode_update(&ctx, name, length, (const uint8_t *)text);
+	n += base64_encode_final(&ctx, name + n);
+	name[n] = 0;
+	return name;
+}
+
+static const char *get_text(struct json_object *o, const char *key)
+{
+	struct json_object *v = NULL;
+
+	return json_object_object_get_ex(o, key, &v) && json_object_is_type(v, json_type_string)
+		       ? json_object_get_string(v)
+		       : "";
+}
+
+/* A group as a number, or as text, which Kata's metadata are. */
+static int read_group(struct json_object *metadata, const char *path, struct plan_storage *s, struct err *e)
+{
+	struct json_object *v = NULL;
+	uint64_t gid;
+
+	if (!json_object_object_get_ex(metadata, "fsGroup", &v))
+		return 0;
+	if (str_to_u64(json_object_get_string(v), 10, &gid) < 0 || gid > UINT32_MAX)
+		return err_set(e, ERR_CONFIG, EINVAL, "%s: fsGroup is no group: %.40s", path,
+			       json_object_get_string(v));
+	s->has_fs_group = true;
+	s->fs_group = (uint32_t)gid;
+	s->fs_group_on_mismatch = str_eq(get_text(metadata, "fsGroupChangePolicy"), "OnRootMismatch");
+	return 0;
+}
+
+static int read_options(struct json_object *o, struct strv *options, bool *ret_readonly, struct err *e)
+{
+	struct json_object *list = NULL;
+
+	*ret_readonly = false;
+	if (!json_object_object_get_ex(o, "options", &list) || !json_object_is_type(list, json_type_array))
+		return 0;
+	for (size_t i = 0; i < json_object_array_length(list); i++) {
+		const char *option = json_object_get_string(json_object_array_get_idx(list, i));
+
+		if (!option || strv_add(options, option) < 0)
+			return out_of_memory(e);
+		*ret_readonly |= str_eq(option, "ro");
+	}
+	return 0;
+}
+
+static int check_info(struct json_object *o, const char *path, struct err *e)
+{
+	const char *type = get_text(o, "volume-type");
+
+	if (!str_eq(type, "directvol") && !str_eq(type, "block"))
+		return err_set(e, ERR_CONFIG, ENOTSUP,
+			       "%s: volume-type \"%.40s\" is not known here: it can be directvol or block", path, type);
+	if (get_text(o, "device")[0] != '/')
+		return err_set(e, ERR_CONFIG, EINVAL, "%s: device must be the path of a block device", path);
+	if (str_empty(get_text(o, "fstype")))
+		return err_set(e, ERR_CONFIG, EINVAL, "%s: fstype is missing", path);
+	return 0;
+}
+
+static bool takes_disks(const struct plan *p)
+{
+	struct vm_capabilities can = { 0 };
+
+	p->driver->capabilities(&p->config->hypervisor, &can);
+	return can.block;
+}
+
+static int plan_info(struct plan *p, struct plan_container *c, const char *source, struct json_object *o,
+		     const char *path, const char *where, struct err *e)
+{
+	struct plan_storage *s;
+	struct json_object *metadata = NULL;
+	bool readonly;
+	int r = check_info(o, path, e);
+
+	if (r < 0)
+		return r;
+	if (!takes_disks(p))
+		return err_set(e, ERR_CONFIG, ENOTSUP, "%s is a block device, and this hypervisor has none for guests",
+			       source);
+	s = plan_container_storage(c, "blk", "", get_text(o, "fstype"), where);
+	if (!s)
+		return out_of_memory(e);
+	r = read_options(o, &s->options, &readonly, e);
+	if (r == 0 && json_object_object_get_ex(o, "metadata", &metadata))
+		r = read_group(metadata, path, s, e);
+	if (r < 0)
+		return r;
+	s->device = hold_disk(p, c, source, get_text(o, "device"), readonly);
+	c->sync_guest |= !readonly;
+	return s->device ? 0 : out_of_memory(e);
+}
+
+int plan_direct_volume(struct plan *p, struct plan_container *c, const struct plan_request *q, const char *source,
+		       char **ret, struct err *e)
+{
+	_cleanup_free_ char *name = encoded(source), *where = NULL, *path = NULL, *text = NULL;
+	struct json_object *o;
+	int r;
+
+	*ret = NULL;
+	if (!name)
+		return out_of_memory(e);
+	if (strlen(name) > NAME_MAX)
+		return 0;
+	path = str_printf("%s/%s/mountInfo.json", q->direct_dir ? q->direct_dir : DIRECT_VOLUMES_DIR, name);
+	where = str_printf(GUEST_DIRECT_DIR "/%s", name);
+	if (!path || !where)
+		return out_of_memory(e);
+	r = file_read(path, INFO_BYTES_MAX, &text, NULL);
+	if (r == -ENOENT)
+		return 0;
+	if (r < 0)
+		return err_sys(e, -r, "cannot read %s", path);
+	o = json_tokener_parse(text);
+	if (!json_object_is_type(o, json_type_object))
+		r = err_set(e, ERR_CONFIG, EINVAL, "%s is no JSON object", path);
+	else
+		r = plan_info(p, c, source, o, path, where, e);
+	json_object_put(o);
+	if (r == 0)
+		*ret = take_ptr(where);
+	return r;
+}

@@ -1,0 +1,23 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Direct-assigned volumes: a CSI driver does not mount a volume on the host but says in a file which block device it is
+ * (kata.md §8.2, §8.3), and the guest mounts that. One of a pod's containers after the other, or several at once, may
+ * mount the same one: its disk is in the VM as long as one of them is there.
+ */
+#pragma once
+
+#include "pod/plan.h"
+
+/* Below it a folder for each volume, named by its path on the host in base64url, with mountInfo.json. */
+#define DIRECT_VOLUMES_DIR "/run/kata-containers/shared/direct-volumes"
+
+/*
+ * The mount of a pod's container from source. *ret: the volume's place in the guest, with its disk and storage in the
+ * plan; NULL: it is no such volume. -EINVAL, -ENOTSUP: what the file says cannot be.
+ */
+int plan_direct_volume(struct plan *p, struct plan_container *c, const struct plan_request *q, const char *source,
+		       char **ret, struct err *e);
+/* How many containers of the plan have the disk: more than 1 for such a volume only. */
+unsigned plan_disk_holders(const struct plan *p, const struct vm_device *d);
+/* One less. Returns whether it was the last one, whose disk goes. */
+bool plan_disk_drop(struct plan *p, const struct vm_device *d);
