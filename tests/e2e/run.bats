@@ -336,8 +336,9 @@ fetch() {
 	caisson kill "$NAME" KILL
 	vm_wait
 	[ "$vm_status" = 137 ]
+	# as runc has it
 	run --separate-stderr caisson exec "$NAME" /bin/true
-	expect_status 125
+	expect_status 255
 	expect_clear_error
 	run --separate-stderr caisson list
 	refute_match "$NAME"
