@@ -70,7 +70,7 @@ row_net_bridge() {
 }
 
 fetch() {
-	wget -q -T 10 -t 1 -O - "$1"
+	curl -sf -m 10 "$1"
 }
 
 row_published_port() {
