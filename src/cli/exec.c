@@ -11,6 +11,7 @@
 #include "cli/attach.h"
 #include "cli/command.h"
 #include "cli/exec.h"
+#include "cli/exec_debug.h"
 #include "cli/exec_flags.h"
 #include "cli/exec_process.h"
 #include "cli/oci_command.h"
@@ -119,6 +120,8 @@ int command_exec(const struct globals *g, int argc, char **argv)
 		snprintf(globals.root, sizeof globals.root, "%s", f.root);
 	if (r != 0) {
 		status = r > 0 ? 0 : EXIT_CAISSON;
+	} else if (f.debug) {
+		status = exec_debug(globals.root, f.id, &e) < 0 ? EXIT_CAISSON : 0;
 	} else if (oci_command_open(&globals, f.id, &link, &is_oci, &e) < 0) {
 		err_wrap(&e, "exec failed");
 		status = EXIT_OCI_EXEC;

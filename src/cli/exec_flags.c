@@ -7,6 +7,7 @@
 
 const char exec_usage[] =
 	"usage: caisson exec [-i] [-t] [-e NAME=VALUE] [-w DIR] [-u USER[:GROUP]] ID COMMAND [ARG...]\n"
+	"       caisson exec --debug ID\n"
 	"For containers of OCI clients also: [--process FILE] [--detach] [--pid-file FILE] [--console-socket SOCKET]\n"
 	"       [--cap CAP] [--no-new-privs] [--additional-gids GID]\n";
 
@@ -16,6 +17,7 @@ enum {
 	FLAG_CONSOLE_SOCKET,
 	FLAG_NO_NEW_PRIVS,
 	FLAG_IGNORE_PAUSED,
+	FLAG_DEBUG,
 	FLAG_IGNORED,
 };
 
@@ -27,6 +29,7 @@ static const struct option options[] = {
 	{ "cwd", required_argument, NULL, 'w' },
 	{ "user", required_argument, NULL, 'u' },
 	{ "root", required_argument, NULL, FLAG_ROOT },
+	{ "debug", no_argument, NULL, FLAG_DEBUG },
 	{ "help", no_argument, NULL, 'h' },
 	{ "process", required_argument, NULL, 'p' },
 	{ "detach", no_argument, NULL, 'd' },
@@ -64,6 +67,9 @@ static bool parse_docker_flag(struct exec_flags *f, int flag)
 		return true;
 	case FLAG_ROOT:
 		f->root = optarg;
+		return true;
+	case FLAG_DEBUG:
+		f->debug = true;
 		return true;
 	default:
 		return false;
@@ -118,7 +124,7 @@ int exec_flags_parse(struct exec_flags *f, int argc, char **argv)
 		return flag == 'h' ? 1 : -EINVAL;
 	}
 	/* The command is on the command line or in the process document. */
-	if (argc - optind < (f->process ? 1 : 2)) {
+	if (f->debug ? argc - optind != 1 : argc - optind < (f->process ? 1 : 2)) {
 		fputs(exec_usage, stderr);
 		return -EINVAL;
 	}

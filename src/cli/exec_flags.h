@@ -15,6 +15,7 @@ struct exec_flags {
 	bool detach, no_new_privileges, ignore_paused;   /* OCI only */
 	const char *oci_only;                            /* the last such flag that was given; NULL: none */
 	bool interactive, terminal;
+	bool debug; /* no container's command, but a shell of the guest: there are no args */
 	struct strv env, caps, groups;
 	char **args;
 	size_t n_args;

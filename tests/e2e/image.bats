@@ -15,7 +15,9 @@ setup_file() {
 	# the guest's root: what else is the initramfs
 	mkdir "$dir/root"
 	(cd "$dir/root" && cpio --quiet -id --no-absolute-filenames <"$GUEST/initramfs.img")
-	mkdir -p "$dir/root/sbin"
+	mkdir -p "$dir/root/sbin" "$dir/root/bin"
+	cp /bin/busybox "$dir/root/bin/"
+	ln -s busybox "$dir/root/bin/sh"
 	ln -s ../init "$dir/root/sbin/init"
 	# what the agent makes for itself where it can write
 	ln -s ../init "$dir/root/sbin/modprobe"
@@ -88,6 +90,19 @@ in_nvdimm() {
 	expect_output "$(printf 'pmem0\npmem0p1')"
 	expect_stderr '/dev/pmem0p1 /root ext4 '
 	! grep -q 'dax' <<<"$stderr" || show "mounted with DAX"
+}
+
+@test "exec --debug is a shell of the guest" {
+	in_nvdimm dax.img --dry-run -- /bin/true
+	expect_status 0
+	printf '[agent.kata]\ndebug_console_enabled = true\n' >>"$BATS_TEST_TMPDIR/c.toml"
+	vm_bg --config "$BATS_TEST_TMPDIR/c.toml" -- /bin/sh -c 'echo ready; exec sleep 600'
+	run --separate-stderr bash -c "echo 'cat /proc/1/comm; echo \$((6 * 7))' | timeout -k 1 $LIMIT '$CAISSON' exec --debug '$NAME'"
+	expect_status 0
+	expect_match '^init'
+	expect_match '^42'
+	caisson kill "$NAME" KILL
+	vm_wait
 }
 
 @test "an image that was cut off" {

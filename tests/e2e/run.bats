@@ -297,6 +297,22 @@ fetch() {
 	expect_line eth0
 }
 
+@test "exec --debug: a guest without a debug console, and one without a shell" {
+	printf '[hypervisor.%s]\n[agent.kata]\ndebug_console_enabled = true\n' "${DRIVER/builtin/dragonball}" >"$BATS_TEST_TMPDIR/c.toml"
+	vm_bg -- /bin/sh -c 'echo ready; exec sleep 600'
+	run --separate-stderr caisson exec --debug "$NAME" </dev/null
+	expect_status 125
+	expect_stderr 'debug_console_enabled = true'
+	caisson kill "$NAME" KILL
+	vm_wait
+	vm_bg --config "$BATS_TEST_TMPDIR/c.toml" -- /bin/sh -c 'echo ready; exec sleep 600'
+	run --separate-stderr caisson exec --debug "$NAME" </dev/null
+	expect_status 0
+	expect_match 'contains no shell'
+	caisson kill "$NAME" KILL
+	vm_wait
+}
+
 # bats test_tags=lab:process
 @test "signals go to the command, and its status comes back" {
 	vm_bg -- /bin/sh -c 'trap "echo got TERM; exit 7" TERM; trap "echo got HUP" HUP; trap "echo got USR1" USR1; echo ready; while :; do sleep 0.1; done'
