@@ -203,6 +203,15 @@ static void leave(struct host_group *g)
 	cgroup_dir_enter(g->root_fd, getpid());
 }
 
+/* Whether we could not leave one of its groups: what is in there must not be killed then. */
+static bool holds_us(const struct host_cgroup *cg)
+{
+	for (size_t i = 0; i < cg->n_groups; i++)
+		if (cg->groups[i].dir_fd >= 0 && cgroup_dir_has(cg->groups[i].dir_fd, getpid()))
+			return true;
+	return false;
+}
+
 static void pause_ms(long ms)
 {
 	nanosleep(&(struct timespec){ .tv_nsec = ms * 1000000 }, NULL);
@@ -230,6 +239,8 @@ int host_cgroup_kill(struct host_cgroup *cg)
 
 	for (size_t i = 0; i < cg->n_groups; i++)
 		leave(&cg->groups[i]);
+	if (holds_us(cg))
+		return -EBUSY;
 	/* v1: what is frozen cannot fork, and dies when it is thawed. */
 	if (freezer && !freezer->v2)
 		file_write_at(freezer->dir_fd, "freezer.state", "FROZEN", 6);
@@ -247,27 +258,55 @@ int host_cgroup_kill(struct host_cgroup *cg)
 	}
 }
 
-static void remove_group(struct host_group *g, uint64_t deadline)
+static int remove_group(struct host_group *g, uint64_t deadline)
 {
 	int r;
 
 	leave(g);
 	while ((r = cgroup_dir_remove(g->root_fd, g->path)) == -EBUSY && clock_ms() < deadline)
 		pause_ms(5);
-	if (r < 0)
-		log_warn("cgroup %s%s is left behind: %s", g->mount_point, g->path, strerror(-r));
-	else
+	if (r == 0)
 		cgroup_dir_remove_made(g->root_fd, g->path, g->made);
+	return r;
+}
+
+/* Why a group cannot be removed: the first process in it, for people. */
+static void warn_left(const struct host_group *g, int error)
+{
+	_cleanup_free_ char *pids = NULL, *path = NULL, *name = NULL;
+	int pid = 0;
+
+	if (g->dir_fd >= 0 && file_read_at(g->dir_fd, "cgroup.procs", 4096, &pids, NULL) == 0)
+		pid = atoi(pids);
+	path = str_printf("/proc/%d/comm", pid);
+	if (pid && path && file_read(path, 64, &name, NULL) == 0)
+		log_warn("cgroup %s%s is left behind: process %d (%.*s) is in it", g->mount_point, g->path, pid,
+			 (int)strcspn(name, "\n"), name);
+	else
+		log_warn("cgroup %s%s is left behind: %s", g->mount_point, g->path, strerror(error));
 }
 
 void host_cgroup_free(struct host_cgroup *cg)
 {
 	uint64_t deadline = clock_ms() + LEAVE_MS;
+	bool killed = false;
 
 	if (!cg)
 		return;
-	for (size_t i = 0; i < cg->n_groups; i++)
-		remove_group(&cg->groups[i], deadline);
+	for (size_t i = 0; i < cg->n_groups; i++) {
+		struct host_group *g = &cg->groups[i];
+		int r = remove_group(g, deadline);
+
+		/* Those had time to end by themselves, with a status that somebody waits for. */
+		if (r == -EBUSY && !killed) {
+			host_cgroup_kill(cg);
+			killed = true;
+			deadline = clock_ms() + KILL_MS;
+			r = remove_group(g, deadline);
+		}
+		if (r < 0)
+			warn_left(g, -r);
+	}
 	host_cgroup_close(cg);
 }
 

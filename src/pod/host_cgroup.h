@@ -60,13 +60,13 @@ int host_cgroup_usage(const struct host_cgroup *cg, struct host_cgroup_usage *re
 uint64_t host_cgroup_ceiling(const struct host_cgroup *cg);
 
 /*
- * For clean-up after a killed owner: end what is left in it. The calling process leaves it before. 0, or -ETIMEDOUT:
- * something does not end.
+ * For clean-up after a killed owner: end what is left in it. The calling process leaves it before. 0, -ETIMEDOUT:
+ * something does not end, or -EBUSY: it cannot be left, and then nothing is killed.
  */
 int host_cgroup_kill(struct host_cgroup *cg);
 /*
  * Remove it, and the ancestors that were made for it. The calling process leaves it before; others that are about to
- * end are waited for, a second at most. NULL does nothing.
+ * end are waited for, a second at most, and then killed. NULL does nothing.
  */
 void host_cgroup_free(struct host_cgroup *cg);
 DEFINE_CLEANUP(struct host_cgroup *, host_cgroup_free)

@@ -652,6 +652,32 @@ static void waits_for_the_last(void **state)
 	assert_int_equal(waitpid(pid, NULL, 0), pid);
 }
 
+/* One that does not end by itself is ended. */
+static void ends_the_last(void **state)
+{
+	_cleanup_free_ char *path = str_printf("/caisson-test-%d/pod/c3", getpid()), *text = NULL;
+	struct host_cgroup *cg, *seen;
+	int status;
+	pid_t pid;
+
+	if (!can_limit())
+		skip();
+	assert_int_equal(host_cgroup_new(NULL, path, "id", &cg, NULL), 0);
+	pid = fork();
+	if (pid == 0) {
+		pause();
+		_exit(0);
+	}
+	assert_int_equal(host_cgroup_add(cg, pid, NULL), 0);
+	text = host_cgroup_describe(cg);
+	assert_int_equal(host_cgroup_open(text, &seen, NULL), 0);
+	host_cgroup_free(cg);
+	each_path(seen, false);
+	host_cgroup_close(seen);
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_true(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL);
+}
+
 /* In a child, because namespaces cannot be left. 77: that is not possible here. */
 static int in_private_v2(void)
 {
@@ -699,6 +725,7 @@ int main(void)
 		cmocka_unit_test(described),
 		cmocka_unit_test(real_hierarchies),
 		cmocka_unit_test(waits_for_the_last),
+		cmocka_unit_test(ends_the_last),
 		cmocka_unit_test(private_v2),
 	};
 

@@ -104,7 +104,9 @@ static const struct mount *choose(const struct mount *mounts, size_t n, const ch
 
 		if (!is_mount_of(&mounts[i], v2, controllers) || !point || !is_reachable(point))
 			continue;
-		if (!best || (str_after(mounts[i].point, USUAL) && !str_after(best->point, USUAL)))
+		/* Of two at one place, the later one is on top. */
+		if (!best || str_eq(mounts[i].point, best->point) ||
+		    (str_after(mounts[i].point, USUAL) && !str_after(best->point, USUAL)))
 			best = &mounts[i];
 	}
 	return best;

@@ -153,6 +153,18 @@ static void mounted_twice(void **state)
 	assert_hierarchy(&l, "memory", "/var/lib/a b/mem", "/");
 }
 
+/* One over the other, as in a cgroup namespace with a mount of its own: the later one is seen. */
+static void mounted_over(void **state)
+{
+	_cleanup_cgroup_layout_ struct cgroup_layout l = { 0 };
+
+	host("99 98 0:38 /.. /sys/fs/cgroup rw - cgroup2 none rw\n"
+	     "116 115 0:38 / /sys/fs/cgroup rw - cgroup2 cgroup2 rw\n",
+	     "0::/main\n", "/sys/fs/cgroup", &l);
+	assert_int_equal(l.n, 1);
+	assert_string_equal(l.v[0].own, "/main");
+}
+
 static void none(void **state)
 {
 	_cleanup_cgroup_layout_ struct cgroup_layout l = { 0 };
@@ -182,6 +194,7 @@ int main(void)
 		cmocka_unit_test(hybrid),
 		cmocka_unit_test(nested),
 		cmocka_unit_test(mounted_twice),
+		cmocka_unit_test(mounted_over),
 		cmocka_unit_test(none),
 		cmocka_unit_test(here),
 	};

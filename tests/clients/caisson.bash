@@ -24,7 +24,14 @@ caisson_programs() {
 	caisson=$(built caisson) && shim=$(built containerd-shim-caisson-v2) || return
 	[ -n "$hypervisor" ] || hypervisor=$("$caisson" hypervisors --json | jq -r 'map(select(.usable))[0].name')
 	[ "$hypervisor" != builtin ] || hypervisor=dragonball
-	printf '[hypervisor.%s]\n[runtime]\ndisable_guest_seccomp = false\n' "$hypervisor" >/run/clients/caisson.toml
+	cat >/run/clients/caisson.toml <<-END
+		[hypervisor.$hypervisor]
+		[agent.kata]
+		dial_timeout = $((60 * SLOWER))
+		[runtime]
+		disable_guest_seccomp = false
+		create_container_timeout = $((60 * SLOWER))
+	END
 	named caisson "$caisson"
 	named containerd-shim-caisson-v2 "$shim"
 }
