@@ -236,6 +236,23 @@ static void test_vm_death(void **state)
 	(void)!read(guest.exit_fd, &one, sizeof one);
 }
 
+/* A client kills before the owner's loop has heard of the VM's end: there is nothing any more that could be killed. */
+static void test_kill_after_the_vm(void **state)
+{
+	uint64_t one = 1;
+	struct err e = { 0 };
+
+	make_pod();
+	create("c1");
+	start("c1", "");
+	assert_int_equal(write(guest.exit_fd, &one, sizeof one), 8);
+	assert_int_equal(pod_kill(t.pod, "c1", "", SIGKILL, true, &e), -ESRCH);
+	assert_string_equal(e.text, "process already finished");
+	until_event("exit c1 255");
+	delete ("c1", "");
+	(void)!read(guest.exit_fd, &one, sizeof one);
+}
+
 /* An agent that is not there any more, in a VM that is. */
 static void test_agent_hangs_up(void **state)
 {
@@ -340,7 +357,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		T(test_ordinary_life),      T(test_two_containers), T(test_exec),
 		T(test_output_comes_first), T(test_vm_death),       T(test_agent_hangs_up),
-		T(test_host_fails),         T(test_driver_fails),   T(test_guest_fails),
+		T(test_kill_after_the_vm),  T(test_host_fails),     T(test_driver_fails),
+		T(test_guest_fails),
 	};
 
 	signal(SIGPIPE, SIG_IGN);

@@ -169,7 +169,8 @@ def run_once(command, **more):
     pod = Pod("once").run()
     container = pod.start("only", command, **more)
     end = container.ends()
-    for stream, _, text in container.log():
+    # which stream's line comes first is chance
+    for stream, _, text in sorted(container.log(), key=lambda line: line[0], reverse=True):
         print(f"{stream}: {text}")
     print(f"{end.reason}, exit status {end.exit_code}")
     pod.remove()
