@@ -67,7 +67,6 @@ int delete_await_gone(const char *root, const char *sandbox, const char *id, str
 				*e = own;
 			return r;
 		}
-		own = (struct err){ 0 };
 		if (clock_ms() > deadline)
 			return err_set(e, ERR_LIMIT, ETIMEDOUT, "%s is still there after %d s", record,
 				       GONE_TIMEOUT_MS / 1000);

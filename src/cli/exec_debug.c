@@ -3,13 +3,13 @@
 
 #include <errno.h>
 #include <poll.h>
-#include <sys/socket.h>
 #include <unistd.h>
 
 #include "base/fd.h"
 #include "cli/oci_record.h"
 #include "cli/terminal.h"
 #include "hypervisor/driver.h"
+#include "pod/agent.h"
 #include "pod/state.h"
 
 #define CONNECT_TIMEOUT_MS 10000
@@ -23,25 +23,30 @@
 static void pump(int guest)
 {
 	struct pollfd p[2] = { { .fd = guest, .events = POLLIN }, { .fd = STDIN_FILENO, .events = POLLIN } };
+	bool end = false;
 	char data[4096];
 	ssize_t n;
 	int ready;
 
 	for (;;) {
-		ready = poll(p, 2, p[1].fd < 0 ? END_AGAIN_MS : -1);
-		if (ready < 0 && errno != EINTR)
+		ready = poll(p, 2, end ? END_AGAIN_MS : -1);
+		if (ready < 0 && errno == EINTR)
+			continue;
+		if (ready < 0)
 			return;
-		if (ready > 0 && p[0].revents) {
+		if (p[0].revents) {
 			n = read(guest, data, sizeof data);
 			if (n <= 0 || fd_write_full(STDOUT_FILENO, data, (size_t)n) < 0)
 				return;
 		}
-		n = ready > 0 && p[1].revents ? read(STDIN_FILENO, data, sizeof data) : -1;
-		if (n > 0)
-			(void)fd_write_full(guest, data, (size_t)n);
-		if (n == 0)
-			p[1].fd = -1;
-		if (n == 0 || ready == 0)
+		if (p[1].revents) {
+			n = read(STDIN_FILENO, data, sizeof data);
+			if (n > 0)
+				(void)fd_write_full(guest, data, (size_t)n);
+			end = n <= 0;
+			p[1].fd = end ? -1 : STDIN_FILENO;
+		}
+		if (end && (ready == 0 || p[1].revents))
 			(void)fd_write_full(guest, END_OF_INPUT, 1);
 	}
 }
@@ -66,13 +71,12 @@ int exec_debug(const char *root, const char *id, struct err *e)
 
 	if (r < 0)
 		return r;
-	r = vm_connect_address(state.agent_address, DEBUG_CONSOLE_PORT, clock_ms() + CONNECT_TIMEOUT_MS, &fd, e);
+	r = vm_connect_address(state.agent_address, AGENT_DEBUG_CONSOLE_PORT, clock_ms() + CONNECT_TIMEOUT_MS, &fd, e);
 	if (r < 0) {
 		err_append(e, "; a guest has a debug console when it was started with debug_console_enabled = true in "
 			      "[agent.kata]");
 		return r;
 	}
-	fd_set_nonblock(fd, false);
 	terminal_raw(STDIN_FILENO);
 	pump(fd);
 	terminal_restore();

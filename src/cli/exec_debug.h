@@ -1,12 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* caisson exec --debug: a shell of the guest itself, outside all containers, for those who look for what is wrong
- * there. */
+/* caisson exec --debug: a shell of the guest itself, outside all containers, to look for what is wrong there. */
 #pragma once
 
 #include "base/err.h"
-
-/* Where the agent's debug console listens (Kata's debug_console_vport). */
-#define DEBUG_CONSOLE_PORT 1026
 
 /*
  * Connect our streams to a shell in the guest of the container or pod id, until that ends. The guest must have been

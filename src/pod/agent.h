@@ -26,6 +26,8 @@
 #include "proto/csi.pb-c.h"
 
 #define AGENT_TIMEOUT_MS 60000
+/* Where its debug console listens, when it has one. */
+#define AGENT_DEBUG_CONSOLE_PORT 1026
 
 struct agent;
 struct agent_call;

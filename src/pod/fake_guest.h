@@ -65,6 +65,20 @@ static struct {
 	bool running;
 } guest = { .lock = PTHREAD_MUTEX_INITIALIZER };
 
+static void fake_note(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
+static void fake_note(const char *fmt, ...)
+{
+	char line[2048];
+	va_list ap;
+
+	va_start(ap, fmt);
+	vsnprintf(line, sizeof line, fmt, ap);
+	va_end(ap);
+	pthread_mutex_lock(&guest.lock);
+	strv_add(&guest.seen, line);
+	pthread_mutex_unlock(&guest.lock);
+}
+
 /* The first place from there on at which the line stands in what the agent was asked; SIZE_MAX: nowhere. */
 static inline size_t fake_asked_at(const char *line, size_t from)
 {
@@ -121,9 +135,7 @@ static bool fake_asked(struct ttrpc_request *req, const char *method, const char
 	va_start(ap, fmt);
 	vsnprintf(data, sizeof data, fmt, ap);
 	va_end(ap);
-	pthread_mutex_lock(&guest.lock);
-	strv_addf(&guest.seen, "%s%s%s", method, *data ? " " : "", data);
-	pthread_mutex_unlock(&guest.lock);
+	fake_note("%s%s%s", method, *data ? " " : "", data);
 	if (guest.act == ANSWER || !str_eq(guest.at, method))
 		return true;
 	if (guest.act == REFUSE) {
@@ -174,7 +186,7 @@ static void fake_date(struct ttrpc_request *req, const ProtobufCMessage *m, void
 static void note_storages(Grpc__Storage *const *list, size_t n)
 {
 	for (size_t i = 0; i < n; i++)
-		strv_addf(&guest.seen, "  storage %s %s %s %s %s", list[i]->driver, list[i]->source, list[i]->fstype,
+		fake_note("  storage %s %s %s %s %s", list[i]->driver, list[i]->source, list[i]->fstype,
 			  list[i]->mount_point, list[i]->n_options ? list[i]->options[0] : "-");
 }
 

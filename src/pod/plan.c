@@ -16,6 +16,7 @@
 #include <unistd.h>
 
 #include "base/fd.h"
+#include "pod/agent.h"
 #include "pod/guest.h"
 #include "pod/plan_list.h"
 #include "pod/plan_mounts.h"
@@ -150,7 +151,7 @@ static int plan_kernel_params(struct plan *p, struct err *e)
 		r |= strv_addf(k, "agent.container_pipe_size=%u", agent->container_pipe_size);
 	if (agent->debug_console_enabled) {
 		r |= strv_add(k, "agent.debug_console");
-		r |= strv_add(k, "agent.debug_console_vport=1026");
+		r |= strv_addf(k, "agent.debug_console_vport=%u", AGENT_DEBUG_CONSOLE_PORT);
 	}
 	if (!str_empty(hv->kernel_params))
 		r |= strv_add(k, hv->kernel_params);

@@ -18,7 +18,6 @@
 #include "config/config.h"
 #include "hypervisor/driver.h"
 #include "pod/rootfs_image.h"
-#include "pod/rootfs_image.h"
 #include "pod/share.h"
 #include "proto/agent.pb-c.h"
 
@@ -33,8 +32,8 @@ struct plan_storage {
 	char *driver, *source, *fstype, *mount_point;
 	struct strv options, driver_options;
 	const struct vm_device *device; /* whose guest address becomes the source; NULL: source is complete */
-	bool has_fs_group,
-		fs_group_on_mismatch; /* the files become this group's: always, or when the root's is another */
+	/* The files become this group's: always, or when the folder's is another. */
+	bool has_fs_group, fs_group_on_mismatch;
 	uint32_t fs_group;
 };
 

@@ -32,7 +32,7 @@ bool plan_is_privileged(const Grpc__Spec *spec)
 	return false;
 }
 
-static bool takes_disks(const struct plan *p)
+bool plan_takes_disks(const struct plan *p)
 {
 	struct vm_capabilities can = { 0 };
 
@@ -98,7 +98,7 @@ static int add_block(struct plan *p, struct plan_container *c, const Grpc__Linux
 	if (!blocks)
 		return out_of_memory(e);
 	c->blocks = blocks;
-	if (!takes_disks(p))
+	if (!plan_takes_disks(p))
 		return err_set(e, ERR_CONFIG, ENOTSUP,
 			       "device %s of the container is a block device, and this hypervisor has none for guests",
 			       d->path);

@@ -14,3 +14,5 @@ int plan_devices(struct plan *p, struct plan_container *c, const struct plan_req
  * Those are not the guest's: it sees none of them, as with privileged_without_host_devices.
  */
 bool plan_is_privileged(const Grpc__Spec *spec);
+/* Whether the hypervisor has block devices for guests at all. */
+bool plan_takes_disks(const struct plan *p);

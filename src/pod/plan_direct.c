@@ -2,13 +2,14 @@
 #include "pod/plan_direct.h"
 
 #include <errno.h>
-#include <json.h>
 #include <limits.h>
 #include <nettle/base64.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/fd.h"
+#include "codec/json.h"
+#include "pod/plan_devices.h"
 #include "pod/plan_list.h"
 
 #define INFO_BYTES_MAX   65536
@@ -101,50 +102,47 @@ static char *encoded(const char *text)
 	return name;
 }
 
-static const char *get_text(struct json_object *o, const char *key)
+/* "" when it is not there or no text. */
+static const char *get_text(const struct json_object *o, const char *key)
 {
-	struct json_object *v = NULL;
+	const char *text = json_get_str(o, key);
 
-	return json_object_object_get_ex(o, key, &v) && json_object_is_type(v, json_type_string)
-		       ? json_object_get_string(v)
-		       : "";
+	return text ? text : "";
 }
 
 /* A group as a number, or as text, which Kata's metadata are. */
-static int read_group(struct json_object *metadata, const char *path, struct plan_storage *s, struct err *e)
+static int read_group(const struct json_object *metadata, const char *path, struct plan_storage *s, struct err *e)
 {
-	struct json_object *v = NULL;
 	uint64_t gid;
 
-	if (!json_object_object_get_ex(metadata, "fsGroup", &v))
+	if (!json_get(metadata, "fsGroup"))
 		return 0;
-	if (str_to_u64(json_object_get_string(v), 10, &gid) < 0 || gid > UINT32_MAX)
+	if ((json_get_u64(metadata, "fsGroup", &gid) < 0 && str_to_u64(get_text(metadata, "fsGroup"), 10, &gid) < 0) ||
+	    gid > UINT32_MAX)
 		return err_set(e, ERR_CONFIG, EINVAL, "%s: fsGroup is no group: %.40s", path,
-			       json_object_get_string(v));
+			       get_text(metadata, "fsGroup"));
 	s->has_fs_group = true;
 	s->fs_group = (uint32_t)gid;
 	s->fs_group_on_mismatch = str_eq(get_text(metadata, "fsGroupChangePolicy"), "OnRootMismatch");
 	return 0;
 }
 
-static int read_options(struct json_object *o, struct strv *options, bool *ret_readonly, struct err *e)
+static int read_options(const struct json_object *o, const char *path, struct strv *options, struct err *e)
 {
-	struct json_object *list = NULL;
+	struct json_object *list = json_get_array(o, "options");
 
-	*ret_readonly = false;
-	if (!json_object_object_get_ex(o, "options", &list) || !json_object_is_type(list, json_type_array))
-		return 0;
-	for (size_t i = 0; i < json_object_array_length(list); i++) {
-		const char *option = json_object_get_string(json_object_array_get_idx(list, i));
+	for (size_t i = 0; i < json_array_len(list); i++) {
+		const char *option = json_str(json_array_at(list, i));
 
-		if (!option || strv_add(options, option) < 0)
+		if (!option)
+			return err_set(e, ERR_CONFIG, EINVAL, "%s: options must be texts", path);
+		if (strv_add(options, option) < 0)
 			return out_of_memory(e);
-		*ret_readonly |= str_eq(option, "ro");
 	}
 	return 0;
 }
 
-static int check_info(struct json_object *o, const char *path, struct err *e)
+static int check_info(const struct json_object *o, const char *path, struct err *e)
 {
 	const char *type = get_text(o, "volume-type");
 
@@ -158,35 +156,27 @@ static int check_info(struct json_object *o, const char *path, struct err *e)
 	return 0;
 }
 
-static bool takes_disks(const struct plan *p)
-{
-	struct vm_capabilities can = { 0 };
-
-	p->driver->capabilities(&p->config->hypervisor, &can);
-	return can.block;
-}
-
-static int plan_info(struct plan *p, struct plan_container *c, const char *source, struct json_object *o,
+static int plan_info(struct plan *p, struct plan_container *c, const char *source, const struct json_object *o,
 		     const char *path, const char *where, struct err *e)
 {
 	struct plan_storage *s;
-	struct json_object *metadata = NULL;
 	bool readonly;
 	int r = check_info(o, path, e);
 
 	if (r < 0)
 		return r;
-	if (!takes_disks(p))
+	if (!plan_takes_disks(p))
 		return err_set(e, ERR_CONFIG, ENOTSUP, "%s is a block device, and this hypervisor has none for guests",
 			       source);
 	s = plan_container_storage(c, "blk", "", get_text(o, "fstype"), where);
 	if (!s)
 		return out_of_memory(e);
-	r = read_options(o, &s->options, &readonly, e);
-	if (r == 0 && json_object_object_get_ex(o, "metadata", &metadata))
-		r = read_group(metadata, path, s, e);
+	r = read_options(o, path, &s->options, e);
+	if (r == 0)
+		r = read_group(json_get(o, "metadata"), path, s, e);
 	if (r < 0)
 		return r;
+	readonly = strv_contains(&s->options, "ro");
 	s->device = hold_disk(p, c, source, get_text(o, "device"), readonly);
 	c->sync_guest |= !readonly;
 	return s->device ? 0 : out_of_memory(e);
@@ -196,7 +186,9 @@ int plan_direct_volume(struct plan *p, struct plan_container *c, const struct pl
 		       char **ret, struct err *e)
 {
 	_cleanup_free_ char *name = encoded(source), *where = NULL, *path = NULL, *text = NULL;
-	struct json_object *o;
+	_cleanup_json_ struct json_object *o = NULL;
+	struct err why = { 0 };
+	size_t length;
 	int r;
 
 	*ret = NULL;
@@ -208,17 +200,15 @@ int plan_direct_volume(struct plan *p, struct plan_container *c, const struct pl
 	where = str_printf(GUEST_DIRECT_DIR "/%s", name);
 	if (!path || !where)
 		return out_of_memory(e);
-	r = file_read(path, INFO_BYTES_MAX, &text, NULL);
+	r = file_read(path, INFO_BYTES_MAX, &text, &length);
 	if (r == -ENOENT)
 		return 0;
 	if (r < 0)
 		return err_sys(e, -r, "cannot read %s", path);
-	o = json_tokener_parse(text);
-	if (!json_object_is_type(o, json_type_object))
-		r = err_set(e, ERR_CONFIG, EINVAL, "%s is no JSON object", path);
-	else
-		r = plan_info(p, c, source, o, path, where, e);
-	json_object_put(o);
+	if (json_parse(text, length, INFO_BYTES_MAX, &o, &why) < 0 || !json_is_object(o))
+		return err_set(e, ERR_CONFIG, EINVAL, "%s is no JSON object%s%s", path, *why.text ? ": " : "",
+			       why.text);
+	r = plan_info(p, c, source, o, path, where, e);
 	if (r == 0)
 		*ret = take_ptr(where);
 	return r;

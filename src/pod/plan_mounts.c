@@ -24,7 +24,7 @@ static int out_of_memory(struct err *e)
 
 /* ---- the spec's bind mounts ---- */
 
-static bool is_bind(const Grpc__Mount *m)
+bool plan_is_bind(const Grpc__Mount *m)
 {
 	bool bind = str_eq(m->type, "bind");
 
@@ -113,7 +113,7 @@ int plan_shm(struct plan *p, const struct plan_request *q, struct err *e)
 	const Grpc__Spec *spec = q->spec;
 
 	for (size_t i = 0; i < spec->n_mounts; i++)
-		if (is_bind(spec->mounts[i]) && str_eq(spec->mounts[i]->destination, "/dev/shm"))
+		if (plan_is_bind(spec->mounts[i]) && str_eq(spec->mounts[i]->destination, "/dev/shm"))
 			return add_shm(p, spec->mounts[i]->source, e);
 	return q->pod ? add_shm(p, NULL, e) : 0;
 }
@@ -191,7 +191,7 @@ int plan_mounts(struct plan *p, struct plan_container *c, const struct plan_requ
 	int r = 0;
 
 	for (size_t i = 0; r == 0 && i < c->spec->n_mounts; i++)
-		if (is_bind(c->spec->mounts[i]))
+		if (plan_is_bind(c->spec->mounts[i]))
 			r = plan_mount(p, c, q, i, e);
 	return r;
 }

@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "oci/builder.h"
+#include "pod/plan_devices.h"
 #include "pod/plan_list.h"
 #include "pod/rootfs_image.h"
 
@@ -73,14 +74,6 @@ static int plan_throwaway_layer(struct plan_container *c, const char *lower, str
 	return oci_spec_set_root(c->spec, root, c->spec->root && c->spec->root->readonly) < 0 ? out_of_memory(e) : 0;
 }
 
-static bool has_block(const struct plan *p)
-{
-	struct vm_capabilities can = { 0 };
-
-	p->driver->capabilities(&p->config->hypervisor, &can);
-	return can.block;
-}
-
 static bool shares_files(const struct plan *p)
 {
 	struct vm_capabilities can = { 0 };
@@ -97,7 +90,7 @@ static int plan_image_rootfs(struct plan *p, struct plan_container *c, const str
 
 	if (r < 0)
 		return r;
-	if (!has_block(p))
+	if (!plan_takes_disks(p))
 		return err_set(e, ERR_CONFIG, ENOTSUP,
 			       "%s is a file system image, and this hypervisor has no block devices: use a folder",
 			       q->rootfs);
@@ -120,7 +113,7 @@ static int plan_packed_rootfs(struct plan *p, struct plan_container *c, const st
 static int plan_private_rootfs(struct plan *p, struct plan_container *c, const struct plan_request *q, char **ret_mount,
 			       struct err *e)
 {
-	if (!has_block(p))
+	if (!plan_takes_disks(p))
 		return err_set(e, ERR_CONFIG, ENOTSUP,
 			       "--rw of an image needs a disk, and this hypervisor has no block devices: drop --rw");
 	if (!rootfs_image_can_pack(ROOTFS_IMAGE_EXT4))
@@ -149,7 +142,7 @@ static int plan_directory_rootfs(struct plan *p, struct plan_container *c, const
 			       q->rootfs,
 			       shares_files(p) ? "shared_fs = \"virtio-fs\"" : "a hypervisor that shares files");
 	/* A directory that cannot be shared: as an image it is quicker and larger than copied file by file. */
-	if (share_copies(&p->share) && has_block(p) && rootfs_image_can_pack(ROOTFS_IMAGE_EROFS))
+	if (share_copies(&p->share) && plan_takes_disks(p) && rootfs_image_can_pack(ROOTFS_IMAGE_EROFS))
 		return plan_packed_rootfs(p, c, q, ROOTFS_IMAGE_EROFS, ret_mount, e);
 	*ret_mount = str_printf(GUEST_SHARE_DIR "/%s", name);
 	return !name || !*ret_mount ? out_of_memory(e)
@@ -162,7 +155,7 @@ static int plan_directory_rootfs(struct plan *p, struct plan_container *c, const
  */
 static int keep_bundle(struct plan *p, struct plan_container *c, struct plan_request *q, struct err *e)
 {
-	q->rootfs_private = q->rootfs_writable = has_block(p) && rootfs_image_can_pack(ROOTFS_IMAGE_EXT4);
+	q->rootfs_private = q->rootfs_writable = plan_takes_disks(p) && rootfs_image_can_pack(ROOTFS_IMAGE_EXT4);
 	return strv_addf(&c->notes, "%s is copied into the guest (shared_fs is \"none\"): writes stay there",
 			 q->rootfs) < 0
 		       ? out_of_memory(e)

@@ -14,14 +14,18 @@
 
 static char *spec_text; /* of the last plan */
 
+static char *spec_of(const char *mounts, const char *linux_part)
+{
+	return str_printf(SPEC_HEAD "\"root\":{\"path\":\"root\"},\"mounts\":[%s],\"linux\":{%s}}", mounts, linux_part);
+}
+
 static void plan_of(const char *mounts, const char *linux_part, struct plan **ret)
 {
 	_cleanup_config_ struct config *c = load_config();
 	struct err e = { 0 };
 
 	free(spec_text);
-	spec_text = str_printf(SPEC_HEAD "\"root\":{\"path\":\"root\"},\"mounts\":[%s],\"linux\":{%s}}", mounts,
-			       linux_part);
+	spec_text = spec_of(mounts, linux_part);
 	t.spec = spec_text;
 	t.q.bundle = t.dir;
 	t.q.pod = true;
@@ -45,6 +49,21 @@ static struct plan *plan_bind(const char *source, const char *options)
 
 	plan_of(mount, "", &p);
 	return p;
+}
+
+/* Another container, with one mount, in the plan of the last one. c lives as long as the plan is looked at. */
+static struct plan_container *add_later(struct plan *p, const struct config *c, const char *mount)
+{
+	_cleanup_free_ char *text = spec_of(mount, "");
+	struct plan_request q = t.q;
+	struct plan_container *later = NULL;
+	struct err e = { 0 };
+
+	p->config = c;
+	q.id = "c2";
+	assert_int_equal(oci_spec_parse(text, strlen(text), "config.json", &q.spec, NULL, &e), 0);
+	assert_int_equal(plan_add_container(p, &q, &later, &e), 0);
+	return later;
 }
 
 static const struct plan_storage *storage_on(const struct plan *p, const char *where)
@@ -218,20 +237,12 @@ static void test_shm(void **state)
 static void test_later_container(void **state)
 {
 	_cleanup_free_ char *shm = bind_text("/dev/shm", "/dev/shm", "");
-	_cleanup_free_ char *text =
-		str_printf(SPEC_HEAD "\"root\":{\"path\":\"root\"},\"mounts\":[%s],\"linux\":{}}", shm);
 	_cleanup_config_ struct config *c = load_config();
-	struct plan_request q = t.q;
-	struct plan_container *later = NULL;
+	struct plan_container *later;
 	struct plan *p = NULL;
-	struct err e = { 0 };
 
 	plan_of("", "", &p);
-	p->config = c;
-	q = t.q;
-	q.id = "c2";
-	assert_int_equal(oci_spec_parse(text, strlen(text), "config.json", &q.spec, NULL, &e), 0);
-	assert_int_equal(plan_add_container(p, &q, &later, &e), 0);
+	later = add_later(p, c, shm);
 	/* One for the pod: the sandbox that runs is not asked for another. */
 	assert_int_equal(p->n_sandbox_storages, 2);
 	assert_int_equal(later->n_storages, 0);
@@ -268,12 +279,8 @@ static void test_direct_volume(void **state)
 	_cleanup_free_ char *source = folder(t.dir, "pods/?>~/volumes/kubernetes.io~csi/pvc-1/mount", 0755);
 	_cleanup_free_ char *dir = folder(t.dir, "direct", 0755), *name = NULL, *where = NULL;
 	_cleanup_free_ char *mount = bind_text(source, "/v", "");
-	_cleanup_free_ char *text =
-		str_printf(SPEC_HEAD "\"root\":{\"path\":\"root\"},\"mounts\":[%s],\"linux\":{}}", mount);
 	_cleanup_config_ struct config *c = load_config();
-	struct plan_request q;
-	struct plan_container *later = NULL;
-	struct err e = { 0 };
+	struct plan_container *later;
 	const struct vm_device *d;
 	const struct plan_storage *s;
 	struct plan *p;
@@ -298,11 +305,7 @@ static void test_direct_volume(void **state)
 	/* The host's folder is not shared. */
 	assert_int_equal(p->share.n_items, 1);
 
-	p->config = c;
-	q = t.q;
-	q.id = "c2";
-	assert_int_equal(oci_spec_parse(text, strlen(text), "config.json", &q.spec, NULL, &e), 0);
-	assert_int_equal(plan_add_container(p, &q, &later, &e), 0);
+	later = add_later(p, c, mount);
 	assert_int_equal(p->n_devices, 2);
 	assert_ptr_equal(later->storages[0].device, d);
 	assert_int_equal(plan_disk_holders(p, d), 2);
@@ -332,8 +335,7 @@ static void test_direct_volume_refusals(void **state)
 	_cleanup_free_ char *source = folder(t.dir, "pods/0a-1/volumes/kubernetes.io~csi/pvc-2/mount", 0755);
 	_cleanup_free_ char *dir = folder(t.dir, "direct", 0755);
 	_cleanup_free_ char *mount = bind_text(source, "/v", "");
-	_cleanup_free_ char *text =
-		str_printf(SPEC_HEAD "\"root\":{\"path\":\"root\"},\"mounts\":[%s],\"linux\":{}}", mount);
+	_cleanup_free_ char *text = spec_of(mount, "");
 
 	t.spec = text;
 	t.q.bundle = t.dir;

@@ -9,12 +9,10 @@
 #include "oci/spec.h"
 #include "pod/client_mounts.h"
 #include "pod/hooks.h"
+#include "pod/plan_mounts.h"
 #include "pod/pod_internal.h"
 #include "pod/rootfs_mounts.h"
 #include "pod/standin.h"
-
-/* More than that on one container are not shown to clients. */
-#define SHOWN_BINDS 64
 
 static int out_of_memory(struct err *e)
 {
@@ -210,16 +208,6 @@ static int create_first(struct pod_container *c, const struct pod_container_para
 	return pod_watch_vm(pod, e);
 }
 
-static bool is_bind(const Grpc__Mount *m)
-{
-	if (str_eq(m->type, "bind"))
-		return true;
-	for (size_t i = 0; i < m->n_options; i++)
-		if (str_eq(m->options[i], "bind") || str_eq(m->options[i], "rbind"))
-			return true;
-	return false;
-}
-
 /* What the client of a later container mounted for it, we do not see by ourselves. */
 static int fetch_client_mounts(struct pod_container *c, struct err *e)
 {
@@ -236,7 +224,7 @@ static int fetch_client_mounts(struct pod_container *c, struct err *e)
 		return out_of_memory(e);
 	r = client_mounts_fetch(p->standin_pid, rootfs, &c->client_mounts, e);
 	for (size_t i = 0; r == 0 && i < c->spec->n_mounts; i++)
-		if (is_bind(c->spec->mounts[i]))
+		if (plan_is_bind(c->spec->mounts[i]))
 			r = client_mounts_fetch(p->standin_pid, c->spec->mounts[i]->source, &c->client_mounts, e);
 	return r;
 }
@@ -292,13 +280,13 @@ static void undo_create(struct pod_container *c)
 /* Clients look for the container below /proc/PID/root. A root that is a disk of the guest's cannot be there. */
 static void show_root(const struct pod_container *c)
 {
-	struct standin_bind binds[SHOWN_BINDS];
+	struct standin_bind binds[STANDIN_BINDS_MAX];
 	size_t n = 0;
 
-	for (size_t i = 0; i < c->spec->n_mounts && n < SHOWN_BINDS; i++) {
+	for (size_t i = 0; i < c->spec->n_mounts && n < STANDIN_BINDS_MAX; i++) {
 		const Grpc__Mount *m = c->spec->mounts[i];
 
-		if (is_bind(m) && m->source[0] == '/')
+		if (plan_is_bind(m) && m->source[0] == '/')
 			binds[n++] = (struct standin_bind){ .source = m->source, .target = m->destination };
 	}
 	standin_show(pod_init_process(c)->standin_fd, c->rootfs, binds, n);

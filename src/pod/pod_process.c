@@ -327,12 +327,9 @@ int pod_kill(struct pod *pod, const char *id, const char *exec_id, int signo, bo
 		return -own.code;
 	}
 	r = agent_signal(pod->sandbox->agent, id, all || !p ? "" : process_id(p), signo, e);
-	if (r < 0 && vm_wait_exit(pod_vm(pod), 0)) {
-		/* The loop has not heard of the VM's end yet. With any other error clients would not delete it. */
-		if (e)
-			*e = (struct err){ 0 };
+	/* The loop has not heard of the VM's end yet. With any other error clients would not delete it. */
+	if (r < 0 && vm_wait_exit(pod_vm(pod), 0))
 		return err_set(e, ERR_CONFIG, ESRCH, "process already finished");
-	}
 	return r < 0 ? pod_explain(pod, r, e) : 0;
 }
 

@@ -33,9 +33,8 @@
 #define STATUS_OWNER_GONE 255
 #define WORD_WINDOW       255 /* no signal has this number */
 
-/* The longest message of standin_show(), and the most binds of it. */
-#define VIEW_SIZE  16384
-#define VIEW_BINDS 64
+/* The longest message of standin_show(). */
+#define VIEW_SIZE 16384
 
 /* What the child says first: how far it came. */
 struct greeting {
@@ -88,16 +87,16 @@ static void enter_network(const struct standin_params *p, int fd)
 	close(ns);
 }
 
-/*
- * In namespaces of its own it sees nothing but itself: clients that look into a container's /proc (podman top) would
- * find all of the host there. Without the right to mount it stays as it is.
- */
 static void mount_proc(void)
 {
 	(void)mount("proc", "/proc", "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC, NULL);
 }
 
-/* Returns whether its mounts are its own. */
+/*
+ * In namespaces of its own it sees nothing but itself: clients that look into a container's /proc (podman top) would
+ * find all of the host there. Without the right to mount it stays as it is.
+ * Returns whether its mounts are its own.
+ */
 static bool hide_host_processes(void)
 {
 	if (getpid() != 1 || mount(NULL, "/", NULL, MS_SLAVE | MS_REC, NULL) < 0)
@@ -122,15 +121,18 @@ static int enter_root(int mount_fd, const char *path)
  */
 static void look(const char *view, size_t n)
 {
-	const char *end = view + n, *p = view + strlen(view) + 1, *targets[VIEW_BINDS];
-	int root = mount_clone_at(AT_FDCWD, view, true), sources[VIEW_BINDS], n_binds = 0, r;
+	const char *end = view + n, *p = view + strlen(view) + 1, *targets[STANDIN_BINDS_MAX];
+	int root = mount_clone_at(AT_FDCWD, view, true), sources[STANDIN_BINDS_MAX], n_binds = 0, r;
 
-	for (; p < end && n_binds < VIEW_BINDS; p += strlen(p) + 1) {
-		sources[n_binds] = mount_clone_at(AT_FDCWD, p, true);
+	while (p < end && n_binds < STANDIN_BINDS_MAX) {
+		const char *source = p;
+
 		p += strlen(p) + 1;
 		if (p >= end)
 			break;
-		targets[n_binds++] = p;
+		targets[n_binds] = p;
+		sources[n_binds++] = mount_clone_at(AT_FDCWD, source, true);
+		p += strlen(p) + 1;
 	}
 	r = root < 0 ? -1 : enter_root(root, view);
 	if (r == 0)
@@ -318,7 +320,7 @@ void standin_show(int fd, const char *root, const struct standin_bind *binds, si
 	if (!append(message, &used, root))
 		return;
 	whole = used;
-	for (size_t i = 0; i < n && i < VIEW_BINDS; i++) {
+	for (size_t i = 0; i < n && i < STANDIN_BINDS_MAX; i++) {
 		if (!append(message, &used, binds[i].source) || !append(message, &used, binds[i].target))
 			break;
 		whole = used;

@@ -39,6 +39,7 @@ int standin_start(const struct standin_params *params, pid_t *ret_pid, int *ret_
 struct standin_bind {
 	const char *source, *target;
 };
+#define STANDIN_BINDS_MAX 64 /* more of them are left out */
 /*
  * Owner: the folder that is the container's root becomes the stand-in's, with these on it, as its maker sees them: what
  * clients then find and leave below /proc/PID/root, or in its mount namespace (podman cp), is the container's. Not

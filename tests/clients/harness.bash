@@ -107,7 +107,7 @@ TYPED='@ready?
 word'
 
 # Takes 200 MiB, one by one: a VM that is smaller refuses to promise it at once.
-GROW='awk "BEGIN { s = \"x\"; while (length(s) < 1048576) s = s s; for (i = 0; i < 200; i++) a[i] = s i }"'
+export GROW='awk "BEGIN { s = \"x\"; while (length(s) < 1048576) s = s s; for (i = 0; i < 200; i++) a[i] = s i }"'
 
 # Bytes that no terminal and no line buffering lets through unharmed.
 random_mebibytes() {
