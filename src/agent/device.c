@@ -4,6 +4,8 @@
 #include <ctype.h>
 #include <dirent.h>
 #include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -179,14 +181,17 @@ static int fill_block(const char *sys, const char *name, struct device_node *ret
 	return 0;
 }
 
-static int resolve_path(const char *path, struct device_node *ret)
+static int resolve_path(const char *root, const char *path, struct device_node *ret)
 {
 	struct device_node n = { 0 };
+	char full[PATH_MAX];
 	struct stat st;
 
 	if (strlen(path) >= sizeof n.path || strstr(path, ".."))
 		return -EINVAL;
-	if (stat(path, &st) < 0)
+	if (snprintf(full, sizeof full, "%s%s", root, path) >= (int)sizeof full)
+		return -ENAMETOOLONG;
+	if (stat(full, &st) < 0)
 		return errno == ENOENT || errno == ENOTDIR ? -EAGAIN : -errno;
 	if (!S_ISBLK(st.st_mode) && !S_ISCHR(st.st_mode))
 		return -EINVAL;
@@ -198,14 +203,31 @@ static int resolve_path(const char *path, struct device_node *ret)
 	return 0;
 }
 
-int device_resolve(const char *sys, const char *kind, const char *source, struct device_node *ret, struct err *e)
+/*
+ * The kernel shows a disk in sysfs and in /dev a moment before it can be opened (ENXIO until then), and tells of it
+ * after that.
+ */
+static int check_open(const char *root, const struct device_node *node)
 {
-	char address[16], name[64];
+	_cleanup_close_ int fd = -1;
+	char path[PATH_MAX];
+
+	if (snprintf(path, sizeof path, "%s%s", root, node->path) >= (int)sizeof path)
+		return -ENAMETOOLONG;
+	fd = open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+	return fd < 0 && (errno == ENXIO || errno == ENOENT) ? -EAGAIN : 0;
+}
+
+int device_resolve(const char *root, const char *kind, const char *source, struct device_node *ret, struct err *e)
+{
+	char sys[PATH_MAX], address[16], name[64];
 	int r;
 
+	if (snprintf(sys, sizeof sys, "%s/sys", root) >= (int)sizeof sys)
+		return err_sys(e, ENAMETOOLONG, "%s", root);
 	if (str_after(source, "/dev/") &&
 	    (str_eq(kind, "blk") || str_eq(kind, "mmioblk") || str_eq(kind, "nvdimm") || str_eq(kind, "scsi"))) {
-		r = resolve_path(source, ret);
+		r = resolve_path(root, source, ret);
 	} else if (str_eq(kind, "blk")) {
 		r = device_pci_address(sys, source, address);
 		if (r == 0)
@@ -224,6 +246,8 @@ int device_resolve(const char *sys, const char *kind, const char *source, struct
 	} else {
 		return err_set(e, ERR_PROTOCOL, ENOSYS, "device type \"%.64s\" is not supported by this agent", kind);
 	}
+	if (r == 0 && ret->block)
+		r = check_open(root, ret);
 	if (r == -EAGAIN)
 		return err_set(e, ERR_GUEST, EAGAIN, "%s device \"%.128s\" is not there", kind, source);
 	if (r < 0)

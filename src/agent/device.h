@@ -32,9 +32,10 @@ int device_scsi_block(const char *sys, const char *id_lun, char *out, size_t siz
 
 /*
  * The node for a storage's or device's kind ("blk", "mmioblk", "scsi", "nvdimm", and "vfio-pci-gk" for "blk" without a
- * node) and source. 0, -EAGAIN, -EINVAL for a malformed name, -ENOSYS for a kind that we do not know.
+ * node) and source. root: "", another folder with sys and dev in tests. 0: the node is there, and a disk's can be
+ * opened; -EAGAIN, -EINVAL for a malformed name, -ENOSYS for a kind that we do not know.
  */
-int device_resolve(const char *sys, const char *kind, const char *source, struct device_node *ret, struct err *e);
+int device_resolve(const char *root, const char *kind, const char *source, struct device_node *ret, struct err *e);
 
 /*
  * Give the spec's devices the numbers that they have in this guest, also in the cgroup's rules. nodes[i] belongs to

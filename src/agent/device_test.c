@@ -7,13 +7,16 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
+#include <unistd.h>
 #include <cmocka.h>
 
 #include "agent/device.h"
 #include "agent/uevent.h"
 #include "base/fd.h"
 
-static char sys[64];
+static char root[64], sys[80];
 
 static void make_dir(const char *path)
 {
@@ -34,8 +37,12 @@ static void make_file(const char *path, const char *text)
 static int setup(void **state)
 {
 	(void)state;
-	strcpy(sys, "/tmp/caisson-sysfs-XXXXXX");
-	assert_non_null(mkdtemp(sys));
+	strcpy(root, "/tmp/caisson-sysfs-XXXXXX");
+	assert_non_null(mkdtemp(root));
+	snprintf(sys, sizeof sys, "%s/sys", root);
+	make_dir("../dev");
+	make_file("../dev/vdb", "");
+	make_file("../dev/sdc", "");
 	make_dir("bus/pci/devices/0000:00:02.0/pci_bus/0000:01");
 	make_dir("bus/pci/devices/0000:01:01.0/virtio3/block/vdb");
 	make_dir("bus/pci/devices/0000:00:05.1/virtio1/net/eth0");
@@ -55,7 +62,7 @@ static int setup(void **state)
 static int teardown(void **state)
 {
 	(void)state;
-	return dir_remove(sys);
+	return dir_remove(root);
 }
 
 static void test_pci(void **state)
@@ -66,7 +73,7 @@ static void test_pci(void **state)
 	(void)state;
 	assert_int_equal(device_pci_address(sys, "02/01", text), 0);
 	assert_string_equal(text, "0000:01:01.0");
-	assert_int_equal(device_resolve(sys, "blk", "02/01", &n, NULL), 0);
+	assert_int_equal(device_resolve(root, "blk", "02/01", &n, NULL), 0);
 	assert_string_equal(n.path, "/dev/vdb");
 	assert_int_equal(n.major, 254);
 	assert_int_equal(n.minor, 16);
@@ -75,7 +82,7 @@ static void test_pci(void **state)
 	assert_string_equal(text, "eth0");
 	assert_int_equal(device_pci_block(sys, "0000:00:07.0", text, sizeof text), 0);
 	assert_string_equal(text, "nvme0n1");
-	assert_int_equal(device_resolve(sys, "vfio-pci-gk", "02/01", &n, NULL), 0);
+	assert_int_equal(device_resolve(root, "vfio-pci-gk", "02/01", &n, NULL), 0);
 	assert_string_equal(n.path, "");
 }
 
@@ -84,11 +91,30 @@ static void test_not_there_yet(void **state)
 	struct device_node n;
 
 	(void)state;
-	assert_int_equal(device_resolve(sys, "blk", "02/02", &n, NULL), -EAGAIN); /* no such device */
-	assert_int_equal(device_resolve(sys, "blk", "06", &n, NULL), -EAGAIN);    /* its driver is not ready */
-	assert_int_equal(device_resolve(sys, "blk", "05/01", &n, NULL), -EAGAIN); /* not a bridge */
-	assert_int_equal(device_resolve(sys, "scsi", "1:5", &n, NULL), -EAGAIN);
-	assert_int_equal(device_resolve(sys, "mmioblk", "/dev/caisson-none", &n, NULL), -EAGAIN);
+	assert_int_equal(device_resolve(root, "blk", "02/02", &n, NULL), -EAGAIN); /* no such device */
+	assert_int_equal(device_resolve(root, "blk", "06", &n, NULL), -EAGAIN);    /* its driver is not ready */
+	assert_int_equal(device_resolve(root, "blk", "05/01", &n, NULL), -EAGAIN); /* not a bridge */
+	assert_int_equal(device_resolve(root, "scsi", "1:5", &n, NULL), -EAGAIN);
+	assert_int_equal(device_resolve(root, "mmioblk", "/dev/caisson-none", &n, NULL), -EAGAIN);
+}
+
+/* A node that cannot be opened yet, and none. */
+static void test_not_open_yet(void **state)
+{
+	struct device_node n;
+	char node[96];
+
+	(void)state;
+	snprintf(node, sizeof node, "%s/dev/vdb", root);
+	assert_int_equal(unlink(node), 0);
+	assert_int_equal(device_resolve(root, "blk", "02/01", &n, NULL), -EAGAIN);
+	if (mknod(node, S_IFBLK | 0600, makedev(4095, 0)) < 0) /* no driver has this number */
+		skip();
+	assert_int_equal(device_resolve(root, "blk", "02/01", &n, NULL), -EAGAIN);
+	assert_int_equal(device_resolve(root, "mmioblk", "/dev/vdb", &n, NULL), -EAGAIN);
+	assert_int_equal(unlink(node), 0);
+	make_file("../dev/vdb", "");
+	assert_int_equal(device_resolve(root, "blk", "02/01", &n, NULL), 0);
 }
 
 static void test_malformed(void **state)
@@ -99,11 +125,11 @@ static void test_malformed(void **state)
 
 	(void)state;
 	for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++)
-		assert_int_equal(device_resolve(sys, "blk", bad[i], &n, NULL), -EINVAL);
-	assert_int_equal(device_resolve(sys, "scsi", "1", &n, NULL), -EINVAL);
-	assert_int_equal(device_resolve(sys, "scsi", "a:1", &n, NULL), -EINVAL);
-	assert_int_equal(device_resolve(sys, "mmioblk", "vda", &n, NULL), -EINVAL);
-	assert_int_equal(device_resolve(sys, "vfio-ap", "x", &n, &e), -ENOSYS);
+		assert_int_equal(device_resolve(root, "blk", bad[i], &n, NULL), -EINVAL);
+	assert_int_equal(device_resolve(root, "scsi", "1", &n, NULL), -EINVAL);
+	assert_int_equal(device_resolve(root, "scsi", "a:1", &n, NULL), -EINVAL);
+	assert_int_equal(device_resolve(root, "mmioblk", "vda", &n, NULL), -EINVAL);
+	assert_int_equal(device_resolve(root, "vfio-ap", "x", &n, &e), -ENOSYS);
 	assert_non_null(strstr(e.text, "vfio-ap"));
 }
 
@@ -112,7 +138,7 @@ static void test_scsi(void **state)
 	struct device_node n;
 
 	(void)state;
-	assert_int_equal(device_resolve(sys, "scsi", "1:4", &n, NULL), 0);
+	assert_int_equal(device_resolve(root, "scsi", "1:4", &n, NULL), 0);
 	assert_string_equal(n.path, "/dev/sdc");
 	assert_int_equal(n.minor, 32);
 }
@@ -169,8 +195,10 @@ static void test_uevent(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_pci),  cmocka_unit_test(test_not_there_yet), cmocka_unit_test(test_malformed),
-		cmocka_unit_test(test_scsi), cmocka_unit_test(test_rewrite),       cmocka_unit_test(test_uevent),
+		cmocka_unit_test(test_pci),          cmocka_unit_test(test_not_there_yet),
+		cmocka_unit_test(test_not_open_yet), cmocka_unit_test(test_malformed),
+		cmocka_unit_test(test_scsi),         cmocka_unit_test(test_rewrite),
+		cmocka_unit_test(test_uevent),
 	};
 
 	return cmocka_run_group_tests(tests, setup, teardown);

@@ -64,10 +64,10 @@ static int resolve_devices(const Grpc__CreateContainerRequest *m, struct device_
 				const char *path = strchr(d->options[j], '=');
 				struct device_node unused;
 
-				r = device_resolve("/sys", d->type, path ? path + 1 : "", &unused, e);
+				r = device_resolve("", d->type, path ? path + 1 : "", &unused, e);
 			}
 		} else {
-			r = device_resolve("/sys", d->type, d->vm_path, &nodes[i], e);
+			r = device_resolve("", d->type, d->vm_path, &nodes[i], e);
 		}
 		if (r < 0) {
 			err_wrap(e, "container %s", m->container_id);

@@ -177,7 +177,7 @@ static void add_swap(struct ttrpc_request *req, const char *kind, const char *so
 {
 	struct device_node node;
 	struct err e = { 0 };
-	int r = device_resolve("/sys", kind, source, &node, &e);
+	int r = device_resolve("", kind, source, &node, &e);
 
 	*answered = r != -EAGAIN || last;
 	if (!*answered)

@@ -189,7 +189,7 @@ static int make_block(struct storage *s, const Grpc__Storage *spec, struct err *
 				       "storage %s: formatting or encrypting a volume in the guest (\"%.64s\") is not "
 				       "supported by this agent",
 				       s->mount_point, spec->driver_options[i]);
-	r = device_resolve("/sys", spec->driver, spec->source, &node, e);
+	r = device_resolve("", spec->driver, spec->source, &node, e);
 	if (r == 0)
 		r = mount_spec(s, node.path, spec->fstype, spec->options, spec->n_options, e);
 	if (r == 0 && spec->fs_group)
@@ -408,7 +408,7 @@ int storages_ready(Grpc__Storage *const *storages, size_t n, struct err *e)
 
 		if (!d)
 			return -ENOSYS;
-		r = d->device ? device_resolve("/sys", d->device, storages[i]->source, &node, e) : 0;
+		r = d->device ? device_resolve("", d->device, storages[i]->source, &node, e) : 0;
 		if (r < 0)
 			return r;
 	}

@@ -51,7 +51,7 @@ for word in $(cat /proc/cmdline); do
 	esac
 done
 n=0
-until [ -b "$root" ] || [ $n -ge 100 ]; do usleep 100000; n=$((n + 1)); done
+until head -c 1 "$root" >/dev/null 2>&1 || [ $n -ge 100 ]; do usleep 100000; n=$((n + 1)); done
 mount -t "$type" -o "ro$flags" "$root" /root || { dmesg | tail; poweroff -f; }
 grep "$root" /proc/mounts
 umount /proc
