@@ -398,6 +398,7 @@ const struct hypervisor_driver clh_driver = {
 	.name = "clh",
 	.aliases = aliases,
 	.honoured_keys = honoured_keys,
+	.vmm_memory_mib = 16,
 	.needs_kvm = true,
 	.check = clh_check,
 	.capabilities = clh_capabilities,

@@ -533,6 +533,7 @@ const struct hypervisor_driver firecracker_driver = {
 	.name = "firecracker",
 	.aliases = aliases,
 	.honoured_keys = honoured_keys,
+	.vmm_memory_mib = 8,
 	.needs_kvm = true,
 	.check = fc_check,
 	.capabilities = fc_capabilities,

@@ -377,6 +377,7 @@ const struct hypervisor_driver qemu_driver = {
 	.name = "qemu",
 	.aliases = aliases,
 	.honoured_keys = honoured_keys,
+	.vmm_memory_mib = 60,
 	.check = qemu_check,
 	.capabilities = qemu_capabilities,
 	.describe = describe,
