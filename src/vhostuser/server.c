@@ -3,18 +3,17 @@
 
 #include <errno.h>
 #include <pthread.h>
-#include <signal.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
 
 #include "base/fd.h"
 #include "base/log.h"
+#include "base/thread.h"
 #include "base/unix_socket.h"
 #include "vhostuser/session.h"
 
-#define STACK_SIZE (128U * 1024)
-#define RETRY_MS   500
+#define RETRY_MS 500
 
 struct vhost_user_server {
 	struct loop *loop;
@@ -75,19 +74,10 @@ static void *thread_main(void *arg)
 	return NULL;
 }
 
-static int thread_start(struct vhost_user_server *s, const char *name)
+static int start_thread(struct vhost_user_server *s, const char *name)
 {
-	sigset_t all, old;
-	pthread_attr_t attr;
-	int r;
+	int r = thread_start(&s->thread, thread_main, s);
 
-	pthread_attr_init(&attr);
-	pthread_attr_setstacksize(&attr, STACK_SIZE);
-	sigfillset(&all);
-	pthread_sigmask(SIG_SETMASK, &all, &old); /* inherited */
-	r = -pthread_create(&s->thread, &attr, thread_main, s);
-	pthread_sigmask(SIG_SETMASK, &old, NULL);
-	pthread_attr_destroy(&attr);
 	if (r == 0) {
 		s->running = true;
 		if (name)
@@ -117,7 +107,7 @@ static int start(struct vhost_user_server *s, const struct vhost_user_server_con
 	if (r == 0)
 		r = loop_add_timer(s->loop, UINT64_MAX, on_retry, s, &s->retry);
 	if (r == 0)
-		r = thread_start(s, c->thread_name);
+		r = start_thread(s, c->thread_name);
 	return r < 0 ? err_sys(e, -r, "cannot start the vhost-user server at %s", c->path ? c->path : "its socket") : 0;
 }
 

@@ -6,12 +6,12 @@
 #include "vm/devices.h"
 
 #include <errno.h>
-#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <time.h>
 
+#include "base/thread.h"
 #include "boot/acpi.h"
 #include "hw/virtio_mmio.h"
 #include "pci/pci_bus.h"
@@ -87,18 +87,14 @@ static void *run_loop(void *arg)
 
 static int start_loop(struct vm_device *d, struct err *e)
 {
-	sigset_t all, old;
 	int r = loop_new(&d->loop, e);
 
 	if (r < 0)
 		return r;
-	sigfillset(&all);
-	pthread_sigmask(SIG_SETMASK, &all, &old);
-	r = pthread_create(&d->thread, NULL, run_loop, d);
-	pthread_sigmask(SIG_SETMASK, &old, NULL);
-	if (r) {
+	r = thread_start(&d->thread, run_loop, d);
+	if (r < 0) {
 		loop_free(d->loop);
-		return err_sys(e, r, "cannot start a thread for device \"%s\"", d->id);
+		return err_sys(e, -r, "cannot start a thread for device \"%s\"", d->id);
 	}
 	d->own_loop = true;
 	return 0;

@@ -14,6 +14,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/thread.h"
 #include "vm/ioapic_lines.h"
 #include "vm/machine.h"
 
@@ -130,19 +131,15 @@ static void *run(void *arg)
 int vcpu_start(struct vmm *vm, unsigned i, struct err *e)
 {
 	struct vcpu_thread *t = &vm->vcpus[i];
-	sigset_t all, old;
 	int r;
 
 	if (t->started)
 		return 0;
 	t->want = VCPU_PAUSE;
 	t->idle = true;
-	sigfillset(&all);
-	pthread_sigmask(SIG_SETMASK, &all, &old);
-	r = pthread_create(&t->thread, NULL, run, t);
-	pthread_sigmask(SIG_SETMASK, &old, NULL);
-	if (r)
-		return err_sys(e, r, "cannot start the thread of vCPU %u", i);
+	r = thread_start(&t->thread, run, t);
+	if (r < 0)
+		return err_sys(e, -r, "cannot start the thread of vCPU %u", i);
 	t->started = true;
 	/* Its id is known when it is idle for the first time. */
 	pthread_mutex_lock(&vm->lock);

@@ -7,6 +7,7 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
+#include "base/thread.h"
 #include "vm/machine.h"
 
 #define LARGE_PAGE (2ULL << 20)
@@ -182,15 +183,10 @@ static void *run_loop(void *arg)
 
 static int start_loop(struct vmm *vm, struct err *e)
 {
-	sigset_t all, old;
-	int r;
+	int r = thread_start(&vm->loop_thread, run_loop, vm);
 
-	sigfillset(&all);
-	pthread_sigmask(SIG_SETMASK, &all, &old);
-	r = pthread_create(&vm->loop_thread, NULL, run_loop, vm);
-	pthread_sigmask(SIG_SETMASK, &old, NULL);
-	if (r)
-		return err_sys(e, r, "cannot start the thread of the devices");
+	if (r < 0)
+		return err_sys(e, -r, "cannot start the thread of the devices");
 	vm->loop_running = true;
 	return 0;
 }
