@@ -23,8 +23,10 @@ list_processes() {
 	done
 }
 
+# A podman command that fails leaves the mount of its own store, and the next one takes it: its cleanup behind a container
+# that was removed meanwhile, say.
 list_mounts() {
-	sed 's/^[^ ]* \([^ ]* [^ ]*\) .*/mount: \1/' /proc/self/mounts
+	sed 's/^[^ ]* \([^ ]* [^ ]*\) .*/mount: \1/' /proc/self/mounts | grep -v '^mount: /var/lib/containers/storage/overlay '
 }
 
 list_network() {
