@@ -30,7 +30,7 @@
 #include "proto/empty.pb-c.h"
 #include "proto/health.pb-c.h"
 
-enum act { ANSWER, REFUSE, NEVER, GARBAGE, NOISE, HANG_UP, DIE, INTERRUPT };
+enum act { ANSWER, REFUSE, NEVER, GARBAGE, NOISE, HANG_UP, DIE, DIE_SLOWLY, INTERRUPT };
 
 #define FAKE_WAITS_MAX 32
 
@@ -154,8 +154,12 @@ static bool fake_asked(struct ttrpc_request *req, const char *method, const char
 		fake_garbage();
 	else if (guest.act == NOISE)
 		(void)!write(guest.connection, noise, sizeof noise);
-	else if (guest.act == HANG_UP)
+	else if (guest.act == HANG_UP || guest.act == DIE_SLOWLY)
 		shutdown(guest.connection, SHUT_RDWR);
+	if (guest.act == DIE_SLOWLY) {
+		usleep(100000);
+		(void)!write(guest.exit_fd, &one, sizeof one);
+	}
 	return false;
 }
 

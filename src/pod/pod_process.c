@@ -327,10 +327,11 @@ int pod_kill(struct pod *pod, const char *id, const char *exec_id, int signo, bo
 		return -own.code;
 	}
 	r = agent_signal(pod->sandbox->agent, id, all || !p ? "" : process_id(p), signo, e);
-	/* The loop has not heard of the VM's end yet. With any other error clients would not delete it. */
-	if (r < 0 && vm_wait_exit(pod_vm(pod), 0))
-		return err_set(e, ERR_CONFIG, ESRCH, "process already finished");
-	return r < 0 ? pod_explain(pod, r, e) : 0;
+	if (r >= 0)
+		return 0;
+	r = pod_explain(pod, r, e);
+	/* The loop has not heard of that end yet. With any other error clients would not delete the container. */
+	return sandbox_has_ended(pod->sandbox) ? err_set(e, ERR_CONFIG, ESRCH, "process already finished") : r;
 }
 
 int pod_resize_pty(struct pod *pod, const char *id, const char *exec_id, uint32_t width, uint32_t height, struct err *e)

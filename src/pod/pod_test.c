@@ -237,7 +237,7 @@ static void test_vm_death(void **state)
 }
 
 /* A client kills before the owner's loop has heard of the VM's end: there is nothing any more that could be killed. */
-static void test_kill_after_the_vm(void **state)
+static void kill_in(enum act act)
 {
 	uint64_t one;
 	struct err e = { 0 };
@@ -245,14 +245,25 @@ static void test_kill_after_the_vm(void **state)
 	make_pod();
 	create("c1");
 	start("c1", "");
-	/* The VM ends, and its agent does not answer any more. */
 	guest.at = "SignalProcess";
-	guest.act = DIE;
+	guest.act = act;
 	assert_int_equal(pod_kill(t.pod, "c1", "", SIGKILL, true, &e), -ESRCH);
 	assert_string_equal(e.text, "process already finished");
 	until_event("exit c1 255");
 	delete ("c1", "");
 	(void)!read(guest.exit_fd, &one, sizeof one);
+}
+
+/* The VM ends, and its agent does not answer any more. */
+static void test_kill_after_the_vm(void **state)
+{
+	kill_in(DIE);
+}
+
+/* The agent's connection ends a moment before the VM does. */
+static void test_kill_while_the_vm_ends(void **state)
+{
+	kill_in(DIE_SLOWLY);
 }
 
 /* An agent that is not there any more, in a VM that is. */
@@ -357,9 +368,16 @@ int main(void)
 {
 #define T(fn) cmocka_unit_test_setup_teardown(fn, set_up, tear_down)
 	const struct CMUnitTest tests[] = {
-		T(test_ordinary_life),      T(test_two_containers), T(test_exec),
-		T(test_output_comes_first), T(test_vm_death),       T(test_agent_hangs_up),
-		T(test_kill_after_the_vm),  T(test_host_fails),     T(test_driver_fails),
+		T(test_ordinary_life),
+		T(test_two_containers),
+		T(test_exec),
+		T(test_output_comes_first),
+		T(test_vm_death),
+		T(test_agent_hangs_up),
+		T(test_kill_after_the_vm),
+		T(test_kill_while_the_vm_ends),
+		T(test_host_fails),
+		T(test_driver_fails),
 		T(test_guest_fails),
 	};
 

@@ -459,6 +459,11 @@ int sandbox_end_fd(const struct sandbox *s)
 	return s->abort_fd;
 }
 
+bool sandbox_has_ended(const struct sandbox *s)
+{
+	return vm_wait_exit(s->vm, 0) || share_server_ended(&s->plan->share);
+}
+
 int sandbox_explain_end(struct sandbox *s, int r, struct err *e)
 {
 	return explain(s, r == -ENOTCONN ? -ECANCELED : r, e);

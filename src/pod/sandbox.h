@@ -55,6 +55,8 @@ void sandbox_ask_kernel_up(struct sandbox *s);
 
 /* Readable when the VM or what it cannot be without (the file server) has ended, once the container runs. */
 int sandbox_end_fd(const struct sandbox *s);
+/* Now, whatever has been heard of it. */
+bool sandbox_has_ended(const struct sandbox *s);
 /* A call or the session failed with r: when that is because of such an end, e says which and why. Returns -e->code. */
 int sandbox_explain_end(struct sandbox *s, int r, struct err *e);
 
