@@ -302,7 +302,9 @@ int sandbox_exec_failure(int r, struct err *e)
 		err_append(e, "; is it a program for another architecture, or a script without #!?");
 		return -ENOEXEC;
 	}
-	if (strstr(e->text, "ENOENT") || strstr(e->text, "not found in $PATH"))
+	/* Those of Kata 3 and 4: the second, "the file X was not found". */
+	if (strstr(e->text, "ENOENT") || strstr(e->text, "not found in $PATH") ||
+	    (strstr(e->text, "the file ") && strstr(e->text, " was not found")))
 		e->code = ENOENT;
 	else if (strstr(e->text, "EACCES"))
 		e->code = EACCES;

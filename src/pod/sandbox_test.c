@@ -599,6 +599,8 @@ static void test_exec_failures(void **state)
 	fails_in("CreateContainer", REFUSE, ENOENT, "No such file");
 	guest.words = "exec: \"nothing\": not found in $PATH";
 	fails_in("StartContainer", REFUSE, ENOENT, "not found in $PATH");
+	guest.words = "the file nothing was not found\n\nStack backtrace:\n   0: <unknown>";
+	fails_in("CreateContainer", REFUSE, ENOENT, "was not found");
 	guest.words = "EACCES: Permission denied";
 	fails_in("CreateContainer", REFUSE, EACCES, "Permission denied");
 	guest.words = "/bin/true: Exec format error (os error 8)";
