@@ -371,7 +371,8 @@ def row_exec():
     typed = False
     while message := stream.read():
         out[message[0]] = out.get(message[0], b"") + message[1]
-        if not typed and b"ready?" in out[1]:
+        # The whole line: the line discipline may put the echo of what is typed between its text and its end.
+        if not typed and b"ready?\r\n" in out[1]:
             stream.send(0, b"word\n")
             typed = True
     print(out[1].replace(b"\r", b"").decode())
