@@ -27,6 +27,7 @@ struct qemu_facts {
 	unsigned major, minor;
 	bool kvm;
 	char kvm_why[160]; /* why not */
+	uint32_t tsc_khz;  /* of the TSC that an emulated guest sees: the host's; 0: not known */
 	bool vhost_net;
 	uint64_t host_memory_mib;
 	uint64_t image_bytes; /* size of the guest image, when there is one */

@@ -37,7 +37,9 @@ static int reset(void **state)
 				     .memory_mib = 256,
 				     .max_memory_mib = 256,
 				     .hv = &hv };
-	facts = (struct qemu_facts){ .path = "/usr/bin/qemu-system-x86_64", .arch = "x86_64", .major = 7, .minor = 2 };
+	facts = (struct qemu_facts){
+		.path = "/usr/bin/qemu-system-x86_64", .arch = "x86_64", .major = 7, .minor = 2, .tsc_khz = 2445404
+	};
 	return 0;
 }
 

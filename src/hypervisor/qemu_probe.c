@@ -11,6 +11,7 @@
 #include "base/strv.h"
 #include "hypervisor/program.h"
 #include "hypervisor/qemu_vm.h"
+#include "sys/tsc.h"
 
 /* The netdev type "stream" (passt) came with 7.2; what is older than 7.0 is not tested. */
 #define QEMU_MAJOR_MIN 7
@@ -60,6 +61,8 @@ int qemu_probe(const struct config_hypervisor *hv, bool ask_version, struct qemu
 	if (r < 0)
 		return r;
 	ret->kvm = hypervisor_kvm_usable(ret->kvm_why, sizeof ret->kvm_why);
+	if (!ret->kvm)
+		ret->tsc_khz = tsc_measure_khz();
 	ret->vhost_net = access("/dev/vhost-net", R_OK | W_OK) == 0;
 	return 0;
 }

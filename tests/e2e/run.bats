@@ -99,6 +99,32 @@ load helper
 	refute_match 'sysrq open|/dev/mem|/dev/kmsg|/dev/vda'
 }
 
+# uptimes: the guest's, and the host's before and after that, in hundredths of a second.
+uptimes() {
+	local before guest after
+	read -r before _ </proc/uptime
+	echo >&"${clock[1]}"
+	read -r -u "${clock[0]}" -t "$LIMIT" guest
+	read -r after _ </proc/uptime
+	echo "${guest/./} ${before/./} ${after/./}"
+}
+
+@test "the guest's clock goes as fast as the host's" {
+	local first second least most passed
+	coproc clock {
+		exec timeout -k 1 "$LIMIT" "$CAISSON" run -i --rootfs "$ROOT" -- \
+			/bin/sh -c 'while read -r _; do cut -d" " -f1 /proc/uptime; done' 3>&-
+	}
+	read -ra first < <(uptimes)
+	sleep 3
+	read -ra second < <(uptimes)
+	kill "$clock_PID"
+	wait "$clock_PID" || :
+	passed=$((second[0] - first[0])) least=$((second[1] - first[2])) most=$((second[2] - first[1]))
+	[ $((passed * 10)) -gt $((least * 9)) ] && [ $((passed * 10)) -lt $((most * 11)) ] ||
+		show "$passed hundredths of a second by the guest's clock, $least to $most by the host's"
+}
+
 @test "writes are thrown away; --read-only forbids them" {
 	cp -a "$ROOT" "$BATS_TEST_TMPDIR/root"
 	run --separate-stderr caisson run --rootfs "$BATS_TEST_TMPDIR/root" -- /bin/sh -c \

@@ -12,6 +12,8 @@ import subprocess
 import sys
 import time
 
+import tsc
+
 CONSOLE_KEPT = 1 << 16
 BUFFERED_MAX = 64 << 20  # of output that our own reader does not take; then the command waits
 NVME_BYTES = 64 << 20
@@ -152,8 +154,8 @@ def machine_arguments(options):
                 f"console=ttyAMA0 {quiet}")
     q35 = "q35,hpet=off,memory-backend=mem" + (",kernel-irqchip=split" if options.iommu else "")
     iommu = ["-device", "intel-iommu,intremap=on,caching-mode=on,aw-bits=48"] if options.iommu else []
-    return (["qemu-system-x86_64", "-M", q35, *iommu, "-cpu", "max,+svm,la57=off"],
-            f"console=ttyS0 {quiet} reboot=t no_timer_check tsc=reliable" + (" intel_iommu=on" if options.iommu else ""))
+    quiet += f" reboot=t no_timer_check tsc=reliable {tsc.kernel_argument()}" + (" intel_iommu=on" if options.iommu else "")
+    return (["qemu-system-x86_64", "-M", q35, *iommu, "-cpu", "max,+svm,la57=off"], f"console=ttyS0 {quiet}")
 
 
 def boot(machine, options, kernel, initramfs):
