@@ -493,6 +493,12 @@ struct vm *pod_vm(struct pod *pod)
 	return NULL;
 }
 
+const char *pod_direct_volume(const struct pod *pod, const char *volume)
+{
+	(void)pod, (void)volume;
+	return NULL;
+}
+
 struct agent *pod_agent(struct pod *pod)
 {
 	(void)pod;

@@ -12,6 +12,8 @@
 #include <string.h>
 #include <strings.h>
 
+#include "base/cleanup.h"
+
 void http_parser_init(struct http_parser *p, enum http_kind kind, size_t line_max, size_t body_max)
 {
 	*p = (struct http_parser){ .kind = kind, .line_max = line_max, .body_max = body_max };
@@ -279,6 +281,58 @@ bool http_parser_wants_continue(struct http_parser *p)
 		return false;
 	p->continue_told = true;
 	return true;
+}
+
+static int hex_digit(char c)
+{
+	return c >= '0' && c <= '9'   ? c - '0'
+	       : c >= 'a' && c <= 'f' ? c - 'a' + 10
+	       : c >= 'A' && c <= 'F' ? c - 'A' + 10
+				      : -1;
+}
+
+/* In place: what is decoded is never longer. */
+static int decode_form(char *text)
+{
+	char *to = text;
+
+	for (const char *p = text; *p; p++) {
+		int high, low;
+
+		if (*p != '%') {
+			*to++ = *p == '+' ? ' ' : *p;
+			continue;
+		}
+		high = hex_digit(p[1]);
+		low = high < 0 ? -1 : hex_digit(p[2]);
+		if (low < 0 || high + low == 0)
+			return -EINVAL;
+		*to++ = (char)(high * 16 + low);
+		p += 2;
+	}
+	*to = 0;
+	return 0;
+}
+
+int http_query_value(const char *target, const char *name, char **ret)
+{
+	size_t length = strlen(name);
+
+	for (const char *p = strchr(target, '?'); p; p = strchr(p, '&')) {
+		_cleanup_free_ char *value = NULL;
+
+		if (strncmp(++p, name, length) != 0 || p[length] != '=')
+			continue;
+		p += length + 1;
+		value = strndup(p, strcspn(p, "&"));
+		if (!value)
+			return -ENOMEM;
+		if (decode_form(value) < 0)
+			return -EINVAL;
+		*ret = take_ptr(value);
+		return 0;
+	}
+	return -ENOENT;
 }
 
 int http_write_request(struct buf *out, const char *method, const char *target, const char *body)

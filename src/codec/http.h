@@ -66,5 +66,11 @@ bool http_parser_idle(const struct http_parser *p);
 /* The value of a field, name in lower case; NULL: absent. */
 const char *http_field(const struct http_message *m, const char *name);
 
+/*
+ * A value of the target's query ("?name=value&…"), decoded as forms are: %XX and "+". 0: caller frees *ret; -ENOENT:
+ * there is no such name; -EINVAL: it is not well encoded, or has a NUL; -ENOMEM.
+ */
+int http_query_value(const char *target, const char *name, char **ret);
+
 /* "METHOD target HTTP/1.1" and its fields; body NULL: none. 0 or -ENOMEM. */
 int http_write_request(struct buf *out, const char *method, const char *target, const char *body);

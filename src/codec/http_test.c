@@ -9,6 +9,7 @@
 
 #include <cmocka.h>
 
+#include "base/cleanup.h"
 #include "codec/http.h"
 
 #define LINE_MAX_HERE 1024
@@ -191,6 +192,24 @@ static void test_written_requests_are_read(void **state)
 	http_parser_fini(&p);
 }
 
+static void test_values_of_a_query(void **state)
+{
+	static const char target[] = "/stats?path=%2Fvar%2flib/a+b%25&x=&pathological=1&bad=%2&worse=%zz&nul=a%00b";
+	_cleanup_free_ char *path = NULL, *empty = NULL, *none = NULL;
+
+	assert_int_equal(http_query_value(target, "path", &path), 0);
+	assert_string_equal(path, "/var/lib/a b%");
+	assert_int_equal(http_query_value(target, "x", &empty), 0);
+	assert_string_equal(empty, "");
+	assert_int_equal(http_query_value(target, "bad", &none), -EINVAL);
+	assert_int_equal(http_query_value(target, "worse", &none), -EINVAL);
+	assert_int_equal(http_query_value(target, "nul", &none), -EINVAL);
+	assert_int_equal(http_query_value(target, "pat", &none), -ENOENT);
+	assert_int_equal(http_query_value("/stats", "path", &none), -ENOENT);
+	assert_int_equal(http_query_value("/stats?path", "path", &none), -ENOENT);
+	assert_null(none);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -201,6 +220,7 @@ int main(void)
 		cmocka_unit_test(test_limits_of_the_head),
 		cmocka_unit_test(test_a_nul_byte),
 		cmocka_unit_test(test_written_requests_are_read),
+		cmocka_unit_test(test_values_of_a_query),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

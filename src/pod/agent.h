@@ -142,6 +142,11 @@ typedef void (*agent_stats_fn)(int result, const Grpc__StatsContainerResponse *s
 int agent_stats_async(struct agent *a, const char *id, int timeout_ms, agent_stats_fn fn, void *userdata,
 		      struct agent_call **ret, struct err *e);
 
+typedef void (*agent_volume_fn)(int result, const Grpc__VolumeStatsResponse *stats, const struct err *e,
+				void *userdata);
+int agent_get_volume_stats_async(struct agent *a, const char *guest_path, int timeout_ms, agent_volume_fn fn,
+				 void *userdata, struct agent_call **ret, struct err *e);
+
 /* Forget the call: its callback will not run. NULL does nothing. */
 void agent_call_cancel(struct agent_call *call);
 

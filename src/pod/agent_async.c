@@ -22,6 +22,7 @@ struct agent_call {
 		agent_oom_fn oom;
 		agent_text_fn text;
 		agent_stats_fn stats;
+		agent_volume_fn volume;
 	} fn;
 	/* Takes the answer apart for fn; m is NULL when result < 0. */
 	void (*deliver)(struct agent_call *call, int result, const ProtobufCMessage *m, struct err *e);
@@ -247,4 +248,23 @@ int agent_stats_async(struct agent *a, const char *id, int timeout_ms, agent_sta
 
 	q.container_id = (char *)id;
 	return start(a, &draft, id, &q.base, &grpc__stats_container_response__descriptor, ret, e);
+}
+
+static void deliver_volume(struct agent_call *call, int result, const ProtobufCMessage *m, struct err *e)
+{
+	call->fn.volume(result, (const Grpc__VolumeStatsResponse *)m, e, call->userdata);
+}
+
+int agent_get_volume_stats_async(struct agent *a, const char *guest_path, int timeout_ms, agent_volume_fn fn,
+				 void *userdata, struct agent_call **ret, struct err *e)
+{
+	struct agent_call draft = { .method = "GetVolumeStats",
+				    .fn.volume = fn,
+				    .deliver = deliver_volume,
+				    .userdata = userdata,
+				    .timeout_ms = timeout_ms };
+	Grpc__VolumeStatsRequest q = GRPC__VOLUME_STATS_REQUEST__INIT;
+
+	q.volume_guest_path = (char *)guest_path;
+	return start(a, &draft, guest_path, &q.base, &grpc__volume_stats_response__descriptor, ret, e);
 }

@@ -7,6 +7,7 @@
 
 #include <errno.h>
 #include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
@@ -18,11 +19,15 @@
 #include "base/unix_socket.h"
 #include "codec/http.h"
 #include "codec/json.h"
+#include "pod/agent.h"
 #include "pod/pod.h"
 #include "pod/scrape.h"
 
 #define LINE_MAX_BYTES 1024
 #define AGENT_PORT     1024
+#define VOLUME_MS      2000
+/* Bytes and inodes; a guest may say more. */
+#define VOLUME_USAGES_MAX 8
 
 struct connection {
 	struct list node;
@@ -31,6 +36,7 @@ struct connection {
 	struct loop_source *io, *timer;
 	struct http_parser parser;
 	struct scrape *scrape;
+	struct agent_call *volume_call;
 	struct buf out;
 	bool answering;
 };
@@ -48,6 +54,7 @@ struct pod_monitor {
 static void connection_free(struct connection *c)
 {
 	scrape_cancel(c->scrape);
+	agent_call_cancel(c->volume_call);
 	loop_source_free(c->io);
 	loop_source_free(c->timer);
 	fd_close(&c->fd);
@@ -76,6 +83,17 @@ static void answer_text(struct connection *c, unsigned status, const char *reaso
 	answer(c, status, reason, "text/plain; charset=utf-8", text, strlen(text));
 }
 
+static void answer_json(struct connection *c, struct json_object *top)
+{
+	_cleanup_free_ char *text = json_write(top, false);
+
+	json_free(top);
+	if (text)
+		answer(c, 200, "OK", "application/json", text, strlen(text));
+	else
+		answer_text(c, 500, "Internal Server Error", "out of memory\n");
+}
+
 static void on_scraped(int result, const struct buf *text, void *userdata)
 {
 	struct connection *c = userdata;
@@ -87,7 +105,14 @@ static void on_scraped(int result, const struct buf *text, void *userdata)
 		answer(c, 200, "OK", "text/plain; version=0.0.4; charset=utf-8", text->data, text->len);
 }
 
-static void get_metrics(struct connection *c)
+/* The answer comes later; until then only the connection's end is told. */
+static void wait_for_answer(struct connection *c)
+{
+	c->answering = true;
+	loop_io_set_events(c->io, 0);
+}
+
+static void get_metrics(struct connection *c, const char *target)
 {
 	struct pod_monitor *m = c->monitor;
 	struct err e = { 0 };
@@ -96,12 +121,11 @@ static void get_metrics(struct connection *c)
 		answer_text(c, 500, "Internal Server Error", e.text);
 		return;
 	}
-	c->answering = true;
-	loop_io_set_events(c->io, 0);
+	wait_for_answer(c);
 }
 
 /* Kata's clients want URLs; our addresses are "vsock:CID" and "hvsock:PATH". */
-static void get_agent_url(struct connection *c)
+static void get_agent_url(struct connection *c, const char *target)
 {
 	const struct vm *vm = pod_vm(c->monitor->params.pod);
 	const char *rest = vm ? strchr(vm->agent_address, ':') : NULL;
@@ -115,13 +139,12 @@ static void get_agent_url(struct connection *c)
 	answer_text(c, url ? 200 : 500, url ? "OK" : "Internal Server Error", url ? url : "");
 }
 
-static void get_stats(struct connection *c)
+static void get_stats(struct connection *c, const char *target)
 {
 	const struct pod_monitor_params *params = &c->monitor->params;
 	struct json_object *top = json_object_make(), *list = json_array_make(), *o;
 	struct pod_monitor_host host = { 0 };
 	_cleanup_strv_ struct strv ids = { 0 };
-	_cleanup_free_ char *text = NULL;
 	struct host_cgroup_usage u;
 
 	json_set_str(top, "id", pod_id(params->pod));
@@ -143,21 +166,72 @@ static void get_stats(struct connection *c)
 		json_set_u64(o, "threads", u.pids);
 		json_set(top, "cgroup", o);
 	}
-	text = json_write(top, false);
-	json_free(top);
-	if (text)
-		answer(c, 200, "OK", "application/json", text, strlen(text));
+	answer_json(c, top);
+}
+
+/* Kata's names and units: those of the agent's message. */
+static void on_volume_stats(int result, const Grpc__VolumeStatsResponse *stats, const struct err *e, void *userdata)
+{
+	struct connection *c = userdata;
+	struct json_object *top, *list, *condition;
+	char message[256] = "";
+
+	c->volume_call = NULL;
+	if (result < 0) {
+		answer_text(c, 500, "Internal Server Error", e->text);
+		return;
+	}
+	top = json_object_make();
+	list = json_array_make();
+	condition = json_object_make();
+	for (size_t i = 0; i < stats->n_usage && i < VOLUME_USAGES_MAX; i++) {
+		struct json_object *usage = json_object_make();
+
+		json_set_u64(usage, "available", stats->usage[i]->available);
+		json_set_u64(usage, "total", stats->usage[i]->total);
+		json_set_u64(usage, "used", stats->usage[i]->used);
+		json_set_u64(usage, "unit", stats->usage[i]->unit);
+		json_add(list, usage);
+	}
+	json_set(top, "usage", list);
+	json_set_bool(condition, "abnormal", stats->volume_condition && stats->volume_condition->abnormal);
+	if (stats->volume_condition)
+		snprintf(message, sizeof message, "%s", stats->volume_condition->message);
+	json_set_str(condition, "message", message);
+	json_set(top, "volume_condition", condition);
+	answer_json(c, top);
+}
+
+static void get_volume_stats(struct connection *c, const char *target)
+{
+	struct pod *pod = c->monitor->params.pod;
+	_cleanup_free_ char *volume = NULL;
+	const char *place;
+	struct err e = { 0 };
+
+	if (http_query_value(target, "path", &volume) < 0) {
+		answer_text(c, 400, "Bad Request", "say which volume: ?path=PATH\n");
+		return;
+	}
+	place = pod_direct_volume(pod, volume);
+	if (!place || !pod_agent(pod))
+		answer_text(c, 404, "Not Found", "the pod has no such direct-assigned volume\n");
+	else if (agent_get_volume_stats_async(pod_agent(pod), place, VOLUME_MS, on_volume_stats, c, &c->volume_call,
+					      &e) < 0)
+		answer_text(c, 500, "Internal Server Error", e.text);
 	else
-		answer_text(c, 500, "Internal Server Error", "out of memory\n");
+		wait_for_answer(c);
 }
 
 static const struct route {
 	const char *target;
-	void (*get)(struct connection *c);
+	void (*get)(struct connection *c, const char *target);
+	bool post; /* is what Kata's Rust tools say */
 } routes[] = {
-	{ "/metrics", get_metrics },
-	{ "/agent-url", get_agent_url },
-	{ "/sandbox/stats", get_stats },
+	{ "/metrics", get_metrics, false },
+	{ "/agent-url", get_agent_url, false },
+	{ "/sandbox/stats", get_stats, false },
+	{ "/direct-volume/stats", get_volume_stats, true },
 };
 
 static void route(struct connection *c, const struct http_message *m)
@@ -167,13 +241,13 @@ static void route(struct connection *c, const struct http_message *m)
 	for (size_t i = 0; i < sizeof(routes) / sizeof(routes[0]); i++) {
 		if (strlen(routes[i].target) != n || strncmp(routes[i].target, m->target, n) != 0)
 			continue;
-		if (str_eq(m->method, "GET"))
-			routes[i].get(c);
+		if (str_eq(m->method, "GET") || (routes[i].post && str_eq(m->method, "POST")))
+			routes[i].get(c, m->target);
 		else
 			answer_text(c, 405, "Method Not Allowed", "this can only be read: GET\n");
 		return;
 	}
-	answer_text(c, 404, "Not Found", "there are /metrics, /agent-url and /sandbox/stats\n");
+	answer_text(c, 404, "Not Found", "there are /metrics, /agent-url, /sandbox/stats and /direct-volume/stats\n");
 }
 
 /* ---- connections ---- */
@@ -220,7 +294,7 @@ static void on_io(struct loop_source *s, int fd, uint32_t revents, void *userdat
 
 	if (!c->answering)
 		goes_on = read_request(c);
-	else if (c->scrape)
+	else if (c->scrape || c->volume_call)
 		goes_on = false; /* muted: only an end is told */
 	else
 		goes_on = !(revents & EPOLLERR) && write_answer(c);

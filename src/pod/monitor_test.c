@@ -61,6 +61,11 @@ struct agent *pod_agent(struct pod *pod)
 	return pod->agent;
 }
 
+const char *pod_direct_volume(const struct pod *pod, const char *volume)
+{
+	return str_eq(volume, "/vol ume") ? "/guest/volume" : str_eq(volume, "/broken") ? "/guest/broken" : NULL;
+}
+
 static void on_close(struct ttrpc_request *req, void *userdata)
 {
 	((struct pod *)userdata)->kept = NULL;
@@ -97,6 +102,24 @@ static void fake_stats(struct ttrpc_request *req, const ProtobufCMessage *m, voi
 	ttrpc_reply(req, &answer.base);
 }
 
+static void fake_volume(struct ttrpc_request *req, const ProtobufCMessage *m, void *userdata)
+{
+	Grpc__VolumeStatsResponse answer = GRPC__VOLUME_STATS_RESPONSE__INIT;
+	Grpc__VolumeUsage bytes = GRPC__VOLUME_USAGE__INIT, *usage = &bytes;
+
+	if (!str_eq(((const Grpc__VolumeStatsRequest *)m)->volume_guest_path, "/guest/volume")) {
+		ttrpc_reply_error(req, TTRPC_INTERNAL, "input/output error");
+		return;
+	}
+	bytes.total = 100;
+	bytes.available = 60;
+	bytes.used = 40;
+	bytes.unit = GRPC__UNIT__BYTES;
+	answer.usage = &usage;
+	answer.n_usage = 1;
+	ttrpc_reply(req, &answer.base);
+}
+
 static void *run_loop(void *loop)
 {
 	loop_run(loop);
@@ -108,8 +131,9 @@ static void start(struct pod *pod, bool with_agent)
 	static const struct ttrpc_method methods[] = {
 		{ "GetMetrics", &grpc__get_metrics_request__descriptor, fake_metrics },
 		{ "StatsContainer", &grpc__stats_container_request__descriptor, fake_stats },
+		{ "GetVolumeStats", &grpc__volume_stats_request__descriptor, fake_volume },
 	};
-	static const struct ttrpc_service service = { "grpc.AgentService", methods, 2 };
+	static const struct ttrpc_service service = { "grpc.AgentService", methods, 3 };
 	struct pod_monitor_params params = { 0 };
 	struct err e = { 0 };
 	int sv[2];
@@ -255,6 +279,28 @@ static void ask(struct pod *pod, const char *request, struct buf *ret)
 		assert_int_equal(buf_append(ret, data, (size_t)n), 0);
 }
 
+static void direct_volume(void **state)
+{
+	struct pod pod = { 0 };
+	_cleanup_buf_ struct buf text = { 0 };
+
+	start(&pod, true);
+	ask(&pod, "GET /direct-volume/stats?path=%2Fvol%20ume HTTP/1.1\r\n\r\n", &text);
+	assert_has(&text, "HTTP/1.1 200 ");
+	assert_has(&text, "{\"usage\":[{\"available\":60,\"total\":100,\"used\":40,\"unit\":1}],"
+			  "\"volume_condition\":{\"abnormal\":false,\"message\":\"\"}}");
+	ask(&pod, "POST /direct-volume/stats?path=/vol+ume HTTP/1.1\r\nContent-Length: 0\r\n\r\n", &text);
+	assert_has(&text, "HTTP/1.1 200 ");
+	ask(&pod, "GET /direct-volume/stats?path=/other HTTP/1.1\r\n\r\n", &text);
+	assert_has(&text, "HTTP/1.1 404 ");
+	ask(&pod, "GET /direct-volume/stats HTTP/1.1\r\n\r\n", &text);
+	assert_has(&text, "HTTP/1.1 400 ");
+	ask(&pod, "GET /direct-volume/stats?path=/broken HTTP/1.1\r\n\r\n", &text);
+	assert_has(&text, "HTTP/1.1 500 ");
+	assert_has(&text, "input/output error");
+	stop(&pod);
+}
+
 static void clients(void **state)
 {
 	struct pod pod = { 0 };
@@ -299,6 +345,7 @@ int main(void)
 		cmocka_unit_test(guest_that_is_silent),
 		cmocka_unit_test(before_the_vm_runs),
 		cmocka_unit_test(other_endpoints),
+		cmocka_unit_test(direct_volume),
 		cmocka_unit_test(clients),
 	};
 

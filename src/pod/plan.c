@@ -331,8 +331,10 @@ void plan_free(struct plan *p)
 	for (size_t i = 0; i < p->n_devices; i++)
 		vm_device_free(p->devices[i]);
 	free(p->devices);
-	for (size_t i = 0; i < p->n_direct; i++)
+	for (size_t i = 0; i < p->n_direct; i++) {
 		free(p->direct[i].source);
+		free(p->direct[i].where);
+	}
 	free(p->direct);
 	plan_free_storages(p->sandbox_storages, p->n_sandbox_storages);
 	for (size_t i = 0; i < p->n_interfaces; i++) {

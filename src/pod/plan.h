@@ -91,7 +91,7 @@ struct plan_block {
 
 /* A volume of the pod that is a disk, and how many containers have it. See pod/plan_direct.h. */
 struct plan_direct {
-	char *source;
+	char *source, *where; /* on the host; in the guest */
 	struct vm_device *device;
 	unsigned holders;
 };

@@ -30,6 +30,14 @@ static struct plan_direct *find(const struct plan *p, const struct vm_device *d)
 	return NULL;
 }
 
+const char *plan_direct_place(const struct plan *p, const char *volume)
+{
+	for (size_t i = 0; i < p->n_direct; i++)
+		if (str_eq(p->direct[i].source, volume) || str_eq(p->direct[i].device->u.block.path, volume))
+			return p->direct[i].where;
+	return NULL;
+}
+
 unsigned plan_disk_holders(const struct plan *p, const struct vm_device *d)
 {
 	const struct plan_direct *v = find(p, d);
@@ -46,16 +54,18 @@ bool plan_disk_drop(struct plan *p, const struct vm_device *d)
 	if (--v->holders)
 		return false;
 	free(v->source);
+	free(v->where);
 	*v = p->direct[--p->n_direct];
 	return true;
 }
 
 /* The disk of the volume, for one container more. NULL: out of memory. */
-static struct vm_device *hold_disk(struct plan *p, struct plan_container *c, const char *source, const char *device,
-				   bool readonly)
+static struct vm_device *hold_disk(struct plan *p, struct plan_container *c, const char *source, const char *where,
+				   const char *device, bool readonly)
 {
+	_cleanup_free_ char *source_copy = NULL, *where_copy = NULL;
 	struct plan_direct *grown;
-	char *copy;
+	struct vm_device *disk;
 
 	for (size_t i = 0; i < p->n_direct; i++) {
 		struct plan_direct *v = &p->direct[i];
@@ -71,16 +81,14 @@ static struct vm_device *hold_disk(struct plan *p, struct plan_container *c, con
 	if (!grown)
 		return NULL;
 	p->direct = grown;
-	copy = strdup(source);
-	grown += p->n_direct;
-	*grown = (struct plan_direct){ .source = copy, .holders = 1 };
-	grown->device = copy ? plan_add_disk(p, c, "volume", device, readonly) : NULL;
-	if (!grown->device) {
-		free(copy);
-		return NULL;
-	}
-	p->n_direct++;
-	return grown->device;
+	source_copy = strdup(source);
+	where_copy = strdup(where);
+	disk = source_copy && where_copy ? plan_add_disk(p, c, "volume", device, readonly) : NULL;
+	if (disk)
+		grown[p->n_direct++] = (struct plan_direct){
+			.source = take_ptr(source_copy), .where = take_ptr(where_copy), .device = disk, .holders = 1
+		};
+	return disk;
 }
 
 /* ---- mountInfo.json ---- */
@@ -177,7 +185,7 @@ static int plan_info(struct plan *p, struct plan_container *c, const char *sourc
 	if (r < 0)
 		return r;
 	readonly = strv_contains(&s->options, "ro");
-	s->device = hold_disk(p, c, source, get_text(o, "device"), readonly);
+	s->device = hold_disk(p, c, source, where, get_text(o, "device"), readonly);
 	c->sync_guest |= !readonly;
 	return s->device ? 0 : out_of_memory(e);
 }

@@ -11,6 +11,7 @@
 
 #include "base/fd.h"
 #include "base/log.h"
+#include "pod/plan_direct.h"
 #include "pod/pod_internal.h"
 
 static int out_of_memory(struct err *e)
@@ -177,6 +178,11 @@ struct vm *pod_vm(struct pod *pod)
 struct agent *pod_agent(struct pod *pod)
 {
 	return pod->sandbox ? pod->sandbox->agent : NULL;
+}
+
+const char *pod_direct_volume(const struct pod *pod, const char *volume)
+{
+	return pod->plan ? plan_direct_place(pod->plan, volume) : NULL;
 }
 
 /* ---- looking up ---- */

@@ -157,3 +157,5 @@ int pod_pids(struct pod *pod, const char *id, pid_t **ret, size_t *ret_n, struct
 int pod_containers(struct pod *pod, struct strv *ret, struct err *e);
 struct vm *pod_vm(struct pod *pod);       /* NULL: not started */
 struct agent *pod_agent(struct pod *pod); /* NULL: not started */
+/* Where the guest has a direct-assigned volume, by its path or its device on the host; NULL: there is none such. */
+const char *pod_direct_volume(const struct pod *pod, const char *volume);

@@ -502,6 +502,16 @@ def row_config_map():
     pod.remove()
 
 
+def volume_stats(path):
+    """What a pod's monitor tells of its direct-assigned volume: of the only pod that has it."""
+    for monitor in pathlib.Path("/run/caisson").glob("*/shim-monitor.sock"):
+        done = subprocess.run(["curl", "-s", "-f", "--unix-socket", monitor, f"http://pod/direct-volume/stats?path={path}"],
+                              capture_output=True, check=False)
+        if done.returncode == 0:
+            return json.loads(done.stdout)
+    return sys.exit(f"WRONG: no pod tells of {path}")
+
+
 def row_direct_volume():
     """A CSI driver tells which device a volume is, and the guest mounts it: for two containers, until the last has gone."""
     told = pathlib.Path("/run/kata-containers/shared/direct-volumes")
@@ -518,6 +528,9 @@ def row_direct_volume():
     seen = first.out("sh", "-c", "grep -o ' /data ext4 rw' /proc/mounts; stat -c %g /data; echo kept >/data/file")
     require(seen == " /data ext4 rw\n2000\n", f"the volume is not as told: {seen}")
     second = pod.start("second", ["/bin/sleep", "1000"], mounts=mounts)
+    usage = volume_stats(root)["usage"][0]
+    require(usage["unit"] == 1 and 12 * MIB < usage["total"] < 16 * MIB and 0 < usage["used"] < usage["total"],
+            f"the volume's use is not told: {usage}")
     first.stop(timeout=0)
     first.remove()
     require(second.out("cat", "/data/file") == "kept\n", "the second container does not see what the first one wrote")
