@@ -25,6 +25,7 @@ static struct harness h;
 static bool usable;
 static char root[128];
 static uint32_t stdout_port; /* of the next create() */
+static bool as_kata, sandbox_pidns;
 static Grpc__Storage *storage;
 
 #define NEED_AGENT()                                                                                                   \
@@ -47,7 +48,8 @@ static int create(const char *id, const char *script, bool terminal)
 	Grpc__Mount proc = GRPC__MOUNT__INIT, dev = GRPC__MOUNT__INIT, pts = GRPC__MOUNT__INIT;
 	Grpc__Mount *mounts[] = { &proc, &dev, &pts };
 	char *pts_options[] = { (char *)"newinstance", (char *)"ptmxmode=0666" };
-	const char *const types[] = { "pid", "ipc", "uts", "mount" };
+	/* Kata's Rust runtime leaves the PID namespace out, and has names of its own. */
+	const char *const types[] = { "ipc", "uts", as_kata ? "mnt" : "mount", "pid" };
 	char *args[] = { (char *)"/bin/sh", (char *)"-c", (char *)script };
 	char *env[] = { (char *)"PATH=/bin" };
 
@@ -57,7 +59,7 @@ static int create(const char *id, const char *script, bool terminal)
 		ns_list[i] = &ns[i];
 	}
 	l.namespaces = ns_list;
-	l.n_namespaces = 4;
+	l.n_namespaces = as_kata ? 3 : 4;
 	proc.destination = (char *)"/proc";
 	proc.type = proc.source = (char *)"proc";
 	dev.destination = (char *)"/dev";
@@ -83,6 +85,7 @@ static int create(const char *id, const char *script, bool terminal)
 	req.container_id = (char *)id;
 	req.oci = &spec;
 	req.stdout_port = stdout_port;
+	req.sandbox_pidns = sandbox_pidns;
 	req.storages = &storage;
 	req.n_storages = storage ? 1 : 0;
 	return harness_do(&h, "CreateContainer", &req.base);
@@ -196,6 +199,31 @@ static void test_network_stats(void **state)
 
 	(void)state;
 	NEED_AGENT();
+/* A pod of Kata's Rust runtime whose containers share its first one's processes, and one that does not. */
+static void test_pid_namespaces_of_kata(void **state)
+{
+	(void)state;
+	NEED_AGENT();
+	as_kata = true;
+	assert_int_equal(create("pause", "echo $$; exec sleep 100", false), 0);
+	assert_int_equal(start("pause"), 0);
+	assert_int_equal(create("alone", "echo $$", false), 0);
+	assert_int_equal(start("alone"), 0);
+	assert_output("alone", "", "ReadStdout", "1\n");
+	sandbox_pidns = true;
+	/* The first process becomes sleep(1) in its own time. */
+	assert_int_equal(
+		create("beside", "until grep -qx sleep /proc/1/comm; do :; done; [ $$ != 1 ] && echo shared", false),
+		0);
+	as_kata = sandbox_pidns = false;
+	assert_int_equal(start("beside"), 0);
+	assert_output("beside", "", "ReadStdout", "shared\n");
+	assert_int_equal(wait_for("beside", ""), 0);
+	assert_int_equal(delete ("beside"), 0);
+	assert_int_equal(delete ("alone"), 0);
+	assert_int_equal(delete ("pause"), 0);
+}
+
 	assert_int_equal(create("c1", "exec sleep 100", false), 0);
 	req.container_id = (char *)"c1";
 	assert_int_equal(harness_call(&h, "StatsContainer", &req.base, &grpc__stats_container_response__descriptor, &m),
@@ -566,7 +594,7 @@ static void test_destroy_ends_all(void **state)
 
 /* ---- a root file system ---- */
 
-static const char *const tools[] = { "sh", "cat", "echo", "sleep", "hostname", "stty", "wc", "true" };
+static const char *const tools[] = { "sh", "cat", "echo", "sleep", "hostname", "stty", "wc", "true", "grep" };
 
 /* A hook of the guest image: leaves a file named after each container's start. */
 static void make_hook(void)
@@ -701,3 +729,4 @@ int main(void)
 
 	return cmocka_run_group_tests(tests, setup, teardown);
 }
+		cmocka_unit_test(test_pid_namespaces_of_kata),
