@@ -160,6 +160,15 @@ static void assert_output(const char *id, const char *exec_id, const char *metho
 	assert_string_equal(out.data ? out.data : "", text);
 }
 
+static void assert_first_line(const char *id, const char *text)
+{
+	_cleanup_buf_ struct buf out = { 0 };
+
+	while (out.len < strlen(text) && read_once(id, "", "ReadStdout", &out) > 0)
+		;
+	assert_string_equal(out.data ? out.data : "", text);
+}
+
 static void assert_nothing_left(const char *id)
 {
 	char path[128];
@@ -190,15 +199,6 @@ static void test_output_and_status(void **state)
 	assert_nothing_left("c1");
 }
 
-static void test_network_stats(void **state)
-{
-	Grpc__StatsContainerRequest req = GRPC__STATS_CONTAINER_REQUEST__INIT;
-	ProtobufCMessage *m = NULL;
-	Grpc__StatsContainerResponse *s;
-	bool found = false;
-
-	(void)state;
-	NEED_AGENT();
 /* A pod of Kata's Rust runtime whose containers share its first one's processes, and one that does not. */
 static void test_pid_namespaces_of_kata(void **state)
 {
@@ -224,6 +224,15 @@ static void test_pid_namespaces_of_kata(void **state)
 	assert_int_equal(delete ("pause"), 0);
 }
 
+static void test_network_stats(void **state)
+{
+	Grpc__StatsContainerRequest req = GRPC__STATS_CONTAINER_REQUEST__INIT;
+	ProtobufCMessage *m = NULL;
+	Grpc__StatsContainerResponse *s;
+	bool found = false;
+
+	(void)state;
+	NEED_AGENT();
 	assert_int_equal(create("c1", "exec sleep 100", false), 0);
 	req.container_id = (char *)"c1";
 	assert_int_equal(harness_call(&h, "StatsContainer", &req.base, &grpc__stats_container_response__descriptor, &m),
@@ -443,6 +452,28 @@ static void test_term_ends_init(void **state)
 	assert_int_equal(send_signal("term", "", SIGTERM), 0);
 	assert_int_equal(wait_for("term", ""), 128 + SIGKILL);
 	assert_int_equal(delete ("term"), 0);
+}
+
+/* Only SIGKILL without an exec id is for all: init itself ends its children when it is told to stop. */
+static void test_term_is_for_init(void **state)
+{
+	Grpc__UpdateContainerRequest nothing = GRPC__UPDATE_CONTAINER_REQUEST__INIT;
+
+	(void)state;
+	NEED_AGENT();
+	/* Had the child got SIGTERM as well, that would come first: 143. */
+	assert_int_equal(create("stop",
+				"sleep 100 & c=$!; trap 'kill -PROF $c; wait $c; exit $?' TERM; echo ready; "
+				"while :; do sleep 0.05; done",
+				false),
+			 0);
+	assert_int_equal(start("stop"), 0);
+	assert_first_line("stop", "ready\n");
+	nothing.container_id = (char *)"stop";
+	assert_int_equal(harness_do(&h, "UpdateContainer", &nothing.base), 0);
+	assert_int_equal(send_signal("stop", "", SIGTERM), 0);
+	assert_int_equal(wait_for("stop", ""), 128 + SIGPROF);
+	assert_int_equal(delete ("stop"), 0);
 }
 
 static void on_read_end(int result, const ProtobufCMessage *response, const struct err *e, void *userdata)
@@ -711,6 +742,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_output_and_status),
+		cmocka_unit_test(test_pid_namespaces_of_kata),
 		cmocka_unit_test(test_missing_command),
 		cmocka_unit_test(test_network_stats),
 		cmocka_unit_test(test_passed_descriptors),
@@ -718,6 +750,7 @@ int main(void)
 		cmocka_unit_test(test_close_in_turn),
 		cmocka_unit_test(test_exec_and_signals),
 		cmocka_unit_test(test_term_ends_init),
+		cmocka_unit_test(test_term_is_for_init),
 		cmocka_unit_test(test_remove_ends_reads),
 		cmocka_unit_test(test_drain),
 		cmocka_unit_test(test_terminal),
@@ -729,4 +762,3 @@ int main(void)
 
 	return cmocka_run_group_tests(tests, setup, teardown);
 }
-		cmocka_unit_test(test_pid_namespaces_of_kata),

@@ -336,8 +336,11 @@ RPC(rpc_signal_process)
 	    !handles_signal(process_pid(p->process), signo))
 		signo = SIGKILL;
 	r = process_signal(p->process, signo, &e);
-	/* With no exec id the signal is for everything in the container, also when init has gone. */
-	if (str_empty(m->exec_id) && (r == 0 || r == -ESRCH) && (signo == SIGKILL || signo == SIGTERM))
+	/*
+	 * SIGKILL without an exec id is for everything in the container, also when init has gone. Kata's Rust runtime
+	 * never gives init's id: it means init alone by any other signal, such as the SIGTERM of an orderly stop.
+	 */
+	if (str_empty(m->exec_id) && (r == 0 || r == -ESRCH) && m->signal == SIGKILL)
 		container_signal_all(p->container->c, signo, NULL);
 	rpc_result(req, r == -ESRCH ? 0 : r, &e);
 }
@@ -349,9 +352,8 @@ RPC(rpc_update_container)
 	struct err e = { 0 };
 	int r = agent_find_container(userdata, m->container_id, &c, &e);
 
-	if (r == 0)
-		r = m->resources ? container_update(c->c, m->resources, &e)
-				 : err_set(&e, ERR_PROTOCOL, EINVAL, "container %s: no resources to set", c->id);
+	if (r == 0 && m->resources)
+		r = container_update(c->c, m->resources, &e);
 	rpc_result(req, r, &e);
 }
 
