@@ -77,7 +77,7 @@ struct agent {
 	struct {
 		bool created;
 		int uts_ns_fd, ipc_ns_fd, pid_ns_fd; /* -1: none */
-		pid_t pause_pid;                     /* PID 1 of the shared PID namespace; 0: none */
+		pid_t pause_pid;                     /* PID 1 of pid_ns_fd; 0: that is the first container's */
 		struct strv storages;
 		char *guest_hooks;
 		bool resolv_conf; /* bound over /etc/resolv.conf */

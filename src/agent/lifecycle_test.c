@@ -25,6 +25,7 @@ static struct harness h;
 static bool usable;
 static char root[128];
 static uint32_t stdout_port; /* of the next create() */
+static bool as_kata, sandbox_pidns;
 static Grpc__Storage *storage;
 
 #define NEED_AGENT()                                                                                                   \
@@ -47,7 +48,8 @@ static int create(const char *id, const char *script, bool terminal)
 	Grpc__Mount proc = GRPC__MOUNT__INIT, dev = GRPC__MOUNT__INIT, pts = GRPC__MOUNT__INIT;
 	Grpc__Mount *mounts[] = { &proc, &dev, &pts };
 	char *pts_options[] = { (char *)"newinstance", (char *)"ptmxmode=0666" };
-	const char *const types[] = { "pid", "ipc", "uts", "mount" };
+	/* Kata's Rust runtime leaves the PID namespace out, and has names of its own. */
+	const char *const types[] = { "ipc", "uts", as_kata ? "mnt" : "mount", "pid" };
 	char *args[] = { (char *)"/bin/sh", (char *)"-c", (char *)script };
 	char *env[] = { (char *)"PATH=/bin" };
 
@@ -57,7 +59,7 @@ static int create(const char *id, const char *script, bool terminal)
 		ns_list[i] = &ns[i];
 	}
 	l.namespaces = ns_list;
-	l.n_namespaces = 4;
+	l.n_namespaces = as_kata ? 3 : 4;
 	proc.destination = (char *)"/proc";
 	proc.type = proc.source = (char *)"proc";
 	dev.destination = (char *)"/dev";
@@ -83,6 +85,7 @@ static int create(const char *id, const char *script, bool terminal)
 	req.container_id = (char *)id;
 	req.oci = &spec;
 	req.stdout_port = stdout_port;
+	req.sandbox_pidns = sandbox_pidns;
 	req.storages = &storage;
 	req.n_storages = storage ? 1 : 0;
 	return harness_do(&h, "CreateContainer", &req.base);
@@ -157,6 +160,15 @@ static void assert_output(const char *id, const char *exec_id, const char *metho
 	assert_string_equal(out.data ? out.data : "", text);
 }
 
+static void assert_first_line(const char *id, const char *text)
+{
+	_cleanup_buf_ struct buf out = { 0 };
+
+	while (out.len < strlen(text) && read_once(id, "", "ReadStdout", &out) > 0)
+		;
+	assert_string_equal(out.data ? out.data : "", text);
+}
+
 static void assert_nothing_left(const char *id)
 {
 	char path[128];
@@ -185,6 +197,31 @@ static void test_output_and_status(void **state)
 	assert_output("c1", "", "ReadStdout", "");
 	assert_int_equal(delete ("c1"), 0);
 	assert_nothing_left("c1");
+}
+
+/* A pod of Kata's Rust runtime whose containers share its first one's processes, and one that does not. */
+static void test_pid_namespaces_of_kata(void **state)
+{
+	(void)state;
+	NEED_AGENT();
+	as_kata = true;
+	assert_int_equal(create("pause", "echo $$; exec sleep 100", false), 0);
+	assert_int_equal(start("pause"), 0);
+	assert_int_equal(create("alone", "echo $$", false), 0);
+	assert_int_equal(start("alone"), 0);
+	assert_output("alone", "", "ReadStdout", "1\n");
+	sandbox_pidns = true;
+	/* The first process becomes sleep(1) in its own time. */
+	assert_int_equal(
+		create("beside", "until grep -qx sleep /proc/1/comm; do :; done; [ $$ != 1 ] && echo shared", false),
+		0);
+	as_kata = sandbox_pidns = false;
+	assert_int_equal(start("beside"), 0);
+	assert_output("beside", "", "ReadStdout", "shared\n");
+	assert_int_equal(wait_for("beside", ""), 0);
+	assert_int_equal(delete ("beside"), 0);
+	assert_int_equal(delete ("alone"), 0);
+	assert_int_equal(delete ("pause"), 0);
 }
 
 static void test_network_stats(void **state)
@@ -417,6 +454,28 @@ static void test_term_ends_init(void **state)
 	assert_int_equal(delete ("term"), 0);
 }
 
+/* Only SIGKILL without an exec id is for all: init itself ends its children when it is told to stop. */
+static void test_term_is_for_init(void **state)
+{
+	Grpc__UpdateContainerRequest nothing = GRPC__UPDATE_CONTAINER_REQUEST__INIT;
+
+	(void)state;
+	NEED_AGENT();
+	/* Had the child got SIGTERM as well, that would come first: 143. */
+	assert_int_equal(create("stop",
+				"sleep 100 & c=$!; trap 'kill -PROF $c; wait $c; exit $?' TERM; echo ready; "
+				"while :; do sleep 0.05; done",
+				false),
+			 0);
+	assert_int_equal(start("stop"), 0);
+	assert_first_line("stop", "ready\n");
+	nothing.container_id = (char *)"stop";
+	assert_int_equal(harness_do(&h, "UpdateContainer", &nothing.base), 0);
+	assert_int_equal(send_signal("stop", "", SIGTERM), 0);
+	assert_int_equal(wait_for("stop", ""), 128 + SIGPROF);
+	assert_int_equal(delete ("stop"), 0);
+}
+
 static void on_read_end(int result, const ProtobufCMessage *response, const struct err *e, void *userdata)
 {
 	struct pending *p = userdata;
@@ -566,7 +625,7 @@ static void test_destroy_ends_all(void **state)
 
 /* ---- a root file system ---- */
 
-static const char *const tools[] = { "sh", "cat", "echo", "sleep", "hostname", "stty", "wc", "true" };
+static const char *const tools[] = { "sh", "cat", "echo", "sleep", "hostname", "stty", "wc", "true", "grep" };
 
 /* A hook of the guest image: leaves a file named after each container's start. */
 static void make_hook(void)
@@ -683,6 +742,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_output_and_status),
+		cmocka_unit_test(test_pid_namespaces_of_kata),
 		cmocka_unit_test(test_missing_command),
 		cmocka_unit_test(test_network_stats),
 		cmocka_unit_test(test_passed_descriptors),
@@ -690,6 +750,7 @@ int main(void)
 		cmocka_unit_test(test_close_in_turn),
 		cmocka_unit_test(test_exec_and_signals),
 		cmocka_unit_test(test_term_ends_init),
+		cmocka_unit_test(test_term_is_for_init),
 		cmocka_unit_test(test_remove_ends_reads),
 		cmocka_unit_test(test_drain),
 		cmocka_unit_test(test_terminal),

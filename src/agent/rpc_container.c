@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 /* Containers and their processes, but for their input and output (rpc_stdio.c). */
 #include <errno.h>
+#include <fcntl.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -13,6 +15,7 @@
 #include "agent/storage.h"
 #include "base/fd.h"
 #include "base/log.h"
+#include "sys/namespaces.h"
 
 #define DEVICES_MAX 256
 
@@ -115,6 +118,46 @@ static int make_bundle(struct agent_container *c, struct err *e)
 	return 0;
 }
 
+/*
+ * Kata's runtimes take the PID namespace out of the spec, whatever the engine asked for: a container always has one,
+ * its own or the sandbox's (sandbox_pidns).
+ */
+static int add_pid_namespace(Grpc__Linux *l, struct err *e)
+{
+	Grpc__LinuxNamespace **grown, *ns;
+
+	for (size_t i = 0; i < l->n_namespaces; i++)
+		if (namespace_flag(l->namespaces[i]->type) == CLONE_NEWPID)
+			return 0;
+	grown = reallocarray(l->namespaces, l->n_namespaces + 1, sizeof *grown);
+	if (!grown)
+		return err_sys(e, ENOMEM, "PID namespace");
+	l->namespaces = grown;
+	ns = malloc(sizeof *ns);
+	if (!ns)
+		return err_sys(e, ENOMEM, "PID namespace");
+	grpc__linux_namespace__init(ns);
+	grown[l->n_namespaces++] = ns;
+	ns->type = strdup("pid");
+	return ns->type ? 0 : err_sys(e, ENOMEM, "PID namespace");
+}
+
+/*
+ * A sandbox that was made without a PID namespace to share has that of its first container. Kata's Rust runtime relies
+ * on it: it never asks CreateSandbox for one.
+ */
+static int share_first_pid_namespace(struct agent *a, struct agent_container *c, struct err *e)
+{
+	char path[64];
+
+	if (!a->sandbox.created || a->sandbox.pause_pid || a->n_containers > 0)
+		return 0;
+	fd_close(&a->sandbox.pid_ns_fd);
+	snprintf(path, sizeof path, "/proc/%d/ns/pid", process_pid(container_find_process(c->c, "")));
+	a->sandbox.pid_ns_fd = open(path, O_RDONLY | O_CLOEXEC);
+	return a->sandbox.pid_ns_fd < 0 ? err_sys(e, errno, "container %s: open %s", c->id, path) : 0;
+}
+
 /* Everything is there: mount, create. */
 static int create(struct agent *a, const Grpc__CreateContainerRequest *m, const struct device_node *nodes,
 		  struct err *e)
@@ -144,6 +187,8 @@ static int create(struct agent *a, const Grpc__CreateContainerRequest *m, const 
 		r = device_rewrite_spec(m->oci, m->devices, nodes, m->n_devices, e);
 	if (r == 0)
 		r = set_root(c, m->oci, e);
+	if (r == 0)
+		r = add_pid_namespace(m->oci->linux, e);
 	if (r == 0 && a->sandbox.guest_hooks)
 		r = guest_hooks_add(m->oci, a->sandbox.guest_hooks, e);
 	params.id = c->id;
@@ -153,6 +198,8 @@ static int create(struct agent *a, const Grpc__CreateContainerRequest *m, const 
 		r = container_create(&params, &c->c, e);
 	if (r == 0)
 		r = agent_process_new(c, "", container_find_process(c->c, ""), NULL, e);
+	if (r == 0)
+		r = share_first_pid_namespace(a, c, e);
 	if (r < 0) {
 		agent_container_free(c);
 		return r;
@@ -289,8 +336,11 @@ RPC(rpc_signal_process)
 	    !handles_signal(process_pid(p->process), signo))
 		signo = SIGKILL;
 	r = process_signal(p->process, signo, &e);
-	/* With no exec id the signal is for everything in the container, also when init has gone. */
-	if (str_empty(m->exec_id) && (r == 0 || r == -ESRCH) && (signo == SIGKILL || signo == SIGTERM))
+	/*
+	 * SIGKILL without an exec id is for everything in the container, also when init has gone. Kata's Rust runtime
+	 * never gives init's id: it means init alone by any other signal, such as the SIGTERM of an orderly stop.
+	 */
+	if (str_empty(m->exec_id) && (r == 0 || r == -ESRCH) && m->signal == SIGKILL)
 		container_signal_all(p->container->c, signo, NULL);
 	rpc_result(req, r == -ESRCH ? 0 : r, &e);
 }
@@ -302,9 +352,8 @@ RPC(rpc_update_container)
 	struct err e = { 0 };
 	int r = agent_find_container(userdata, m->container_id, &c, &e);
 
-	if (r == 0)
-		r = m->resources ? container_update(c->c, m->resources, &e)
-				 : err_set(&e, ERR_PROTOCOL, EINVAL, "container %s: no resources to set", c->id);
+	if (r == 0 && m->resources)
+		r = container_update(c->c, m->resources, &e);
 	rpc_result(req, r, &e);
 }
 

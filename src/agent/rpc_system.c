@@ -25,14 +25,13 @@
 
 /* ---- processors and memory ---- */
 
-/* Bring what is offline in dir (cpuN, memoryN) online, at most max of them; returns how many. */
-static uint32_t online_all(const char *dir, const char *prefix, uint32_t max)
+/* Bring what is offline in dir (cpuN, memoryN) online, at most max of them. */
+static void online_all(const char *dir, const char *prefix, uint32_t max)
 {
 	_cleanup_closedir_ DIR *d = opendir(dir);
 	struct dirent *de;
-	uint32_t n = 0;
 
-	while (d && n < max && (de = readdir(d))) {
+	while (d && max > 0 && (de = readdir(d))) {
 		_cleanup_free_ char *text = NULL;
 		const char *number = str_after(de->d_name, prefix);
 		char path[400];
@@ -46,30 +45,48 @@ static uint32_t online_all(const char *dir, const char *prefix, uint32_t max)
 		if (file_write(path, "1") < 0)
 			log_warn("cannot bring %s online", de->d_name);
 		else
-			n++;
+			max--;
 	}
+}
+
+/* Processors that are online: the kernel's list is like "0-3,5". */
+static uint32_t cpus_online(void)
+{
+	_cleanup_free_ char *text = NULL;
+	uint32_t n = 0;
+	char *at;
+
+	if (file_read(CPU_DIR "/online", 65536, &text, NULL) < 0)
+		return 0;
+	at = text;
+	do {
+		unsigned long first = strtoul(at, &at, 10), last = *at == '-' ? strtoul(at + 1, &at, 10) : first;
+
+		n += (uint32_t)(last - first + 1);
+	} while (*at++ == ',');
 	return n;
 }
 
-/* How many processors were found so far is kept with the request. */
+/* nb_cpus is how many there shall be in all, as every runtime and Kata's agent read it. 0: leave them. */
 static bool try_online(struct agent *a, struct ttrpc_request *req, bool last)
 {
 	const Grpc__OnlineCPUMemRequest *m = (const Grpc__OnlineCPUMemRequest *)ttrpc_request_message(req);
-	uint32_t done = (uint32_t)(uintptr_t)ttrpc_request_data(req);
+	uint32_t n = m->nb_cpus ? cpus_online() : 0;
 
-	if (m->nb_cpus > done)
-		done += online_all(CPU_DIR, "cpu", m->nb_cpus - done);
-	ttrpc_request_set_data(req, (void *)(uintptr_t)done);
+	if (m->nb_cpus > n) {
+		online_all(CPU_DIR, "cpu", m->nb_cpus - n);
+		n = cpus_online();
+	}
 	/* Kata's agent waits in any case; hosts rely on it and leave `wait` false. It decides what a failure is. */
-	if (m->nb_cpus > done && !last)
+	if (m->nb_cpus > n && !last)
 		return false;
-	if (m->nb_cpus > done && m->wait) {
-		ttrpc_reply_error(req, TTRPC_DEADLINE_EXCEEDED, "only %u of %u processors appeared within %u ms", done,
+	if (m->nb_cpus > n && m->wait) {
+		ttrpc_reply_error(req, TTRPC_DEADLINE_EXCEEDED, "only %u of %u processors are online after %u ms", n,
 				  m->nb_cpus, a->config.hotplug_timeout_ms);
 		return true;
 	}
-	if (m->nb_cpus > done)
-		log_warn("only %u of %u processors appeared within %u ms", done, m->nb_cpus,
+	if (m->nb_cpus > n)
+		log_warn("only %u of %u processors are online after %u ms", n, m->nb_cpus,
 			 a->config.hotplug_timeout_ms);
 	if (!m->cpu_only)
 		online_all(MEMORY_DIR, "memory", UINT32_MAX);

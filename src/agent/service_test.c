@@ -569,6 +569,7 @@ static void test_system(void **state)
 	Grpc__ReseedRandomDevRequest reseed = GRPC__RESEED_RANDOM_DEV_REQUEST__INIT;
 	Grpc__SetGuestDateTimeRequest date = GRPC__SET_GUEST_DATE_TIME_REQUEST__INIT;
 	Grpc__ResizeVolumeRequest resize = GRPC__RESIZE_VOLUME_REQUEST__INIT;
+	Grpc__OnlineCPUMemRequest online = GRPC__ONLINE_CPUMEM_REQUEST__INIT;
 	ProtobufCMessage *m = NULL;
 	uint8_t entropy[64] = { 1, 2, 3 };
 
@@ -605,6 +606,11 @@ static void test_system(void **state)
 	assert_int_equal(harness_do(&h, "ReseedRandomDev", &reseed.base), 0);
 	date.sec = -1;
 	assert_int_equal(harness_do(&h, "SetGuestDateTime", &date.base), -EINVAL);
+
+	/* One processor in all: that is so already, and nothing is waited for. */
+	online.nb_cpus = 1;
+	online.wait = online.cpu_only = true;
+	assert_int_equal(harness_do(&h, "OnlineCPUMem", &online.base), 0);
 }
 
 static int setup(void **state)

@@ -34,7 +34,10 @@ static void namespace_names(void **state)
 {
 	assert_int_equal(namespace_flag("mount"), CLONE_NEWNS);
 	assert_int_equal(namespace_flag("time"), CLONE_NEWTIME);
-	assert_int_equal(namespace_flag("mnt"), 0);
+	assert_int_equal(namespace_flag("mnt"), CLONE_NEWNS);
+	assert_int_equal(namespace_flag("net"), CLONE_NEWNET);
+	assert_int_equal(namespace_flag("NET"), 0);
+	assert_int_equal(namespace_flag(""), 0);
 	assert_string_equal(namespace_proc_name(CLONE_NEWNET), "net");
 	assert_string_equal(namespace_type(CLONE_NEWNET), "network");
 	assert_null(namespace_type(0));

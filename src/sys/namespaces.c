@@ -24,7 +24,7 @@ static const struct {
 int namespace_flag(const char *type)
 {
 	for (size_t i = 0; i < N_NAMESPACES; i++)
-		if (str_eq(namespaces[i].type, type))
+		if (str_eq(namespaces[i].type, type) || str_eq(namespaces[i].proc, type))
 			return namespaces[i].flag;
 	return 0;
 }

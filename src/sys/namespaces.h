@@ -4,11 +4,14 @@
 
 #include <sys/types.h>
 
-/* "pid", "network", "mount", "ipc", "uts", "user", "cgroup", "time": CLONE_NEW*; 0: no such type. */
+/*
+ * "pid", "network", "mount", "ipc", "uts", "user", "cgroup", "time": CLONE_NEW*; 0: no such type. The names under
+ * /proc/PID/ns are known, too: Kata's Rust runtime sends "mnt" and "net".
+ */
 int namespace_flag(const char *type);
 /* The name under /proc/PID/ns, e.g. "mnt"; NULL: no such flag. */
 const char *namespace_proc_name(int flag);
-/* The inverse of namespace_flag(). */
+/* The spec's name; NULL: no such flag. */
 const char *namespace_type(int flag);
 
 /*
