@@ -7,6 +7,7 @@ import platform
 import shutil
 import subprocess
 import time
+import tty
 from functools import partial
 
 TOP = pathlib.Path(__file__).resolve().parent.parent.parent
@@ -124,9 +125,13 @@ class Boot:
     """A monitor that runs, read until its guest is up."""
 
     def __init__(self, command):
+        keyboard, stdin = os.openpty()  # Cloud Hypervisor reads from terminals only
+        tty.setraw(stdin)
+        self.keyboard = keyboard
         self.start = time.monotonic()
-        self.p = subprocess.Popen(["timeout", "-k", "1", str(LIMIT), *map(str, command)], stdin=subprocess.PIPE,
-                                  stdout=subprocess.PIPE, stderr=subprocess.STDOUT, bufsize=0)
+        self.p = subprocess.Popen(["timeout", "-k", "1", str(LIMIT), *map(str, command)], stdin=stdin,
+                                  stdout=subprocess.PIPE, stderr=subprocess.STDOUT, bufsize=0, start_new_session=True)
+        os.close(stdin)
         self.out = b""
 
     def until(self, text):
@@ -143,11 +148,12 @@ class Boot:
         while chunk := os.read(self.p.stdout.fileno(), 65536):
             self.out += chunk
         self.p.wait()
+        os.close(self.keyboard)
         return time.monotonic() - self.start
 
     def type(self, data):
         """On its standard input, which is the guest's serial port."""
-        self.p.stdin.write(data)
+        os.write(self.keyboard, data)
 
     def monitor(self):
         """Its process: the child of timeout."""
