@@ -3,8 +3,12 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/magic.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <sys/ioctl.h>
+#include <sys/stat.h>
 #include <sys/statvfs.h>
+#include <sys/sysmacros.h>
 #include <sys/vfs.h>
 #include <unistd.h>
 
@@ -72,12 +76,39 @@ static int resize(const char *path, uint64_t size, struct err *e)
 	return 0;
 }
 
+/* Is the disk of this volume smaller? False also where that cannot be told. */
+static bool disk_is_smaller(const char *path, uint64_t size)
+{
+	_cleanup_free_ char *text = NULL;
+	char sysfs[64];
+	struct stat st;
+
+	if (!storage_path_valid(path) || stat(path, &st) < 0)
+		return false;
+	snprintf(sysfs, sizeof sysfs, "/sys/dev/block/%u:%u/size", major(st.st_dev), minor(st.st_dev));
+	return file_read(sysfs, 64, &text, NULL) == 0 && strtoull(text, NULL, 10) * 512 < size;
+}
+
+/* The kernel learns of a disk's new size in its own time, and tells by an event. */
+static bool try_resize(struct agent *a, struct ttrpc_request *req, bool last)
+{
+	const Grpc__ResizeVolumeRequest *m = (const Grpc__ResizeVolumeRequest *)ttrpc_request_message(req);
+	bool smaller = disk_is_smaller(m->volume_guest_path, m->size);
+	struct err e = { 0 };
+	int r;
+
+	(void)a;
+	if (smaller && !last)
+		return false;
+	r = smaller ? err_set(&e, ERR_PROTOCOL, ENOSPC, "volume %.128s: its disk has less than %llu bytes",
+			      m->volume_guest_path, (unsigned long long)m->size)
+		    : resize(m->volume_guest_path, m->size, &e);
+	rpc_result(req, r, &e);
+	return true;
+}
+
 RPC(rpc_resize_volume)
 {
-	const Grpc__ResizeVolumeRequest *m = (const Grpc__ResizeVolumeRequest *)message;
-	struct err e = { 0 };
-	int r = resize(m->volume_guest_path, m->size, &e);
-
-	(void)userdata;
-	rpc_result(req, r, &e);
+	(void)message;
+	agent_wait_device(userdata, req, try_resize);
 }

@@ -499,6 +499,12 @@ const char *pod_direct_volume(const struct pod *pod, const char *volume)
 	return NULL;
 }
 
+int pod_resize_direct_volume(struct pod *pod, const char *volume, struct err *e)
+{
+	(void)pod;
+	return err_set(e, ERR_CONFIG, ENOENT, "no volume %s", volume);
+}
+
 struct agent *pod_agent(struct pod *pod)
 {
 	(void)pod;

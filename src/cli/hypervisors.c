@@ -33,6 +33,7 @@ static const struct {
 	CAPABILITY(block, NULL, "disks"),
 	CAPABILITY(block_hotplug, "BLOCK+", "disks in and out while it runs"),
 	CAPABILITY(block_discard, NULL, "disks give room back (discard)"),
+	CAPABILITY(block_resize, NULL, "disks that grow while it runs"),
 	CAPABILITY(net_user, NULL, "a user-mode network of its own"),
 	CAPABILITY(net_passt, NULL, "user-mode network by passt"),
 	CAPABILITY(net_hotplug, "NET+", "network cards in and out while it runs"),

@@ -68,6 +68,7 @@ static void capabilities(const struct config_hypervisor *hv, struct vm_capabilit
 		.block = true,
 		.block_hotplug = plugs,
 		.block_discard = true,
+		.block_resize = true,
 		.net_hotplug = plugs,
 		.net_passt = true,
 		.fs_sharing = true,
@@ -415,6 +416,11 @@ static int remove_device(struct vm *vm, const char *id, struct err *e)
 	return vmm_remove(builtin_vm_of(vm)->vmm, id, UNPLUG_MS, e);
 }
 
+static int resize_block(struct vm *vm, const struct vm_device *disk, struct err *e)
+{
+	return vmm_update_block(builtin_vm_of(vm)->vmm, disk->id, disk->u.block.path, NULL, e);
+}
+
 /* Each device as one line; there is no command line to show. */
 static int describe(const struct vm_config *c, struct vm_device *const *devices, size_t n, struct strv *ret,
 		    struct err *e)
@@ -653,6 +659,7 @@ const struct hypervisor_driver builtin_driver = {
 	.restore = restore,
 	.resize_vcpus = resize_vcpus,
 	.resize_memory = resize_memory,
+	.resize_block = resize_block,
 	.info = info,
 	.counters = counters,
 	.vmm_memory_mib = 24,

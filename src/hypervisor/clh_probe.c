@@ -116,7 +116,8 @@ int clh_check(const struct config_hypervisor *hv, struct vm_host_report *ret, st
 	snprintf(ret->acceleration, sizeof ret->acceleration, "kvm");
 	clh_capabilities(hv, &ret->can);
 	snprintf(ret->why_not, sizeof ret->why_not,
-		 "fs_sharing_9p: use virtio-fs; net_user, net_passt: Cloud Hypervisor has no such network; tdx, "
+		 "fs_sharing_9p: use virtio-fs; block_resize: v51 has none; net_user, net_passt: Cloud Hypervisor has "
+		 "no such network; tdx, "
 		 "sev_snp: only "
 		 "when built with it and asked for by confidential_guest%s%s%s",
 		 ret->can.vfio ? "" : "; vfio: there is no /dev/vfio/vfio",

@@ -104,7 +104,7 @@ struct vm_config {
 
 /* What a driver can do here, with this configuration. Everything false unless stated. */
 struct vm_capabilities {
-	bool block, block_hotplug, block_discard;
+	bool block, block_hotplug, block_discard, block_resize;
 	bool net_hotplug, net_user, net_passt;
 	bool fs_sharing; /* virtio-fs by a vhost-user server */
 	bool fs_sharing_9p;
@@ -173,6 +173,8 @@ struct hypervisor_driver {
 	/* ret: what is plugged afterwards (may differ from what was asked for). */
 	int (*resize_vcpus)(struct vm *vm, uint32_t vcpus, uint32_t *ret, struct err *e);
 	int (*resize_memory)(struct vm *vm, uint64_t mib, uint64_t *ret, struct err *e);
+	/* The medium of this disk has another size than it had: show it to the guest. NULL: it cannot (block_resize). */
+	int (*resize_block)(struct vm *vm, const struct vm_device *disk, struct err *e);
 	int (*info)(struct vm *vm, struct vm_process_info *ret, struct err *e);
 	/*
 	 * What the devices and vCPUs of a running VM have counted, for metrics; fn may call nothing of the VM. NULL:

@@ -121,6 +121,11 @@ static int remove_device(struct vm *vm, const char *id, struct err *e)
 	return fc_slots_remove(f, id, e);
 }
 
+static int resize_block(struct vm *vm, const struct vm_device *disk, struct err *e)
+{
+	return fc_slots_resize(fc_vm_of(vm), disk->id, e);
+}
+
 /* --- what will be done --- */
 
 static int describe(const struct vm_config *c, struct vm_device *const *devices, size_t n, struct strv *ret,
@@ -547,6 +552,7 @@ const struct hypervisor_driver firecracker_driver = {
 	.save = save,
 	.restore = restore,
 	.resize_vcpus = no_resize_vcpus,
+	.resize_block = resize_block,
 	.resize_memory = no_resize_memory,
 	.info = info,
 	.explain_exit = fc_explain_exit,

@@ -214,7 +214,10 @@ static void test_everything(void **state)
 	assert_string_equal(late.address, "/dev/vdh"); /* behind the four that can be written */
 	ok(firecracker_driver.add_device(vm, &writable, &e));
 	assert_string_equal(writable.address, "/dev/vdd");
+	ok(firecracker_driver.resize_block(vm, &data, &e));
+	ok(firecracker_driver.resize_block(vm, &late, &e));
 	ok(firecracker_driver.remove_device(vm, "late", &e));
+	assert_int_equal(firecracker_driver.resize_block(vm, &late, &e), -ENODEV);
 	ok(firecracker_driver.pause(vm, &e));
 	ok(firecracker_driver.save(vm, snapshot, &e));
 	ok(firecracker_driver.resume(vm, &e));

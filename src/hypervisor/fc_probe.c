@@ -95,6 +95,7 @@ void fc_capabilities(const struct config_hypervisor *hv, struct vm_capabilities 
 {
 	*ret = (struct vm_capabilities){
 		.block = true,
+		.block_resize = true,
 		.block_hotplug = hv->default_bridges > 0, /* by placeholder drives */
 		.pause = true,
 		.snapshot = true,

@@ -18,9 +18,9 @@ void fc_slots_init(struct fc_vm *f)
 			f->slots[f->n_slots++] = (struct fc_slot){ .drive = i };
 }
 
-static int point(struct fc_vm *f, const struct fc_slot *s, const char *name, struct err *e)
+static int point(struct fc_vm *f, size_t drive, const char *name, struct err *e)
 {
-	const struct fc_drive *d = &f->plan.drives[s->drive];
+	const struct fc_drive *d = &f->plan.drives[drive];
 	_cleanup_free_ char *target = str_printf("/drives/%s", d->id), *body = fc_patch_drive(&f->plan, d->id, name);
 
 	if (!target || !body)
@@ -58,7 +58,7 @@ int fc_slots_add(struct fc_vm *f, struct vm_device *d, struct err *e)
 	snprintf(s->name, sizeof s->name, "disk%u", f->next_name++);
 	r = fc_folder_bring(&f->folder, s->name, d->u.block.path, e);
 	if (r == 0)
-		r = point(f, s, s->name, e);
+		r = point(f, s->drive, s->name, e);
 	if (r < 0) {
 		fc_folder_drop(&f->folder, s->name);
 		err_wrap(e, "disk %s (%s)", d->id, d->u.block.path);
@@ -77,7 +77,7 @@ int fc_slots_remove(struct fc_vm *f, const char *id, struct err *e)
 
 		if (!str_eq(s->device, id) || !*id)
 			continue;
-		r = point(f, s, FC_EMPTY, e);
+		r = point(f, s->drive, FC_EMPTY, e);
 		if (r < 0)
 			return r;
 		fc_folder_drop(&f->folder, s->name);
@@ -85,4 +85,19 @@ int fc_slots_remove(struct fc_vm *f, const char *id, struct err *e)
 		return 0;
 	}
 	return err_set(e, ERR_CONFIG, ENOENT, "device %s was not added while the VM ran, and cannot be removed", id);
+}
+
+/* Firecracker looks at the size when it is told a file, also the one that it has. */
+int fc_slots_resize(struct fc_vm *f, const char *id, struct err *e)
+{
+	char drive_id[sizeof f->plan.drives[0].id];
+
+	for (size_t i = 0; i < f->n_slots; i++)
+		if (str_eq(f->slots[i].device, id))
+			return point(f, f->slots[i].drive, f->slots[i].name, e);
+	fc_id(id, drive_id, sizeof drive_id);
+	for (size_t i = 0; i < f->plan.n_drives; i++)
+		if (f->plan.drives[i].path && str_eq(f->plan.drives[i].id, drive_id))
+			return point(f, i, f->plan.drives[i].name, e);
+	return err_set(e, ERR_CONFIG, ENODEV, "the VM has no disk %s", id);
 }

@@ -68,6 +68,8 @@ void fc_capabilities(const struct config_hypervisor *hv, struct vm_capabilities 
 void fc_slots_init(struct fc_vm *f);
 int fc_slots_add(struct fc_vm *f, struct vm_device *device, struct err *e);
 int fc_slots_remove(struct fc_vm *f, const char *id, struct err *e);
+/* The file of a disk, plugged in or there from the start, has another size. */
+int fc_slots_resize(struct fc_vm *f, const char *id, struct err *e);
 
 /* fc_end.c: how it ended */
 int fc_explain_exit(struct vm *vm, struct err *e);

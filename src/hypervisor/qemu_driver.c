@@ -391,6 +391,7 @@ const struct hypervisor_driver qemu_driver = {
 	.restore = no_snapshot,
 	.resize_vcpus = qemu_resize_vcpus,
 	.resize_memory = qemu_resize_memory,
+	.resize_block = qemu_resize_block,
 	.info = info,
 	.explain_exit = explain_exit,
 	.stop = stop,

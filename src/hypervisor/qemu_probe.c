@@ -81,6 +81,7 @@ void qemu_capabilities(const struct config_hypervisor *hv, struct vm_capabilitie
 		.block = true,
 		.block_hotplug = pci_hotplug || scsi,
 		.block_discard = true,
+		.block_resize = true,
 		.net_hotplug = pci_hotplug,
 		.net_user = true,
 		.net_passt = true,

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * More or fewer vCPUs, more or less memory in a running VM.
+ * More or fewer vCPUs, more or less memory in a running VM, and disks that have grown.
  *
  * What is added can be taken out again, last first, if the guest lets go of it (qemu_plugged.c); what the VM booted
  * with stays. Memory comes as virtio-mem, which has any size, or as DIMMs, which go as a whole: the VM keeps at least
@@ -8,9 +8,12 @@
  * by which it keeps added memory for programs (qemu_root.c).
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
+#include "base/fd.h"
 #include "base/strv.h"
 #include "hypervisor/qemu_vm.h"
 
@@ -296,4 +299,47 @@ int qemu_resize_memory(struct vm *vm, uint64_t mib, uint64_t *ret, struct err *e
 	}
 	*ret = c->memory_mib + q->plugged_mib;
 	return 0;
+}
+
+/* --- disks --- */
+
+/* The node behind the front end "dev-ID", in what query-block answers; NULL: there is none. */
+static const char *node_of_disk(struct json_object *list, const char *id)
+{
+	for (size_t i = 0; i < json_array_len(list); i++) {
+		struct json_object *o = json_array_at(list, i);
+		const char *at = json_get_str(o, "qdev");
+		size_t n;
+
+		/* "/machine/peripheral/dev-ID/virtio-backend", or without the end where it is SCSI */
+		at = at ? strstr(at, "/dev-") : NULL;
+		n = at ? strcspn(at + 5, "/") : 0;
+		if (at && strlen(id) == n && strncmp(at + 5, id, n) == 0)
+			return json_get_str(json_get(o, "inserted"), "node-name");
+	}
+	return NULL;
+}
+
+int qemu_resize_block(struct vm *vm, const struct vm_device *disk, struct err *e)
+{
+	_cleanup_close_ int fd = open(disk->u.block.path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+	off_t size = fd < 0 ? -1 : lseek(fd, 0, SEEK_END);
+	_cleanup_json_ struct json_object *list = NULL;
+	struct qemu_vm *q = qemu_vm_of(vm);
+	struct json_object *a;
+	const char *node;
+	int r;
+
+	if (size < 0)
+		return err_sys(e, errno, "size of %s", disk->u.block.path);
+	r = qemu_command(q, "query-block", NULL, -1, &list, e);
+	if (r < 0)
+		return r;
+	node = node_of_disk(list, disk->id);
+	if (!node)
+		return err_set(e, ERR_CONFIG, ENODEV, "the VM has no disk %s", disk->id);
+	a = json_object_make();
+	json_set_str(a, "node-name", node);
+	json_set_u64(a, "size", (uint64_t)size);
+	return qemu_command(q, "block_resize", a, -1, NULL, e);
 }

@@ -42,8 +42,9 @@ static struct {
 	enum answer answer;
 	unsigned cpus;
 	bool no_device_add;
-	char silent[48]; /* what was asked for and not answered */
-	struct buf log;  /* "object-add hotplugged-0; device_add dev-dimm.0; " */
+	char silent[48];  /* what was asked for and not answered */
+	char resized[16]; /* node of the last block_resize */
+	struct buf log;   /* "object-add hotplugged-0; device_add dev-dimm.0; " */
 } fake;
 
 static void say(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
@@ -116,6 +117,17 @@ static void on_request(const char *line)
 		say_cpus(n);
 		return;
 	}
+	if (!strcmp(command, "query-block")) {
+		say("{\"id\":\"%s\",\"return\":[{\"device\":\"\",\"qdev\":\"/machine/peripheral/dev-dat/"
+		    "virtio-backend\","
+		    "\"inserted\":{\"node-name\":\"disk0\"}},{\"device\":\"\",\"qdev\":\"/machine/peripheral/"
+		    "dev-data\","
+		    "\"inserted\":{\"node-name\":\"disk1\"}}]}\n",
+		    n);
+		return;
+	}
+	if (!strcmp(command, "block_resize"))
+		snprintf(fake.resized, sizeof fake.resized, "%s", json_get_str(args, "node-name"));
 	buf_printf(&fake.log, "%s %s; ", command, id ? id : "?");
 	if (!strcmp(command, "device_add") && fake.no_device_add) {
 		say("{\"id\":\"%s\",\"error\":{\"class\":\"GenericError\",\"desc\":\"no slot\"}}\n", n);
@@ -370,6 +382,22 @@ static void test_strange_events(void **state)
 	expect_mib(256, 256);
 }
 
+static void test_disk_grows(void **state)
+{
+	struct vm_device disk = { .id = STR("data"), .u.block = { .path = STR("/proc/self/exe") } };
+	struct err e = { 0 };
+
+	assert_int_equal(qemu_resize_block(&q.vm, &disk, &e), 0);
+	assert_string_equal(fake.resized, "disk1");
+	disk.id = STR("dat");
+	assert_int_equal(qemu_resize_block(&q.vm, &disk, &e), 0);
+	assert_string_equal(fake.resized, "disk0");
+	disk.id = STR("da");
+	assert_int_equal(qemu_resize_block(&q.vm, &disk, &e), -ENODEV);
+	disk.u.block.path = STR("/no/such");
+	assert_int_equal(qemu_resize_block(&q.vm, &disk, &e), -ENOENT);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -380,6 +408,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_cpus, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_cpu_refused, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_strange_events, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_disk_grows, set_up, tear_down),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

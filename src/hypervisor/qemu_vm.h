@@ -83,3 +83,4 @@ int qemu_hotplug_remove(struct qemu_vm *q, const char *id, struct err *e);
 /* qemu_resize.c */
 int qemu_resize_vcpus(struct vm *vm, uint32_t vcpus, uint32_t *ret, struct err *e);
 int qemu_resize_memory(struct vm *vm, uint64_t mib, uint64_t *ret, struct err *e);
+int qemu_resize_block(struct vm *vm, const struct vm_device *disk, struct err *e);

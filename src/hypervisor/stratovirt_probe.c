@@ -80,7 +80,8 @@ void stratovirt_capabilities(const struct config_hypervisor *hv, struct vm_capab
 static void explain(const struct config_hypervisor *hv, const struct vm_capabilities *can, char *ret, size_t size)
 {
 	snprintf(ret, size,
-		 "vfio: not supported by this driver yet; tdx, sev_snp, net_user, net_passt, 9p: StratoVirt has none; "
+		 "vfio: not supported by this driver yet; block_resize, tdx, sev_snp, net_user, net_passt, 9p: "
+		 "StratoVirt has none; "
 		 "cpu and memory hotplug, snapshot: not supported by this driver yet%s%s",
 		 can->block_hotplug ? "" : "; block and net hotplug: needs default_bridges >= 1",
 		 can->multi_queue_net ? "" : "; multi_queue_net: not on the machine microvm");

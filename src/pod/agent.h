@@ -147,6 +147,9 @@ typedef void (*agent_volume_fn)(int result, const Grpc__VolumeStatsResponse *sta
 int agent_get_volume_stats_async(struct agent *a, const char *guest_path, int timeout_ms, agent_volume_fn fn,
 				 void *userdata, struct agent_call **ret, struct err *e);
 
+int agent_resize_volume_async(struct agent *a, const char *guest_path, uint64_t size, agent_done_fn fn, void *userdata,
+			      struct agent_call **ret, struct err *e);
+
 /* Forget the call: its callback will not run. NULL does nothing. */
 void agent_call_cancel(struct agent_call *call);
 

@@ -268,3 +268,16 @@ int agent_get_volume_stats_async(struct agent *a, const char *guest_path, int ti
 	q.volume_guest_path = (char *)guest_path;
 	return start(a, &draft, guest_path, &q.base, &grpc__volume_stats_response__descriptor, ret, e);
 }
+
+int agent_resize_volume_async(struct agent *a, const char *guest_path, uint64_t size, agent_done_fn fn, void *userdata,
+			      struct agent_call **ret, struct err *e)
+{
+	struct agent_call draft = {
+		.method = "ResizeVolume", .fn.done = fn, .deliver = deliver_done, .userdata = userdata
+	};
+	Grpc__ResizeVolumeRequest q = GRPC__RESIZE_VOLUME_REQUEST__INIT;
+
+	q.volume_guest_path = (char *)guest_path;
+	q.size = size;
+	return start(a, &draft, guest_path, &q.base, &google__protobuf__empty__descriptor, ret, e);
+}

@@ -24,6 +24,7 @@
 #include "pod/scrape.h"
 
 #define LINE_MAX_BYTES 1024
+#define BODY_MAX_BYTES 4096
 #define AGENT_PORT     1024
 #define VOLUME_MS      2000
 /* Bytes and inodes; a guest may say more. */
@@ -112,12 +113,12 @@ static void wait_for_answer(struct connection *c)
 	loop_io_set_events(c->io, 0);
 }
 
-static void get_metrics(struct connection *c, const char *target)
+static void get_metrics(struct connection *c, const struct http_message *m)
 {
-	struct pod_monitor *m = c->monitor;
+	struct pod_monitor *monitor = c->monitor;
 	struct err e = { 0 };
 
-	if (scrape_start(&m->params, &m->overhead, on_scraped, c, &c->scrape, &e) < 0) {
+	if (scrape_start(&monitor->params, &monitor->overhead, on_scraped, c, &c->scrape, &e) < 0) {
 		answer_text(c, 500, "Internal Server Error", e.text);
 		return;
 	}
@@ -125,7 +126,7 @@ static void get_metrics(struct connection *c, const char *target)
 }
 
 /* Kata's clients want URLs; our addresses are "vsock:CID" and "hvsock:PATH". */
-static void get_agent_url(struct connection *c, const char *target)
+static void get_agent_url(struct connection *c, const struct http_message *m)
 {
 	const struct vm *vm = pod_vm(c->monitor->params.pod);
 	const char *rest = vm ? strchr(vm->agent_address, ':') : NULL;
@@ -139,7 +140,7 @@ static void get_agent_url(struct connection *c, const char *target)
 	answer_text(c, url ? 200 : 500, url ? "OK" : "Internal Server Error", url ? url : "");
 }
 
-static void get_stats(struct connection *c, const char *target)
+static void get_stats(struct connection *c, const struct http_message *m)
 {
 	const struct pod_monitor_params *params = &c->monitor->params;
 	struct json_object *top = json_object_make(), *list = json_array_make(), *o;
@@ -202,14 +203,14 @@ static void on_volume_stats(int result, const Grpc__VolumeStatsResponse *stats, 
 	answer_json(c, top);
 }
 
-static void get_volume_stats(struct connection *c, const char *target)
+static void get_volume_stats(struct connection *c, const struct http_message *m)
 {
 	struct pod *pod = c->monitor->params.pod;
 	_cleanup_free_ char *volume = NULL;
 	const char *place;
 	struct err e = { 0 };
 
-	if (http_query_value(target, "path", &volume) < 0) {
+	if (http_query_value(m->target, "path", &volume) < 0) {
 		answer_text(c, 400, "Bad Request", "say which volume: ?path=PATH\n");
 		return;
 	}
@@ -223,15 +224,54 @@ static void get_volume_stats(struct connection *c, const char *target)
 		wait_for_answer(c);
 }
 
+static void on_volume_resized(int result, const struct err *e, void *userdata)
+{
+	struct connection *c = userdata;
+
+	c->volume_call = NULL;
+	answer_text(c, result < 0 ? 500 : 200, result < 0 ? "Internal Server Error" : "OK", result < 0 ? e->text : "");
+}
+
+/* Kata's Go runtime has capitals, its Rust runtime the names of the agent's request. */
+static void post_volume_resize(struct connection *c, const struct http_message *m)
+{
+	struct pod *pod = c->monitor->params.pod;
+	_cleanup_json_ struct json_object *o = NULL;
+	const char *volume;
+	struct err e = { 0 };
+	uint64_t size;
+	int r;
+
+	if (json_parse(m->body, m->body_len, BODY_MAX_BYTES, &o, NULL) < 0)
+		o = NULL;
+	volume = json_get_str(o, "VolumePath");
+	if (!volume)
+		volume = json_get_str(o, "volume_guest_path");
+	if (!volume || (json_get_u64(o, "Size", &size) < 0 && json_get_u64(o, "size", &size) < 0)) {
+		answer_text(c, 400, "Bad Request", "say {\"VolumePath\": PATH, \"Size\": BYTES}\n");
+		return;
+	}
+	r = pod_resize_direct_volume(pod, volume, &e);
+	if (r == 0)
+		r = agent_resize_volume_async(pod_agent(pod), pod_direct_volume(pod, volume), size, on_volume_resized,
+					      c, &c->volume_call, &e);
+	if (r == 0)
+		wait_for_answer(c);
+	else if (r == -ENOENT)
+		answer_text(c, 404, "Not Found", e.text);
+	else
+		answer_text(c, 500, "Internal Server Error", e.text);
+}
+
 static const struct route {
-	const char *target;
-	void (*get)(struct connection *c, const char *target);
-	bool post; /* is what Kata's Rust tools say */
+	const char *target, *methods;
+	void (*fn)(struct connection *c, const struct http_message *m);
 } routes[] = {
-	{ "/metrics", get_metrics, false },
-	{ "/agent-url", get_agent_url, false },
-	{ "/sandbox/stats", get_stats, false },
-	{ "/direct-volume/stats", get_volume_stats, true },
+	{ "/metrics", "GET", get_metrics },
+	{ "/agent-url", "GET", get_agent_url },
+	{ "/sandbox/stats", "GET", get_stats },
+	{ "/direct-volume/stats", "GET POST", get_volume_stats }, /* POST: Kata's Rust tools */
+	{ "/direct-volume/resize", "POST", post_volume_resize },
 };
 
 static void route(struct connection *c, const struct http_message *m)
@@ -241,13 +281,14 @@ static void route(struct connection *c, const struct http_message *m)
 	for (size_t i = 0; i < sizeof(routes) / sizeof(routes[0]); i++) {
 		if (strlen(routes[i].target) != n || strncmp(routes[i].target, m->target, n) != 0)
 			continue;
-		if (str_eq(m->method, "GET") || (routes[i].post && str_eq(m->method, "POST")))
-			routes[i].get(c, m->target);
+		if (strstr(routes[i].methods, m->method))
+			routes[i].fn(c, m);
 		else
-			answer_text(c, 405, "Method Not Allowed", "this can only be read: GET\n");
+			answer_text(c, 405, "Method Not Allowed", routes[i].methods);
 		return;
 	}
-	answer_text(c, 404, "Not Found", "there are /metrics, /agent-url, /sandbox/stats and /direct-volume/stats\n");
+	answer_text(c, 404, "Not Found",
+		    "there are /metrics, /agent-url, /sandbox/stats, /direct-volume/stats and /direct-volume/resize\n");
 }
 
 /* ---- connections ---- */
@@ -322,7 +363,7 @@ static void on_connect(struct loop_source *s, int listen_fd, uint32_t revents, v
 	}
 	c->monitor = m;
 	c->fd = fd;
-	http_parser_init(&c->parser, HTTP_REQUEST, LINE_MAX_BYTES, 0);
+	http_parser_init(&c->parser, HTTP_REQUEST, LINE_MAX_BYTES, BODY_MAX_BYTES);
 	list_append(&m->connections, &c->node);
 	m->n_connections++;
 	if (loop_add_io(m->params.loop, fd, EPOLLIN, on_io, c, &c->io) < 0 ||

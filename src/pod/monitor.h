@@ -1,14 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The window into a running pod: HTTP/1.1 on a Unix socket, as Kata's shim has it (shim-monitor.sock), read-only:
+ * The window into a running pod: HTTP/1.1 on a Unix socket, as Kata's shim has it (shim-monitor.sock):
  *
  *   GET /metrics                         Prometheus' text format (docs/metrics.md)
  *   GET /agent-url                       where the guest's agent listens: "vsock://CID:PORT" or "hvsock://PATH:PORT"
  *   GET /sandbox/stats                   JSON: id, containers, what the host accounts for the sandbox
  *   GET /direct-volume/stats?path=PATH   JSON: how full a direct-assigned volume is (Kata's Rust tools say POST)
+ *   POST /direct-volume/resize           {"VolumePath": PATH, "Size": BYTES}: its device has grown, and the file system
+ *                                        shall
  *
  * One request for each connection. Who connects is not trusted: MONITOR_CONNECTIONS_MAX at a time, MONITOR_TIME_MS for
- * each, no bodies, and answers are bounded by what codec/prometheus.h allows.
+ * each, small bodies, and answers are bounded by what codec/prometheus.h allows.
  */
 #pragma once
 

@@ -24,6 +24,7 @@
 #include "pod/agent.h"
 #include "pod/monitor.h"
 #include "pod/pod.h"
+#include "proto/empty.pb-c.h"
 
 /* ---- the pod ---- */
 
@@ -64,6 +65,11 @@ struct agent *pod_agent(struct pod *pod)
 const char *pod_direct_volume(const struct pod *pod, const char *volume)
 {
 	return str_eq(volume, "/vol ume") ? "/guest/volume" : str_eq(volume, "/broken") ? "/guest/broken" : NULL;
+}
+
+int pod_resize_direct_volume(struct pod *pod, const char *volume, struct err *e)
+{
+	return pod_direct_volume(pod, volume) ? 0 : err_set(e, ERR_CONFIG, ENOENT, "no volume %s", volume);
 }
 
 static void on_close(struct ttrpc_request *req, void *userdata)
@@ -120,6 +126,17 @@ static void fake_volume(struct ttrpc_request *req, const ProtobufCMessage *m, vo
 	ttrpc_reply(req, &answer.base);
 }
 
+static void fake_resize(struct ttrpc_request *req, const ProtobufCMessage *m, void *userdata)
+{
+	const Grpc__ResizeVolumeRequest *q = (const Grpc__ResizeVolumeRequest *)m;
+	Google__Protobuf__Empty empty = GOOGLE__PROTOBUF__EMPTY__INIT;
+
+	if (str_eq(q->volume_guest_path, "/guest/volume") && q->size == 4096)
+		ttrpc_reply(req, &empty.base);
+	else
+		ttrpc_reply_error(req, TTRPC_INTERNAL, "it cannot become smaller");
+}
+
 static void *run_loop(void *loop)
 {
 	loop_run(loop);
@@ -132,8 +149,9 @@ static void start(struct pod *pod, bool with_agent)
 		{ "GetMetrics", &grpc__get_metrics_request__descriptor, fake_metrics },
 		{ "StatsContainer", &grpc__stats_container_request__descriptor, fake_stats },
 		{ "GetVolumeStats", &grpc__volume_stats_request__descriptor, fake_volume },
+		{ "ResizeVolume", &grpc__resize_volume_request__descriptor, fake_resize },
 	};
-	static const struct ttrpc_service service = { "grpc.AgentService", methods, 3 };
+	static const struct ttrpc_service service = { "grpc.AgentService", methods, 4 };
 	struct pod_monitor_params params = { 0 };
 	struct err e = { 0 };
 	int sv[2];
@@ -301,6 +319,35 @@ static void direct_volume(void **state)
 	stop(&pod);
 }
 
+static void direct_volume_grows(void **state)
+{
+	static const struct {
+		const char *body, *answer, *says;
+	} tests[] = {
+		{ "{\"VolumePath\":\"/vol ume\",\"Size\":4096}", "HTTP/1.1 200 ", "" },
+		{ "{\"volume_guest_path\":\"/vol ume\",\"size\":4096}", "HTTP/1.1 200 ", "" },
+		{ "{\"VolumePath\":\"/vol ume\",\"Size\":1}", "HTTP/1.1 500 ", "it cannot become smaller" },
+		{ "{\"VolumePath\":\"/other\",\"Size\":4096}", "HTTP/1.1 404 ", "no volume /other" },
+		{ "{\"VolumePath\":\"/vol ume\"}", "HTTP/1.1 400 ", "BYTES" },
+		{ "{\"Size\":4096", "HTTP/1.1 400 ", "BYTES" },
+		{ "", "HTTP/1.1 400 ", "BYTES" },
+	};
+	struct pod pod = { 0 };
+
+	start(&pod, true);
+	for (size_t i = 0; i < sizeof tests / sizeof *tests; i++) {
+		_cleanup_free_ char *request =
+			str_printf("POST /direct-volume/resize HTTP/1.1\r\nContent-Length: %zu\r\n\r\n%s",
+				   strlen(tests[i].body), tests[i].body);
+		_cleanup_buf_ struct buf text = { 0 };
+
+		ask(&pod, request, &text);
+		assert_has(&text, tests[i].answer);
+		assert_has(&text, tests[i].says);
+	}
+	stop(&pod);
+}
+
 static void clients(void **state)
 {
 	struct pod pod = { 0 };
@@ -314,6 +361,8 @@ static void clients(void **state)
 	ask(&pod, "PUT /metrics HTTP/1.1\r\n\r\n", &text);
 	assert_has(&text, "HTTP/1.1 405 ");
 	ask(&pod, "POST /agent-url HTTP/1.1\r\nContent-Length: 5\r\n\r\nhello", &text);
+	assert_has(&text, "HTTP/1.1 405 ");
+	ask(&pod, "POST /direct-volume/resize HTTP/1.1\r\nContent-Length: 5000\r\n\r\n", &text);
 	assert_has(&text, "HTTP/1.1 400 ");
 	ask(&pod, "nonsense\r\n\r\n", &text);
 	assert_has(&text, "HTTP/1.1 400 ");
@@ -346,6 +395,7 @@ int main(void)
 		cmocka_unit_test(before_the_vm_runs),
 		cmocka_unit_test(other_endpoints),
 		cmocka_unit_test(direct_volume),
+		cmocka_unit_test(direct_volume_grows),
 		cmocka_unit_test(clients),
 	};
 

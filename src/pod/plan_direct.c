@@ -30,11 +30,11 @@ static struct plan_direct *find(const struct plan *p, const struct vm_device *d)
 	return NULL;
 }
 
-const char *plan_direct_place(const struct plan *p, const char *volume)
+const struct plan_direct *plan_direct_find(const struct plan *p, const char *volume)
 {
 	for (size_t i = 0; i < p->n_direct; i++)
 		if (str_eq(p->direct[i].source, volume) || str_eq(p->direct[i].device->u.block.path, volume))
-			return p->direct[i].where;
+			return &p->direct[i];
 	return NULL;
 }
 

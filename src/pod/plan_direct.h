@@ -17,8 +17,8 @@
  */
 int plan_direct_volume(struct plan *p, struct plan_container *c, const struct plan_request *q, const char *source,
 		       char **ret, struct err *e);
-/* Where the guest has the volume of this path, or of this device, on the host; NULL: the pod has no such volume. */
-const char *plan_direct_place(const struct plan *p, const char *volume);
+/* The volume of this path, or of this device, on the host; NULL: the pod has no such volume. */
+const struct plan_direct *plan_direct_find(const struct plan *p, const char *volume);
 /* How many containers of the plan have the disk: more than 1 for such a volume only. */
 unsigned plan_disk_holders(const struct plan *p, const struct vm_device *d);
 /* One less. Returns whether it was the last one, whose disk goes. */

@@ -302,8 +302,8 @@ static void test_direct_volume(void **state)
 	assert_string_equal(d->u.block.path, "/dev/vol1");
 	assert_false(d->u.block.readonly);
 	assert_int_equal(plan_disk_holders(p, d), 1);
-	assert_string_equal(plan_direct_place(p, "/dev/vol1"), where);
-	assert_null(plan_direct_place(p, "/dev/vol"));
+	assert_string_equal(plan_direct_find(p, "/dev/vol1")->where, where);
+	assert_null(plan_direct_find(p, "/dev/vol"));
 	/* The host's folder is not shared. */
 	assert_int_equal(p->share.n_items, 1);
 
@@ -317,7 +317,7 @@ static void test_direct_volume(void **state)
 	assert_string_equal(later->devices[0]->u.block.path, "/dev/vol1");
 	plan_container_free(p, later);
 	assert_int_equal(p->n_direct, 0);
-	assert_null(plan_direct_place(p, "/dev/vol1"));
+	assert_null(plan_direct_find(p, "/dev/vol1"));
 	plan_free(p);
 	t.q.direct_dir = NULL;
 }

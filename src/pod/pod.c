@@ -182,7 +182,22 @@ struct agent *pod_agent(struct pod *pod)
 
 const char *pod_direct_volume(const struct pod *pod, const char *volume)
 {
-	return pod->plan ? plan_direct_place(pod->plan, volume) : NULL;
+	const struct plan_direct *v = pod->plan ? plan_direct_find(pod->plan, volume) : NULL;
+
+	return v ? v->where : NULL;
+}
+
+int pod_resize_direct_volume(struct pod *pod, const char *volume, struct err *e)
+{
+	const struct plan_direct *v = pod->plan ? plan_direct_find(pod->plan, volume) : NULL;
+	struct vm *vm = pod_vm(pod);
+
+	if (!v || !vm)
+		return err_set(e, ERR_CONFIG, ENOENT, "the pod has no direct-assigned volume %s", volume);
+	if (!vm->driver->resize_block)
+		return err_set(e, ERR_CONFIG, ENOTSUP, "volume %s: disks of a running %s cannot grow", volume,
+			       vm->driver->name);
+	return vm->driver->resize_block(vm, v->device, e);
 }
 
 /* ---- looking up ---- */

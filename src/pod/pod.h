@@ -159,3 +159,5 @@ struct vm *pod_vm(struct pod *pod);       /* NULL: not started */
 struct agent *pod_agent(struct pod *pod); /* NULL: not started */
 /* Where the guest has a direct-assigned volume, by its path or its device on the host; NULL: there is none such. */
 const char *pod_direct_volume(const struct pod *pod, const char *volume);
+/* The device of such a volume has grown: show that to the guest. -ENOENT; -ENOTSUP: this hypervisor cannot. */
+int pod_resize_direct_volume(struct pod *pod, const char *volume, struct err *e);

@@ -502,14 +502,20 @@ def row_config_map():
     pod.remove()
 
 
-def volume_stats(path):
-    """What a pod's monitor tells of its direct-assigned volume: of the only pod that has it."""
+def ask_monitors(*request):
+    """The answer of the only pod whose monitor has one: a pod without the volume in question says so."""
     for monitor in pathlib.Path("/run/caisson").glob("*/shim-monitor.sock"):
-        done = subprocess.run(["curl", "-s", "-f", "--unix-socket", monitor, f"http://pod/direct-volume/stats?path={path}"],
-                              capture_output=True, check=False)
+        done = subprocess.run(["curl", "-s", "-f", "--unix-socket", monitor, *request], capture_output=True, check=False)
         if done.returncode == 0:
-            return json.loads(done.stdout)
-    return sys.exit(f"WRONG: no pod tells of {path}")
+            return done.stdout
+    return sys.exit(f"WRONG: no pod answers {request}")
+
+
+def volume_bytes(path):
+    """(how large, how much of it used), by the pod's monitor."""
+    usage = json.loads(ask_monitors(f"http://pod/direct-volume/stats?path={path}"))["usage"][0]
+    require(usage["unit"] == 1, f"the volume's use is not told: {usage}")
+    return usage["total"], usage["used"]
 
 
 def row_direct_volume():
@@ -528,9 +534,12 @@ def row_direct_volume():
     seen = first.out("sh", "-c", "grep -o ' /data ext4 rw' /proc/mounts; stat -c %g /data; echo kept >/data/file")
     require(seen == " /data ext4 rw\n2000\n", f"the volume is not as told: {seen}")
     second = pod.start("second", ["/bin/sleep", "1000"], mounts=mounts)
-    usage = volume_stats(root)["usage"][0]
-    require(usage["unit"] == 1 and 12 * MIB < usage["total"] < 16 * MIB and 0 < usage["used"] < usage["total"],
-            f"the volume's use is not told: {usage}")
+    total, used = volume_bytes(root)
+    require(12 * MIB < total < 16 * MIB and 0 < used < total, f"of a volume of 16 MiB, {used} are used of {total}")
+    os.truncate(image, 40 * MIB)
+    ask_monitors("-d", json.dumps({"VolumePath": str(root), "Size": 40 * MIB}), "http://pod/direct-volume/resize")
+    total, _ = volume_bytes(root)
+    require(total > 32 * MIB, f"a volume that has grown to 40 MiB has {total} bytes")
     first.stop(timeout=0)
     first.remove()
     require(second.out("cat", "/data/file") == "kept\n", "the second container does not see what the first one wrote")
