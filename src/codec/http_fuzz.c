@@ -7,6 +7,16 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
+/* A decoded value is never longer than the query that it comes from. */
+static void look_up(const char *target)
+{
+	char *value = NULL;
+
+	if (http_query_value(target, "path", &value) == 0 && strlen(value) >= strlen(target))
+		abort();
+	free(value);
+}
+
 /* All messages, one behind the other, as text; the last line tells how it ended. */
 static void run(const uint8_t *data, size_t size, enum http_kind kind, size_t step, struct buf *out)
 {
@@ -21,6 +31,8 @@ static void run(const uint8_t *data, size_t size, enum http_kind kind, size_t st
 		while ((r = http_parser_next(&p, &m, NULL)) == 1) {
 			(void)buf_printf(out, "%s %s %u %d ", m->method ? m->method : "", m->target ? m->target : "",
 					 m->status, m->keep_alive);
+			if (m->target)
+				look_up(m->target);
 			for (size_t i = 0; i < m->n_fields; i++)
 				(void)buf_printf(out, "%s=%s;", m->field[i].name, m->field[i].value);
 			if (m->body[m->body_len])
