@@ -264,14 +264,15 @@ static void post_volume_resize(struct connection *c, const struct http_message *
 }
 
 static const struct route {
-	const char *target, *methods;
+	const char *target;
+	const char *methods[2];
 	void (*fn)(struct connection *c, const struct http_message *m);
 } routes[] = {
-	{ "/metrics", "GET", get_metrics },
-	{ "/agent-url", "GET", get_agent_url },
-	{ "/sandbox/stats", "GET", get_stats },
-	{ "/direct-volume/stats", "GET POST", get_volume_stats }, /* POST: Kata's Rust tools */
-	{ "/direct-volume/resize", "POST", post_volume_resize },
+	{ "/metrics", { "GET" }, get_metrics },
+	{ "/agent-url", { "GET" }, get_agent_url },
+	{ "/sandbox/stats", { "GET" }, get_stats },
+	{ "/direct-volume/stats", { "GET", "POST" }, get_volume_stats }, /* POST: Kata's Rust tools */
+	{ "/direct-volume/resize", { "POST" }, post_volume_resize },
 };
 
 static void route(struct connection *c, const struct http_message *m)
@@ -279,12 +280,17 @@ static void route(struct connection *c, const struct http_message *m)
 	size_t n = strcspn(m->target, "?");
 
 	for (size_t i = 0; i < sizeof(routes) / sizeof(routes[0]); i++) {
-		if (strlen(routes[i].target) != n || strncmp(routes[i].target, m->target, n) != 0)
+		const struct route *r = &routes[i];
+		char text[64];
+
+		if (strlen(r->target) != n || strncmp(r->target, m->target, n) != 0)
 			continue;
-		if (strstr(routes[i].methods, m->method))
-			routes[i].fn(c, m);
-		else
-			answer_text(c, 405, "Method Not Allowed", routes[i].methods);
+		if (str_eq(r->methods[0], m->method) || str_eq(r->methods[1], m->method)) {
+			r->fn(c, m);
+			return;
+		}
+		snprintf(text, sizeof text, "%s is for %s\n", r->target, r->methods[0]);
+		answer_text(c, 405, "Method Not Allowed", text);
 		return;
 	}
 	answer_text(c, 404, "Not Found",

@@ -360,6 +360,9 @@ static void clients(void **state)
 	before = count_entries("/proc/self/fd");
 	ask(&pod, "PUT /metrics HTTP/1.1\r\n\r\n", &text);
 	assert_has(&text, "HTTP/1.1 405 ");
+	assert_has(&text, "/metrics is for GET\n");
+	ask(&pod, "GE /metrics HTTP/1.1\r\n\r\n", &text);
+	assert_has(&text, "HTTP/1.1 405 ");
 	ask(&pod, "POST /agent-url HTTP/1.1\r\nContent-Length: 5\r\n\r\nhello", &text);
 	assert_has(&text, "HTTP/1.1 405 ");
 	ask(&pod, "POST /direct-volume/resize HTTP/1.1\r\nContent-Length: 5000\r\n\r\n", &text);
