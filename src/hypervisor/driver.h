@@ -173,7 +173,7 @@ struct hypervisor_driver {
 	/* ret: what is plugged afterwards (may differ from what was asked for). */
 	int (*resize_vcpus)(struct vm *vm, uint32_t vcpus, uint32_t *ret, struct err *e);
 	int (*resize_memory)(struct vm *vm, uint64_t mib, uint64_t *ret, struct err *e);
-	/* The medium of this disk has another size than it had: show it to the guest. NULL: it cannot (block_resize). */
+	/* The disk's medium has another size now: show it to the guest. NULL: it cannot (block_resize). */
 	int (*resize_block)(struct vm *vm, const struct vm_device *disk, struct err *e);
 	int (*info)(struct vm *vm, struct vm_process_info *ret, struct err *e);
 	/*
