@@ -19,6 +19,16 @@ static inline bool str_empty(const char *s)
 	return !s || !*s;
 }
 
+/* The value of a hexadecimal digit; -1: it is none. */
+static inline int hex_digit(char c)
+{
+	if (c >= '0' && c <= '9')
+		return c - '0';
+	if (c >= 'A' && c <= 'F')
+		return c - 'A' + 10;
+	return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+}
+
 /* The rest of s behind prefix, or NULL. */
 static inline const char *str_after(const char *s, const char *prefix)
 {

@@ -13,6 +13,7 @@
 #include <strings.h>
 
 #include "base/cleanup.h"
+#include "base/strv.h"
 
 void http_parser_init(struct http_parser *p, enum http_kind kind, size_t line_max, size_t body_max)
 {
@@ -281,14 +282,6 @@ bool http_parser_wants_continue(struct http_parser *p)
 		return false;
 	p->continue_told = true;
 	return true;
-}
-
-static int hex_digit(char c)
-{
-	return c >= '0' && c <= '9'   ? c - '0'
-	       : c >= 'a' && c <= 'f' ? c - 'a' + 10
-	       : c >= 'A' && c <= 'F' ? c - 'A' + 10
-				      : -1;
 }
 
 /* In place: what is decoded is never longer. */

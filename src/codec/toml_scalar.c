@@ -28,14 +28,6 @@ static int put_utf8(struct toml_parser *t, struct buf *b, uint32_t c)
 	return buf_append(b, s, n) < 0 ? no_memory(t) : 0;
 }
 
-static int hex_digit(char c)
-{
-	if (c >= '0' && c <= '9')
-		return c - '0';
-	c = (char)tolower((unsigned char)c);
-	return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
-}
-
 /* \uXXXX or \UXXXXXXXX; p is behind the letter, start at the backslash. */
 static int scan_unicode(struct toml_parser *t, const char *start, unsigned digits, struct buf *b)
 {

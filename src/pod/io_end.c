@@ -16,11 +16,6 @@
 #include "base/strv.h"
 #include "sys/namespaces.h"
 
-static int hex_digit(char c)
-{
-	return isdigit((unsigned char)c) ? c - '0' : tolower((unsigned char)c) - 'a' + 10;
-}
-
 char *io_uri_decode(const char *text, size_t n)
 {
 	char *ret = malloc(n + 1), *to = ret;

@@ -62,14 +62,6 @@ void rtnl_ip_format(const struct rtnl_ip *ip, char *out, size_t size)
 		out[0] = '\0';
 }
 
-static int hex_digit(char c)
-{
-	return c >= '0' && c <= '9'   ? c - '0'
-	       : c >= 'a' && c <= 'f' ? c - 'a' + 10
-	       : c >= 'A' && c <= 'F' ? c - 'A' + 10
-				      : -1;
-}
-
 int rtnl_hw_parse(const char *text, uint8_t hw[32], size_t *ret_len)
 {
 	size_t n = 0;
