@@ -325,18 +325,17 @@ static int set_up_cgroup(struct container *c, const char *root, struct err *e)
 /* Namespaces that execs join, and the descriptors to do it with. */
 static int remember_init(struct container *c, struct err *e)
 {
-	char path[64];
-
 	c->init_pidfd = pidfd_of(c->init->pid);
 	if (c->init_pidfd < 0)
 		return err_sys(e, -c->init_pidfd, "open the init process");
 	for (size_t i = 0; i < c->spec->linux->n_namespaces; i++)
 		c->joined |= namespace_flag(c->spec->linux->namespaces[i]->type);
 	if (c->joined & CLONE_NEWCGROUP) {
-		snprintf(path, sizeof(path), "/proc/%d/ns/cgroup", c->init->pid);
-		c->cgroup_ns_fd = open(path, O_RDONLY | O_CLOEXEC);
-		if (c->cgroup_ns_fd < 0)
-			return err_sys(e, errno, "open %s", path);
+		int fd = namespace_open(c->init->pid, "cgroup");
+
+		if (fd < 0)
+			return err_sys(e, -fd, "open /proc/%d/ns/cgroup", c->init->pid);
+		c->cgroup_ns_fd = fd;
 		c->joined &= ~CLONE_NEWCGROUP;
 	}
 	return 0;

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /* Containers and their processes, but for their input and output (rpc_stdio.c). */
 #include <errno.h>
-#include <fcntl.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdio.h>
@@ -148,14 +147,16 @@ static int add_pid_namespace(Grpc__Linux *l, struct err *e)
  */
 static int share_first_pid_namespace(struct agent *a, struct agent_container *c, struct err *e)
 {
-	char path[64];
+	int fd;
 
 	if (!a->sandbox.created || a->sandbox.pause_pid || a->n_containers > 0)
 		return 0;
 	fd_close(&a->sandbox.pid_ns_fd);
-	snprintf(path, sizeof path, "/proc/%d/ns/pid", process_pid(container_find_process(c->c, "")));
-	a->sandbox.pid_ns_fd = open(path, O_RDONLY | O_CLOEXEC);
-	return a->sandbox.pid_ns_fd < 0 ? err_sys(e, errno, "container %s: open %s", c->id, path) : 0;
+	fd = namespace_open(process_pid(container_find_process(c->c, "")), "pid");
+	if (fd < 0)
+		return err_sys(e, -fd, "container %s: open its PID namespace", c->id);
+	a->sandbox.pid_ns_fd = fd;
+	return 0;
 }
 
 /* Everything is there: mount, create. */

@@ -26,20 +26,11 @@
 #include "base/fd.h"
 #include "base/log.h"
 #include "sys/mounts.h"
+#include "sys/namespaces.h"
 
 #define RESOLV_CONF AGENT_SANDBOX_DIR "/resolv.conf"
 
 /* ---- namespaces ---- */
-
-static int open_ns(const char *name)
-{
-	char path[64];
-	int fd;
-
-	snprintf(path, sizeof path, "/proc/self/ns/%s", name);
-	fd = open(path, O_RDONLY | O_CLOEXEC);
-	return fd < 0 ? -errno : fd;
-}
 
 /*
  * Make a namespace, keep a descriptor of it and go back. Only we run in this process, so nobody sees the moment inside.
@@ -47,14 +38,14 @@ static int open_ns(const char *name)
  */
 static int make_ns(const char *name, int flag, int (*inside)(const void *arg), const void *arg, int *ret_fd)
 {
-	_cleanup_close_ int old = open_ns(name), fresh = -1;
+	_cleanup_close_ int old = namespace_open(0, name), fresh = -1;
 	int r = 0;
 
 	if (old < 0)
 		return old;
 	if (unshare(flag) < 0)
 		return -errno;
-	fresh = open_ns(name);
+	fresh = namespace_open(0, name);
 	if (fresh < 0)
 		r = fresh;
 	if (r == 0 && inside)
@@ -106,7 +97,6 @@ static void on_pause_end(pid_t pid, int status, void *userdata)
 static int make_pid_ns(struct agent *a, struct err *e)
 {
 	struct clone_args args = { .flags = CLONE_NEWPID, .exit_signal = SIGCHLD };
-	char path[64];
 	long pid = syscall(SYS_clone3, &args, sizeof args);
 	int r;
 
@@ -115,10 +105,10 @@ static int make_pid_ns(struct agent *a, struct err *e)
 	if (pid < 0)
 		return err_sys(e, errno, "cannot make a shared PID namespace");
 	a->sandbox.pause_pid = (pid_t)pid;
-	snprintf(path, sizeof path, "/proc/%ld/ns/pid", pid);
-	a->sandbox.pid_ns_fd = open(path, O_RDONLY | O_CLOEXEC);
-	if (a->sandbox.pid_ns_fd < 0)
-		return err_sys(e, errno, "cannot open the shared PID namespace");
+	r = namespace_open((pid_t)pid, "pid");
+	if (r < 0)
+		return err_sys(e, -r, "cannot open the shared PID namespace");
+	a->sandbox.pid_ns_fd = r;
 	r = reaper_watch(a->reaper, (pid_t)pid, on_pause_end, a);
 	return r < 0 ? err_sys(e, -r, "cannot watch the shared PID namespace") : 0;
 }

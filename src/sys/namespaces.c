@@ -3,9 +3,11 @@
 #include "sys/namespaces.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <linux/sched.h>
 #include <signal.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -56,6 +58,19 @@ pid_t clone_process(unsigned long long flags, int cgroup_fd)
 	long pid = syscall(SYS_clone3, &args, sizeof(args));
 
 	return pid < 0 ? -errno : (pid_t)pid;
+}
+
+int namespace_open(pid_t pid, const char *name)
+{
+	char path[64];
+	int fd;
+
+	if (pid)
+		snprintf(path, sizeof path, "/proc/%d/ns/%s", (int)pid, name);
+	else
+		snprintf(path, sizeof path, "/proc/self/ns/%s", name);
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	return fd < 0 ? -errno : fd;
 }
 
 int pidfd_of(pid_t pid)

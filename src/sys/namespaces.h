@@ -11,6 +11,8 @@
 int namespace_flag(const char *type);
 /* The name under /proc/PID/ns, e.g. "mnt"; NULL: no such flag. */
 const char *namespace_proc_name(int flag);
+/* Descriptor of a process's namespace (0: the caller's), by its name under /proc/PID/ns. -errno. */
+int namespace_open(pid_t pid, const char *name);
 /* The spec's name; NULL: no such flag. */
 const char *namespace_type(int flag);
 
