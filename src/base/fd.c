@@ -277,12 +277,17 @@ int dir_remove(const char *path)
 	return r;
 }
 
-uint64_t clock_us(void)
+uint64_t clock_ns(void)
 {
 	struct timespec now;
 
 	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (uint64_t)now.tv_sec * 1000000 + (uint64_t)now.tv_nsec / 1000;
+	return (uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec;
+}
+
+uint64_t clock_us(void)
+{
+	return clock_ns() / 1000;
 }
 
 uint64_t clock_ms(void)

@@ -42,3 +42,4 @@ int dir_remove(const char *path);
 /* Monotonic time. */
 uint64_t clock_ms(void);
 uint64_t clock_us(void);
+uint64_t clock_ns(void);

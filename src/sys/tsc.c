@@ -6,6 +6,8 @@
 #include <time.h>
 #include <x86intrin.h>
 
+#include "base/fd.h"
+
 #define INTERVAL_NS 2000000
 
 /* One moment by both clocks. The counter was read within error_ns after ns. */
@@ -13,24 +15,16 @@ struct moment {
 	uint64_t ns, ticks, error_ns;
 };
 
-static uint64_t now_ns(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (uint64_t)t.tv_sec * 1000000000 + (uint64_t)t.tv_nsec;
-}
-
 /* The best of several: the scheduler may come between two clocks. */
 static struct moment read_both(void)
 {
 	struct moment best = { .error_ns = UINT64_MAX };
 
 	for (int i = 0; i < 8; i++) {
-		struct moment m = { .ns = now_ns() };
+		struct moment m = { .ns = clock_ns() };
 
 		m.ticks = __rdtsc();
-		m.error_ns = now_ns() - m.ns;
+		m.error_ns = clock_ns() - m.ns;
 		if (m.error_ns < best.error_ns)
 			best = m;
 	}
