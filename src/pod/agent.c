@@ -215,24 +215,6 @@ int agent_update_ephemeral_mounts(struct agent *a, Grpc__Storage *const *storage
 	return call_empty(a, "UpdateEphemeralMounts", NULL, &q.base, e);
 }
 
-int agent_get_volume_stats(struct agent *a, const char *guest_path, Grpc__VolumeStatsResponse **ret, struct err *e)
-{
-	Grpc__VolumeStatsRequest q = GRPC__VOLUME_STATS_REQUEST__INIT;
-
-	q.volume_guest_path = (char *)guest_path;
-	return call(a, "GetVolumeStats", guest_path, &q.base, &grpc__volume_stats_response__descriptor,
-		    (ProtobufCMessage **)ret, e);
-}
-
-int agent_resize_volume(struct agent *a, const char *guest_path, uint64_t size, struct err *e)
-{
-	Grpc__ResizeVolumeRequest q = GRPC__RESIZE_VOLUME_REQUEST__INIT;
-
-	q.volume_guest_path = (char *)guest_path;
-	q.size = size;
-	return call_empty(a, "ResizeVolume", guest_path, &q.base, e);
-}
-
 /* ---- network ---- */
 
 int agent_update_interface(struct agent *a, const Types__Interface *nic, struct err *e)

@@ -67,8 +67,6 @@ int agent_set_guest_date_time(struct agent *a, int64_t sec, int64_t usec, struct
 int agent_reseed_random(struct agent *a, const void *data, size_t n, struct err *e);
 int agent_set_policy(struct agent *a, const char *policy, struct err *e);
 int agent_update_ephemeral_mounts(struct agent *a, Grpc__Storage *const *storages, size_t n, struct err *e);
-int agent_get_volume_stats(struct agent *a, const char *guest_path, Grpc__VolumeStatsResponse **ret, struct err *e);
-int agent_resize_volume(struct agent *a, const char *guest_path, uint64_t size, struct err *e);
 
 /* ---- network ---- */
 
