@@ -144,6 +144,17 @@ int file_write(const char *path, const char *text)
 	return file_write_at(AT_FDCWD, path, text, strlen(text));
 }
 
+int file_size(const char *path, uint64_t *ret)
+{
+	_cleanup_close_ int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+	off_t size = fd < 0 ? -1 : lseek(fd, 0, SEEK_END);
+
+	if (size < 0)
+		return -errno;
+	*ret = (uint64_t)size;
+	return 0;
+}
+
 int file_replace(const char *path, const void *data, size_t len, mode_t mode)
 {
 	_cleanup_free_ char *tmp = str_printf("%s.%d.tmp", path, (int)getpid());

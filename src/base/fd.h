@@ -33,6 +33,9 @@ int file_write(const char *path, const char *text);
 /* Create or replace a file so that readers see the old or the new content, never a part. mode: permission bits. */
 int file_replace(const char *path, const void *data, size_t len, mode_t mode);
 
+/* Bytes in a file or a block device, into *ret. 0, -errno. */
+int file_size(const char *path, uint64_t *ret);
+
 /* mkdir -p. mode: for the directories that are made. */
 int dir_make(const char *path, mode_t mode);
 

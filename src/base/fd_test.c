@@ -17,6 +17,7 @@
 static void test_replace_and_read(void **state)
 {
 	char dir[] = "/tmp/caisson-fd-XXXXXX", path[64], *data;
+	uint64_t size;
 	size_t len;
 
 	assert_non_null(mkdtemp(dir));
@@ -28,7 +29,10 @@ static void test_replace_and_read(void **state)
 	assert_memory_equal(data, "hello\0there", 12);
 	free(data);
 	assert_int_equal(file_read(path, 10, &data, &len), -EFBIG);
+	assert_int_equal(file_size(path, &size), 0);
+	assert_int_equal(size, 11);
 	assert_int_equal(dir_remove(dir), 0);
+	assert_int_equal(file_size(path, &size), -ENOENT);
 }
 
 static void test_remove_does_not_follow_links(void **state)

@@ -413,6 +413,7 @@ const struct hypervisor_driver clh_driver = {
 	.restore = clh_restore,
 	.resize_vcpus = clh_resize_vcpus,
 	.resize_memory = clh_resize_memory,
+	.resize_block = clh_resize_block,
 	.info = clh_info,
 	.counters = clh_counters,
 	.explain_exit = explain_exit,

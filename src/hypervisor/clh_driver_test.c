@@ -163,6 +163,17 @@ static struct vm_device disk(const char *id)
 				   .u.block = { .path = kernel_path, .readonly = true, .serial = STR("") } };
 }
 
+/* A disk of eight sectors beside the VM's folder; its path. */
+static char *make_image(void)
+{
+	static char path[64];
+
+	snprintf(path, sizeof path, "%s/disk", dir);
+	assert_int_equal(file_replace(path, "", 0, 0600), 0);
+	assert_int_equal(truncate(path, 4096), 0);
+	return path;
+}
+
 /* --- lives --- */
 
 /* "eth0 write_ops=1" */
@@ -198,6 +209,8 @@ static void whole_life(const char *version, const char *name)
 	struct vm *vm;
 
 	setenv("CLH_DOUBLE_VERSION", version, 1);
+	other.u.block.path = make_image();
+	other.u.block.readonly = false;
 	vm = prepared();
 	clh_vm_of(vm)->rest.trace = on_request;
 	late.id = STR("eth1");
@@ -221,6 +234,9 @@ static void whole_life(const char *version, const char *name)
 	refused(clh_driver.remove_device(vm, "data", &e), -ENODEV, &e, "was not plugged");
 	ok(clh_driver.add_device(vm, &other, &e), &e);
 	assert_string_equal(other.address, "05");
+	assert_int_equal(truncate(other.u.block.path, 8192), 0);
+	ok(clh_driver.resize_block(vm, &other, &e), &e);
+	refused(clh_driver.resize_block(vm, &root, &e), -EINVAL, &e, "no whole number of sectors");
 	expect_counters(vm, "rootfs read_bytes=18446744073709551615\nrootfs write_ops=1\n"
 			    "eth0 read_bytes=18446744073709551615\neth0 write_ops=2\n"
 			    "eth1 read_bytes=18446744073709551615\neth1 write_ops=6\n"

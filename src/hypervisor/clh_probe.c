@@ -78,6 +78,7 @@ void clh_capabilities(const struct config_hypervisor *hv, struct vm_capabilities
 		.block = true,
 		.block_hotplug = ordinary && !hv->enable_landlock,
 		.block_discard = true,
+		.block_resize = true,
 		.net_hotplug = ordinary,
 		.fs_sharing = true,
 		.cpu_hotplug = ordinary && x86,
@@ -116,10 +117,9 @@ int clh_check(const struct config_hypervisor *hv, struct vm_host_report *ret, st
 	snprintf(ret->acceleration, sizeof ret->acceleration, "kvm");
 	clh_capabilities(hv, &ret->can);
 	snprintf(ret->why_not, sizeof ret->why_not,
-		 "fs_sharing_9p: use virtio-fs; block_resize: v51 has none; net_user, net_passt: Cloud Hypervisor has "
-		 "no such network; tdx, "
-		 "sev_snp: only "
-		 "when built with it and asked for by confidential_guest%s%s%s",
+		 "fs_sharing_9p: use virtio-fs; net_user, net_passt: Cloud Hypervisor has no such network; tdx, "
+		 "sev_snp: "
+		 "only when built with it and asked for by confidential_guest%s%s%s",
 		 ret->can.vfio ? "" : "; vfio: there is no /dev/vfio/vfio",
 		 ret->can.block_hotplug ? ""
 					: "; block_hotplug, snapshot: not with enable_landlock or confidential_guest",

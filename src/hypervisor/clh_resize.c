@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * More or fewer vCPUs, more or less memory in a running VM.
+ * More or fewer vCPUs, more or less memory, a larger disk in a running VM.
  *
  * vm.resize starts what then takes the guest: a vCPU is gone when its thread is. Memory modules (ACPI) come in steps of
  * 128 MiB and stay; virtio-mem goes both ways.
@@ -131,4 +131,28 @@ int clh_resize_memory(struct vm *vm, uint64_t mib, uint64_t *ret, struct err *e)
 	}
 	*ret = mib;
 	return 0;
+}
+
+/*
+ * Cloud Hypervisor is told a size, not to look: of a file it makes it so (v51 fails there where it is a block device).
+ * The size is the file's own, which a file that somebody lets grow at this very moment would lose again.
+ */
+int clh_resize_block(struct vm *vm, const struct vm_device *disk, struct err *e)
+{
+	struct clh_vm *q = clh_vm_of(vm);
+	struct json_object *body;
+	uint64_t size;
+	char id[48];
+	int r = file_size(disk->u.block.path, &size);
+
+	if (r < 0)
+		return err_sys(e, -r, "size of %s", disk->u.block.path);
+	if (size % 512)
+		return err_set(e, ERR_CONFIG, EINVAL, "%s has %llu bytes, which are no whole number of sectors",
+			       disk->u.block.path, (unsigned long long)size);
+	clh_device_id(disk->id, id, sizeof id);
+	body = json_object_make();
+	json_set_str(body, "id", id);
+	json_set_u64(body, "desired_size", size);
+	return clh_put(q, "vm.resize-disk", body, e);
 }

@@ -94,6 +94,7 @@ int clh_counters(struct vm *vm, vm_counter_fn fn, void *userdata, struct err *e)
 /* clh_resize.c */
 int clh_resize_vcpus(struct vm *vm, uint32_t vcpus, uint32_t *ret, struct err *e);
 int clh_resize_memory(struct vm *vm, uint64_t mib, uint64_t *ret, struct err *e);
+int clh_resize_block(struct vm *vm, const struct vm_device *disk, struct err *e);
 int clh_info(struct vm *vm, struct vm_process_info *ret, struct err *e);
 
 /* clh_snapshot.c */

@@ -50,6 +50,7 @@ static void plug_disks_and_nics(struct vm *vm, struct vm_device *blk)
 	assert_int_equal(blk->address_kind, VM_ADDRESS_PCI);
 	print_message("  plugged in at %s\n", blk->address);
 	expect_console(vm, "STATE disks=vda vdb nics=eth0 ");
+	expect_growth(vm, blk, "SIZES vda=" IMAGE_SECTORS " vdb=" GROWN_SECTORS ".");
 	assert_int_equal(driver->add_device(vm, blk, &e), -EEXIST);
 	ok(driver->add_device(vm, &net, &e));
 	fd_close(&queues[0]);

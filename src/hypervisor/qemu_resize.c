@@ -322,16 +322,15 @@ static const char *node_of_disk(struct json_object *list, const char *id)
 
 int qemu_resize_block(struct vm *vm, const struct vm_device *disk, struct err *e)
 {
-	_cleanup_close_ int fd = open(disk->u.block.path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-	off_t size = fd < 0 ? -1 : lseek(fd, 0, SEEK_END);
 	_cleanup_json_ struct json_object *list = NULL;
 	struct qemu_vm *q = qemu_vm_of(vm);
 	struct json_object *a;
 	const char *node;
-	int r;
+	uint64_t size;
+	int r = file_size(disk->u.block.path, &size);
 
-	if (size < 0)
-		return err_sys(e, errno, "size of %s", disk->u.block.path);
+	if (r < 0)
+		return err_sys(e, -r, "size of %s", disk->u.block.path);
 	r = qemu_command(q, "query-block", NULL, -1, &list, e);
 	if (r < 0)
 		return r;
@@ -340,6 +339,6 @@ int qemu_resize_block(struct vm *vm, const struct vm_device *disk, struct err *e
 		return err_set(e, ERR_CONFIG, ENODEV, "the VM has no disk %s", disk->id);
 	a = json_object_make();
 	json_set_str(a, "node-name", node);
-	json_set_u64(a, "size", (uint64_t)size);
+	json_set_u64(a, "size", size);
 	return qemu_command(q, "block_resize", a, -1, NULL, e);
 }

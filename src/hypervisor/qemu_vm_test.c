@@ -78,6 +78,8 @@ static void plug_disk_and_nic(const char *with_disk)
 	ok(driver->add_device(vm, &blk, &e));
 	snprintf(text, sizeof text, "STATE disks=%s nics= ", with_disk);
 	expect_console(vm, text);
+	if (str_eq(with_disk, "vda")) /* of a SCSI disk the guest would have to be told to look */
+		expect_growth(vm, &blk, "SIZES vda=" GROWN_SECTORS ".");
 	assert_int_equal(driver->add_device(vm, &blk, &e), -EEXIST);
 	ok(driver->add_device(vm, &net, &e));
 	snprintf(text, sizeof text, "STATE disks=%s nics=eth0", with_disk);

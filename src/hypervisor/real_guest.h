@@ -150,7 +150,13 @@ static inline void expect_death(const char *word, const char *text, const char *
 	driver->free(vm);
 }
 
-/* An empty disk of 16 MiB, beside the VM's own folder. */
+/*
+ * An empty disk of 16 MiB, beside the VM's own folder; and what the guest's "SIZES" line says of it, before and after
+ * expect_growth().
+ */
+#define IMAGE_SECTORS "32768"
+#define GROWN_SECTORS "65536"
+
 static inline char *make_image(const char *name)
 {
 	char *path = str_printf("%s/%s", dir, name);
@@ -159,6 +165,16 @@ static inline char *make_image(const char *name)
 	assert_true(fd >= 0 && ftruncate(fd, 16 << 20) == 0);
 	close(fd);
 	return path;
+}
+
+/* The disk's image gets twice as large; the guest sees it: sizes, "SIZES vda=65536.". */
+static inline void expect_growth(struct vm *vm, const struct vm_device *disk, const char *sizes)
+{
+	struct err e = { 0 };
+
+	assert_int_equal(truncate(disk->u.block.path, 32 << 20), 0);
+	ok(driver->resize_block(vm, disk, &e));
+	expect_console(vm, sizes);
 }
 
 /* name: "" lets the kernel choose. more_flags: of TUNSETIFF. */
