@@ -296,6 +296,27 @@ static void add_machine(const struct qemu_plan *p, struct strv *a, int *r)
 		option_add(a, r, "-global", "kvm-pit.lost_tick_policy=discard");
 }
 
+/*
+ * An emulated machine has room for a second CPU, even if none ever comes. Of one that can have a single CPU, QEMU
+ * supposes that nobody else looks at its memory, and translates memory barriers and locked instructions into ordinary
+ * ones (CF_PARALLEL is off). But virtiofsd and our vsock device are other processes. Each side of a ring writes its own
+ * index, passes a barrier, and looks at the other's to see whether to notify it; without the guest's barrier both
+ * could see the old one, and the guest waited for ever for an answer that was there: in one laboratory of some hundred.
+ * With -icount (microvm) there is no such switch, and that remains.
+ */
+static void add_cpus(const struct qemu_plan *p, struct strv *a, int *r)
+{
+	const struct vm_config *c = p->config;
+	uint32_t max = wants_cpu_hotplug(p) ? c->max_vcpus : c->vcpus;
+
+	if (!p->facts->kvm && !qemu_counts_instructions(p) && max < 2)
+		max = 2;
+	if (max > c->vcpus)
+		option_add(a, r, "-smp", "%u,maxcpus=%u", c->vcpus, max);
+	else
+		option_add(a, r, "-smp", "%u", c->vcpus);
+}
+
 static void add_memory(const struct qemu_plan *p, struct strv *a, int *r)
 {
 	const struct vm_config *c = p->config;
@@ -304,10 +325,6 @@ static void add_memory(const struct qemu_plan *p, struct strv *a, int *r)
 	unsigned long long max = c->memory_mib + c->hv->memory_offset;
 	_cleanup_free_ char *image = pmem ? qemu_escape(c->image) : NULL;
 
-	if (wants_cpu_hotplug(p))
-		option_add(a, r, "-smp", "%u,maxcpus=%u", c->vcpus, c->max_vcpus);
-	else
-		option_add(a, r, "-smp", "%u", c->vcpus);
 	if (qemu_wants_memory_hotplug(p))
 		max = c->max_memory_mib + c->hv->memory_offset;
 	if (pmem) /* the image takes room of the hot-plug area; DIMMs there are aligned to 1 GiB */
@@ -431,6 +448,7 @@ int qemu_argv(const struct qemu_plan *p, const struct qemu_fds *fds, struct strv
 	if (r == 0)
 		r = strv_add(&a, "-no-reboot");
 	add_machine(p, &a, &r);
+	add_cpus(p, &a, &r);
 	add_memory(p, &a, &r);
 	option_add(&a, &r, "-rtc", "base=utc,clock=host%s", p->layout.machine == QEMU_VIRT ? "" : ",driftfix=slew");
 	if (add_monitors(p, fds, &a, &r, e) < 0)

@@ -164,8 +164,10 @@ def boot(machine, options, kernel, initramfs):
     shares = machine.share("host", "/", "always")
     if options.output:
         shares += machine.share("output", options.output, "auto")
+    # Room for a second CPU, even if none comes: else QEMU leaves out the guest's memory barriers, which its rings with
+    # virtiofsd need: qemu_argv.c, add_cpus().
     elf = kernel / "vmlinux"  # x86_64: spares the guest the decompression
-    command += ["-accel", "tcg,thread=multi", "-smp", options.smp, "-m", options.memory,
+    command += ["-accel", "tcg,thread=multi", "-smp", f"{options.smp},maxcpus={max(options.smp, 2)}", "-m", options.memory,
                 "-object", f"memory-backend-memfd,id=mem,size={options.memory}M,share=on",
                 "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot",
                 "-kernel", elf if elf.exists() else kernel / "vmlinuz", "-append", cmdline,
