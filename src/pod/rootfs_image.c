@@ -11,10 +11,10 @@
 #include <sys/stat.h>
 #include <sys/statvfs.h>
 #include <sys/wait.h>
+#include <sys/xattr.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
-#include "base/log.h"
 #include "base/strv.h"
 #include "sys/spawn.h"
 
@@ -82,9 +82,26 @@ bool rootfs_image_can_pack(enum rootfs_image_kind kind)
 					  : find_program(&ext4_packer) && find_program(&ext4_editor);
 }
 
-static int wait_packer(const char *program, pid_t pid, int pidfd, int interrupt_fd, struct err *e)
+/* What a packer said, in one line. */
+static const char *packer_words(int said_fd, char *ret, size_t size)
+{
+	ssize_t n = pread(said_fd, ret, size - 1, 0);
+	char *end = ret;
+
+	ret[n > 0 ? n : 0] = 0;
+	for (const char *p = ret; *p; p++)
+		if ((unsigned char)*p >= ' ')
+			*end++ = *p;
+		else if (end > ret && end[-1] != ' ')
+			*end++ = ' ';
+	*end = 0;
+	return end > ret ? ret : "it does not say why";
+}
+
+static int wait_packer(const char *program, pid_t pid, int pidfd, int said_fd, int interrupt_fd, struct err *e)
 {
 	struct pollfd p[2] = { { .fd = pidfd, .events = POLLIN }, { .fd = interrupt_fd, .events = POLLIN } };
+	char words[256];
 	int status;
 
 	while (poll(p, 2, -1) < 0 && errno == EINTR)
@@ -95,10 +112,8 @@ static int wait_packer(const char *program, pid_t pid, int pidfd, int interrupt_
 	}
 	status = spawn_stop(pid, pidfd, 0);
 	if (status < 0 || !WIFEXITED(status) || WEXITSTATUS(status) != 0)
-		return err_set(e, ERR_SYSTEM, EIO,
-			       "%s could not pack the root file system; is " PACK_DIR
-			       " full? --log-level debug shows what it says",
-			       program);
+		return err_set(e, ERR_SYSTEM, EIO, "%s could not pack the root file system into " PACK_DIR ": %s",
+			       program, packer_words(said_fd, words, sizeof words));
 	return 0;
 }
 
@@ -106,11 +121,12 @@ static int wait_packer(const char *program, pid_t pid, int pidfd, int interrupt_
 static int run_packer(const struct packer *p, char **argv, int image_fd, int stdin_fd, int interrupt_fd, struct err *e)
 {
 	const char *program = find_program(p);
+	_cleanup_close_ int said = memfd_create(p->program, MFD_CLOEXEC);
 	struct spawn s = { .path = program,
 			   .argv = argv,
 			   .stdin_fd = stdin_fd,
 			   .stdout_fd = -1,
-			   .stderr_fd = log_get_level() >= LOG_LEVEL_DEBUG ? STDERR_FILENO : -1,
+			   .stderr_fd = said,
 			   .keep_fds = &image_fd,
 			   .n_keep_fds = 1,
 			   .die_with_parent = true,
@@ -119,12 +135,14 @@ static int run_packer(const struct packer *p, char **argv, int image_fd, int std
 	pid_t pid;
 	int r;
 
+	if (said < 0)
+		return err_sys(e, errno, "memory for what %s says", p->program);
 	if (!program)
 		return err_set(e, ERR_CONFIG, ENOENT, "%s is not installed; apt-get install %s", p->program,
 			       p->package);
 	argv[0] = (char *)program;
 	r = spawn_start(&s, &pid, &pidfd, e);
-	return r < 0 ? r : wait_packer(p->program, pid, pidfd, interrupt_fd, e);
+	return r < 0 ? r : wait_packer(p->program, pid, pidfd, said, interrupt_fd, e);
 }
 
 /* Of file systems that know no files without a name (overlayfs before Linux 6.3), one whose name is taken away. */
@@ -141,11 +159,14 @@ static int open_nameless(void)
 	return fd;
 }
 
+/* Of a file system that knows no extended attributes mkfs.erofs must be told not to ask. */
 static int pack_erofs(const char *dir, int fd, char *image, int interrupt_fd, struct err *e)
 {
-	char *argv[] = { NULL, (char *)"--quiet", image, (char *)dir, NULL };
+	char *without[] = { NULL, (char *)"--quiet", (char *)"-x-1", image, (char *)dir, NULL };
+	char *with[] = { NULL, (char *)"--quiet", image, (char *)dir, NULL };
+	bool plain = listxattr(dir, NULL, 0) < 0 && errno == ENOTSUP;
 
-	return run_packer(&erofs_packer, argv, fd, -1, interrupt_fd, e);
+	return run_packer(&erofs_packer, plain ? without : with, fd, -1, interrupt_fd, e);
 }
 
 /* As large as it can become: the file has holes, and grows as the guest writes. */
