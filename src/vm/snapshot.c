@@ -173,7 +173,7 @@ static int publish(struct whole_file *state, struct whole_file *memory, struct e
 	return r;
 }
 
-static int write_files(struct vmm *vm, const struct vmm_snapshot *c, const struct pages *p, struct err *e)
+static int write_files(struct vmm *vm, const struct vmm_snapshot *c, struct pages *p, struct err *e)
 {
 	struct whole_file state = { .fd = -1 }, memory = { .fd = -1 };
 	int r = whole_file_create(&state, c->state_path, e);
@@ -182,6 +182,9 @@ static int write_files(struct vmm *vm, const struct vmm_snapshot *c, const struc
 		r = whole_file_create(&memory, c->memory_path, e);
 	if (r == 0)
 		r = write_state(vm, c, state.fd, e);
+	/* Not before the state: for that KVM writes the tables of arm64's ITS into guest memory. */
+	if (r == 0)
+		r = choose_pages(vm, c->diff, p, e);
 	if (r == 0)
 		r = write_memory(vm, &memory, c->diff, p, e);
 	if (r == 0)
@@ -216,9 +219,7 @@ int vmm_snapshot(struct vmm *vm, const struct vmm_snapshot *c, struct err *e)
 
 	if (r < 0)
 		return r;
-	r = choose_pages(vm, c->diff, &p, e);
-	if (r == 0)
-		r = write_files(vm, c, &p, e);
+	r = write_files(vm, c, &p, e);
 	for (unsigned i = 0; r < 0 && i < vm->memory.n; i++)
 		if (p.dirty[i])
 			memory_put_dirty(vm, i, p.dirty[i]);
