@@ -54,6 +54,8 @@ int ttrpc_client_new(struct loop *loop, int fd, int abort_fd, struct ttrpc_clien
 /* Outstanding asynchronous calls end with -ECANCELED before this returns. */
 void ttrpc_client_free(struct ttrpc_client *client);
 DEFINE_CLEANUP(struct ttrpc_client *, ttrpc_client_free)
+/* For tests: the stream number of the next call, odd. */
+void ttrpc_client_number_from(struct ttrpc_client *client, uint32_t id);
 
 /*
  * Call service/method and wait. request: its descriptor names the type. response: descriptor of the expected answer.

@@ -57,6 +57,7 @@ struct ttrpc_client {
 	struct ttrpc_writer writer;
 	struct list calls, kept;
 	uint32_t next_id;
+	bool wrapped;    /* numbers are given out again */
 	uint32_t events; /* what `io` waits for */
 	bool in_call;    /* ttrpc_call() is at work: no callbacks */
 	bool hung_up;    /* the peer takes nothing more; what it sent before is still read */
@@ -340,6 +341,32 @@ static void on_deadline(struct loop_source *s, void *userdata)
 
 /* ---- calls ---- */
 
+static bool id_in_use(const struct ttrpc_client *c, uint32_t id)
+{
+	const struct ttrpc_call *call;
+
+	list_foreach (call, &c->calls, const struct ttrpc_call, node)
+		if (call->id == id)
+			return true;
+	return false;
+}
+
+/*
+ * Odd, and each larger than the last; behind the largest they begin again: a connection that is read a thousand times a
+ * second has used them up in 25 days. A call may be older than that (WaitProcess).
+ */
+static uint32_t take_id(struct ttrpc_client *c)
+{
+	uint32_t id;
+
+	do {
+		id = c->next_id;
+		c->next_id += 2;
+		c->wrapped |= c->next_id < id;
+	} while (c->wrapped && id_in_use(c, id));
+	return id;
+}
+
 /* Put the request in the queue and the call in the list. */
 static int call_start(struct ttrpc_client *c, struct ttrpc_call *call, const char *service, const char *method,
 		      const ProtobufCMessage *request, struct err *e)
@@ -353,24 +380,23 @@ static int call_start(struct ttrpc_client *c, struct ttrpc_call *call, const cha
 			*e = c->broken_err;
 		return c->broken;
 	}
-	if (c->next_id > UINT32_MAX - 2 || ttrpc_writer_pending(&c->writer) > QUEUE_MAX)
+	if (ttrpc_writer_pending(&c->writer) > QUEUE_MAX)
 		return err_set(e, ERR_LIMIT, ENOBUFS, "too many requests wait for the peer");
 	r = pb_pack(request, TTRPC_MESSAGE_MAX, &payload);
+	call->id = take_id(c);
 	if (r == 0) {
 		envelope.service = (char *)service;
 		envelope.method = (char *)method;
 		envelope.payload.data = (uint8_t *)payload.data;
 		envelope.payload.len = payload.len;
 		envelope.timeout_nano = call->timeout_ms < 0 ? 0 : (int64_t)call->timeout_ms * 1000000;
-		r = ttrpc_writer_put(&c->writer, c->next_id, TTRPC_REQUEST, &envelope.base);
+		r = ttrpc_writer_put(&c->writer, call->id, TTRPC_REQUEST, &envelope.base);
 	}
 	if (r == -EMSGSIZE)
 		return err_set(e, ERR_LIMIT, EMSGSIZE, "the request is larger than ttrpc allows (%u bytes)",
 			       TTRPC_MESSAGE_MAX);
 	if (r < 0)
 		return err_sys(e, -r, "cannot build the request");
-	call->id = c->next_id;
-	c->next_id += 2;
 	list_append(&c->calls, &call->node);
 	client_send(c);
 	return 0;
@@ -465,6 +491,11 @@ void ttrpc_call_cancel(struct ttrpc_call *call)
 }
 
 /* ---- life ---- */
+
+void ttrpc_client_number_from(struct ttrpc_client *client, uint32_t id)
+{
+	client->next_id = id;
+}
 
 static int client_watch(struct ttrpc_client *c, int abort_fd)
 {

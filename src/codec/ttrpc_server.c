@@ -215,7 +215,8 @@ static void conn_frame(struct conn *c, const struct ttrpc_frame *frame)
 		log_debug("ttrpc: ignoring a frame of type %u", frame->header.type);
 		return;
 	}
-	if (stream % 2 == 0 || stream <= c->last_stream) {
+	/* Behind the largest number they begin again. */
+	if (stream % 2 == 0 || (int32_t)(stream - c->last_stream) <= 0) {
 		conn_refuse(c, stream, TTRPC_INVALID_ARGUMENT, "stream numbers must be odd and increase");
 		return;
 	}

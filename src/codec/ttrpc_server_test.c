@@ -103,6 +103,28 @@ static void test_server_byte_by_byte(void **state)
 	srv_stop(&s);
 }
 
+/* A connection lives longer than its numbers last. */
+static void test_server_numbers_begin_again(void **state)
+{
+	static const uint32_t numbers[] = { 0x7ffffff1, 0xffffffe1, 0xffffffff, 1, 3 };
+	struct buf out = { 0 };
+	uint32_t stream;
+	struct srv s;
+
+	srv_start(&s);
+	for (size_t i = 0; i < sizeof numbers / sizeof numbers[0]; i++)
+		put_write(&out, numbers[i], "Write");
+	put_write(&out, 0xffffffff, "Write"); /* the last but two */
+	srv_send(&s, &out);
+	for (size_t i = 0; i < sizeof numbers / sizeof numbers[0]; i++) {
+		assert_int_equal(srv_answer(&s, &stream), TTRPC_OK);
+		assert_int_equal(stream, numbers[i]);
+	}
+	assert_int_equal(srv_answer(&s, &stream), TTRPC_INVALID_ARGUMENT);
+	buf_fini(&out);
+	srv_stop(&s);
+}
+
 static void test_server_refusals(void **state)
 {
 	struct buf out = { 0 };
@@ -277,10 +299,15 @@ static void test_codes(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_server_byte_by_byte),  cmocka_unit_test(test_server_refusals),
-		cmocka_unit_test(test_server_oversized),     cmocka_unit_test(test_server_peer_gone),
-		cmocka_unit_test(test_server_many_requests), cmocka_unit_test(test_server_backpressure),
-		cmocka_unit_test(test_server_connections),   cmocka_unit_test(test_codes),
+		cmocka_unit_test(test_server_byte_by_byte),
+		cmocka_unit_test(test_server_refusals),
+		cmocka_unit_test(test_server_numbers_begin_again),
+		cmocka_unit_test(test_server_oversized),
+		cmocka_unit_test(test_server_peer_gone),
+		cmocka_unit_test(test_server_many_requests),
+		cmocka_unit_test(test_server_backpressure),
+		cmocka_unit_test(test_server_connections),
+		cmocka_unit_test(test_codes),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -108,6 +108,28 @@ static void test_calls(void **state)
 	fixture_stop(&f);
 }
 
+/* Numbers begin again behind the largest, but for one that is still a call's. */
+static void test_numbers_begin_again(void **state)
+{
+	struct outcome old = { 0 };
+	struct fixture f;
+
+	fixture_start(&f);
+	assert_int_equal(call_async(&f, "Keep", -1, &old, NULL), 0); /* 1 */
+	ttrpc_client_number_from(f.client, 0x7ffffff1);
+	assert_int_equal(call_write(&f, "Write", 1, 5000, NULL, NULL), 0);
+	ttrpc_client_number_from(f.client, 0xffffffe1);
+	assert_int_equal(call_write(&f, "Write", 1, 5000, NULL, NULL), 0);
+	ttrpc_client_number_from(f.client, 0xfffffffd);
+	for (int i = 0; i < 4; i++)
+		assert_int_equal(call_write(&f, "Write", 1, 5000, NULL, NULL), 0);
+	assert_int_equal(old.calls, 0);
+	assert_int_equal(call_write(&f, "Release", 1, 5000, NULL, NULL), 0);
+	run_until(&f, &old.calls, 1);
+	assert_int_equal(old.result, 0);
+	fixture_stop(&f);
+}
+
 static void test_big_answers(void **state)
 {
 	Grpc__ReadStreamRequest request = GRPC__READ_STREAM_REQUEST__INIT;
@@ -406,6 +428,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_header),
 		cmocka_unit_test(test_calls),
+		cmocka_unit_test(test_numbers_begin_again),
 		cmocka_unit_test(test_big_answers),
 		cmocka_unit_test(test_errors),
 		cmocka_unit_test(test_out_of_order),
