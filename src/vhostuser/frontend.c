@@ -306,6 +306,9 @@ static void queue_kick(struct virtio_device *base, unsigned queue)
 {
 	struct frontend *f = frontend(base);
 
+	/* A kick during a pause: the queue comes back at the end of it, with a kick of its own. */
+	if (!f->queues[queue].ready)
+		return;
 	if (!f->running && start_rings(f) < 0)
 		return;
 	poke(f->rings[queue].kick_fd);

@@ -258,6 +258,10 @@ static void test_pause_and_reset(void **state)
 	virtio_device_quiesce(f->dev);
 	assert_int_equal(f->dev->queues[0].next_avail, 2);
 	assert_int_equal(f->dev->queues[1].next_avail, 0);
+	/* A kick that was on its way must not start the rings: no queue is ready. */
+	for (unsigned i = 0; i < 2; i++)
+		virtq_stop(&f->dev->queues[i]);
+	virtio_device_kick(f->dev, 0);
 	start_queues(f);
 	ask(f, 0, "three", "THREE");
 	virtio_device_reset(f->dev);
