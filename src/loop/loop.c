@@ -296,6 +296,8 @@ void loop_source_free(struct loop_source *s)
 		fd_close(&s->fd);
 	list_remove(&s->node);
 	list_append(&s->loop->dead, &s->node);
+	if (s->loop->polling && !s->loop->dispatching)
+		wake(s->loop); /* it releases the dead */
 }
 
 struct loop *loop_source_loop(struct loop_source *s)

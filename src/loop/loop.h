@@ -57,7 +57,7 @@ int loop_run_once(struct loop *loop, int timeout_ms);
 /*
  * Take the place of the loop's own thread for a moment: until loop_leave() no callback of the loop runs, and every
  * function of the loop and of what belongs to it may be called from here. Waits for a callback that is running to
- * return. Nests, also inside a callback. From any thread. Timers armed in between wake the loop.
+ * return. Nests, also inside a callback. From any thread. Timers armed and sources freed in between wake the loop.
  */
 void loop_enter(struct loop *loop);
 void loop_leave(struct loop *loop);

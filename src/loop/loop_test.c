@@ -5,7 +5,9 @@
 #include <stdint.h>
 #include <errno.h>
 #include <pthread.h>
+#include <sched.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <sys/epoll.h>
 #include <sys/wait.h>
@@ -228,12 +230,50 @@ static void test_stranger_arms_a_timer(void **state)
 	loop_free(shared.loop);
 }
 
+struct churn {
+	struct loop *loop;
+	atomic_bool stop;
+};
+
+static void *frees_timers(void *userdata)
+{
+	struct churn *c = userdata;
+	struct loop_source *s;
+
+	while (!atomic_load(&c->stop)) {
+		loop_enter(c->loop);
+		assert_int_equal(loop_add_timer(c->loop, UINT64_MAX, on_fired, NULL, &s), 0);
+		loop_source_free(s);
+		loop_leave(c->loop);
+		sched_yield();
+	}
+	return NULL;
+}
+
+/* What a stranger frees is released by the loop, which must not sleep over it: many of them would fill the memory. */
+static void test_stranger_frees_a_source(void **state)
+{
+	struct churn c = { 0 };
+	uint64_t begin = clock_ms();
+	pthread_t thread;
+
+	assert_int_equal(loop_new(&c.loop, NULL), 0);
+	assert_int_equal(pthread_create(&thread, NULL, frees_timers, &c), 0);
+	for (int i = 0; i < 3; i++)
+		assert_int_equal(loop_run_once(c.loop, 10000), 0);
+	assert_true(clock_ms() - begin < 10000);
+	atomic_store(&c.stop, true);
+	pthread_join(thread, NULL);
+	loop_free(c.loop);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_timers_in_order),  cmocka_unit_test(test_freed_source_is_not_called),
-		cmocka_unit_test(test_child_and_signal), cmocka_unit_test(test_post_from_thread),
-		cmocka_unit_test(test_strangers_enter),  cmocka_unit_test(test_stranger_arms_a_timer),
+		cmocka_unit_test(test_timers_in_order),         cmocka_unit_test(test_freed_source_is_not_called),
+		cmocka_unit_test(test_child_and_signal),        cmocka_unit_test(test_post_from_thread),
+		cmocka_unit_test(test_strangers_enter),         cmocka_unit_test(test_stranger_arms_a_timer),
+		cmocka_unit_test(test_stranger_frees_a_source),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
