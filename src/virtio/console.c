@@ -157,8 +157,8 @@ static void pump_rx(struct console *dev)
 	if (dev->in < 0 || dev->in_end)
 		return;
 	more = virtio_serve(&dev->base, QUEUE_RX, &dev->chain, BUDGET, receive);
-	/* Not when the queue is stopped either (a pause): a watch of readable input would spin. */
-	room = q->ready && !q->broken && !dev->in_end && q->avail_idx != q->next_avail;
+	/* Not for a stopped queue (a pause) or a broken device either: to watch input that nobody reads would spin. */
+	room = q->ready && !q->broken && !dev->base.broken && !dev->in_end && q->avail_idx != q->next_avail;
 	if (!room)
 		unwatch(&dev->watch_in);
 	else if (!dev->watch_in && !dev->in_file)

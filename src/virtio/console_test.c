@@ -262,6 +262,28 @@ static void test_input_waits_while_the_queue_is_stopped(void **state)
 	assert_int_equal(answer(f, RX), 3);
 }
 
+static void test_input_waits_while_the_device_is_broken(void **state)
+{
+	struct fixture *f = *state;
+	struct loop_source *s;
+
+	offer(f, 4);
+	settle(f);
+	virtio_device_break(f->dev, "its other queue is broken");
+	assert_int_equal(write(f->in, "abc", 3), 3);
+	settle(f);
+	/* There is room, but nobody fills it: the loop sleeps until its one timer. */
+	quiet = true;
+	assert_int_equal(loop_add_timer(f->loop, 30, on_timer, NULL, &s), 0);
+	assert_int_equal(loop_run_once(f->loop, -1), 0);
+	assert_false(quiet);
+	loop_source_free(s);
+	virtio_device_reset(f->dev);
+	fake_start(&f->m, f->dev, ~0ULL, 3);
+	offer(f, 4);
+	assert_int_equal(answer(f, RX), 3);
+}
+
 static void test_end_of_input(void **state)
 {
 	struct fixture *f = *state;
@@ -372,6 +394,7 @@ int main(void)
 		T(test_input),
 		T(test_input_ready_before_room_is_read_once),
 		T(test_input_waits_while_the_queue_is_stopped),
+		T(test_input_waits_while_the_device_is_broken),
 		T(test_end_of_input),
 		T(test_files),
 		T(test_one_descriptor_for_both),
