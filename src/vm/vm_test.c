@@ -9,6 +9,7 @@
 #include <cmocka.h>
 
 #include "base/log.h"
+#include "pci/pci_bus.h"
 #include "vm/machine.h"
 #include "vm/small_guest.h"
 
@@ -547,6 +548,43 @@ static void test_as_many_devices_as_there_are_places(void **state)
 	}
 }
 
+static void add_disk(struct vmm *vm, const char *id, uint32_t *ret_slot)
+{
+	struct err e = { 0 };
+
+	ok(vmm_add_block(vm, id, &(struct vmm_block){ .fd = sized_file(1 << 20), .own_thread = true }, &e), &e);
+	assert_int_equal(vmm_pci_slot(vm, id, ret_slot), 0);
+}
+
+/* The guest lets go when nobody waits for it any more, and another device has got the slot when somebody asks again. */
+static void test_a_removal_that_is_repeated(void **state)
+{
+	struct guest g = { 0 };
+	struct vmm_config c;
+	struct err e = { 0 };
+	uint32_t slot, again;
+	char path[64];
+
+	if (!micro_guest_possible())
+		skip();
+	g.kernel = make_kernel(micro_chatter, (size_t)(micro_chatter_end - micro_chatter));
+	assert_int_equal(pipe(g.console), 0);
+	c = small(&g, path, sizeof path);
+	c.shape = VMM_SHAPE_CLOUD;
+	ok(vmm_new(&c, &g.vm, &e), &e);
+	start(&g);
+	add_disk(g.vm, "first", &slot);
+	assert_int_equal(vmm_remove(g.vm, "first", 1, &e), -ETIMEDOUT);
+	pci_bus_ejected(board_pci(g.vm->board), slot);
+	add_disk(g.vm, "second", &again);
+	assert_int_equal(again, slot);
+	ok(vmm_remove(g.vm, "first", 1, &e), &e);
+	/* Nobody asked for this one: it stays, even if the guest lets go of it. */
+	pci_bus_ejected(board_pci(g.vm->board), slot);
+	assert_non_null(pci_bus_function(board_pci(g.vm->board), slot));
+	end(&g);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -564,6 +602,7 @@ int main(void)
 		cmocka_unit_test(test_threads_are_confined),
 		cmocka_unit_test(test_devices),
 		cmocka_unit_test(test_as_many_devices_as_there_are_places),
+		cmocka_unit_test(test_a_removal_that_is_repeated),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
