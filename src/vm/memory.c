@@ -125,14 +125,16 @@ static void on_device_write(void *userdata, gpa_t gpa, uint64_t len)
 	struct memory *m = userdata;
 	uint64_t page = memory_page();
 
-	for (unsigned i = 0; len && i < m->n; i++) {
+	/* The range may go on from one region into the next. */
+	for (unsigned i = 0; i < m->n; i++) {
 		struct ram *ram = &m->ram[i];
+		gpa_t from = gpa > ram->gpa ? gpa : ram->gpa;
+		gpa_t end = gpa + len < ram->gpa + ram->size ? gpa + len : ram->gpa + ram->size;
 
-		if (gpa < ram->gpa || gpa - ram->gpa >= ram->size)
+		if (from >= end)
 			continue;
-		for (uint64_t p = (gpa - ram->gpa) / page; p <= (gpa - ram->gpa + len - 1) / page; p++)
-			if (p < ram->size / page)
-				__atomic_fetch_or(&ram->host_dirty[p / 64], 1ULL << p % 64, __ATOMIC_RELAXED);
+		for (uint64_t p = (from - ram->gpa) / page; p <= (end - 1 - ram->gpa) / page; p++)
+			__atomic_fetch_or(&ram->host_dirty[p / 64], 1ULL << p % 64, __ATOMIC_RELAXED);
 	}
 }
 

@@ -93,6 +93,38 @@ static void test_what_cannot_be_added_leaves_nothing(void **state)
 	vmm_free(vm);
 }
 
+static bool dirty(struct vmm *vm, unsigned i, uint64_t page)
+{
+	const struct ram *ram = &vm->memory.ram[i];
+
+	return __atomic_load_n(&ram->host_dirty[page / 64], __ATOMIC_RELAXED) >> page % 64 & 1;
+}
+
+/* What a device writes across the end of the machine's memory, where added memory begins. */
+static void test_writes_into_two_regions_are_both_seen(void **state)
+{
+	const struct vmm_config c = {
+		.vcpus = 1, .memory = 4ull << 30, .track_dirty = true, .serial_in = -1, .serial_out = -1
+	};
+	struct err e = { 0 };
+	struct vmm *vm;
+	uint64_t last;
+	gpa_t gpa;
+
+	if (!micro_guest_possible())
+		skip();
+	ok(vmm_new(&c, &vm, &e), &e);
+	ok(vmm_add_memory(vm, "memory", &memory, &e), &e);
+	gpa = place(vm);
+	assert_int_equal(vm->memory.n, 3);
+	assert_true(vm->memory.ram[1].gpa + vm->memory.ram[1].size == gpa);
+	last = vm->memory.ram[1].size / memory_page() - 1;
+	guestmem_mark_dirty(vm->mem, gpa - memory_page() - 1, memory_page() + 2);
+	assert_true(dirty(vm, 1, last - 1) && dirty(vm, 1, last) && dirty(vm, 2, 0));
+	assert_false(dirty(vm, 1, last - 2) || dirty(vm, 2, 1) || dirty(vm, 0, 0));
+	vmm_free(vm);
+}
+
 /* ---- a shared folder's server, which looks whether it has the memory ---- */
 
 static struct {
@@ -201,6 +233,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_what_is_removed_leaves_nothing),
 		cmocka_unit_test(test_what_cannot_be_added_leaves_nothing),
+		cmocka_unit_test(test_writes_into_two_regions_are_both_seen),
 		cmocka_unit_test(test_servers_of_folders_are_told),
 	};
 
