@@ -125,7 +125,9 @@ static int map_region(const struct guestmem_region *r, uint64_t at, uint64_t len
 		   (off_t)(offset + skip));
 	if (map == MAP_FAILED)
 		return -errno;
+	/* As the memory that it replaces. */
 	madvise(map, n, MADV_DONTDUMP);
+	madvise(map, n, MADV_DONTFORK);
 	/* The ragged edges. */
 	e = read_all(host, skip, fd, offset);
 	return e < 0 ? e : read_all(host + skip + n, len - skip - n, fd, offset + skip + n);

@@ -121,8 +121,9 @@ int guestmem_add_fd(struct guestmem *mem, gpa_t gpa, uint64_t size, int fd, uint
 	map = mmap(NULL, size + skew, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE, fd, (off_t)(offset - skew));
 	if (map == MAP_FAILED)
 		return -errno;
-	/* Guest memory is large and not ours: keep it out of core files. */
+	/* Guest memory is large and not ours: keep it out of core files, and out of what this process forks. */
 	madvise(map, size + skew, MADV_DONTDUMP);
+	madvise(map, size + skew, MADV_DONTFORK);
 	mem->regions[mem->n++] = (struct guestmem_region){
 		.gpa = gpa, .size = size, .host = (uint8_t *)map + skew, .map = map, .map_len = size + skew, .file = -1
 	};

@@ -85,6 +85,8 @@ static int map_ram(struct vmm *vm, struct ram *ram, struct err *e)
 	}
 	ram->host = p;
 	madvise(p, ram->size, MADV_DONTDUMP);
+	/* A process that the host program forks shall not hold the guest's memory, nor make us copy what is written. */
+	madvise(p, ram->size, MADV_DONTFORK);
 	return 0;
 }
 

@@ -9,6 +9,8 @@
 #include <stdio.h>
 
 #include <cmocka.h>
+#include <sys/mman.h>
+#include <sys/wait.h>
 
 #include "vhostuser/server.h"
 #include "vm/devices.h"
@@ -125,6 +127,29 @@ static void test_writes_into_two_regions_are_both_seen(void **state)
 	vmm_free(vm);
 }
 
+static bool child_has(const void *page)
+{
+	pid_t pid = fork();
+	int status;
+
+	if (!pid)
+		_exit(msync((void *)(uintptr_t)page, memory_page(), MS_ASYNC) == 0);
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	return status;
+}
+
+static void test_a_forked_process_has_no_guest_memory(void **state)
+{
+	struct vmm *vm = make();
+	struct err e = { 0 };
+
+	ok(vmm_add_memory(vm, "memory", &memory, &e), &e);
+	assert_false(child_has(vm->memory.ram[0].host));
+	assert_false(child_has(vm->memory.ram[1].host));
+	assert_int_equal(msync(vm->memory.ram[1].host, memory_page(), MS_ASYNC), 0);
+	vmm_free(vm);
+}
+
 /* ---- a shared folder's server, which looks whether it has the memory ---- */
 
 static struct {
@@ -234,6 +259,7 @@ int main(void)
 		cmocka_unit_test(test_what_is_removed_leaves_nothing),
 		cmocka_unit_test(test_what_cannot_be_added_leaves_nothing),
 		cmocka_unit_test(test_writes_into_two_regions_are_both_seen),
+		cmocka_unit_test(test_a_forked_process_has_no_guest_memory),
 		cmocka_unit_test(test_servers_of_folders_are_told),
 	};
 
