@@ -24,6 +24,11 @@ struct net_backend_ops {
 	/* len bytes in all. 0: taken, or dropped as networks do; -EAGAIN: wait for EPOLLOUT; else the backend is dead.
 	 */
 	int (*send)(struct net_backend *b, const struct iovec *frame, size_t n, size_t len);
+	/*
+	 * Go on with a frame that was taken and is not all sent. 0: it is now, or there is none; else as send().
+	 * NULL: a frame is sent at once, or never.
+	 */
+	int (*flush)(struct net_backend *b);
 	/* Into NET_FRAME_MAX bytes. Length; -EAGAIN: none now; else the backend is dead. */
 	ssize_t (*receive)(struct net_backend *b, uint8_t *frame);
 	/* The driver accepted these of `features`. */

@@ -277,6 +277,25 @@ static bool transmit(struct pair *p, const struct virtq_chain *chain)
 	return true;
 }
 
+static void tx_block(struct pair *p)
+{
+	p->tx_blocked = true;
+	watch(p, p->events | EPOLLOUT);
+}
+
+/* The backend may hold the rest of the last frame, for which the guest will not kick again. */
+static void tx_flush(struct pair *p)
+{
+	int r = p->dead || p->tx_blocked || !p->backend->ops->flush ? 0 : p->backend->ops->flush(p->backend);
+
+	if (r == -EAGAIN) {
+		tx_block(p);
+	} else if (r < 0) {
+		p->net->counters[COUNT_TX_FAILED]++;
+		link_down(p, r);
+	}
+}
+
 static void tx_pump(struct pair *p)
 {
 	struct net *n = p->net;
@@ -306,12 +325,12 @@ static void tx_pump(struct pair *p)
 		}
 		if (!transmit(p, &n->chain)) {
 			virtq_unpop(q);
-			p->tx_blocked = true;
-			watch(p, p->events | EPOLLOUT);
+			tx_block(p);
 			break;
 		}
 		virtq_push(q, n->chain.head, 0);
 	}
+	tx_flush(p);
 	virtio_device_signal(&n->base, index);
 }
 
@@ -373,6 +392,7 @@ static void on_io(struct loop_source *s, int fd, uint32_t revents, void *userdat
 	if (revents & EPOLLOUT) {
 		p->tx_blocked = false;
 		watch(p, p->events & ~(uint32_t)EPOLLOUT);
+		tx_flush(p);
 		tx_pump(p);
 	}
 	if (revents & (EPOLLHUP | EPOLLERR) && !p->events) {

@@ -197,6 +197,39 @@ static void test_the_wire_is_full(void **state)
 	card_fini(&f);
 }
 
+/* The wire takes only a part of the last frame that there is: the rest follows without another kick. */
+static void test_the_last_frame_does_not_wait_for_another(void **state)
+{
+	struct net_config c = { .n_pairs = 1 };
+	struct fake_card f;
+	unsigned sent = 0, got = 0;
+	uint32_t id, len;
+
+	card_new(&f, &c);
+	card_start(&f, ALL(&f));
+	/* How many are needed to fill it; the one after is not taken. */
+	do {
+		transmit(&f, 0, 0, 7, 3000);
+		virtio_device_kick(f.dev, 1);
+		sent++;
+	} while (fake_used(&f.q[1], &id, &len));
+	while (got < sent) {
+		got += wire_receive(f.wire[0], 7) == 3000;
+		spin(&f);
+	}
+	assert_true(fake_used(&f.q[1], &id, &len));
+	for (got = 1; got < sent; got++) {
+		transmit(&f, 0, 0, (uint8_t)got, 3000);
+		virtio_device_kick(f.dev, 1);
+		assert_true(fake_used(&f.q[1], &id, &len));
+	}
+	for (got = 1; got < sent; got++) {
+		assert_int_equal(wire_receive(f.wire[0], (uint8_t)got), 3000);
+		spin(&f);
+	}
+	card_fini(&f);
+}
+
 static void test_the_wire_is_cut(void **state)
 {
 	struct net_config c = { .n_pairs = 1, .has_mac = true, .mac = { 2, 0, 0, 0, 0, 7 }, .mtu = 1400 };
@@ -480,6 +513,7 @@ int main(void)
 		cmocka_unit_test(test_receive_into_merged_buffers),
 		cmocka_unit_test(test_receive_without_merging),
 		cmocka_unit_test(test_the_wire_is_full),
+		cmocka_unit_test(test_the_last_frame_does_not_wait_for_another),
 		cmocka_unit_test(test_the_wire_is_cut),
 		cmocka_unit_test(test_garbage_on_the_wire),
 		cmocka_unit_test(test_rate_limit_of_what_is_sent),

@@ -69,8 +69,13 @@ static int passt_send(struct net_backend *b, const struct iovec *frame, size_t n
 	p->out_at = 0;
 	p->out_len = at;
 	r = flush(p);
-	/* It is ours now; the next one waits. */
+	/* It is ours now, and passt_flush() goes on; the next one waits. */
 	return r == -EAGAIN ? 0 : r;
+}
+
+static int passt_flush(struct net_backend *b)
+{
+	return flush(passt(b));
 }
 
 /* Read on until `want` bytes are there. */
@@ -122,6 +127,7 @@ static void passt_free(struct net_backend *b)
 
 static const struct net_backend_ops passt_ops = {
 	.send = passt_send,
+	.flush = passt_flush,
 	.receive = passt_receive,
 	.set_features = passt_set_features,
 	.free = passt_free,
