@@ -288,7 +288,7 @@ int vsock_device_new(struct loop *loop, const char *uds_path, uint64_t guest_cid
 	};
 	dev->loop = loop;
 	dev->guest_cid = guest_cid;
-	dev->listen_fd = -1;
+	dev->listen_fd = dev->dir_fd = -1;
 	dev->next_port = VSOCK_LOCAL_PORT_MIN;
 	list_init(&dev->loose);
 	list_init(&dev->ready);

@@ -1,14 +1,19 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The Unix-socket side: accepting clients, their CONNECT line, and connecting to listeners for the guest. */
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
+#include <sys/un.h>
 
 #include "base/cleanup.h"
 #include "base/unix_socket.h"
 #include "vsock/state.h"
+
+#define ADDRESS_SIZE (sizeof((struct sockaddr_un){ 0 }.sun_path))
 
 int vsock_parse_connect(const char *line, size_t len, uint32_t *ret_port)
 {
@@ -133,6 +138,21 @@ static void on_listen_timer(struct loop_source *s, void *userdata)
 	vsock_listen_resume(userdata);
 }
 
+/* Connections of the guest are made where no file may be opened: what long names need is opened now. */
+static int open_folder(struct vsock_device *dev)
+{
+	const char *name = strrchr(dev->path, '/');
+	_cleanup_free_ char *dir = NULL;
+
+	if (!name || strlen(dev->path) + sizeof "_4294967295" <= ADDRESS_SIZE)
+		return 0;
+	dir = strndup(dev->path, (size_t)(name - dev->path) + 1);
+	if (!dir)
+		return -ENOMEM;
+	dev->dir_fd = open(dir, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	return dev->dir_fd < 0 ? -errno : 0;
+}
+
 int vsock_listen_start(struct vsock_device *dev, struct err *e)
 {
 	int r = unix_listen(dev->path, 0600, &dev->listen_fd, e);
@@ -142,6 +162,8 @@ int vsock_listen_start(struct vsock_device *dev, struct err *e)
 	r = loop_add_io(dev->loop, dev->listen_fd, EPOLLIN, on_accept, dev, &dev->listener);
 	if (r == 0)
 		r = loop_add_timer(dev->loop, UINT64_MAX, on_listen_timer, dev, &dev->listen_timer);
+	if (r == 0)
+		r = open_folder(dev);
 	return r < 0 ? err_sys(e, -r, "cannot serve %s", dev->path) : 0;
 }
 
@@ -153,6 +175,17 @@ void vsock_listen_stop(struct vsock_device *dev)
 	if (dev->listen_fd >= 0)
 		unlink(dev->path);
 	fd_close(&dev->listen_fd);
+	fd_close(&dev->dir_fd);
+}
+
+/* Where the host listens for connections of the guest to port. False: the name is too long. */
+static bool listener_path(const struct vsock_device *dev, uint32_t port, char path[static ADDRESS_SIZE])
+{
+	int n = dev->dir_fd < 0 ? snprintf(path, ADDRESS_SIZE, "%s_%u", dev->path, port)
+				: snprintf(path, ADDRESS_SIZE, "/proc/self/fd/%d%s_%u", dev->dir_fd,
+					   strrchr(dev->path, '/'), port);
+
+	return n > 0 && (size_t)n < ADDRESS_SIZE;
 }
 
 void vsock_host_connect(struct vsock_device *dev, const struct vsock_hdr *hdr)
@@ -160,11 +193,10 @@ void vsock_host_connect(struct vsock_device *dev, const struct vsock_hdr *hdr)
 	uint32_t local = le32_get(hdr->dst_port), peer = le32_get(hdr->src_port);
 	_cleanup_close_ int fd = -1;
 	struct vsock_conn *c = NULL;
-	char path[128];
+	char path[ADDRESS_SIZE];
 
 	/* The guest chooses the number, never the path. A full backlog counts as absent: the guest may try again. */
-	if ((size_t)snprintf(path, sizeof path, "%s_%u", dev->path, local) < sizeof path &&
-	    unix_connect(path, &fd) == 0)
+	if (listener_path(dev, local, path) && unix_connect(path, &fd) == 0)
 		c = vsock_conn_new(dev, fd, CONN_ESTABLISHED);
 	if (!c) {
 		vsock_send_rst(dev, local, peer, VSOCK_TYPE_STREAM);

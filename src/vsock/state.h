@@ -100,6 +100,7 @@ struct vsock_device {
 	uint64_t guest_cid;
 	char *path;
 	int listen_fd;
+	int dir_fd; /* folder of path, when the names of the host's listeners are too long for an address; else -1 */
 	struct loop_source *listener, *listen_timer, *again;
 	struct list buckets[VSOCK_BUCKETS], loose, ready;
 	unsigned n_conns, n_buffers;

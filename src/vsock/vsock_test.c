@@ -783,6 +783,46 @@ static void test_guest_initiated(void **state)
 	unlink(path);
 }
 
+/* They are reached through their folder, which was opened before: its own name has changed meanwhile. */
+static void test_listeners_of_long_names(void **state)
+{
+	struct fixture *f = *state;
+	char dir[64], moved[64], path[160], long_name[160];
+	int l = -1;
+
+	snprintf(dir, sizeof dir, "%s/%044d", f->dir, 0);
+	snprintf(moved, sizeof moved, "%s/moved", f->dir);
+	snprintf(path, sizeof path, "%s/%045d", dir, 0);
+	assert_int_equal(mkdir(dir, 0700), 0);
+	virtio_device_free(f->dev);
+	assert_int_equal(vsock_device_new(f->loop, path, GUEST_CID, &f->dev, NULL), 0);
+	guest_fini(&f->g);
+	guest_new(&f->g, f->dev);
+	guest_start(&f->g, GUEST_QUEUE);
+	snprintf(long_name, sizeof long_name, "%s_6000", path);
+	assert_int_equal(unix_listen(long_name, 0600, &l, NULL), 0);
+	assert_int_equal(rename(dir, moved), 0);
+	f->guest_port = 1;
+	f->host_port = 6000;
+	say(f, VSOCK_OP_REQUEST, 0);
+	expect(f, VSOCK_OP_RESPONSE);
+	assert_int_equal(rename(moved, dir), 0);
+	assert_int_equal(unlink(long_name), 0);
+	close(l);
+	virtio_device_free(take_ptr(f->dev));
+	/* There is no way to a name that fits nowhere: the guest is refused, without harm. */
+	snprintf(path, sizeof path, "%s/%080d", dir, 0);
+	assert_int_equal(vsock_device_new(f->loop, path, GUEST_CID, &f->dev, NULL), 0);
+	guest_fini(&f->g);
+	guest_new(&f->g, f->dev);
+	guest_start(&f->g, GUEST_QUEUE);
+	f->host_port = 4000000000;
+	say(f, VSOCK_OP_REQUEST, 0);
+	expect(f, VSOCK_OP_RST);
+	virtio_device_free(take_ptr(f->dev));
+	assert_int_equal(rmdir(dir), 0);
+}
+
 static void test_table_is_bounded(void **state)
 {
 	struct fixture *f = *state;
@@ -946,6 +986,7 @@ int main(void)
 		T(test_guest_stops_receiving_then_host_stops_too),
 		T(test_lingering),
 		T(test_guest_initiated),
+		T(test_listeners_of_long_names),
 		T(test_table_is_bounded),
 		T(test_reset_flood_stalls_the_sender),
 		T(test_broken_queue_breaks_the_device_only),
