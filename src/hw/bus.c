@@ -4,7 +4,8 @@
  * table or a running access refers to it.
  *
  * An access of a range with a loop runs inside that loop, and so does its removal: whoever comes later finds the range
- * dead. A range without a loop counts the accesses that are running, and its removal waits for them.
+ * dead. A range without a loop counts the accesses that are running, and its removal waits for them. An access that
+ * found a range and is on its way into the loop keeps the range, but not the loop: see bus_settle().
  */
 #include "hw/bus.h"
 
@@ -20,13 +21,15 @@ struct range {
 	bool dead;       /* guarded by the loop, or by the bus's lock when there is none */
 	unsigned refs;   /* the table's and one for each running access; guarded by the bus's lock */
 	unsigned active; /* running accesses when there is no loop; guarded by the bus's lock */
+	bool removed;    /* it is not in the table, and counted in stale; guarded by the bus's lock */
 };
 
 struct bus {
 	pthread_mutex_t lock;
-	pthread_cond_t idle; /* some range's active became 0 */
+	pthread_cond_t idle; /* some range's active became 0, or stale did */
 	struct range **ranges;
 	size_t n, room;
+	unsigned stale; /* ranges that were removed and that accesses still refer to */
 };
 
 int bus_new(struct bus **ret)
@@ -113,10 +116,13 @@ int bus_add(struct bus *bus, uint64_t base, uint64_t size, const struct bus_hand
 	return result;
 }
 
-static void unref_locked(struct range *r)
+static void unref_locked(struct bus *bus, struct range *r)
 {
-	if (!--r->refs)
-		free(r);
+	if (--r->refs)
+		return;
+	if (r->removed && !--bus->stale)
+		pthread_cond_broadcast(&bus->idle);
+	free(r);
 }
 
 int bus_remove(struct bus *bus, uint64_t base)
@@ -147,9 +153,19 @@ int bus_remove(struct bus *bus, uint64_t base)
 		loop_leave(loop);
 	}
 	pthread_mutex_lock(&bus->lock);
-	unref_locked(r);
+	r->removed = true;
+	bus->stale++;
+	unref_locked(bus, r);
 	pthread_mutex_unlock(&bus->lock);
 	return 0;
+}
+
+void bus_settle(struct bus *bus)
+{
+	pthread_mutex_lock(&bus->lock);
+	while (bus->stale)
+		pthread_cond_wait(&bus->idle, &bus->lock);
+	pthread_mutex_unlock(&bus->lock);
 }
 
 /* The range that holds all of [addr, addr+len), referred to; NULL: none. */
@@ -184,7 +200,7 @@ static void put(struct bus *bus, struct range *r)
 	pthread_mutex_lock(&bus->lock);
 	if (!r->loop && !--r->active)
 		pthread_cond_broadcast(&bus->idle);
-	unref_locked(r);
+	unref_locked(bus, r);
 	pthread_mutex_unlock(&bus->lock);
 }
 

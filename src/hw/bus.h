@@ -34,6 +34,11 @@ int bus_add(struct bus *bus, uint64_t base, uint64_t size, const struct bus_hand
 	    struct loop *loop);
 /* 0 or -ENOENT. */
 int bus_remove(struct bus *bus, uint64_t base);
+/*
+ * Wait until no access refers to a range that was removed: only then may the range's loop be freed. An access may be
+ * waiting for its loop, so this is called outside of all loops.
+ */
+void bus_settle(struct bus *bus);
 
 /* False: nobody is there; data then reads as all ones. */
 bool bus_read(struct bus *bus, uint64_t addr, void *data, uint32_t len);

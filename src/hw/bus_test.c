@@ -5,8 +5,10 @@
 #include <stdint.h>
 #include <errno.h>
 #include <pthread.h>
+#include <sched.h>
 #include <stdatomic.h>
 #include <string.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -162,6 +164,36 @@ static void test_removal_races_with_accesses(void **state)
 	bus_free(r.bus);
 }
 
+/* A device's loop may go with the device. The accesses are made to wait for it first, and find the device dead. */
+static void test_the_loop_goes_too(void **state)
+{
+	struct race r = { 0 };
+	pthread_t threads[3];
+	unsigned device = 0;
+
+	assert_int_equal(bus_new(&r.bus), 0);
+	for (int i = 0; i < 3; i++)
+		assert_int_equal(pthread_create(&threads[i], NULL, hammer, &r), 0);
+	for (int i = 0; i < 100; i++) {
+		unsigned seen = atomic_load(&r.hits);
+
+		assert_int_equal(loop_new(&r.loop, NULL), 0);
+		assert_int_equal(bus_add(r.bus, 0x100, 8, &count_handler, &device, r.loop), 0);
+		while (atomic_load(&r.hits) == seen)
+			sched_yield();
+		loop_enter(r.loop);
+		usleep(200);
+		assert_int_equal(bus_remove(r.bus, 0x100), 0);
+		loop_leave(r.loop);
+		bus_settle(r.bus);
+		loop_free(r.loop);
+	}
+	atomic_store(&r.stop, true);
+	for (int i = 0; i < 3; i++)
+		pthread_join(threads[i], NULL);
+	bus_free(r.bus);
+}
+
 /* Without a loop: one thread only touches the device, the removal waits for it. */
 static void test_removal_waits_without_a_loop(void **state)
 {
@@ -206,6 +238,7 @@ int main(void)
 		cmocka_unit_test(test_dispatch),
 		cmocka_unit_test(test_overlap),
 		cmocka_unit_test(test_removal_races_with_accesses),
+		cmocka_unit_test(test_the_loop_goes_too),
 		cmocka_unit_test(test_removal_waits_without_a_loop),
 		cmocka_unit_test(test_a_handler_may_remove_its_own_range),
 	};

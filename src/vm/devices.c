@@ -106,6 +106,9 @@ static void release(struct vm_device *d)
 	if (d->own_loop) {
 		loop_quit(d->loop, 0);
 		pthread_join(d->thread, NULL);
+		/* A vCPU may have found one of its registers just before they went, and want to enter. */
+		bus_settle(d->vm->mmio);
+		bus_settle(d->vm->pio);
 		loop_free(d->loop);
 	}
 	if (d->host) {
