@@ -16,7 +16,10 @@
 
 /* Between the stop signal and SIGKILL when the time is up, as docker stop has it. */
 #define STOP_GRACE_MS 10000
-/* How long output may still arrive after the process has ended (a child of it may hold the stream). */
+/*
+ * How long output may still arrive after the process has ended (a child of it may hold the stream). The time in which
+ * the caller does not take it does not count.
+ */
 #define DRAIN_MS 5000
 
 static const int forwarded[] = { SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2, SIGCONT, SIGTSTP, SIGWINCH };
@@ -88,6 +91,20 @@ static void resize(struct session *s)
 				       NULL);
 }
 
+static bool waits_for_caller(const struct session *s)
+{
+	return stdio_since_full_ms(s->stdio) < DRAIN_MS;
+}
+
+/* The process has ended. What waits for a caller that does not read must have another end than that it reads. */
+static void give_up_output(struct session *s, int signo)
+{
+	for (size_t i = 0; i < sizeof ending / sizeof ending[0]; i++)
+		if (ending[i] == signo && waits_for_caller(s))
+			s->output_done = true;
+	check_done(s);
+}
+
 static void on_signal(struct loop_source *source, int signo, void *userdata)
 {
 	struct session *s = userdata;
@@ -97,8 +114,11 @@ static void on_signal(struct loop_source *source, int signo, void *userdata)
 		resize(s);
 		return;
 	}
-	if (!s->exited &&
-	    agent_signal_async(s->o.agent, s->o.container_id, process_id(s), signo, NULL, NULL, NULL, &e) < 0)
+	if (s->exited) {
+		give_up_output(s, signo);
+		return;
+	}
+	if (agent_signal_async(s->o.agent, s->o.container_id, process_id(s), signo, NULL, NULL, NULL, &e) < 0)
 		log_debug("signal %d was not delivered: %s", signo, e.text);
 }
 
@@ -106,6 +126,10 @@ static void on_drain_timeout(struct loop_source *source, void *userdata)
 {
 	struct session *s = userdata;
 
+	if (waits_for_caller(s)) {
+		loop_timer_set(source, DRAIN_MS);
+		return;
+	}
 	s->output_done = true;
 	check_done(s);
 }

@@ -64,6 +64,7 @@ static struct {
 	const char *output[3]; /* by stream; NULL: the stream ends at once */
 	bool keep_open[3];     /* the stream does not end */
 	int status;            /* ends with it as soon as its output was read; -1: runs on */
+	bool ends_early;       /* it does not wait until it was read */
 	bool refuse_wait, hang_up;
 	struct strv seen;
 	int files[3], before[3], end_fd;
@@ -122,6 +123,8 @@ static void read_output(struct ttrpc_request *req, int stream)
 		answer.data.len = strlen(t.output[stream]);
 		t.output[stream] = NULL;
 		ttrpc_reply(req, &answer.base);
+		if (t.ends_early)
+			end_process(t.status);
 		return;
 	}
 	if (t.status >= 0 && stream == 1)
@@ -293,6 +296,68 @@ static void test_output_that_does_not_end(void **state)
 	file_is(t.files[1], "x");
 }
 
+/* ---- a reader that pauses ---- */
+
+static struct {
+	char data[20000];
+	int fd;
+	size_t n; /* that it has read */
+	int signal;
+	struct loop_source *timer;
+} reader;
+
+static void read_on(struct loop_source *source, void *userdata)
+{
+	char data[4096];
+	ssize_t n;
+
+	if (reader.signal) {
+		kill(getpid(), reader.signal);
+		return;
+	}
+	while ((n = read(reader.fd, data, sizeof data)) > 0)
+		reader.n += (size_t)n;
+	__real_loop_timer_set(source, 10);
+}
+
+/* Our standard output is a pipe that is read only when the limit for late output is over several times. */
+static void run_with_reader(int signal)
+{
+	int fds[2];
+
+	assert_int_equal(pipe2(fds, O_CLOEXEC | O_NONBLOCK), 0);
+	assert_int_equal(fcntl(fds[1], F_SETPIPE_SZ, 4096), 4096);
+	close(t.files[1]);
+	t.files[1] = fds[1];
+	reader.fd = fds[0];
+	reader.n = 0;
+	reader.signal = signal;
+	memset(reader.data, 'x', sizeof reader.data - 1);
+	t.output[1] = reader.data;
+	t.status = 5;
+	t.ends_early = true;
+	assert_int_equal(__real_loop_add_timer(t.loop, 300, read_on, NULL, &reader.timer), 0);
+	run(0);
+	assert_int_equal(t.result, 0);
+	assert_int_equal(t.exit_status, 5);
+	if (!signal)
+		read_on(reader.timer, NULL);
+	loop_source_free(reader.timer);
+	close(reader.fd);
+}
+
+static void test_reader_that_pauses(void **state)
+{
+	run_with_reader(0);
+	assert_int_equal(reader.n, sizeof reader.data - 1);
+}
+
+static void test_reader_that_does_not_come_back(void **state)
+{
+	t.keep_open[1] = true;
+	run_with_reader(SIGTERM);
+}
+
 static void test_output_that_cannot_be_written(void **state)
 {
 	close(t.files[1]);
@@ -431,6 +496,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		T(test_status_and_output),
 		T(test_output_that_does_not_end),
+		T(test_reader_that_pauses),
+		T(test_reader_that_does_not_come_back),
 		T(test_output_that_cannot_be_written),
 		T(test_time_limit),
 		T(test_time_limit_of_the_deaf),

@@ -13,6 +13,7 @@
 #include <string.h>
 #include <sys/epoll.h>
 
+#include "base/fd.h"
 #include "base/log.h"
 #include "base/strv.h"
 #include "pod/stdio_fd.h"
@@ -48,6 +49,7 @@ struct stdio {
 	bool in_closing; /* to be closed after what is on its way */
 
 	struct output outputs[2];
+	uint64_t full_ms;           /* when the caller's end of an output was full for the last time; 0: never */
 	struct loop_source *finish; /* calls done() from the loop */
 	int result;
 	struct err err;
@@ -252,6 +254,7 @@ static void on_output_room(struct loop_source *source, int fd, uint32_t revents,
 		o->pos += n;
 		return;
 	}
+	o->owner->full_ms = clock_ms();
 	loop_source_free(take_ptr(o->source));
 	free(take_ptr(o->data));
 	output_read(o);
@@ -321,6 +324,13 @@ static void output_read(struct output *o)
 		failed(s, r, &e);
 		output_end(o);
 	}
+}
+
+uint64_t stdio_since_full_ms(const struct stdio *s)
+{
+	if (s->outputs[0].source || s->outputs[1].source)
+		return 0;
+	return s->full_ms ? clock_ms() - s->full_ms : UINT64_MAX;
 }
 
 /* ---- life ---- */

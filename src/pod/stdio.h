@@ -17,6 +17,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 #include "base/cleanup.h"
 #include "base/err.h"
@@ -49,6 +50,8 @@ struct stdio_params {
 int stdio_start(const struct stdio_params *params, struct stdio **ret, struct err *e);
 /* Whoever writes is done: send what was read, read no more, and close the process's stdin. Not for a terminal's. */
 void stdio_close_input(struct stdio *s);
+/* How long ago the caller's end of an output was full, in ms: 0 when it is; UINT64_MAX when it never was. */
+uint64_t stdio_since_full_ms(const struct stdio *s);
 /* Before the agent is freed. done will not be called. NULL does nothing. */
 void stdio_free(struct stdio *s);
 DEFINE_CLEANUP(struct stdio *, stdio_free)
