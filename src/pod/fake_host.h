@@ -25,6 +25,7 @@ static struct {
 	struct strv seen;    /* one line each */
 	const char *fail_at; /* the function that fails */
 	bool hold_output;    /* streams are not at their end until fake_output_done() */
+	bool full;           /* who should read them does not */
 	unsigned cgroups, networks, streams;
 	uint64_t ceiling;
 	struct pod_streams *last;
@@ -132,6 +133,11 @@ int pod_streams_start(struct pod_streams *s, struct agent *agent, struct err *e)
 int pod_streams_close_stdin(struct pod_streams *s, struct err *e)
 {
 	return fake_step(e, "close stdin", "%s %s", s->params.container_id, s->params.exec_id);
+}
+
+uint64_t pod_streams_since_full_ms(const struct pod_streams *s)
+{
+	return host.full ? 0 : UINT64_MAX;
 }
 
 int pod_streams_terminal(const struct pod_streams *s)

@@ -208,6 +208,11 @@ int pod_streams_close_stdin(struct pod_streams *s, struct err *e)
 	return 0;
 }
 
+uint64_t pod_streams_since_full_ms(const struct pod_streams *s)
+{
+	return s->pump ? stdio_since_full_ms(s->pump) : UINT64_MAX;
+}
+
 int pod_streams_terminal(const struct pod_streams *s)
 {
 	return s->slave;

@@ -41,6 +41,8 @@ int pod_streams_start(struct pod_streams *s, struct agent *agent, struct err *e)
 void pod_streams_hang_up(struct pod_streams *s);
 /* The client wants the process's stdin closed, once what it has written before is through. */
 int pod_streams_close_stdin(struct pod_streams *s, struct err *e);
+/* stdio_since_full_ms() of the pump; UINT64_MAX when none runs. */
+uint64_t pod_streams_since_full_ms(const struct pod_streams *s);
 /* The pty's slave, for the stand-in's controlling terminal; -1: none. Owned by the streams. */
 int pod_streams_terminal(const struct pod_streams *s);
 /* A terminal of this host whose size is to be the process's: its own, or one that a client names; -1: none. */

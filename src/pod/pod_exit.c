@@ -3,7 +3,9 @@
  * What happens to a pod by itself: processes end, memory runs out, the VM ends. All of it arrives in the loop.
  *
  * A process has ended when the guest has told its status and all its output is written, or has not been for DRAIN_MS (a
- * child of it may hold the stream, a client may not read). The VM's end ends everything in it, at once.
+ * child of it may hold the stream, a client may not read). A client that made the stand-in waits for that one's end
+ * only: it, or the owner, deletes the process then, and with it what is not written yet. So the time for which such a
+ * client does not read does not count. The VM's end ends everything in it, at once.
  */
 #include <errno.h>
 #include <signal.h>
@@ -108,10 +110,30 @@ void pod_process_ended(struct pod_process *p, int status, const char *reason)
 		pod_write_state(pod, NULL);
 }
 
+static bool waits_for_client(const struct pod_process *p)
+{
+	return !p->standin_ours && pod_streams_since_full_ms(p->streams) < DRAIN_MS;
+}
+
 static void on_drain_timeout(struct loop_source *source, void *userdata)
 {
-	(void)source;
-	pod_process_ended(userdata, 255, "");
+	struct pod_process *p = userdata;
+
+	if (waits_for_client(p))
+		loop_timer_set(source, DRAIN_MS);
+	else
+		pod_process_ended(p, 255, "");
+}
+
+bool pod_process_give_up_output(struct pod_process *p, int signo)
+{
+	bool ends = signo == SIGKILL || signo == SIGTERM || signo == SIGINT || signo == SIGQUIT || signo == SIGHUP;
+
+	if (!p->answered)
+		return false;
+	if (ends && p->status != POD_STOPPED && waits_for_client(p))
+		pod_process_ended(p, 255, "");
+	return true;
 }
 
 static void check_ended(struct pod_process *p)

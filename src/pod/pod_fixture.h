@@ -41,6 +41,7 @@ static struct {
 	struct pod *pod;
 	struct strv events;
 	unsigned fds;
+	pid_t client_standin; /* that a client made, and reaps */
 } t;
 
 static char *tmp(const char *name)

@@ -3,7 +3,7 @@
  * A pod whose guest lies or says nothing, and one on a host without memory: an error for the client, nothing that
  * hangs, nothing that is left. (Refusals, garbage and hang-ups at every step are in pod_test.c.)
  *
- * Linked with --wrap for ttrpc_call(): see the meson.build.
+ * Linked with --wrap for ttrpc_call() and the loop's timers: see the meson.build.
  */
 #include "pod/pod_fixture.h"
 
@@ -26,6 +26,29 @@ int __wrap_ttrpc_call(struct ttrpc_client *client, const char *service, const ch
 	assert_true(timeout_ms > 0);
 	return __real_ttrpc_call(client, service, method, request, response, hurry ? HURRY_MS : timeout_ms,
 				 ret_response, e);
+}
+
+int __real_loop_add_timer(struct loop *loop, uint64_t delay_ms, loop_timer_fn fn, void *userdata,
+			  struct loop_source **ret);
+int __wrap_loop_add_timer(struct loop *loop, uint64_t delay_ms, loop_timer_fn fn, void *userdata,
+			  struct loop_source **ret);
+void __real_loop_timer_set(struct loop_source *s, uint64_t delay_ms);
+void __wrap_loop_timer_set(struct loop_source *s, uint64_t delay_ms);
+
+static uint64_t quick(uint64_t delay_ms)
+{
+	return hurry && delay_ms != UINT64_MAX ? (delay_ms + 99) / 100 : delay_ms;
+}
+
+int __wrap_loop_add_timer(struct loop *loop, uint64_t delay_ms, loop_timer_fn fn, void *userdata,
+			  struct loop_source **ret)
+{
+	return __real_loop_add_timer(loop, quick(delay_ms), fn, userdata, ret);
+}
+
+void __wrap_loop_timer_set(struct loop_source *s, uint64_t delay_ms)
+{
+	__real_loop_timer_set(s, quick(delay_ms));
 }
 
 /* ---- silence ---- */
@@ -111,6 +134,57 @@ static void test_silent_verbs(void **state)
 	hurry = false;
 }
 
+/* ---- clients that do not read ---- */
+
+/* A client with a stand-in of its own, for which that one's end is all, and output of an ended process for it. */
+static void end_with_unread_output(void)
+{
+	struct standin_params q = { .name = "client's" };
+	struct pod_container_params p = { .id = "c1", .bundle = tmp("c1"), .standin_fd = -1 };
+	struct err e = { 0 };
+	pid_t pid;
+
+	host.hold_output = host.full = hurry = true;
+	make_pod();
+	assert_int_equal(standin_start(&q, &p.standin_pid, &p.standin_fd, NULL), 0);
+	t.client_standin = p.standin_pid;
+	if (pod_create(t.pod, &p, &pid, &e) < 0)
+		fail_msg("%s", e.text);
+	start("c1", "");
+	ask_kill("c1", "", SIGTERM);
+	for (int i = 0; i < 30; i++)
+		loop_run_once(t.loop, 10);
+	assert_string_equal(t.events.v[t.events.len - 1], "start c1");
+}
+
+static void client_ends(void)
+{
+	assert_int_equal(waitpid(t.client_standin, NULL, 0), t.client_standin);
+	hurry = false;
+	delete ("c1", "");
+}
+
+static void test_client_pauses(void **state)
+{
+	end_with_unread_output();
+	/* It reads on, but a child of the process holds the stream. */
+	host.full = false;
+	until_event("exit c1 143");
+	client_ends();
+}
+
+static void test_client_does_not_come_back(void **state)
+{
+	struct err e = { 0 };
+
+	end_with_unread_output();
+	assert_int_equal(pod_kill(t.pod, "c1", "", SIGUSR1, false, &e), -ESRCH);
+	assert_int_equal(state_of("c1", "").status, POD_RUNNING);
+	assert_int_equal(pod_kill(t.pod, "c1", "", SIGKILL, false, &e), -ESRCH);
+	assert_string_equal(t.events.v[t.events.len - 1], "exit c1 143");
+	client_ends();
+}
+
 /* ---- lies ---- */
 
 static void test_status_that_is_none(void **state)
@@ -158,8 +232,8 @@ int main(void)
 {
 #define T(fn) cmocka_unit_test_setup_teardown(fn, set_up, tear_down)
 	const struct CMUnitTest tests[] = {
-		T(test_silence),          T(test_silent_verbs), T(test_status_that_is_none),
-		T(test_oom_of_strangers), T(test_oom),
+		T(test_silence), T(test_silent_verbs),  T(test_status_that_is_none),       T(test_oom_of_strangers),
+		T(test_oom),     T(test_client_pauses), T(test_client_does_not_come_back),
 	};
 
 	signal(SIGPIPE, SIG_IGN);

@@ -151,6 +151,11 @@ void pod_process_free(struct pod_process *p);
 int pod_process_watch(struct pod_process *p, struct err *e);
 /* pod_streams_params.done */
 void pod_process_output_done(int result, const struct err *e, void *userdata);
+/*
+ * A signal for a process of which only output is missing: when that waits for a client that does not read, it is given
+ * up, as such a signal would have ended a process that cannot write. False: it is another process.
+ */
+bool pod_process_give_up_output(struct pod_process *p, int signo);
 /* It has ended: tell everybody. Nothing when it had before. */
 void pod_process_ended(struct pod_process *p, int status, const char *reason);
 /* From now on the VM's end, and out of memory, are noticed. */

@@ -85,6 +85,8 @@ static void on_standin(struct loop_source *source, int fd, uint32_t revents, voi
 	case STANDIN_SIGNAL:
 		break;
 	}
+	if (pod_process_give_up_output(p, signo))
+		return;
 	if (p->status != POD_STOPPED && !pod->lost && pod->sandbox && (p->container->in_guest))
 		agent_signal_async(pod->sandbox->agent, p->container->id, process_id(p), signo, NULL, NULL, NULL, NULL);
 }
@@ -318,9 +320,11 @@ static struct pod_process *find_living(struct pod *pod, const char *id, const ch
 int pod_kill(struct pod *pod, const char *id, const char *exec_id, int signo, bool all, struct err *e)
 {
 	struct err own = { 0 };
-	struct pod_process *p = find_living(pod, id, exec_id, &own);
+	struct pod_process *p = find_living(pod, id, exec_id, &own), *ended;
 	int r;
 
+	if (!p && (ended = pod_find_process(pod, id, exec_id, NULL)))
+		(void)pod_process_give_up_output(ended, signo);
 	if (!p && !(all && own.code == ESRCH)) {
 		if (e)
 			*e = own;
