@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <unistd.h>
 
 #include "agent/coldplug.h"
@@ -18,6 +19,9 @@
 #include "proto/empty.pb-c.h"
 
 #define RETRY_MS 50 /* between looks for a device when no event comes */
+/* For output of an exec that has ended to be read, and how many of a container may take longer. */
+#define FORGET_MS  10000
+#define UNREAD_MAX 64
 
 struct waiter {
 	struct list node;
@@ -206,10 +210,33 @@ static void forget(struct agent_process *p)
 	container_forget_process(c, process);
 }
 
+static bool has_output(int fd)
+{
+	int n = 0;
+
+	return fd >= 0 && ioctl(fd, FIONREAD, &n) == 0 && n > 0;
+}
+
+static size_t count_ended(const struct agent_container *c)
+{
+	struct agent_process *p;
+	size_t n = 0;
+
+	list_foreach (p, &c->processes, struct agent_process, node)
+		n += p->forget_timer != NULL;
+	return n;
+}
+
+/* Somebody on the host may be slow to read. Processes that the host has forgotten must not fill the guest. */
 static void on_forget_timer(struct loop_source *s, void *userdata)
 {
-	(void)s;
-	forget(userdata);
+	struct agent_process *p = userdata;
+
+	if ((has_output(process_stdout_fd(p->process)) || has_output(process_stderr_fd(p->process))) &&
+	    count_ended(p->container) <= UNREAD_MAX)
+		loop_timer_set(s, FORGET_MS);
+	else
+		forget(p);
 }
 
 void agent_process_settle(struct agent_process *p)
@@ -221,7 +248,7 @@ void agent_process_settle(struct agent_process *p)
 	 * Its output may still be read. A timer, also when all was read: we may be called from a callback of the
 	 * process that is to be freed.
 	 */
-	loop_add_timer(p->container->agent->loop, p->out_ended && p->err_ended ? 0 : 10000, on_forget_timer, p,
+	loop_add_timer(p->container->agent->loop, p->out_ended && p->err_ended ? 0 : FORGET_MS, on_forget_timer, p,
 		       &p->forget_timer);
 }
 

@@ -414,6 +414,20 @@ static int exec_in(const char *id, const char *exec_id, const char *script)
 	return harness_do(&h, "ExecProcess", &req.base);
 }
 
+/* A reader that pauses longer than an ended process is kept for by itself. */
+static void test_output_that_is_read_late(void **state)
+{
+	(void)state;
+	NEED_AGENT();
+	assert_int_equal(create("late", "exec sleep 100", false), 0);
+	assert_int_equal(start("late"), 0);
+	assert_int_equal(exec_in("late", "e1", "echo here"), 0);
+	assert_int_equal(wait_for("late", "e1"), 0);
+	sleep(11);
+	assert_output("late", "e1", "ReadStdout", "here\n");
+	assert_int_equal(delete ("late"), 0);
+}
+
 static void test_exec_and_signals(void **state)
 {
 	(void)state;
@@ -748,6 +762,7 @@ int main(void)
 		cmocka_unit_test(test_passed_descriptors),
 		cmocka_unit_test(test_stdin_comes_back),
 		cmocka_unit_test(test_close_in_turn),
+		cmocka_unit_test(test_output_that_is_read_late),
 		cmocka_unit_test(test_exec_and_signals),
 		cmocka_unit_test(test_term_ends_init),
 		cmocka_unit_test(test_term_is_for_init),
