@@ -172,8 +172,12 @@ static int start_pump(struct pod_streams *s, struct agent *agent, struct err *e)
 
 int pod_streams_start(struct pod_streams *s, struct agent *agent, struct err *e)
 {
-	int r = s->in_fifo ? io_end_open(s->in_fifo, false, &s->in, e) : 0;
+	int r = 0;
 
+	if (s->pump)
+		return err_set(e, ERR_CONFIG, EBUSY, "the streams have been started before");
+	if (s->in_fifo)
+		r = io_end_open(s->in_fifo, false, &s->in, e);
 	if (r == 0)
 		r = start_pump(s, agent, e);
 	if (r < 0)

@@ -67,6 +67,7 @@ struct pod_process {
 	Grpc__Process *spec; /* of an exec until it is started */
 	struct pod_io io;    /* strings: ours */
 	struct pod_streams *streams;
+	bool tried;    /* to be started: of what that left nothing can be begun again */
 	bool pumping;  /* streams are being moved */
 	bool answered; /* the guest has told the status; what is missing is output */
 	pid_t standin_pid;

@@ -278,8 +278,9 @@ int pod_start(struct pod *pod, const char *id, const char *exec_id, pid_t *ret_p
 
 	if (!p)
 		return -ENOENT;
-	if (p->status != POD_CREATED)
+	if (p->status != POD_CREATED || p->tried)
 		return err_set(e, ERR_CONFIG, EBUSY, "%s has been started before", process_id(p));
+	p->tried = true;
 	r = pod_check_guest(pod, e);
 	if (r == 0)
 		r = *p->exec_id ? start_exec(p, e) : start_container(p, e);

@@ -191,6 +191,32 @@ static void test_exec(void **state)
 	start("c1", "e3");
 }
 
+/* What a failed start has begun goes on: a second one must not begin it again. */
+static void test_start_again(void **state)
+{
+	struct err e = { 0 };
+	pid_t pid;
+
+	make_pod();
+	create("c1");
+	guest.at = "StartContainer";
+	guest.act = REFUSE;
+	assert_true(pod_start(t.pod, "c1", "", &pid, &e) < 0);
+	guest.act = ANSWER;
+	assert_int_equal(pod_start(t.pod, "c1", "", &pid, &e), -EBUSY);
+	assert_string_equal(e.text, "c1 has been started before");
+	exec("c1", "e1");
+	host.fail_at = "pump";
+	assert_true(pod_start(t.pod, "c1", "e1", &pid, &e) < 0);
+	assert_true(seen("SignalProcess c1 e1 9"));
+	host.fail_at = NULL;
+	assert_int_equal(pod_start(t.pod, "c1", "e1", &pid, &e), -EBUSY);
+	delete ("c1", "e1");
+	ask_kill("c1", "", SIGKILL);
+	until_event("exit c1 137");
+	delete ("c1", "");
+}
+
 /* What is still written when the process has ended is waited for. */
 static void test_output_comes_first(void **state)
 {
@@ -368,17 +394,10 @@ int main(void)
 {
 #define T(fn) cmocka_unit_test_setup_teardown(fn, set_up, tear_down)
 	const struct CMUnitTest tests[] = {
-		T(test_ordinary_life),
-		T(test_two_containers),
-		T(test_exec),
-		T(test_output_comes_first),
-		T(test_vm_death),
-		T(test_agent_hangs_up),
-		T(test_kill_after_the_vm),
-		T(test_kill_while_the_vm_ends),
-		T(test_host_fails),
-		T(test_driver_fails),
-		T(test_guest_fails),
+		T(test_ordinary_life),  T(test_two_containers),     T(test_exec),
+		T(test_start_again),    T(test_output_comes_first), T(test_vm_death),
+		T(test_agent_hangs_up), T(test_kill_after_the_vm),  T(test_kill_while_the_vm_ends),
+		T(test_host_fails),     T(test_driver_fails),       T(test_guest_fails),
 	};
 
 	signal(SIGPIPE, SIG_IGN);
