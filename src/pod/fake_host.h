@@ -153,6 +153,7 @@ int pod_streams_window(const struct pod_streams *s)
 
 void pod_streams_hang_up(struct pod_streams *s)
 {
+	strv_addf(&host.seen, "hang up %s %s", s->params.container_id, s->params.exec_id);
 }
 
 void pod_streams_free(struct pod_streams *s)

@@ -35,8 +35,8 @@ int pod_streams_open(const struct pod_streams_params *params, struct pod_streams
 /* The process exists: pump. */
 int pod_streams_start(struct pod_streams *s, struct agent *agent, struct err *e);
 /*
- * The process could not be started: whoever reads its output sees the end. Nothing once the pump runs. ctr waits for it
- * before it deletes the process.
+ * The process could not be started, or ended before: whoever reads its output sees the end. Nothing once the pump
+ * runs. ctr waits for it before it deletes the process.
  */
 void pod_streams_hang_up(struct pod_streams *s);
 /* The client wants the process's stdin closed, once what it has written before is through. */

@@ -89,9 +89,9 @@ int pod_wait(struct pod *pod, const char *id, const char *exec_id, pod_wait_fn f
 void pod_process_ended(struct pod_process *p, int status, const char *reason)
 {
 	struct pod *pod = p->container->pod;
-	bool exited = p->status != POD_STOPPED;
+	bool never_started = p->status == POD_CREATED;
 
-	if (!exited)
+	if (p->status == POD_STOPPED)
 		return;
 	agent_call_cancel(take_ptr(p->wait));
 	loop_source_free(take_ptr(p->drain));
@@ -101,6 +101,9 @@ void pod_process_ended(struct pod_process *p, int status, const char *reason)
 		snprintf(p->exit.reason, sizeof p->exit.reason, "%s", reason);
 	}
 	p->status = POD_STOPPED;
+	/* Nothing will be written: containerd's client waits for the end of its FIFOs before it deletes. */
+	if (never_started && p->streams)
+		pod_streams_hang_up(p->streams);
 	loop_source_free(take_ptr(p->standin));
 	if (standin_end(p->standin_fd, p->exit.status) < 0)
 		log_debug("the stand-in %d of %s is gone already", (int)p->standin_pid, p->container->id);

@@ -217,6 +217,30 @@ static void test_start_again(void **state)
 	delete ("c1", "");
 }
 
+/* Whoever reads the output of what ends before it is started sees the end of it; of the rest the pump tells. */
+static void test_end_before_start(void **state)
+{
+	uint64_t one = 1;
+
+	make_pod();
+	create("c1");
+	ask_kill("c1", "", SIGKILL);
+	until_event("exit c1 137");
+	assert_true(strv_contains(&host.seen, "hang up c1 "));
+	delete ("c1", "");
+
+	create("c1");
+	strv_fini(&host.seen);
+	start("c1", "");
+	exec("c1", "e1");
+	assert_int_equal(write(guest.exit_fd, &one, sizeof one), 8);
+	until_event("exit c1 e1 255");
+	assert_true(strv_contains(&host.seen, "hang up c1 e1"));
+	assert_false(strv_contains(&host.seen, "hang up c1 "));
+	delete ("c1", "");
+	(void)!read(guest.exit_fd, &one, sizeof one);
+}
+
 /* What is still written when the process has ended is waited for. */
 static void test_output_comes_first(void **state)
 {
@@ -394,10 +418,10 @@ int main(void)
 {
 #define T(fn) cmocka_unit_test_setup_teardown(fn, set_up, tear_down)
 	const struct CMUnitTest tests[] = {
-		T(test_ordinary_life),  T(test_two_containers),     T(test_exec),
-		T(test_start_again),    T(test_output_comes_first), T(test_vm_death),
-		T(test_agent_hangs_up), T(test_kill_after_the_vm),  T(test_kill_while_the_vm_ends),
-		T(test_host_fails),     T(test_driver_fails),       T(test_guest_fails),
+		T(test_ordinary_life),     T(test_two_containers),         T(test_exec),       T(test_start_again),
+		T(test_end_before_start),  T(test_output_comes_first),     T(test_vm_death),   T(test_agent_hangs_up),
+		T(test_kill_after_the_vm), T(test_kill_while_the_vm_ends), T(test_host_fails), T(test_driver_fails),
+		T(test_guest_fails),
 	};
 
 	signal(SIGPIPE, SIG_IGN);
