@@ -346,6 +346,14 @@ int pod_write_state(struct pod *pod, struct err *e)
 	return r ? out_of_memory(e) : state_dir_write(pod->state, s, e);
 }
 
+void pod_note_state(struct pod *pod)
+{
+	struct err e = { 0 };
+
+	if (pod_write_state(pod, &e) < 0)
+		log_warn("pod %s: its record is out of date: %s", pod->params.id, e.text);
+}
+
 int pod_explain(struct pod *pod, int r, struct err *e)
 {
 	return pod->sandbox ? sandbox_explain_end(pod->sandbox, r, e) : r;

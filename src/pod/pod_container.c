@@ -401,7 +401,8 @@ int pod_delete(struct pod *pod, const char *id, const char *exec_id, bool force,
 			return r;
 	}
 	*ret_pid = pid;
-	return pod_write_state(pod, e);
+	pod_note_state(pod);
+	return 0;
 }
 
 /* ---- pause, resume ---- */
@@ -434,7 +435,8 @@ static int set_paused(struct pod *pod, const char *id, bool pause, struct err *e
 		return pod_explain(pod, r, e);
 	c->paused = pause;
 	pod_emit(pod, pause ? POD_EVENT_PAUSED : POD_EVENT_RESUMED, pod_init_process(c));
-	return pod_write_state(pod, e);
+	pod_note_state(pod);
+	return 0;
 }
 
 int pod_pause(struct pod *pod, const char *id, struct err *e)

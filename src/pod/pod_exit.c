@@ -110,7 +110,7 @@ void pod_process_ended(struct pod_process *p, int status, const char *reason)
 	pod_emit(pod, POD_EVENT_EXIT, p);
 	answer_waiters(p);
 	if (!*p->exec_id)
-		pod_write_state(pod, NULL);
+		pod_note_state(pod);
 }
 
 static bool waits_for_client(const struct pod_process *p)

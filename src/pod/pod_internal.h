@@ -89,6 +89,8 @@ struct pod_process *pod_init_process(const struct pod_container *c);
 void pod_emit(struct pod *pod, enum pod_event_kind kind, const struct pod_process *p);
 /* What clean-up needs, and what listings show. */
 int pod_write_state(struct pod *pod, struct err *e);
+/* The same after something that cannot be undone: a failure (a full /run) is told, and changes nothing. */
+void pod_note_state(struct pod *pod);
 /* A call to the guest failed: when the VM's end is the reason, e says so. Returns -e->code. */
 int pod_explain(struct pod *pod, int r, struct err *e);
 /* -EBUSY with the reason when the guest is not to be talked to. */

@@ -296,7 +296,8 @@ int pod_start(struct pod *pod, const char *id, const char *exec_id, pid_t *ret_p
 	if (*p->exec_id)
 		return 0;
 	pod_container_started(p->container);
-	return pod_write_state(pod, e);
+	pod_note_state(pod);
+	return 0;
 }
 
 /* ---- signals, window size, input ---- */

@@ -241,6 +241,27 @@ static void test_end_before_start(void **state)
 	(void)!read(guest.exit_fd, &one, sizeof one);
 }
 
+/* A full /run, here a record that cannot be replaced: what is done is done. Only nothing new begins. */
+static void test_record_cannot_be_written(void **state)
+{
+	struct err e = { 0 };
+
+	make_pod();
+	create("c1");
+	assert_int_equal(unlink(tmp("state/p1/state.json")), 0);
+	assert_int_equal(dir_make(tmp("state/p1/state.json/x"), 0700), 0);
+	start("c1", "");
+	assert_int_equal(pod_pause(t.pod, "c1", &e), 0);
+	assert_int_equal(pod_resume(t.pod, "c1", &e), 0);
+	exec("c1", "e1");
+	delete ("c1", "e1");
+	ask_kill("c1", "", SIGKILL);
+	until_event("exit c1 137");
+	delete ("c1", "");
+	assert_true(try_create("c1", &e) < 0);
+	assert_non_null(strstr(e.text, "state.json"));
+}
+
 /* What is still written when the process has ended is waited for. */
 static void test_output_comes_first(void **state)
 {
@@ -418,9 +439,19 @@ int main(void)
 {
 #define T(fn) cmocka_unit_test_setup_teardown(fn, set_up, tear_down)
 	const struct CMUnitTest tests[] = {
-		T(test_ordinary_life),     T(test_two_containers),         T(test_exec),       T(test_start_again),
-		T(test_end_before_start),  T(test_output_comes_first),     T(test_vm_death),   T(test_agent_hangs_up),
-		T(test_kill_after_the_vm), T(test_kill_while_the_vm_ends), T(test_host_fails), T(test_driver_fails),
+		T(test_ordinary_life),
+		T(test_two_containers),
+		T(test_exec),
+		T(test_start_again),
+		T(test_end_before_start),
+		T(test_record_cannot_be_written),
+		T(test_output_comes_first),
+		T(test_vm_death),
+		T(test_agent_hangs_up),
+		T(test_kill_after_the_vm),
+		T(test_kill_while_the_vm_ends),
+		T(test_host_fails),
+		T(test_driver_fails),
 		T(test_guest_fails),
 	};
 
