@@ -16,8 +16,8 @@
 #include "cli/oci_command.h"
 #include "pod/pod.h"
 
-/* From SIGKILL to the end of the process in the guest; beyond that the owner is asked to delete it all the same. */
-#define KILL_TIMEOUT_MS 10000
+/* From SIGKILL to the end of the process in the guest: the owner sees to that, also against its guest. */
+#define KILL_TIMEOUT_MS (POD_KILL_MS + 10000)
 /* The owner of the last container takes down its virtual machine. */
 #define GONE_TIMEOUT_MS   60000
 #define FOLDER_TIMEOUT_MS 1000

@@ -48,6 +48,7 @@ static struct {
 	_Atomic(const char *) at;  /* the method at which it acts */
 	_Atomic(enum act) act;
 	const char *words;   /* REFUSE with these; NULL: with its own */
+	bool immortal;       /* signals end no process */
 	int lie_status;      /* instead of how a process ended; 0: the truth */
 	const char *lie_oom; /* told at once, again and again, to have no memory; NULL: nobody */
 	unsigned oom_asked;
@@ -340,7 +341,7 @@ static void fake_signal(struct ttrpc_request *req, const ProtobufCMessage *m, vo
 	if (!fake_asked(req, "SignalProcess", "%s %s %u", id, exec_id, q->signal))
 		return;
 	fake_empty(req);
-	if (signo == SIGKILL || signo == SIGTERM)
+	if (!guest.immortal && (signo == SIGKILL || signo == SIGTERM))
 		end_process(id, exec_id, guest.lie_status ? guest.lie_status : 128 + signo);
 }
 

@@ -123,7 +123,13 @@ int pod_create(struct pod *pod, const struct pod_container_params *params, pid_t
 int pod_exec(struct pod *pod, const char *id, const char *exec_id, const Grpc__Process *process,
 	     const struct pod_io *io, int standin_fd, pid_t standin_pid, struct err *e);
 int pod_start(struct pod *pod, const char *id, const char *exec_id, pid_t *ret_pid, struct err *e);
-/* all: every process of the container (exec_id "" only). */
+/*
+ * From SIGKILL to the end of the process in the guest: much memory may have to be freed, on a busy machine. A guest
+ * that takes longer is not believed any more: the process counts as ended, and for a container's first one the VM ends.
+ */
+#define POD_KILL_MS 30000
+/* all: every process of the container (exec_id "" only). SIGKILL: it ends within POD_KILL_MS, whatever the guest does.
+ */
 int pod_kill(struct pod *pod, const char *id, const char *exec_id, int signo, bool all, struct err *e);
 /* Only what has ended, or was never started; force: end it first. The last container's delete ends the VM. */
 int pod_delete(struct pod *pod, const char *id, const char *exec_id, bool force, pid_t *ret_pid, struct pod_exit *ret,

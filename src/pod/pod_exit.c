@@ -95,6 +95,7 @@ void pod_process_ended(struct pod_process *p, int status, const char *reason)
 		return;
 	agent_call_cancel(take_ptr(p->wait));
 	loop_source_free(take_ptr(p->drain));
+	loop_source_free(take_ptr(p->deadline));
 	if (!p->answered) {
 		p->exit.status = status;
 		clock_gettime(CLOCK_REALTIME, &p->exit.at);
@@ -208,6 +209,35 @@ static void lose(struct pod *pod, const char *reason)
 			pod_process_ended(p, 255, reason);
 	/* A VM whose agent is lost is of no use, and must not run on behind everybody's back. */
 	pod->params.driver->stop(pod->sandbox->vm, 0, NULL);
+}
+
+void pod_process_give_up(struct pod_process *p)
+{
+	static const char reason[] = "the guest does not end its process";
+	bool ended = p->answered; /* and only its output is missing */
+
+	if (p->status == POD_STOPPED)
+		return;
+	pod_process_ended(p, 128 + SIGKILL, reason);
+	if (ended)
+		return;
+	log_error("container %s%s%s: %s", p->container->id, *p->exec_id ? ", " : "", p->exec_id, reason);
+	if (!*p->exec_id)
+		lose(p->container->pod, reason);
+}
+
+static void on_deadline(struct loop_source *source, void *userdata)
+{
+	(void)source;
+	pod_process_give_up(userdata);
+}
+
+void pod_process_must_end(struct pod_process *p)
+{
+	if (p->status == POD_STOPPED || (*p->exec_id && p->status == POD_CREATED) || p->deadline)
+		return;
+	if (loop_add_timer(p->container->pod->loop, POD_KILL_MS, on_deadline, p, &p->deadline) < 0)
+		log_error("out of memory: the end of a process of %s is up to its guest", p->container->id);
 }
 
 static void on_vm_end(struct loop_source *source, int fd, uint32_t revents, void *userdata)

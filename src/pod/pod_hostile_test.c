@@ -134,10 +134,89 @@ static void test_silent_verbs(void **state)
 	hurry = false;
 }
 
+/* ---- processes that do not end ---- */
+
+static void exec(const char *id, const char *exec_id)
+{
+	static const char text[] = "{\"cwd\":\"/\",\"args\":[\"/bin/ps\"]}";
+	struct pod_io io = { .out = "/other" };
+	Grpc__Process *p = NULL;
+	struct err e = { 0 };
+
+	assert_int_equal(oci_spec_parse_process(text, strlen(text), "process", &p, NULL, &e), 0);
+	assert_int_equal(pod_exec(t.pod, id, exec_id, p, &io, -1, 0, &e), 0);
+	oci_process_free(p);
+}
+
+static void begin_immortal(void)
+{
+	guest.immortal = hurry = true;
+	make_pod();
+	create("c1");
+	start("c1", "");
+}
+
+/* It is ended all the same, by the end of the VM, and can be deleted. */
+static void ends_with_the_vm(void)
+{
+	assert_int_equal(delete ("c1", "").status, 137);
+	assert_true(pod_is_empty(t.pod));
+	assert_int_equal(guest.vms, 0);
+	hurry = false;
+}
+
+static void test_immortal(void **state)
+{
+	begin_immortal();
+	ask_kill("c1", "", SIGTERM);
+	for (int i = 0; i < 40; i++)
+		loop_run_once(t.loop, 10);
+	assert_int_equal(state_of("c1", "").status, POD_RUNNING);
+	ask_kill("c1", "", SIGKILL);
+	assert_int_equal(state_of("c1", "").status, POD_RUNNING);
+	until_event("exit c1 137");
+	assert_string_equal(state_of("c1", "").exit.reason, "the guest does not end its process");
+	ends_with_the_vm();
+}
+
+static void test_immortal_without_standin(void **state)
+{
+	begin_immortal();
+	kill(state_of("c1", "").pid, SIGKILL);
+	until_event("exit c1 137");
+	ends_with_the_vm();
+}
+
+static void test_immortal_that_does_not_answer(void **state)
+{
+	begin_immortal();
+	guest.at = "SignalProcess";
+	guest.act = NEVER;
+	ask_kill("c1", "", SIGKILL);
+	assert_int_equal(state_of("c1", "").status, POD_STOPPED);
+	ends_with_the_vm();
+}
+
+/* The VM goes on without it. */
+static void test_immortal_exec(void **state)
+{
+	begin_immortal();
+	exec("c1", "e1");
+	start("c1", "e1");
+	ask_kill("c1", "e1", SIGKILL);
+	until_event("exit c1 e1 137");
+	delete ("c1", "e1");
+	assert_int_equal(state_of("c1", "").status, POD_RUNNING);
+	guest.immortal = hurry = false;
+	ask_kill("c1", "", SIGKILL);
+	until_event("exit c1 137");
+	delete ("c1", "");
+}
+
 /* ---- clients that do not read ---- */
 
 /* A client with a stand-in of its own, for which that one's end is all, and output of an ended process for it. */
-static void end_with_unread_output(void)
+static void end_with_unread_output(int signo)
 {
 	struct standin_params q = { .name = "client's" };
 	struct pod_container_params p = { .id = "c1", .bundle = tmp("c1"), .standin_fd = -1 };
@@ -151,8 +230,8 @@ static void end_with_unread_output(void)
 	if (pod_create(t.pod, &p, &pid, &e) < 0)
 		fail_msg("%s", e.text);
 	start("c1", "");
-	ask_kill("c1", "", SIGTERM);
-	for (int i = 0; i < 30; i++)
+	ask_kill("c1", "", signo);
+	for (int i = 0; i < 15; i++)
 		loop_run_once(t.loop, 10);
 	assert_string_equal(t.events.v[t.events.len - 1], "start c1");
 }
@@ -166,7 +245,7 @@ static void client_ends(void)
 
 static void test_client_pauses(void **state)
 {
-	end_with_unread_output();
+	end_with_unread_output(SIGTERM);
 	/* It reads on, but a child of the process holds the stream. */
 	host.full = false;
 	until_event("exit c1 143");
@@ -177,11 +256,20 @@ static void test_client_does_not_come_back(void **state)
 {
 	struct err e = { 0 };
 
-	end_with_unread_output();
+	end_with_unread_output(SIGTERM);
 	assert_int_equal(pod_kill(t.pod, "c1", "", SIGUSR1, false, &e), -ESRCH);
 	assert_int_equal(state_of("c1", "").status, POD_RUNNING);
 	assert_int_equal(pod_kill(t.pod, "c1", "", SIGKILL, false, &e), -ESRCH);
 	assert_string_equal(t.events.v[t.events.len - 1], "exit c1 143");
+	client_ends();
+}
+
+/* SIGKILL has its limit also then, and the VM is not to blame. */
+static void test_killed_client_does_not_read(void **state)
+{
+	end_with_unread_output(SIGKILL);
+	until_event("exit c1 137");
+	assert_int_equal(pod_pause(t.pod, "c1", &(struct err){ 0 }), -EBUSY); /* stopped, and not the VM's end */
 	client_ends();
 }
 
@@ -232,8 +320,18 @@ int main(void)
 {
 #define T(fn) cmocka_unit_test_setup_teardown(fn, set_up, tear_down)
 	const struct CMUnitTest tests[] = {
-		T(test_silence), T(test_silent_verbs),  T(test_status_that_is_none),       T(test_oom_of_strangers),
-		T(test_oom),     T(test_client_pauses), T(test_client_does_not_come_back),
+		T(test_silence),
+		T(test_silent_verbs),
+		T(test_status_that_is_none),
+		T(test_oom_of_strangers),
+		T(test_oom),
+		T(test_immortal),
+		T(test_immortal_without_standin),
+		T(test_immortal_that_does_not_answer),
+		T(test_immortal_exec),
+		T(test_client_pauses),
+		T(test_client_does_not_come_back),
+		T(test_killed_client_does_not_read),
 	};
 
 	signal(SIGPIPE, SIG_IGN);

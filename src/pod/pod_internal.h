@@ -78,6 +78,7 @@ struct pod_process {
 	struct pod_exit exit;
 	struct agent_call *wait;
 	struct loop_source *drain;
+	struct loop_source *deadline; /* SIGKILL was sent */
 	struct list waiters;
 };
 
@@ -154,6 +155,10 @@ void pod_process_free(struct pod_process *p);
 int pod_process_watch(struct pod_process *p, struct err *e);
 /* pod_streams_params.done */
 void pod_process_output_done(int result, const struct err *e, void *userdata);
+/* SIGKILL was sent to it: it ends in time, or without its guest. Nothing when it has ended, or never begun. */
+void pod_process_must_end(struct pod_process *p);
+/* The guest does not end it. */
+void pod_process_give_up(struct pod_process *p);
 /*
  * A signal for a process of which only output is missing: when that waits for a client that does not read, it is given
  * up, as such a signal would have ended a process that cannot write. False: it is another process.

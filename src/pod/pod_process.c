@@ -87,8 +87,11 @@ static void on_standin(struct loop_source *source, int fd, uint32_t revents, voi
 	}
 	if (pod_process_give_up_output(p, signo))
 		return;
-	if (p->status != POD_STOPPED && !pod->lost && pod->sandbox && (p->container->in_guest))
-		agent_signal_async(pod->sandbox->agent, p->container->id, process_id(p), signo, NULL, NULL, NULL, NULL);
+	if (p->status == POD_STOPPED || pod->lost || !pod->sandbox || !p->container->in_guest)
+		return;
+	agent_signal_async(pod->sandbox->agent, p->container->id, process_id(p), signo, NULL, NULL, NULL, NULL);
+	if (signo == SIGKILL)
+		pod_process_must_end(p);
 }
 
 static int make_standin(struct pod_process *p, const struct pod_process_params *params, struct err *e)
@@ -155,6 +158,7 @@ void pod_process_free(struct pod_process *p)
 		standin_end(p->standin_fd, 255);
 	agent_call_cancel(p->wait);
 	loop_source_free(p->drain);
+	loop_source_free(p->deadline);
 	loop_source_free(p->standin);
 	fd_close(&p->standin_fd);
 	reap(p);
@@ -319,6 +323,21 @@ static struct pod_process *find_living(struct pod *pod, const char *id, const ch
 	return pod_check_guest(pod, e) < 0 ? NULL : p;
 }
 
+/* SIGKILL was asked for: by one process of the container, or by all. A guest that does not even answer has had its
+ * time. */
+static void await_end(struct pod_container *c, const struct pod_process *one, bool answered)
+{
+	struct pod_process *p;
+
+	list_foreach (p, &c->processes, struct pod_process, node) {
+		if (one && p != one)
+			continue;
+		pod_process_must_end(p);
+		if (p->deadline && !answered)
+			pod_process_give_up(p);
+	}
+}
+
 int pod_kill(struct pod *pod, const char *id, const char *exec_id, int signo, bool all, struct err *e)
 {
 	struct err own = { 0 };
@@ -333,6 +352,10 @@ int pod_kill(struct pod *pod, const char *id, const char *exec_id, int signo, bo
 		return -own.code;
 	}
 	r = agent_signal(pod->sandbox->agent, id, all || !p ? "" : process_id(p), signo, e);
+	if (signo == SIGKILL && (r >= 0 || r == -ETIMEDOUT)) {
+		await_end(pod_find(pod, id, NULL), all ? NULL : p, r >= 0);
+		r = 0;
+	}
 	if (r >= 0)
 		return 0;
 	r = pod_explain(pod, r, e);
