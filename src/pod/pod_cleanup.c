@@ -5,22 +5,9 @@
 #include <stdio.h>
 
 #include "base/fd.h"
-#include "base/log.h"
-#include "base/strv.h"
-#include "pod/host_cgroup.h"
+#include "pod/leftovers.h"
 #include "pod/pod.h"
 #include "pod/state.h"
-
-static void end_cgroup(const char *described)
-{
-	_cleanup_(host_cgroup_free_p) struct host_cgroup *cg = NULL;
-	struct err e = { 0 };
-
-	if (host_cgroup_open(described, &cg, &e) < 0)
-		log_debug("%s", e.text);
-	else
-		host_cgroup_kill(cg);
-}
 
 int pod_cleanup(const char *state_root, const char *id, struct err *e)
 {
@@ -33,10 +20,7 @@ int pod_cleanup(const char *state_root, const char *id, struct err *e)
 		return 0;
 	if (r == 0 && alive)
 		return err_set(e, ERR_CONFIG, EBUSY, "the owner of %s lives", id);
-	if (!str_empty(s.cgroup))
-		end_cgroup(s.cgroup);
-	if (!str_empty(s.run_dir))
-		dir_remove(s.run_dir);
+	leftovers_end(&s);
 	snprintf(path, sizeof path, "%s/%s", state_root, id);
 	r = dir_remove(path);
 	return r < 0 ? err_sys(e, -r, "cannot remove %s", path) : 0;

@@ -98,7 +98,7 @@ int pod_make_cgroup(struct pod *pod, struct pod_container *c, struct err *e)
 
 	for (size_t i = 0; r == 0 && i < host_cgroup_notes(*cg)->len; i++)
 		log_warn("container %s: %s", c->id, host_cgroup_notes(*cg)->v[i]);
-	if (r == 0 && cg == &pod->cgroup)
+	if (r == 0)
 		r = pod_write_state(pod, e);
 	/* The VMM and its helpers are started by us, and so are where we are. */
 	if (r == 0 && cg == &pod->cgroup)

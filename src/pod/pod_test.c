@@ -99,7 +99,9 @@ static void test_ordinary_life(void **state)
 
 static void test_two_containers(void **state)
 {
+	struct pod_state record = { 0 };
 	struct err e = { 0 };
+	bool alive;
 
 	put_bundle("c1", SANDBOX);
 	put_bundle("c2", MEMBER);
@@ -112,6 +114,11 @@ static void test_two_containers(void **state)
 	start("c2", "");
 	assert_int_equal(guest.vms, 1);
 	assert_int_equal(host.networks, 1);
+	assert_int_equal(state_read(tmp("state"), "p1", &record, &alive, &e), 0);
+	assert_string_equal(record.cgroup, "/pods/c1");
+	assert_string_equal(record.containers[0].cgroup, "");
+	assert_string_equal(record.containers[1].cgroup, "/pods/c2");
+	pod_state_fini(&record);
 	assert_int_equal(try_create("c2", &e), -EEXIST);
 	ask_kill("c2", "", SIGKILL);
 	until_event("exit c2 137");
@@ -280,6 +287,50 @@ static void test_output_comes_first(void **state)
 	assert_string_equal(t.events.v[t.events.len - 1], "exit c1 137");
 }
 
+/* ---- the owner's end ---- */
+
+static void leave_dead(const char *id)
+{
+	struct pod_state s = { .id = (char *)id, .run_dir = tmp("sockets"), .cgroup = (char *)"/pods/c1" };
+	struct state_dir *d;
+	int status;
+	pid_t pid;
+
+	assert_int_equal(dir_make(tmp("sockets/x"), 0700), 0);
+	assert_int_equal(pod_state_add_container(&s, "c1", "/b", NULL, 1), 0);
+	assert_int_equal(pod_state_add_container(&s, "c2", "/b", "/pods/c2", 1), 0);
+	pid = fork();
+	if (pid == 0)
+		_exit(state_dir_create(tmp("state"), id, &d, NULL) < 0 || state_dir_write(d, &s, NULL) < 0);
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_int_equal(status, 0);
+	pod_state_clear_containers(&s);
+}
+
+/* Either way of cleaning up after it finds all that it left. */
+static void test_killed_owner(void **state)
+{
+	static const char *const on_host[] = { "cgroup /pods/c2",
+					       "kill cgroup /pods/c2",
+					       "remove cgroup /pods/c2",
+					       "cgroup /pods/c1",
+					       "kill cgroup /pods/c1",
+					       "remove cgroup /pods/c1",
+					       NULL };
+	_cleanup_strv_ struct strv removed = { 0 };
+
+	leave_dead("p2");
+	assert_int_equal(pod_cleanup(tmp("state"), "p2", NULL), 0);
+	list_is(&host.seen, "step", on_host);
+	assert_int_equal(access(tmp("sockets"), F_OK), -1);
+	strv_fini(&host.seen);
+	leave_dead("p2");
+	assert_int_equal(state_prune(tmp("state"), &removed, NULL), 0);
+	assert_int_equal(removed.len, 1);
+	list_is(&host.seen, "step", on_host);
+	assert_int_equal(access(tmp("sockets"), F_OK), -1);
+}
+
 /* ---- the VM's end ---- */
 
 static void test_vm_death(void **state)
@@ -439,20 +490,11 @@ int main(void)
 {
 #define T(fn) cmocka_unit_test_setup_teardown(fn, set_up, tear_down)
 	const struct CMUnitTest tests[] = {
-		T(test_ordinary_life),
-		T(test_two_containers),
-		T(test_exec),
-		T(test_start_again),
-		T(test_end_before_start),
-		T(test_record_cannot_be_written),
-		T(test_output_comes_first),
-		T(test_vm_death),
-		T(test_agent_hangs_up),
-		T(test_kill_after_the_vm),
-		T(test_kill_while_the_vm_ends),
-		T(test_host_fails),
-		T(test_driver_fails),
-		T(test_guest_fails),
+		T(test_ordinary_life),      T(test_two_containers),    T(test_exec),
+		T(test_start_again),        T(test_end_before_start),  T(test_record_cannot_be_written),
+		T(test_output_comes_first), T(test_killed_owner),      T(test_vm_death),
+		T(test_agent_hangs_up),     T(test_kill_after_the_vm), T(test_kill_while_the_vm_ends),
+		T(test_host_fails),         T(test_driver_fails),      T(test_guest_fails),
 	};
 
 	signal(SIGPIPE, SIG_IGN);

@@ -15,8 +15,10 @@
 
 #include "base/fd.h"
 #include "base/log.h"
+#include "pod/leftovers.h"
 
-#define STATE_FILE_MAX (64 << 10)
+/* Of a pod of many containers, each with a dozen groups (cgroup v1). */
+#define STATE_FILE_MAX (1 << 20)
 #define ID_MAX         76 /* as containerd has it */
 
 struct state_dir {
@@ -39,7 +41,7 @@ void pod_state_fini(struct pod_state *s)
 	*s = (struct pod_state){ 0 };
 }
 
-int pod_state_add_container(struct pod_state *s, const char *id, const char *bundle, pid_t pid)
+int pod_state_add_container(struct pod_state *s, const char *id, const char *bundle, const char *cgroup, pid_t pid)
 {
 	struct pod_state_container *grown = realloc(s->containers, (s->n_containers + 1) * sizeof *grown), *c;
 
@@ -47,8 +49,10 @@ int pod_state_add_container(struct pod_state *s, const char *id, const char *bun
 		return -ENOMEM;
 	s->containers = grown;
 	c = &grown[s->n_containers++];
-	*c = (struct pod_state_container){ .id = strdup(id), .bundle = strdup(bundle), .pid = pid };
-	return c->id && c->bundle ? 0 : -ENOMEM;
+	*c = (struct pod_state_container){
+		.id = strdup(id), .bundle = strdup(bundle), .cgroup = strdup(cgroup ? cgroup : ""), .pid = pid
+	};
+	return c->id && c->bundle && c->cgroup ? 0 : -ENOMEM;
 }
 
 void pod_state_clear_containers(struct pod_state *s)
@@ -56,6 +60,7 @@ void pod_state_clear_containers(struct pod_state *s)
 	for (size_t i = 0; i < s->n_containers; i++) {
 		free(s->containers[i].id);
 		free(s->containers[i].bundle);
+		free(s->containers[i].cgroup);
 	}
 	free(s->containers);
 	s->containers = NULL;
@@ -118,17 +123,26 @@ static int lock_root(const char *root)
 	return take_fd(&fd);
 }
 
-/* Under lock_root(). 1: removed what a dead owner left; 0: alive; negative errno. A directory without lock was never
- * finished. */
-static int remove_if_dead(const char *dir)
+/*
+ * Under lock_root(). 1: removed what a dead owner left, and with all also what that tells of; 0: alive; negative errno.
+ * A directory without lock was never finished.
+ */
+static int remove_if_dead(const char *root, const char *id, bool all)
 {
-	_cleanup_close_ int fd = try_lock(dir, false);
+	_cleanup_pod_state_ struct pod_state s = { 0 };
+	_cleanup_close_ int fd = -1;
+	char dir[PATH_MAX];
+	bool alive;
 	int r;
 
+	snprintf(dir, sizeof dir, "%s/%s", root, id);
+	fd = try_lock(dir, false);
 	if (fd == -EWOULDBLOCK)
 		return 0;
 	if (fd < 0 && fd != -ENOENT)
 		return fd;
+	if (all && state_read(root, id, &s, &alive, NULL) == 0)
+		leftovers_end(&s);
 	r = dir_remove(dir);
 	return r < 0 ? r : 1;
 }
@@ -152,7 +166,7 @@ int state_dir_create(const char *root, const char *id, struct state_dir **ret, s
 		return err_sys(e, ENOMEM, "cannot keep the state of %s", id);
 	snprintf(d->path, sizeof d->path, "%s/%s", root, id);
 	for (int attempt = 0; mkdir(d->path, 0711) < 0; attempt++) {
-		r = errno == EEXIST && attempt == 0 ? remove_if_dead(d->path) : -errno;
+		r = errno == EEXIST && attempt == 0 ? remove_if_dead(root, id, false) : -errno;
 		if (r == 0)
 			r = err_set(e, ERR_CONFIG, EEXIST,
 				    "a container named %s is running; choose another --name or end it with: caisson "
@@ -194,6 +208,7 @@ static json_object *containers_to_json(const struct pod_state *s)
 
 		add_string(o, "id", s->containers[i].id);
 		add_string(o, "bundle", s->containers[i].bundle);
+		add_string(o, "cgroup", s->containers[i].cgroup);
 		json_object_object_add(o, "pid", json_object_new_int(s->containers[i].pid));
 		json_object_array_add(list, o);
 	}
@@ -264,9 +279,11 @@ static int read_containers(json_object *o, struct pod_state *ret)
 		return 0;
 	for (size_t i = 0; i < json_object_array_length(list); i++) {
 		json_object *c = json_object_array_get_idx(list, i);
-		_cleanup_free_ char *id = get_string(c, "id"), *bundle = get_string(c, "bundle");
+		_cleanup_free_ char *id = get_string(c, "id"), *bundle = get_string(c, "bundle"),
+				    *cgroup = get_string(c, "cgroup");
 
-		if (!id || !bundle || pod_state_add_container(ret, id, bundle, (pid_t)get_int(c, "pid")) < 0)
+		if (!id || !bundle || !cgroup ||
+		    pod_state_add_container(ret, id, bundle, cgroup, (pid_t)get_int(c, "pid")) < 0)
 			return -ENOMEM;
 	}
 	return 0;
@@ -349,13 +366,10 @@ int state_prune(const char *root, struct strv *ret_removed, struct err *e)
 		return root_fd == -ENOENT ? 0 : err_sys(e, -root_fd, "cannot lock %s", root);
 	r = state_list(root, &ids, e);
 	for (size_t i = 0; r == 0 && i < ids.len; i++) {
-		char dir[PATH_MAX];
-		int removed;
+		int removed = remove_if_dead(root, ids.v[i], true);
 
-		snprintf(dir, sizeof dir, "%s/%s", root, ids.v[i]);
-		removed = remove_if_dead(dir);
 		if (removed < 0)
-			r = err_sys(e, -removed, "cannot remove %s", dir);
+			r = err_sys(e, -removed, "cannot remove %s/%s", root, ids.v[i]);
 		else if (removed > 0 && strv_add(ret_removed, ids.v[i]) < 0)
 			r = err_sys(e, ENOMEM, "cannot prune %s", root);
 	}

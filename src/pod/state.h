@@ -28,7 +28,7 @@ struct pod_state {
 	char *rootfs;
 	char *run_dir;   /* sockets of the VM, when not in the state directory itself; NULL or "": there */
 	char *netns;     /* that has our taps; NULL or "": none */
-	char *cgroup;    /* as host_cgroup_describe() has it; NULL or "": none */
+	char *cgroup;    /* of the sandbox, as host_cgroup_describe() has it; NULL or "": none */
 	pid_t pid;       /* of the owner */
 	int64_t created; /* seconds since the epoch */
 	bool terminal;
@@ -39,12 +39,13 @@ struct pod_state {
 /* A container of a pod, as far as clean-up and listings need it. */
 struct pod_state_container {
 	char *id, *bundle;
-	pid_t pid; /* of its stand-in */
+	char *cgroup; /* of its own, beside the sandbox's; "": none */
+	pid_t pid;    /* of its stand-in */
 };
 
 void pod_state_fini(struct pod_state *s);
-/* Strings are copied. 0 or -ENOMEM. */
-int pod_state_add_container(struct pod_state *s, const char *id, const char *bundle, pid_t pid);
+/* Strings are copied; cgroup NULL: none. 0 or -ENOMEM. */
+int pod_state_add_container(struct pod_state *s, const char *id, const char *bundle, const char *cgroup, pid_t pid);
 void pod_state_clear_containers(struct pod_state *s);
 #define _cleanup_pod_state_ __attribute__((cleanup(pod_state_fini)))
 
@@ -70,5 +71,5 @@ DEFINE_CLEANUP(struct state_dir *, state_dir_remove)
 int state_read(const char *root, const char *id, struct pod_state *ret, bool *ret_alive, struct err *e);
 /* The ids under root, sorted; none when root does not exist. */
 int state_list(const char *root, struct strv *ret, struct err *e);
-/* Remove what a dead owner left. *ret_removed: ids. Live ones are not touched. */
+/* End and remove what dead owners left. *ret_removed: ids. Live ones are not touched. */
 int state_prune(const char *root, struct strv *ret_removed, struct err *e);
