@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <linux/close_range.h>
 #include <net/if.h>
 #include <sched.h>
@@ -118,6 +119,26 @@ static int join_namespaces(const struct child_plan *plan, struct err *e)
 	if (plan->init_pidfd >= 0 && plan->init_flags && setns(plan->init_pidfd, plan->init_flags) < 0)
 		return err_sys(e, errno, "join the container's namespaces");
 	return 0;
+}
+
+/*
+ * Really close all but standard input, output and error and those of keep (-1: none). What is only close-on-exec could
+ * be reached through /proc/self/fd, which the container's working directory may be a link to.
+ */
+static void close_others(const int *keep, size_t n)
+{
+	unsigned from = 3;
+
+	while (from) {
+		unsigned next = ~0u;
+
+		for (size_t i = 0; i < n; i++)
+			if (keep[i] >= 0 && (unsigned)keep[i] >= from && (unsigned)keep[i] < next)
+				next = (unsigned)keep[i];
+		if (next > from)
+			syscall(SYS_close_range, from, next == ~0u ? next : next - 1, 0u);
+		from = next + 1;
+	}
 }
 
 static int stage(struct child *c, struct err *e)
@@ -259,12 +280,12 @@ static int place_stdio(struct child *c, int tty, struct err *e)
 
 static int change_dir(const char *cwd, struct err *e)
 {
-	char where[8];
+	char where[PATH_MAX];
 
 	if (chdir(cwd) < 0)
 		return err_sys(e, errno, "change to the working directory %s", cwd);
-	/* A leaked descriptor outside the root would show up as a path that does not begin with "/". */
-	if (syscall(SYS_getcwd, where, sizeof(where)) < 0 ? errno != ERANGE : where[0] != '/')
+	/* The way may lead out through a link in /proc; a path outside the root does not begin with "/". getcwd(2). */
+	if (syscall(SYS_getcwd, where, sizeof(where)) < 0 || where[0] != '/')
 		return err_set(e, ERR_CONFIG, EPERM, "the working directory %s is outside of the container", cwd);
 	return 0;
 }
@@ -403,12 +424,17 @@ static __attribute__((noreturn)) void process_main(struct child *c)
 		r = err_sys(&e, errno, "join the cgroup namespace");
 	/* Before anything of the container runs: nothing but stdio survives exec. */
 	syscall(SYS_close_range, 3u, ~0u, CLOSE_RANGE_CLOEXEC);
+	if (plan->exec)
+		close_others((const int[]){ plan->sync_fd, plan->stdio[0], plan->stdio[1], plan->stdio[2] }, 4);
 	if (r == 0 && !plan->exec && (plan->new_flags & CLONE_NEWNS))
 		r = build_root(c, &e);
 	else if (r == 0)
 		r = enter_exec(c, &e);
-	if (r == 0)
+	/* From here on paths are the container's. */
+	if (r == 0) {
+		close_others(&plan->sync_fd, 1);
 		r = run(c, &e);
+	}
 	if (!err_is_set(&e))
 		err_sys(&e, r < 0 ? -r : EIO, "start the process");
 	fail(plan, &e);
@@ -438,6 +464,11 @@ void child_stage(const struct child_plan *plan)
 	r = stage(&c, &e);
 	if (r < 0)
 		fail(plan, &e);
+	/* Before the container's processes can see them. */
+	if (plan->exec)
+		close_others((const int[]){ plan->sync_fd, plan->stdio[0], plan->stdio[1], plan->stdio[2],
+					    plan->late_cgroup_ns_fd, plan->cgroup_fd },
+			     6);
 	pid = clone_process((unsigned long long)(unsigned)flags | CLONE_PARENT, plan->cgroup_fd);
 	if (pid == 0)
 		process_main(&c);

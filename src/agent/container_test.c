@@ -640,6 +640,40 @@ static void exec_joins(void **state)
 	container_free(c);
 }
 
+/* CVE-2024-21626: a working directory that is a link to what only the agent or somebody else's process has open. */
+static void exec_stays_inside(void **state)
+{
+	struct fixture *f = *state;
+	struct container_params params = params_of(f);
+	struct container *c = sleeping(f), *other;
+	struct process *p;
+	Grpc__Process request = GRPC__PROCESS__INIT;
+	char *args[] = { (char *)"/bin/true" }, link[64];
+	int leak = open(TOP, O_RDONLY | O_DIRECTORY | O_CLOEXEC), pid_ns;
+
+	snprintf(link, sizeof(link), "/proc/self/fd/%d", leak);
+	assert_int_equal(symlink(link, ROOT "/work"), 0);
+	request.args = args;
+	request.n_args = 1;
+	request.cwd = (char *)"/work";
+	assert_int_equal(container_exec(c, "e1", &request, &p, &f->e), -ENOENT); /* there is no such descriptor */
+	close(leak);
+
+	/* Beside it, with its processes but a root of its own. */
+	snprintf(link, sizeof(link), "/proc/%d/ns/pid", process_pid(container_find_process(c, "")));
+	pid_ns = open(link, O_RDONLY | O_CLOEXEC);
+	params.id = "c2";
+	params.pid_ns_fd = pid_ns;
+	if (container_create(&params, &other, &f->e) < 0 || container_start(other, &f->e) < 0)
+		fail_msg("%s", f->e.text);
+	request.cwd = (char *)"/proc/1/root/tmp";
+	assert_int_equal(container_exec(other, "e1", &request, &p, &f->e), -EPERM);
+	assert_non_null(strstr(f->e.text, "outside of the container"));
+	container_free(other);
+	close(pid_ns);
+	container_free(c);
+}
+
 static void init_death_ends_all(void **state)
 {
 	struct fixture *f = *state;
@@ -869,6 +903,7 @@ int main(void)
 		T(hostile_rootfs),
 		T(the_agents_files_are_gone),
 		T(exec_joins),
+		T(exec_stays_inside),
 		T(init_death_ends_all),
 		T(free_in_every_state),
 		T(hooks_run_in_order),
