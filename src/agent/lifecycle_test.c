@@ -3,6 +3,7 @@
  * Containers through the protocol, made of a static busybox: create, start, talk to, signal, wait for, remove. In
  * namespaces of this machine, or in a virtual machine (tests/agent/vm).
  */
+#include <dirent.h>
 #include <errno.h>
 #include <setjmp.h>
 #include <signal.h>
@@ -637,6 +638,57 @@ static void test_destroy_ends_all(void **state)
 	assert_false(has_note());
 }
 
+static void assert_empty(pid_t pid, const char *name)
+{
+	char path[64];
+	struct dirent *d;
+	DIR *dir;
+
+	snprintf(path, sizeof path, "/proc/%d/%s", (int)pid, name);
+	dir = opendir(path);
+	assert_non_null(dir);
+	while ((d = readdir(dir)))
+		assert_int_equal(d->d_name[0], '.');
+	closedir(dir);
+}
+
+/* The process that keeps a shared PID namespace takes the orphans, and has nothing that a container could use. */
+static void test_shared_processes(void **state)
+{
+	Grpc__CreateSandboxRequest req = GRPC__CREATE_SANDBOX_REQUEST__INIT;
+	Grpc__DestroySandboxRequest destroy = GRPC__DESTROY_SANDBOX_REQUEST__INIT;
+	_cleanup_free_ char *children = NULL;
+	char path[64];
+	pid_t pid;
+
+	(void)state;
+	NEED_AGENT();
+	req.sandbox_pidns = sandbox_pidns = true;
+	assert_int_equal(harness_do(&h, "CreateSandbox", &req.base), 0);
+	assert_int_equal(create("c1",
+				"grep -E '^(Name|Uid|Gid|Groups|Cap|NoNew)' /proc/1/status; "
+				"sh -c 'sleep 0.1 & echo $!' >/orphan; sleep 0.5; "
+				"[ -e /proc/$(cat /orphan) ] || echo reaped; read x",
+				false),
+			 0);
+	sandbox_pidns = false;
+	assert_int_equal(start("c1"), 0);
+	assert_first_line("c1", "Name:\tpause\nUid:\t65534\t65534\t65534\t65534\nGid:\t65534\t65534\t65534\t65534\n"
+				"Groups:\t \nCapInh:\t0000000000000000\nCapPrm:\t0000000000000000\n"
+				"CapEff:\t0000000000000000\nCapBnd:\t0000000000000000\nCapAmb:\t0000000000000000\n"
+				"NoNewPrivs:\t1\nreaped\n");
+	if (!h.remote) {
+		snprintf(path, sizeof path, "/proc/%d/task/%d/children", (int)h.pid, (int)h.pid);
+		assert_int_equal(file_read(path, 4096, &children, NULL), 0);
+		/* The oldest child first. */
+		pid = (pid_t)strtol(children, NULL, 10);
+		assert_empty(pid, "root");
+		assert_empty(pid, "fd");
+	}
+	assert_int_equal(delete ("c1"), 0);
+	assert_int_equal(harness_do(&h, "DestroySandbox", &destroy.base), 0);
+}
+
 /* ---- a root file system ---- */
 
 static const char *const tools[] = { "sh", "cat", "echo", "sleep", "hostname", "stty", "wc", "true", "grep" };
@@ -772,6 +824,7 @@ int main(void)
 		cmocka_unit_test(test_guest_hook),
 		cmocka_unit_test(test_volume_of_the_pod),
 		cmocka_unit_test(test_destroy_ends_all),
+		cmocka_unit_test(test_shared_processes),
 		cmocka_unit_test(test_memory),
 	};
 

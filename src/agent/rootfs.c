@@ -441,3 +441,21 @@ int rootfs_enter(struct rootfs *r, struct err *e)
 	/* Last: pivot_root(2) refuses a shared root. */
 	return rc < 0 ? rc : set_root_propagation(r, e);
 }
+
+int rootfs_enter_empty(const char *place, struct err *e)
+{
+	static char *const options[] = { (char *)"ro,nosuid,nodev,noexec,size=0k,mode=0555" };
+	_cleanup_mount_options_ struct mount_options o = { 0 };
+	_cleanup_close_ int fd = -1;
+	int rc = mount_options_parse(options, 1, &o, e);
+
+	if (rc == 0)
+		rc = mount_detached("tmpfs", "tmpfs", &o, &fd, e);
+	if (rc < 0)
+		return rc;
+	if (mount(NULL, "/", NULL, MS_SLAVE | MS_REC, NULL) < 0)
+		return err_sys(e, errno, "set the propagation of /");
+	rc = mount_attach_path(fd, place);
+	return rc < 0 ? err_sys(e, -rc, "mount an empty root file system")
+		      : pivot(&(struct rootfs){ .root_fd = fd }, e);
+}

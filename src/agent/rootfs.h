@@ -36,6 +36,11 @@ int rootfs_make_cwd(struct rootfs *r, const char *cwd, struct err *e);
 int rootfs_bind_console(struct rootfs *r, int tty_fd, struct err *e);
 int rootfs_finish(struct rootfs *r, struct err *e);
 int rootfs_enter(struct rootfs *r, struct err *e);
+/*
+ * For a process that needs no files: "/" is an empty read-only directory, and nothing else is reachable. The caller has
+ * a mount namespace of its own. place: any directory, to be mounted upon on the way.
+ */
+int rootfs_enter_empty(const char *place, struct err *e);
 
 /* nodes.c */
 int rootfs_make_devices(struct rootfs *r, struct err *e);

@@ -6,7 +6,6 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <linux/sched.h>
 #include <poll.h>
 #include <sched.h>
 #include <signal.h>
@@ -21,8 +20,10 @@
 #include <unistd.h>
 
 #include "agent/modules.h"
+#include "agent/rootfs.h"
 #include "agent/rpc.h"
 #include "agent/storage.h"
+#include "agent/user.h"
 #include "base/fd.h"
 #include "base/log.h"
 #include "sys/mounts.h"
@@ -64,13 +65,42 @@ static int set_hostname(const void *arg)
 	return *name && sethostname(name, strlen(name)) < 0 ? -errno : 0;
 }
 
-/* PID 1 of the shared PID namespace: orphans come to it. */
-__attribute__((noreturn)) static void pause_main(void)
+/*
+ * A container that may trace processes has this copy of the agent before it, and its root as /proc/1/root: there must
+ * be nothing to gain.
+ */
+static int confine_pause(struct err *e)
+{
+	Grpc__Process process = GRPC__PROCESS__INIT;
+	Grpc__User nobody = GRPC__USER__INIT;
+	struct caps none = { 0 };
+	int r;
+
+	nobody.uid = nobody.gid = 65534;
+	process.user = &nobody;
+	r = rootfs_enter_empty(AGENT_SANDBOX_DIR, e);
+	if (r == 0 && prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
+		r = err_sys(e, errno, "set no_new_privs");
+	if (r == 0)
+		r = user_become(&process, &none, e);
+	/* A change of user may have set it again. */
+	if (r == 0 && prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) < 0)
+		r = err_sys(e, errno, "give up being dumpable");
+	return r;
+}
+
+/* PID 1 of the shared PID namespace: orphans come to it. ready_fd: gets a struct err, empty when all is well. */
+__attribute__((noreturn)) static void pause_main(int ready_fd)
 {
 	struct sigaction sa = { .sa_handler = SIG_DFL };
+	struct err e = { 0 };
 	sigset_t set;
 
 	prctl(PR_SET_NAME, "pause");
+	prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
+	confine_pause(&e);
+	if (fd_write_full(ready_fd, &e, sizeof e) < 0 || err_is_set(&e))
+		_exit(1);
 	syscall(SYS_close_range, 0u, ~0u, 0u);
 	for (int signo = 1; signo < NSIG; signo++)
 		sigaction(signo, &sa, NULL);
@@ -96,20 +126,32 @@ static void on_pause_end(pid_t pid, int status, void *userdata)
 
 static int make_pid_ns(struct agent *a, struct err *e)
 {
-	struct clone_args args = { .flags = CLONE_NEWPID, .exit_signal = SIGCHLD };
-	long pid = syscall(SYS_clone3, &args, sizeof args);
-	int r;
+	_cleanup_close_ int ready = -1, theirs = -1;
+	struct err why = { 0 };
+	int fds[2], r;
+	pid_t pid;
 
-	if (pid == 0)
-		pause_main();
-	if (pid < 0)
+	if (pipe2(fds, O_CLOEXEC) < 0)
 		return err_sys(e, errno, "cannot make a shared PID namespace");
-	a->sandbox.pause_pid = (pid_t)pid;
-	r = namespace_open((pid_t)pid, "pid");
+	ready = fds[0];
+	theirs = fds[1];
+	pid = clone_process(CLONE_NEWPID | CLONE_NEWNS, -1);
+	if (pid == 0)
+		pause_main(theirs);
+	if (pid < 0)
+		return err_sys(e, -pid, "cannot make a shared PID namespace");
+	a->sandbox.pause_pid = pid;
+	fd_close(&theirs);
+	r = fd_read_full(ready, &why, sizeof why);
+	if (r < 0)
+		return err_sys(e, -r, "cannot make a shared PID namespace: its first process has died");
+	if (err_is_set(&why))
+		return err_set(e, why.domain, why.code, "cannot make a shared PID namespace: %s", why.text);
+	r = namespace_open(pid, "pid");
 	if (r < 0)
 		return err_sys(e, -r, "cannot open the shared PID namespace");
 	a->sandbox.pid_ns_fd = r;
-	r = reaper_watch(a->reaper, (pid_t)pid, on_pause_end, a);
+	r = reaper_watch(a->reaper, pid, on_pause_end, a);
 	return r < 0 ? err_sys(e, -r, "cannot watch the shared PID namespace") : 0;
 }
 

@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
+#include <sched.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/mount.h>
@@ -16,8 +17,10 @@
 #include <unistd.h>
 
 #include "agent/container.h"
+#include "agent/rootfs.h"
 #include "base/fd.h"
 #include "base/strv.h"
+#include "sys/namespaces.h"
 
 #define ROOT "/run/rootfs"
 
@@ -222,6 +225,31 @@ static void initial_rootfs(void)
 		  "nsenter -t 1 -m /bin/sh -c 'ls /run' 2>&1 || echo refused");
 	CHECK("chroot and unmounting do not uncover the agent's mounts",
 	      run(&s) && !strstr(output, "escaped") && !strstr(output, "rootfs"));
+}
+
+static void empty_root(void)
+{
+	int mounts = count_lines("/proc/self/mountinfo"), status = -1;
+	pid_t pid = clone_process(CLONE_NEWNS, -1);
+
+	if (pid == 0) {
+		_cleanup_close_ int proc = open("/proc", O_PATH | O_DIRECTORY);
+		struct err e = { 0 };
+
+		if (rootfs_enter_empty("/run", &e) < 0) {
+			printf("  %s\n", e.text);
+			_exit(1);
+		}
+		/* ".." of a mount that has been taken away is itself. */
+		_exit(access("/init", F_OK) == 0 || access("/proc", F_OK) == 0 || access("../init", F_OK) == 0 ||
+				      mkdir("/x", 0755) == 0 || errno != EROFS ||
+				      faccessat(proc, "../init", F_OK, 0) == 0
+			      ? 2
+			      : 0);
+	}
+	waitpid(pid, &status, 0);
+	CHECK("a process leaves the initial root file system for an empty one", status == 0);
+	CHECK("the mounts are still there", count_lines("/proc/self/mountinfo") == mounts);
 }
 
 static void memory_limit(void)
@@ -434,6 +462,7 @@ int main(void)
 	if (loop_new(&loop, NULL) < 0 || reaper_new(loop, &reaper, NULL) < 0)
 		return 1;
 	initial_rootfs();
+	empty_root();
 	memory_limit();
 	pids_limit();
 	cpu_limit();
