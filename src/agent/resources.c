@@ -175,29 +175,56 @@ static int rule_from_spec(const Grpc__LinuxDeviceCgroup *d, struct cgroup_device
 	return 0;
 }
 
-/*
- * The spec's rules, then what every container may use, then the devices that the spec creates. Without any rule in the
- * spec (Kata's runtime sends none) nothing is restricted: all devices are the pod's own virtual machine's.
- */
-static int apply_devices(struct cgroup *cg, const Grpc__LinuxResources *res, const Grpc__Linux *l, struct err *e)
+/* Whether a rule of the spec speaks of this very device. */
+static bool named(const struct cgroup_device_rule *rules, size_t n, const struct cgroup_device_rule *device)
 {
-	size_t n_spec = l ? l->n_devices : 0, n = 0;
-	_cleanup_free_ struct cgroup_device_rule *rules = NULL;
+	for (size_t i = 0; i < n; i++)
+		if (rules[i].type == device->type && rules[i].major == device->major && rules[i].minor == device->minor)
+			return true;
+	return false;
+}
+
+int resources_device_rules(const Grpc__LinuxResources *res, const Grpc__Linux *l, struct cgroup_device_rule **ret,
+			   size_t *ret_n, struct err *e)
+{
+	size_t n_devices = l ? l->n_devices : 0, n = 0;
+	_cleanup_free_ struct cgroup_device_rule *rules =
+		calloc(res->n_devices + N_ALLOWED + n_devices, sizeof(*rules));
 	int r = 0;
 
-	if (!res->n_devices)
-		return 0;
-	rules = calloc(res->n_devices + N_ALLOWED + n_spec, sizeof(*rules));
 	if (!rules)
 		return err_sys(e, ENOMEM, "device rules");
 	for (size_t i = 0; i < res->n_devices && r == 0; i++)
 		r = rule_from_spec(res->devices[i], &rules[n++], e);
+	if (r < 0)
+		return r;
 	for (size_t i = 0; i < N_ALLOWED; i++)
 		rules[n++] = allowed[i];
-	for (size_t i = 0; i < n_spec; i++)
-		if (!str_eq(l->devices[i]->type, "p"))
-			rules[n++] = (struct cgroup_device_rule){ true, str_eq(l->devices[i]->type, "b") ? 'b' : 'c',
-								  l->devices[i]->major, l->devices[i]->minor, 7 };
+	for (size_t i = 0; i < n_devices; i++) {
+		const Grpc__LinuxDevice *d = l->devices[i];
+		struct cgroup_device_rule whole = { true, str_eq(d->type, "b") ? 'b' : 'c', d->major, d->minor, 7 };
+
+		if (!str_eq(d->type, "p") && !named(rules, res->n_devices, &whole))
+			rules[n++] = whole;
+	}
+	*ret = take_ptr(rules);
+	*ret_n = n;
+	return 0;
+}
+
+/*
+ * Without any rule in the spec (Kata's runtime sends none) nothing is restricted: all devices are the pod's own virtual
+ * machine's.
+ */
+static int apply_devices(struct cgroup *cg, const Grpc__LinuxResources *res, const Grpc__Linux *l, struct err *e)
+{
+	_cleanup_free_ struct cgroup_device_rule *rules = NULL;
+	size_t n;
+	int r;
+
+	if (!res->n_devices)
+		return 0;
+	r = resources_device_rules(res, l, &rules, &n, e);
 	return r < 0 ? r : cgroup_set_devices(cg, rules, n, e);
 }
 

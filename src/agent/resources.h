@@ -9,3 +9,10 @@
 
 /* What is not given (0 in the protocol) stays as it is. linux_spec: its devices are allowed too; may be NULL. */
 int resources_apply(struct cgroup *cg, const Grpc__LinuxResources *res, const Grpc__Linux *linux_spec, struct err *e);
+
+/*
+ * The rules about devices: the spec's, then what every container may use, then all access to the devices that the spec
+ * creates, but for those that a rule of its own names. Caller frees *ret. For resources_apply(), and tests.
+ */
+int resources_device_rules(const Grpc__LinuxResources *res, const Grpc__Linux *linux_spec,
+			   struct cgroup_device_rule **ret, size_t *ret_n, struct err *e);

@@ -138,12 +138,48 @@ static void missing_controller_is_named(void **state)
 	assert_int_equal(resources_apply(f->cg, NULL, NULL, NULL), 0);
 }
 
+/* "docker run --device /dev/x:/dev/x:r": the device is not given more than its rule does. */
+static void device_is_allowed_what_its_rule_says(void **state)
+{
+	Grpc__LinuxResources res = GRPC__LINUX_RESOURCES__INIT;
+	Grpc__LinuxDeviceCgroup none = GRPC__LINUX_DEVICE_CGROUP__INIT, rule = none, *rules[] = { &none, &rule };
+	Grpc__Linux l = GRPC__LINUX__INIT;
+	Grpc__LinuxDevice ruled = GRPC__LINUX_DEVICE__INIT, free_one, *devices[] = { &ruled, &free_one };
+	_cleanup_free_ struct cgroup_device_rule *got = NULL;
+	unsigned access[3] = { 0 };
+	size_t n;
+
+	(void)state;
+	none.type = (char *)"a";
+	none.access = (char *)"rwm";
+	rule.allow = true;
+	rule.type = ruled.type = (char *)"b";
+	rule.major = ruled.major = 254;
+	rule.minor = ruled.minor = 16;
+	rule.access = (char *)"r";
+	free_one = ruled;
+	free_one.type = (char *)"c"; /* the same numbers, another device */
+	res.devices = rules;
+	res.n_devices = 2;
+	l.devices = devices;
+	l.n_devices = 2;
+	assert_int_equal(resources_device_rules(&res, &l, &got, &n, NULL), 0);
+	assert_int_equal(got[0].type, 'a');
+	assert_false(got[0].allow);
+	for (size_t i = 0; i < n; i++)
+		if (got[i].major == 254 && got[i].minor == 16)
+			access[got[i].type - 'a'] |= got[i].access;
+	assert_int_equal(access[1], CGROUP_DEVICE_READ);
+	assert_int_equal(access[2], CGROUP_DEVICE_READ | CGROUP_DEVICE_WRITE | CGROUP_DEVICE_MKNOD);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(hands_controllers_down, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(applies_all, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(missing_controller_is_named, set_up, tear_down),
+		cmocka_unit_test(device_is_allowed_what_its_rule_says),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
