@@ -90,4 +90,9 @@ int process_stdout_fd(const struct process *p);
 int process_stderr_fd(const struct process *p);
 bool process_has_terminal(const struct process *p);
 void process_close_stdin(struct process *p);
+/*
+ * A terminal's master says EIO whenever nobody has the terminal open, which may be for a moment only. True: the process
+ * lives and may open it again; there is no EIO until it has ended. False: that was the end.
+ */
+bool process_keep_terminal(struct process *p);
 int process_resize(struct process *p, uint16_t rows, uint16_t columns, struct err *e);

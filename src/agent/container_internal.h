@@ -19,6 +19,7 @@ struct process {
 	const Grpc__Process *spec;
 	pid_t pid;
 	int in_fd, out_fd, err_fd; /* the agent's ends */
+	int slave_fd;              /* see process_keep_terminal() */
 	bool terminal;
 	bool exited;
 	int status;

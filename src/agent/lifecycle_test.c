@@ -563,6 +563,44 @@ static void test_terminal(void **state)
 	assert_int_equal(delete ("tty"), 0);
 }
 
+/* Nobody has it open for a moment; then it goes on, in both directions, and nothing of its last words is lost. */
+static void test_terminal_closed_for_a_moment(void **state)
+{
+	_cleanup_buf_ struct buf out = { 0 };
+	struct pending p;
+
+	(void)state;
+	NEED_AGENT();
+	assert_int_equal(
+		create("tty2",
+		       "stty -echo; t=$(busybox tty); echo a; exec <&- >&- 2>&-; sleep 0.3; exec <$t >$t 2>&1; "
+		       "read x; echo got $x; busybox head -c 9000 /dev/zero; echo end; exit 4",
+		       true),
+		0);
+	assert_int_equal(start("tty2"), 0);
+	assert_first_line("tty2", "a\r\n");
+	usleep(100000);
+	write_async("tty2", (const uint8_t *)"hello\n", 6, &p);
+	await(&p);
+	assert_int_equal(p.result, 0);
+	while (out.len < 11)
+		assert_true(read_once("tty2", "", "ReadStdout", &out) > 0);
+	assert_int_equal(wait_for("tty2", ""), 4);
+	while (read_once("tty2", "", "ReadStdout", &out) > 0)
+		;
+	assert_int_equal(out.len, 11 + 9000 + 5);
+	assert_memory_equal(out.data, "got hello\r\n", 11);
+	assert_memory_equal(out.data + 11 + 9000, "end\r\n", 5);
+	assert_int_equal(delete ("tty2"), 0);
+
+	/* One that waits for output sees the end of a process that has closed its terminal. */
+	assert_int_equal(create("tty2", "exec <&- >&- 2>&-; sleep 0.3; exit 5", true), 0);
+	assert_int_equal(start("tty2"), 0);
+	assert_output("tty2", "", "ReadStdout", "");
+	assert_int_equal(wait_for("tty2", ""), 5);
+	assert_int_equal(delete ("tty2"), 0);
+}
+
 /* What is left after all of the above is what the agent costs. */
 static void test_memory(void **state)
 {
@@ -821,6 +859,7 @@ int main(void)
 		cmocka_unit_test(test_remove_ends_reads),
 		cmocka_unit_test(test_drain),
 		cmocka_unit_test(test_terminal),
+		cmocka_unit_test(test_terminal_closed_for_a_moment),
 		cmocka_unit_test(test_guest_hook),
 		cmocka_unit_test(test_volume_of_the_pod),
 		cmocka_unit_test(test_destroy_ends_all),

@@ -5,6 +5,7 @@
 #include <poll.h>
 #include <signal.h>
 #include <stdlib.h>
+#include <sys/ioctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -31,7 +32,7 @@ struct process *process_new(struct container *c, const char *id, const Grpc__Pro
 	p->c = c;
 	p->spec = spec;
 	p->terminal = spec->terminal;
-	p->in_fd = p->out_fd = p->err_fd = -1;
+	p->in_fd = p->out_fd = p->err_fd = p->slave_fd = -1;
 	p->id = strdup(id);
 	if (!p->id) {
 		process_free(p);
@@ -57,6 +58,7 @@ void process_free(struct process *p)
 	fd_close(&p->in_fd);
 	fd_close(&p->out_fd);
 	fd_close(&p->err_fd);
+	fd_close(&p->slave_fd);
 	if (p->owned)
 		grpc__process__free_unpacked(p->owned, NULL);
 	free(p->id);
@@ -117,6 +119,7 @@ static void set_exited(struct process *p, int wait_status)
 {
 	p->exited = true;
 	p->status = WIFEXITED(wait_status) ? WEXITSTATUS(wait_status) : 128 + WTERMSIG(wait_status);
+	fd_close(&p->slave_fd);
 }
 
 static void on_exit_status(pid_t pid, int wait_status, void *userdata)
@@ -248,6 +251,18 @@ void process_close_stdin(struct process *p)
 	/* A terminal has one descriptor for both directions; its end of input is a character (^D). */
 	if (!p->terminal)
 		fd_close(&p->in_fd);
+}
+
+bool process_keep_terminal(struct process *p)
+{
+	if (!p->terminal || p->exited || p->slave_fd >= 0)
+		return false;
+	/*
+	 * Not before it is needed: with a terminal that somebody has open the end of its session's leader is a SIGHUP
+	 * for what it left in the background. Once all had closed it, it is no session's terminal any more.
+	 */
+	p->slave_fd = ioctl(p->in_fd, TIOCGPTPEER, O_RDWR | O_NOCTTY | O_CLOEXEC);
+	return p->slave_fd >= 0;
 }
 
 int process_resize(struct process *p, uint16_t rows, uint16_t columns, struct err *e)

@@ -150,9 +150,6 @@ static int read_some(int fd, uint32_t len, uint8_t **ret, size_t *ret_n)
 	do
 		n = read(fd, data, size);
 	while (n < 0 && errno == EINTR);
-	/* EIO: nobody has the terminal open any more. */
-	if (n < 0 && errno == EIO)
-		n = 0;
 	if (n < 0)
 		return -errno;
 	*ret = take_ptr(data);
@@ -168,6 +165,9 @@ static bool try_read(struct agent_process *p, struct ttrpc_request *req, bool is
 	size_t n = 0;
 	int r = read_some(stream_fd(p, is_stderr), len, &data, &n);
 
+	/* EIO: nobody has the terminal open. */
+	if (r == -EIO)
+		r = process_keep_terminal(p->process) ? -EAGAIN : 0;
 	if (r == -EAGAIN)
 		return false;
 	if (op)
@@ -283,7 +283,7 @@ static int write_some(struct stream_op *op)
 		ssize_t n = write(fd, op->data, op->left);
 
 		if (n < 0) {
-			if (errno == EINTR)
+			if (errno == EINTR || (errno == EIO && process_keep_terminal(op->p->process)))
 				continue;
 			return errno == EIO ? -EPIPE : -errno;
 		}
