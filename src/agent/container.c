@@ -529,6 +529,7 @@ int container_exec(struct container *c, const char *exec_id, const Grpc__Process
 	_cleanup_close_ int sync = -1, group = -1;
 	Grpc__Process *copy;
 	struct err local = { 0 };
+	uint64_t frozen;
 	int r;
 
 	e = e ? e : &local;
@@ -538,6 +539,9 @@ int container_exec(struct container *c, const char *exec_id, const Grpc__Process
 		return r;
 	if (c->init->exited || !c->started)
 		return err_set(e, ERR_CONFIG, ESRCH, "container %s is not running", c->id);
+	/* A process that is born into a frozen group does not run: we would wait for it in vain. */
+	if (cgroup_read_u64(c->cgroup, "cgroup.freeze", &frozen) == 0 && frozen)
+		return err_set(e, ERR_CONFIG, EBUSY, "cannot exec in a paused container (%s)", c->id);
 	if (container_find_process(c, exec_id))
 		return err_set(e, ERR_CONFIG, EEXIST, "process %s exists already in container %s", exec_id, c->id);
 	copy = copy_message(&process->base);

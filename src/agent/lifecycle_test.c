@@ -431,6 +431,9 @@ static void test_output_that_is_read_late(void **state)
 
 static void test_exec_and_signals(void **state)
 {
+	Grpc__PauseContainerRequest pause = GRPC__PAUSE_CONTAINER_REQUEST__INIT;
+	Grpc__ResumeContainerRequest resume = GRPC__RESUME_CONTAINER_REQUEST__INIT;
+
 	(void)state;
 	NEED_AGENT();
 	assert_int_equal(create("long", "trap 'exit 3' USR1; while :; do sleep 0.05; done", false), 0);
@@ -442,6 +445,15 @@ static void test_exec_and_signals(void **state)
 	assert_int_equal(wait_for("long", "e1"), 6);
 	assert_int_equal(exec_in("long", "bad/id", "true"), -EINVAL);
 	assert_int_equal(exec_in("none", "e1", "true"), -ENOENT);
+
+	/* Told at once: the process would not run, and the agent wait for it. */
+	pause.container_id = resume.container_id = (char *)"long";
+	assert_int_equal(harness_do(&h, "PauseContainer", &pause.base), 0);
+	assert_int_not_equal(exec_in("long", "e1", "true"), 0);
+	assert_non_null(strstr(h.e.text, "cannot exec in a paused container"));
+	assert_int_equal(harness_do(&h, "ResumeContainer", &resume.base), 0);
+	assert_int_equal(exec_in("long", "e1", "exit 7"), 0);
+	assert_int_equal(wait_for("long", "e1"), 7);
 
 	assert_int_equal(exec_in("long", "e2", "sleep 100"), 0);
 	assert_int_equal(exec_in("long", "e2", "true"), -EREMOTEIO);

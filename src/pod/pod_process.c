@@ -199,6 +199,9 @@ static int check_exec(struct pod *pod, const char *id, const char *exec_id, stru
 		return err_set(e, ERR_CONFIG, EINVAL, "\"%s\" cannot be the id of a process", exec_id);
 	if (pod_find_process(pod, id, exec_id, NULL))
 		return err_set(e, ERR_CONFIG, EEXIST, "container %s has a process %s already", id, exec_id);
+	/* runc's words. */
+	if (c->paused)
+		return err_set(e, ERR_CONFIG, EBUSY, "cannot exec in a paused container (%s)", id);
 	return pod_check_guest(pod, e);
 }
 

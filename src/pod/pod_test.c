@@ -193,6 +193,10 @@ static void test_exec(void **state)
 	exec("c1", "e2");
 	delete ("c1", "e2");
 	assert_false(seen("ExecProcess c1 e2 /bin/ps"));
+	assert_int_equal(pod_pause(t.pod, "c1", &e), 0);
+	assert_int_equal(try_exec("c1", "e3", &e), -EBUSY);
+	assert_non_null(strstr(e.text, "cannot exec in a paused container"));
+	assert_int_equal(pod_resume(t.pod, "c1", &e), 0);
 	/* The pod ends with processes in it. */
 	exec("c1", "e3");
 	start("c1", "e3");
