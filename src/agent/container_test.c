@@ -867,6 +867,13 @@ static void bad_specs(void **state)
 	f->root.path = (char *)TOP "/nowhere";
 	assert_int_equal(run_fails(f), -ENOENT);
 	f->root.path = (char *)ROOT;
+	f->process.selinuxlabel = (char *)"system_u:system_r:container_t:s0";
+	assert_int_equal(run_fails(f), -EOPNOTSUPP);
+	assert_non_null(strstr(f->e.text, "selinuxLabel"));
+	f->process.selinuxlabel = (char *)"";
+	f->process.apparmorprofile = (char *)"docker-default"; /* only a warning */
+	run(f);
+	assert_int_equal(f->status, 0);
 	/* A limit that cannot be applied is an error with the controller's name. */
 	memory.limit = 1 << 20;
 	res.memory = &memory;

@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <sched.h>
 
+#include "base/log.h"
 #include "base/strv.h"
 #include "sys/namespaces.h"
 
@@ -17,6 +18,12 @@ int spec_check_process(const Grpc__Process *p, struct err *e)
 	for (size_t i = 0; i < p->n_env; i++)
 		if (!strchr(p->env[i], '='))
 			return err_set(e, ERR_CONFIG, EINVAL, "process.env: \"%s\" is not NAME=value", p->env[i]);
+	/* Without SELinux in the guest nothing would confine the process as the label asks for. */
+	if (!str_empty(p->selinuxlabel))
+		return err_set(e, ERR_CONFIG, EOPNOTSUPP, "process.selinuxLabel \"%s\": this agent applies no labels",
+			       p->selinuxlabel);
+	if (!str_empty(p->apparmorprofile))
+		log_warn("process.apparmorProfile \"%s\" has no effect in the guest", p->apparmorprofile);
 	return 0;
 }
 

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * What a spec must have before anything is made of it: the rest of the container code relies on it (process.args is
- * not empty, root and linux are there, each namespace is known and named once). -EINVAL with a message.
+ * not empty, root and linux are there, each namespace is known and named once). -EINVAL with a message; -EOPNOTSUPP for
+ * what would have to confine a process and cannot.
  */
 #pragma once
 

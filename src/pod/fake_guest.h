@@ -327,8 +327,8 @@ static void fake_exec(struct ttrpc_request *req, const ProtobufCMessage *m, void
 {
 	const Grpc__ExecProcessRequest *q = (const Grpc__ExecProcessRequest *)m;
 
-	if (fake_asked(req, "ExecProcess", "%s %s %s%s", q->container_id, q->exec_id, q->process->args[0],
-		       q->process->terminal ? " terminal" : ""))
+	if (fake_asked(req, "ExecProcess", "%s %s %s%s%s%s", q->container_id, q->exec_id, q->process->args[0],
+		       q->process->terminal ? " terminal" : "", q->process->selinuxlabel, q->process->apparmorprofile))
 		fake_empty(req);
 }
 

@@ -129,10 +129,17 @@ static int adapt_hooks(struct plan_container *c, Grpc__Hooks *h, struct err *e)
 	return drop_hooks(c, "poststop", &h->poststop, &h->n_poststop, e);
 }
 
-/*
- * What is the host's in a spec whose container is in a guest (kata.md §1, step 18): its CPUs and disks by number, and
- * the labels of its security modules.
- */
+/* What the security modules of the host are told means nothing in the guest, whose agent refuses to take it. */
+static void drop_labels(Grpc__Spec *spec)
+{
+	set_string(&spec->linux->mountlabel, (char *)protobuf_c_empty_string);
+	if (spec->process) {
+		set_string(&spec->process->apparmorprofile, (char *)protobuf_c_empty_string);
+		set_string(&spec->process->selinuxlabel, (char *)protobuf_c_empty_string);
+	}
+}
+
+/* What is the host's in a spec whose container is in a guest (kata.md §1, step 18): its CPUs and disks by number. */
 static void drop_host_resources(Grpc__Spec *spec)
 {
 	Grpc__LinuxResources *res = spec->linux->resources;
@@ -153,11 +160,6 @@ static void drop_host_resources(Grpc__Spec *spec)
 		grpc__linux_intel_rdt__free_unpacked(spec->linux->intelrdt, NULL);
 		spec->linux->intelrdt = NULL;
 	}
-	set_string(&spec->linux->mountlabel, (char *)protobuf_c_empty_string);
-	if (spec->process) {
-		set_string(&spec->process->apparmorprofile, (char *)protobuf_c_empty_string);
-		set_string(&spec->process->selinuxlabel, (char *)protobuf_c_empty_string);
-	}
 }
 
 int plan_spec(struct plan *p, struct plan_container *c, const struct plan_request *q, struct err *e)
@@ -176,6 +178,7 @@ int plan_spec(struct plan *p, struct plan_container *c, const struct plan_reques
 		grpc__linux_seccomp__free_unpacked(l->seccomp, NULL);
 		l->seccomp = NULL;
 	}
+	drop_labels(c->spec);
 	if (q->pod)
 		drop_host_resources(c->spec);
 	r = adapt_namespaces(c, l, q->pod, e);

@@ -492,6 +492,20 @@ static void test_seccomp(void **state)
 	seccomp_kept(true);
 }
 
+static void test_labels_of_the_host(void **state)
+{
+	_cleanup_config_ struct config *c = load_config();
+	_cleanup_(plan_free_p) struct plan *p = NULL;
+	struct err e = { 0 };
+
+	t.spec = "{\"ociVersion\":\"1.0.2\",\"process\":{\"cwd\":\"/\",\"args\":[\"sh\"],\"selinuxLabel\":\"s\","
+		 "\"apparmorProfile\":\"a\"},\"root\":{\"path\":\"r\"},\"linux\":{\"mountLabel\":\"m\"}}";
+	assert_int_equal(build(c, &p, &e), 0);
+	assert_string_equal(p->container->spec->process->selinuxlabel, "");
+	assert_string_equal(p->container->spec->process->apparmorprofile, "");
+	assert_string_equal(p->container->spec->linux->mountlabel, "");
+}
+
 static void cgroup_becomes(const char *given, const char *expected)
 {
 	_cleanup_free_ char *spec =
@@ -597,6 +611,7 @@ int main(void)
 		T(test_kernel_params),
 		T(test_bundle),
 		T(test_seccomp),
+		T(test_labels_of_the_host),
 		T(test_cgroup_paths),
 		T(test_bundle_refusals),
 		T(test_keys_go_by_capability),

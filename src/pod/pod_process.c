@@ -176,15 +176,22 @@ void pod_process_free(struct pod_process *p)
 
 /* ---- exec ---- */
 
-/* A deep copy by way of the wire form: the only one that protobuf-c offers. */
+/*
+ * A deep copy by way of the wire form: the only one that protobuf-c offers. Without the labels of the host's security
+ * modules, as plan_spec() has it for the first process.
+ */
 static Grpc__Process *copy_process(const Grpc__Process *process)
 {
-	size_t size = grpc__process__get_packed_size(process);
-	_cleanup_free_ uint8_t *data = malloc(size + 1);
+	_cleanup_free_ uint8_t *data = NULL;
+	Grpc__Process guest = *process;
+	size_t size;
 
+	guest.apparmorprofile = guest.selinuxlabel = (char *)protobuf_c_empty_string;
+	size = grpc__process__get_packed_size(&guest);
+	data = malloc(size + 1);
 	if (!data)
 		return NULL;
-	grpc__process__pack(process, data);
+	grpc__process__pack(&guest, data);
 	return grpc__process__unpack(NULL, size, data);
 }
 

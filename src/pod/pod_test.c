@@ -146,7 +146,8 @@ static Grpc__Process *process(const char *text)
 
 static int try_exec(const char *id, const char *exec_id, struct err *e)
 {
-	Grpc__Process *p = process("{\"cwd\":\"/\",\"args\":[\"/bin/ps\"]}");
+	Grpc__Process *p = process("{\"cwd\":\"/\",\"args\":[\"/bin/ps\"],\"selinuxLabel\":\"s\","
+				   "\"apparmorProfile\":\"a\"}");
 	struct pod_io io = { .out = "/other" };
 	int r = pod_exec(t.pod, id, exec_id, p, &io, -1, 0, e);
 
