@@ -47,10 +47,10 @@ static struct {
 	struct strv seen;          /* what it was asked, one line each */
 	_Atomic(const char *) at;  /* the method at which it acts */
 	_Atomic(enum act) act;
-	const char *words;   /* REFUSE with these; NULL: with its own */
-	bool immortal;       /* signals end no process */
-	int lie_status;      /* instead of how a process ended; 0: the truth */
-	const char *lie_oom; /* told at once, again and again, to have no memory; NULL: nobody */
+	const char *words;     /* REFUSE with these; NULL: with its own */
+	_Atomic bool immortal; /* signals end no process */
+	int lie_status;        /* instead of how a process ended; 0: the truth */
+	const char *lie_oom;   /* told at once, again and again, to have no memory; NULL: nobody */
 	unsigned oom_asked;
 	/* WaitProcess and GetOOMEvent that are not answered yet */
 	struct ttrpc_request *waits[FAKE_WAITS_MAX], *oom;

@@ -9,7 +9,7 @@
 
 /* ---- time limits that a test can wait for ---- */
 
-static bool hurry;
+static _Atomic bool hurry;
 #define HURRY_MS 200
 
 int __real_ttrpc_call(struct ttrpc_client *client, const char *service, const char *method,

@@ -29,7 +29,8 @@ client_reset() {
 	for id in $(ctr containers ls -q); do
 		limited ctr containers rm "$id"
 	done
-	engine_reset
+	# podman refuses to remove what ends at this moment: its process is dead, and conmon has not reaped it yet
+	until_true 10 engine_reset
 	# podman without its conmon removes a container and has the runtime forget nothing
 	for id in $(find "/run/$RUNTIME" -mindepth 1 -maxdepth 1 -type d -printf '%f\n'); do
 		"$RUNTIME" delete --force "$id"
