@@ -301,16 +301,6 @@ void devices_gone(struct vmm *vm, unsigned slot)
 	pthread_mutex_unlock(&vm->lock);
 }
 
-static bool is_gone(struct vm_device *d)
-{
-	bool gone;
-
-	pthread_mutex_lock(&d->vm->lock);
-	gone = d->gone;
-	pthread_mutex_unlock(&d->vm->lock);
-	return gone;
-}
-
 /* True: the guest let go in time. */
 static bool wait_gone(struct vm_device *d, int timeout_ms)
 {
@@ -353,7 +343,7 @@ int vmm_remove(struct vmm *vm, const char *id, int timeout_ms, struct err *e)
 			return err_set(e, ERR_CONFIG, ENOTSUP,
 				       "device \"%s\" cannot be taken from this virtual machine while it runs", id);
 		/* The guest may have let go after an earlier request, and another device may have the slot by now. */
-		r = is_gone(d) ? 0 : pci_bus_request_removal(board_pci(vm->board), d->slot);
+		r = wait_gone(d, 0) ? 0 : pci_bus_request_removal(board_pci(vm->board), d->slot);
 		if (r < 0 && r != -ENOENT) /* -ENOENT: it lets go just now */
 			return err_sys(e, -r, "cannot ask the guest to let go of device \"%s\"", id);
 		if (!wait_gone(d, timeout_ms))
