@@ -121,26 +121,6 @@ static int join_namespaces(const struct child_plan *plan, struct err *e)
 	return 0;
 }
 
-/*
- * Really close all but standard input, output and error and those of keep (-1: none). What is only close-on-exec could
- * be reached through /proc/self/fd, which the container's working directory may be a link to.
- */
-static void close_others(const int *keep, size_t n)
-{
-	unsigned from = 3;
-
-	while (from) {
-		unsigned next = ~0u;
-
-		for (size_t i = 0; i < n; i++)
-			if (keep[i] >= 0 && (unsigned)keep[i] >= from && (unsigned)keep[i] < next)
-				next = (unsigned)keep[i];
-		if (next > from)
-			syscall(SYS_close_range, from, next == ~0u ? next : next - 1, 0u);
-		from = next + 1;
-	}
-}
-
 static int stage(struct child *c, struct err *e)
 {
 	const struct child_plan *plan = c->plan;
@@ -425,14 +405,14 @@ static __attribute__((noreturn)) void process_main(struct child *c)
 	/* Before anything of the container runs: nothing but stdio survives exec. */
 	syscall(SYS_close_range, 3u, ~0u, CLOSE_RANGE_CLOEXEC);
 	if (plan->exec)
-		close_others((const int[]){ plan->sync_fd, plan->stdio[0], plan->stdio[1], plan->stdio[2] }, 4);
+		fd_close_others((const int[]){ plan->sync_fd, plan->stdio[0], plan->stdio[1], plan->stdio[2] }, 4);
 	if (r == 0 && !plan->exec && (plan->new_flags & CLONE_NEWNS))
 		r = build_root(c, &e);
 	else if (r == 0)
 		r = enter_exec(c, &e);
 	/* From here on paths are the container's. */
 	if (r == 0) {
-		close_others(&plan->sync_fd, 1);
+		fd_close_others(&plan->sync_fd, 1);
 		r = run(c, &e);
 	}
 	if (!err_is_set(&e))
@@ -464,11 +444,14 @@ void child_stage(const struct child_plan *plan)
 	r = stage(&c, &e);
 	if (r < 0)
 		fail(plan, &e);
-	/* Before the container's processes can see them. */
+	/*
+	 * Before the container's processes can see them: what is only close-on-exec could be reached through
+	 * /proc/self/fd, which the container's working directory may be a link to.
+	 */
 	if (plan->exec)
-		close_others((const int[]){ plan->sync_fd, plan->stdio[0], plan->stdio[1], plan->stdio[2],
-					    plan->late_cgroup_ns_fd, plan->cgroup_fd },
-			     6);
+		fd_close_others((const int[]){ plan->sync_fd, plan->stdio[0], plan->stdio[1], plan->stdio[2],
+					       plan->late_cgroup_ns_fd, plan->cgroup_fd },
+				6);
 	pid = clone_process((unsigned long long)(unsigned)flags | CLONE_PARENT, plan->cgroup_fd);
 	if (pid == 0)
 		process_main(&c);

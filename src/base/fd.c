@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <time.h>
 
 #include "base/strv.h"
@@ -67,6 +68,27 @@ static int set_flag(int fd, int get, int set, int flag, bool on)
 		return -errno;
 	flags = on ? flags | flag : flags & ~flag;
 	return fcntl(fd, set, flags) < 0 ? -errno : 0;
+}
+
+/* The lowest descriptor of those to keep that is at least from; UINT_MAX: none. */
+static unsigned next_kept(const int *keep, size_t n, unsigned from)
+{
+	unsigned best = UINT_MAX;
+
+	for (size_t i = 0; i < n; i++)
+		if (keep[i] >= 0 && (unsigned)keep[i] >= from && (unsigned)keep[i] < best)
+			best = (unsigned)keep[i];
+	return best;
+}
+
+void fd_close_others(const int *keep, size_t n)
+{
+	unsigned from = 3;
+
+	for (unsigned kept; (kept = next_kept(keep, n, from)) != UINT_MAX; from = kept + 1)
+		if (kept > from)
+			syscall(SYS_close_range, from, kept - 1, 0u);
+	syscall(SYS_close_range, from, UINT_MAX, 0u);
 }
 
 int fd_set_nonblock(int fd, bool on)

@@ -16,6 +16,11 @@ int fd_write_full(int fd, const void *data, size_t n);
 /* What is left in fd, as file_read(). */
 int fd_read_all(int fd, size_t max, char **ret_data, size_t *ret_len);
 
+/*
+ * Close all descriptors from 3 on but those of keep (-1: none). For the child of a fork: it makes system calls only.
+ */
+void fd_close_others(const int *keep, size_t n);
+
 int fd_set_nonblock(int fd, bool on);
 int fd_set_cloexec(int fd, bool on);
 

@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include <cmocka.h>
+#include <sys/wait.h>
 #include <sys/stat.h>
 
 #include "base/fd.h"
@@ -33,6 +34,27 @@ static void test_replace_and_read(void **state)
 	assert_int_equal(size, 11);
 	assert_int_equal(dir_remove(dir), 0);
 	assert_int_equal(file_size(path, &size), -ENOENT);
+}
+
+/* In a child, whose descriptors do not matter. */
+static void test_close_others(void **state)
+{
+	pid_t pid = fork();
+	int status;
+
+	if (!pid) {
+		const int keep[] = { 9, -1, 6 };
+		bool ok = true;
+
+		for (int fd = 3; fd < 12; fd++)
+			dup2(0, fd);
+		fd_close_others(keep, 3);
+		for (int fd = 0; fd < 12; fd++)
+			ok &= (fcntl(fd, F_GETFD) >= 0) == (fd < 3 || fd == 6 || fd == 9);
+		_exit(ok ? 0 : 1);
+	}
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_int_equal(status, 0);
 }
 
 static void test_remove_does_not_follow_links(void **state)
@@ -96,6 +118,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_replace_and_read),
+		cmocka_unit_test(test_close_others),
 		cmocka_unit_test(test_remove_does_not_follow_links),
 		cmocka_unit_test(test_remove_deep_tree),
 		cmocka_unit_test(test_read_full),

@@ -8,7 +8,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <linux/close_range.h>
 #include <net/if.h>
 #include <poll.h>
 #include <sched.h>
@@ -25,6 +24,7 @@
 #include <unistd.h>
 
 #include "base/cleanup.h"
+#include "base/fd.h"
 #include "sys/mounts.h"
 #include "sys/namespaces.h"
 #include "sys/pty.h"
@@ -148,25 +148,13 @@ static void look(const char *view, size_t n)
 		close(root);
 }
 
-/* The lowest descriptor of those to keep that is at least from; INT_MAX: none. */
-static int next_kept(const struct standin_params *p, int fd, int from)
-{
-	int best = fd >= from ? fd : INT32_MAX;
-
-	for (size_t i = 0; i < p->n_keep_fds; i++)
-		if (p->keep_fds[i] >= from && p->keep_fds[i] < best)
-			best = p->keep_fds[i];
-	return best;
-}
-
 static void close_others(const struct standin_params *p, int fd)
 {
-	int from = 3;
+	int keep[STANDIN_KEEP_MAX + 1] = { fd };
 
-	for (int kept; (kept = next_kept(p, fd, from)) != INT32_MAX; from = kept + 1)
-		if (kept > from)
-			syscall(SYS_close_range, from, kept - 1, 0);
-	syscall(SYS_close_range, from, ~0u, 0);
+	for (size_t i = 0; i < p->n_keep_fds; i++)
+		keep[i + 1] = p->keep_fds[i];
+	fd_close_others(keep, p->n_keep_fds + 1);
 }
 
 static void place_stdio(const struct standin_params *p, int fd)
@@ -277,6 +265,8 @@ int standin_start(const struct standin_params *params, pid_t *ret_pid, int *ret_
 	int pair[2], r;
 	pid_t pid;
 
+	if (params->n_keep_fds > STANDIN_KEEP_MAX)
+		return err_sys(e, E2BIG, "cannot start the stand-in of %s", name);
 	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0)
 		return err_sys(e, errno, "cannot start the stand-in of %s", name);
 	ours = pair[0];
