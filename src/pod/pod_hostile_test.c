@@ -223,7 +223,8 @@ static void end_with_unread_output(int signo)
 	struct err e = { 0 };
 	pid_t pid;
 
-	host.hold_output = host.full = hurry = true;
+	host.hold_output = host.full = true;
+	hurry = true;
 	make_pod();
 	assert_int_equal(standin_start(&q, &p.standin_pid, &p.standin_fd, NULL), 0);
 	t.client_standin = p.standin_pid;
