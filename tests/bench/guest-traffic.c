@@ -129,7 +129,6 @@ static double stream_out(const struct peer *p, char *buffer)
 			err(1, "send");
 		sent += (uint64_t)n;
 	}
-	shutdown(fd, SHUT_WR);
 	if (read(fd, buffer, 1) != 1)
 		err(1, "the host's answer");
 	close(fd);

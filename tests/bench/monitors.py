@@ -4,6 +4,7 @@ import json
 import os
 import pathlib
 import platform
+import re
 import shutil
 import subprocess
 import time
@@ -142,6 +143,15 @@ class Boot:
                 return None
             self.out += chunk
         return time.monotonic() - self.start
+
+    def until_line(self, pattern):
+        """What matched a whole line of the output, of bytes that can be read; None: it ended before."""
+        while not (found := re.search(pattern + r"\r?\n", self.out.decode(errors="replace"), re.M)):
+            chunk = os.read(self.p.stdout.fileno(), 65536)
+            if not chunk:
+                return None
+            self.out += chunk
+        return found
 
     def end(self):
         """Seconds from the start until the monitor has gone."""
