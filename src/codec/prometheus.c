@@ -48,16 +48,23 @@ void prom_free(struct prom *p)
 	free(p);
 }
 
-/* The family of a name, made if need be. NULL with p->failed set. */
-static struct family *family(struct prom *p, const char *name, enum prom_type type, const char *help)
+static struct family *find(const struct prom *p, const char *name)
 {
-	struct family *f;
-
 	if (p->last && str_eq(p->last->name, name))
 		return p->last;
 	for (size_t i = 0; i < p->n; i++)
 		if (str_eq(p->v[i].name, name))
-			return p->last = &p->v[i];
+			return &p->v[i];
+	return NULL;
+}
+
+/* The family of a name, made if need be. NULL with p->failed set. */
+static struct family *family(struct prom *p, const char *name, enum prom_type type, const char *help)
+{
+	struct family *f = find(p, name);
+
+	if (f)
+		return p->last = f;
 	p->failed = p->n >= PROM_FAMILIES_MAX ? -EFBIG : p->failed;
 	if (p->failed)
 		return NULL;
@@ -262,10 +269,22 @@ static int read_line(struct prom *p, char *line, const struct prom_read *how)
 	}
 }
 
-/* The samples of src go behind those of the same families. */
-static int merge(struct prom *p, struct prom *src)
+/* Is there room for src? */
+static bool fits(const struct prom *p, const struct prom *src, bool guest)
 {
-	if (p->failed || p->n_samples + src->n_samples > PROM_SAMPLES_MAX)
+	size_t families = p->n, share = guest ? 2 : 1;
+
+	for (size_t i = 0; i < src->n; i++)
+		families += !find(p, src->v[i].name);
+	return families <= PROM_FAMILIES_MAX - PROM_OWN &&
+	       p->n_samples + src->n_samples <= PROM_SAMPLES_MAX - PROM_OWN && src->n <= PROM_FAMILIES_MAX / share &&
+	       src->n_samples <= PROM_SAMPLES_MAX / share;
+}
+
+/* The samples of src go behind those of the same families. */
+static int merge(struct prom *p, struct prom *src, bool guest)
+{
+	if (p->failed || !fits(p, src, guest))
 		return p->failed ? p->failed : -EFBIG;
 	for (size_t i = 0; i < src->n; i++) {
 		struct family *from = &src->v[i], *to = family(p, from->name, from->type, from->help);
@@ -283,12 +302,13 @@ int prom_read(struct prom *p, const char *text, size_t len, const struct prom_re
 {
 	_cleanup_free_ char *copy = NULL;
 	_cleanup_prom_ struct prom *fresh = NULL;
+	bool guest = how && how->guest;
+	unsigned number = 0, max = guest ? PROM_TEXT_MAX / 2 : PROM_TEXT_MAX;
 	char *rest, *line;
-	unsigned number = 0;
 	int r = 0;
 
-	if (len > PROM_TEXT_MAX)
-		return err_set(e, ERR_PROTOCOL, EFBIG, "metrics: more than %u bytes", PROM_TEXT_MAX);
+	if (len > max)
+		return err_set(e, ERR_PROTOCOL, EFBIG, "metrics: more than %u bytes", max);
 	if (len && memchr(text, '\0', len))
 		return err_set(e, ERR_PROTOCOL, EPROTO, "metrics: a NUL byte");
 	copy = strndup(text, len);
@@ -303,9 +323,8 @@ int prom_read(struct prom *p, const char *text, size_t len, const struct prom_re
 	if (r == -EPROTO)
 		return err_set(e, ERR_PROTOCOL, EPROTO, "metrics: line %u is not in Prometheus' text format", number);
 	if (r == 0)
-		r = merge(p, fresh);
+		r = merge(p, fresh, guest);
 	if (r == -EFBIG)
-		return err_set(e, ERR_PROTOCOL, EFBIG, "metrics: more than %u families or %u samples",
-			       PROM_FAMILIES_MAX, PROM_SAMPLES_MAX);
+		return err_set(e, ERR_PROTOCOL, EFBIG, "metrics: there is no room for so many families or samples");
 	return r < 0 ? err_sys(e, -r, "metrics") : 0;
 }

@@ -21,6 +21,8 @@
 #define PROM_NAME_MAX     128u
 #define PROM_LABELS_MAX   16u
 #define PROM_VALUE_MAX    512u /* bytes of a label's value */
+/* So many families and samples of a set are for prom_add(): strangers cannot take the place of what we say. */
+#define PROM_OWN 64u
 
 enum prom_type { PROM_UNTYPED, PROM_COUNTER, PROM_GAUGE, PROM_HISTOGRAM, PROM_SUMMARY };
 
@@ -48,8 +50,9 @@ struct prom_read {
 	const char *const *keep;
 	const char *prefix;             /* is put in front of the others' names; NULL: nothing */
 	const struct prom_label *label; /* is added to each sample, instead of one of that name; NULL: none */
+	bool guest; /* from inside a guest: half of the bounds, the rest is for what its host knows */
 };
-/* All or nothing. -EPROTO (e names the line), -EFBIG, -ENOMEM. how: may be NULL. */
+/* All or nothing, but for a lack of memory. -EPROTO (e names the line), -EFBIG, -ENOMEM. how: may be NULL. */
 int prom_read(struct prom *p, const char *text, size_t len, const struct prom_read *how, struct err *e);
 
 /* Append the text. 0, -ENOMEM, or what prom_add() could not do. */

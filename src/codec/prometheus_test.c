@@ -182,18 +182,21 @@ static void bounds(void **state)
 	_cleanup_free_ char *big = calloc(1, PROM_TEXT_MAX + 1);
 	struct err e = { 0 };
 
-	for (unsigned i = 0; i < PROM_FAMILIES_MAX; i++)
+	for (unsigned i = 0; i < PROM_FAMILIES_MAX - PROM_OWN; i++)
 		assert_int_equal(buf_printf(&text, "f%u 1\n", i), 0);
 	assert_int_equal(prom_read(p, text.data, text.len, NULL, &e), 0);
 	assert_int_equal(prom_read(p, "f0 2\n", 5, NULL, &e), 0);
-	assert_int_equal(prom_read(p, "more 1\n", 7, NULL, &e), -EFBIG);
+	assert_int_equal(prom_read(p, "f0 3\nmore 1\n", 12, NULL, &e), -EFBIG);
 	buf_consume(&text, text.len);
-	for (unsigned i = 0; i <= PROM_SAMPLES_MAX; i++)
+	for (unsigned i = 0; i <= PROM_SAMPLES_MAX - PROM_OWN; i++)
 		assert_int_equal(buf_puts(&text, "f 1\n"), 0);
 	prom_free(p);
 	p = prom_new();
 	assert_int_equal(prom_read(p, text.data, text.len, NULL, &e), -EFBIG);
 	assert_int_equal(prom_read(p, text.data, text.len - 4, NULL, &e), 0);
+	for (unsigned i = 0; i < PROM_OWN; i++)
+		prom_add(p, "one_more", PROM_GAUGE, "", NULL, 0, 1);
+	assert_int_equal(prom_write(p, &text), 0);
 	prom_add(p, "one_more", PROM_GAUGE, "", NULL, 0, 1);
 	assert_int_equal(prom_write(p, &text), -EFBIG);
 	memset(big, '\n', PROM_TEXT_MAX + 1);
@@ -206,11 +209,37 @@ static void bounds(void **state)
 	assert_int_equal(prom_read(p, big + 1, PROM_NAME_MAX + 3, NULL, &e), 0);
 }
 
+/* Whatever a stranger's text is refused for, what else there is to say is said. */
+static void stranger_takes_no_place(void **state)
+{
+	static const struct prom_read guest = { .prefix = "guest_", .guest = true };
+	_cleanup_buf_ struct buf families = { 0 }, samples = { 0 };
+	_cleanup_prom_ struct prom *p = prom_new();
+	struct err e = { 0 };
+
+	for (unsigned i = 0; i < PROM_FAMILIES_MAX; i++)
+		assert_int_equal(buf_printf(&families, "f%u 1\n", i), 0);
+	for (unsigned i = 0; i <= PROM_SAMPLES_MAX / 2; i++)
+		assert_int_equal(buf_puts(&samples, "f 1\n"), 0);
+	prom_add(p, "before", PROM_GAUGE, "", NULL, 0, 1);
+	assert_int_equal(prom_read(p, families.data, families.len, NULL, &e), -EFBIG);
+	assert_int_equal(prom_read(p, families.data, families.len, &guest, &e), -EFBIG);
+	assert_int_equal(prom_read(p, samples.data, samples.len, &guest, &e), -EFBIG);
+	prom_add(p, "behind", PROM_GAUGE, "", NULL, 0, 2);
+	assert_written(p, "# TYPE before gauge\nbefore 1\n# TYPE behind gauge\nbehind 2\n");
+	assert_int_equal(prom_read(p, samples.data, samples.len - 4, &guest, &e), 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(writes),        cmocka_unit_test(reads),   cmocka_unit_test(renames),
-		cmocka_unit_test(puts_together), cmocka_unit_test(refuses), cmocka_unit_test(bounds),
+		cmocka_unit_test(writes),
+		cmocka_unit_test(reads),
+		cmocka_unit_test(renames),
+		cmocka_unit_test(puts_together),
+		cmocka_unit_test(refuses),
+		cmocka_unit_test(bounds),
+		cmocka_unit_test(stranger_takes_no_place),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

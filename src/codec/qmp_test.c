@@ -13,6 +13,7 @@
 #include <cmocka.h>
 
 #include "base/fd.h"
+#include "base/strv.h"
 #include "codec/qmp.h"
 
 #define GREETING "{\"QMP\": {\"version\": {}, \"capabilities\": [\"oob\"]}}\r\n"
@@ -203,13 +204,36 @@ static void test_silence(void **state)
 	close(s[1]);
 }
 
+/* A monitor that tells more events than are taken in at once, and in time no answer: not even data holds us longer. */
+static void test_many_events(void **state)
+{
+	static const char event[] = "{\"event\":\"RTC_CHANGE\"}\n", answer[] = "{\"return\":{},\"id\":\"1\"}\n";
+	const int room = 1 << 20;
+	struct buf text = { 0 };
+	struct err e = { 0 };
+	struct qmp *q;
+	int s[2];
+
+	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, s), 0);
+	assert_int_equal(setsockopt(s[1], SOL_SOCKET, SO_SNDBUF, &room, sizeof room), 0);
+	assert_int_equal(qmp_new(s[0], NULL, NULL, &q), 0);
+	while (text.len < 300000)
+		assert_int_equal(buf_puts(&text, event), 0);
+	assert_int_equal(buf_puts(&text, answer), 0);
+	assert_int_equal(send(s[1], text.data, text.len, MSG_DONTWAIT), text.len);
+	assert_int_equal(qmp_execute(q, "stop", NULL, -1, clock_ms(), NULL, &e), -ETIMEDOUT);
+	assert_int_equal(qmp_execute(q, "stop", NULL, -1, clock_ms(), NULL, &e), -ETIMEDOUT);
+	buf_fini(&text);
+	qmp_free(q);
+	close(s[1]);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_session),
-		cmocka_unit_test(test_broken_peers),
-		cmocka_unit_test(test_endless_line),
-		cmocka_unit_test(test_silence),
+		cmocka_unit_test(test_session),      cmocka_unit_test(test_broken_peers),
+		cmocka_unit_test(test_endless_line), cmocka_unit_test(test_silence),
+		cmocka_unit_test(test_many_events),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

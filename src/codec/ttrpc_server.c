@@ -51,6 +51,7 @@ struct conn {
 	struct list requests;
 	unsigned n_requests;
 	size_t budget; /* what further requests may allocate */
+	bool behind;   /* frames that have come wait until the peer reads */
 	bool broken;   /* to be closed by the loop */
 };
 
@@ -122,7 +123,7 @@ static void conn_flush(struct conn *c)
 		conn_break(c);
 		return;
 	}
-	want = (conn_full(c) ? 0 : EPOLLIN) | (ttrpc_writer_pending(&c->writer) ? EPOLLOUT : 0);
+	want = (conn_full(c) ? 0 : EPOLLIN) | (ttrpc_writer_pending(&c->writer) || c->behind ? EPOLLOUT : 0);
 	if (want != c->events && loop_io_set_events(c->io, want) == 0)
 		c->events = want;
 }
@@ -252,6 +253,7 @@ static void conn_receive(struct conn *c)
 
 		while (!c->broken && !conn_full(c) && ttrpc_reader_next(&c->reader, &frame))
 			conn_frame(c, &frame);
+		c->behind = conn_full(c);
 		if (c->broken || conn_full(c) || i == BURST)
 			return;
 		r = ttrpc_reader_fill(&c->reader, c->fd);

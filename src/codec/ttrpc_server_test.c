@@ -257,6 +257,41 @@ static void test_server_backpressure(void **state)
 	srv_stop(&s);
 }
 
+/* What waited while the peer did not read goes on also when the last of the answers leaves with a late one. */
+static void test_server_goes_on_after_a_late_answer(void **state)
+{
+	enum { READS = 9, LATE = 400 };
+	Grpc__ReadStreamRequest request = GRPC__READ_STREAM_REQUEST__INIT;
+	struct buf out = { 0 };
+	static char sink[65536];
+	uint32_t stream = 1;
+	struct srv s;
+
+	srv_start(&s);
+	for (int i = 0; i < LATE; i++, stream += 2)
+		put_write(&out, stream, "Collect");
+	request.len = 1 << 20;
+	for (int i = 0; i < READS; i++, stream += 2)
+		put_request(&out, stream, "Read", &request.base);
+	put_write(&out, stream, "Write");
+	srv_send(&s, &out);
+	for (int i = 0; i < 5; i++)
+		loop_run_once(s.f.loop, 0);
+	assert_int_equal(s.f.n_collected, LATE);
+	/* Now more than 8 MiB are unread, and the last request waits. */
+	while (s.f.n_collected) {
+		while (recv(s.peer, sink, sizeof sink, MSG_DONTWAIT) > 0)
+			;
+		reply_write(s.f.collected[--s.f.n_collected], 0);
+	}
+	while (recv(s.peer, sink, sizeof sink, MSG_DONTWAIT) > 0)
+		;
+	assert_int_equal(srv_answer(&s, &stream), TTRPC_OK);
+	assert_int_equal(stream, 1 + 2 * (LATE + READS));
+	buf_fini(&out);
+	srv_stop(&s);
+}
+
 /* The 65th connection waits until one of the 64 is closed. */
 static void test_server_connections(void **state)
 {
@@ -306,6 +341,7 @@ int main(void)
 		cmocka_unit_test(test_server_peer_gone),
 		cmocka_unit_test(test_server_many_requests),
 		cmocka_unit_test(test_server_backpressure),
+		cmocka_unit_test(test_server_goes_on_after_a_late_answer),
 		cmocka_unit_test(test_server_connections),
 		cmocka_unit_test(test_codes),
 	};

@@ -35,7 +35,9 @@ struct fixture {
 	struct ttrpc_server *server;
 	struct ttrpc_client *client;
 	pthread_t thread;
-	struct ttrpc_request *kept; /* by "Keep", answered by "Release" */
+	struct ttrpc_request *kept;           /* by "Keep", answered by "Release" */
+	struct ttrpc_request *collected[512]; /* by "Collect" */
+	size_t n_collected;
 	struct loop_source *later;
 	atomic_int closed; /* on_close calls */
 	int64_t timeout_ns;
@@ -101,6 +103,13 @@ static inline void do_release(struct ttrpc_request *req, const ProtobufCMessage 
 	reply_write(req, 7);
 }
 
+static inline void do_collect(struct ttrpc_request *req, const ProtobufCMessage *request, void *userdata)
+{
+	struct fixture *f = userdata;
+
+	f->collected[f->n_collected++] = req;
+}
+
 static inline void do_fail(struct ttrpc_request *req, const ProtobufCMessage *request, void *userdata)
 {
 	ttrpc_reply_error(req, TTRPC_NOT_FOUND, "no such thing\033[31m\nfaked line");
@@ -115,6 +124,7 @@ static const struct ttrpc_method methods[] = {
 	{ "Write", &grpc__write_stream_request__descriptor, do_write },
 	{ "Read", &grpc__read_stream_request__descriptor, do_read },
 	{ "Keep", &grpc__write_stream_request__descriptor, do_keep },
+	{ "Collect", &grpc__write_stream_request__descriptor, do_collect },
 	{ "Release", &grpc__write_stream_request__descriptor, do_release },
 	{ "Fail", &grpc__write_stream_request__descriptor, do_fail },
 	{ "Hole", &grpc__write_stream_request__descriptor, do_hole },

@@ -144,11 +144,19 @@ static bool alarm_matches(const struct rtc *rtc, unsigned reg, uint8_t current)
 	return rtc->ram[reg] >= ALARM_ANY || rtc->ram[reg] == current;
 }
 
+static void raise_irq(struct rtc *rtc)
+{
+	uint64_t one = 1;
+
+	if (rtc->irq >= 0 && write(rtc->irq, &one, sizeof one) < 0) {
+		/* A full counter is raised already. */
+	}
+}
+
 static void on_tick(struct loop_source *source, void *userdata)
 {
 	struct rtc *rtc = userdata;
 	struct tm tm = guest_time(rtc);
-	uint64_t one = 1;
 	uint8_t due = C_UPDATE;
 
 	if (alarm_matches(rtc, REG_SECONDS_ALARM, encode(rtc, tm.tm_sec)) &&
@@ -159,9 +167,7 @@ static void on_tick(struct loop_source *source, void *userdata)
 	/* The bits of cause and permission are the same. */
 	if (due & rtc->ram[REG_B] && !(rtc->ram[REG_C] & C_IRQ)) {
 		rtc->ram[REG_C] |= C_IRQ;
-		if (rtc->irq >= 0 && write(rtc->irq, &one, sizeof one) < 0) {
-			/* A full counter is raised already. */
-		}
+		raise_irq(rtc);
 	}
 	arm(rtc);
 }
@@ -319,6 +325,9 @@ int rtc_load(struct rtc *rtc, const struct state *s, struct err *e)
 		rtc->set = guest_time(rtc);
 		rtc->ram[REG_B] |= B_SET;
 	}
+	/* An edge that was on its way may be in nobody's state, and none follows before the guest acknowledges it. */
+	if (rtc->ram[REG_C] & C_IRQ)
+		raise_irq(rtc);
 	arm(rtc);
 	return 0;
 }

@@ -90,7 +90,7 @@ static void drop_input(struct serial *s)
 	s->in = -1;
 }
 
-/* Take what fits. Without a source (a file that cannot be waited for) it is called whenever the guest has read all. */
+/* Take what fits. */
 static void fill(struct serial *s)
 {
 	uint8_t data[RX_SIZE];
@@ -108,6 +108,13 @@ static void fill(struct serial *s)
 	for (ssize_t i = 0; i < n; i++)
 		rx_push(s, data[i]);
 	update_irq(s);
+}
+
+/* Nothing wakes us for input without a source: it goes on when the guest has done with what it had. */
+static void refill(struct serial *s)
+{
+	if (!s->rx_len && !s->input)
+		fill(s);
 }
 
 static void set_input_events(struct serial *s)
@@ -144,8 +151,7 @@ static uint8_t rx_pop(struct serial *s)
 		s->rx_len--;
 	}
 	update_irq(s);
-	if (!s->rx_len && !s->input)
-		fill(s);
+	refill(s);
 	set_input_events(s);
 	return c;
 }
@@ -298,6 +304,7 @@ static void write_register(struct serial *s, unsigned reg, uint8_t v)
 		break;
 	}
 	update_irq(s);
+	refill(s); /* it may have cleared the FIFO, or ended a loop */
 	set_input_events(s);
 }
 
@@ -391,6 +398,7 @@ int serial_load(struct serial *s, const struct state *state, struct err *e)
 	/* An edge that was on its way is in the interrupt controller's state; one too many does no harm. */
 	s->raised = 0;
 	update_irq(s);
+	refill(s);
 	set_input_events(s);
 	return 0;
 }

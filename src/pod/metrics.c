@@ -19,7 +19,7 @@ static void gauge(struct prom *p, const char *name, const char *help, const char
 int metrics_of_agent(struct prom *p, const char *text, struct err *e)
 {
 	static const char *const keep[] = { "kata_agent_", "kata_guest_", NULL };
-	const struct prom_read how = { .keep = keep, .prefix = "kata_agent_" };
+	const struct prom_read how = { .keep = keep, .prefix = "kata_agent_", .guest = true };
 
 	return prom_read(p, text, strlen(text), &how, e);
 }

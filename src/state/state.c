@@ -107,9 +107,12 @@ struct value *state_slot(struct state *s, const char *name, enum value_type type
 	if (v) {
 		value_clear(v);
 	} else {
+		if (s->root->n_values == STATE_VALUES_MAX)
+			return fail(s, -E2BIG);
 		v = calloc(1, sizeof *v);
 		if (!v)
 			return fail(s, -ENOMEM);
+		s->root->n_values++;
 		strcpy(v->name, name);
 		list_append(&s->values, &v->node);
 	}

@@ -10,7 +10,7 @@
 #include <cmocka.h>
 
 #include "base/fd.h"
-#include "state/state.h"
+#include "state/tree.h"
 
 static int memory_file(void)
 {
@@ -113,6 +113,22 @@ static void test_first_failure_is_told_at_the_end(void **state)
 	assert_int_equal(state_save(s, fd, "file", &e), -EINVAL);
 }
 
+/* Enough for any machine, and few enough to be searched. */
+static void test_number_of_values_is_bounded(void **state)
+{
+	_cleanup_(state_free_p) struct state *s = NULL;
+	_cleanup_close_ int fd = memory_file();
+	struct err e = { 0 };
+
+	assert_int_equal(state_new(&s), 0);
+	for (unsigned i = 0; i < STATE_VALUES_MAX / 256; i++) /* each with 255 in it */
+		for (unsigned k = 0; k < 255; k++)
+			state_child_n(state_child_n(s, "tree", i), "leaf", k);
+	assert_int_equal(state_save(s, fd, "file", &e), 0);
+	state_put_u64(s, "one-more", 1);
+	assert_int_equal(state_save(s, fd, "file", &e), -E2BIG);
+}
+
 static void test_every_damage_is_found(void **state)
 {
 	_cleanup_(state_free_p) struct state *s = NULL;
@@ -168,6 +184,7 @@ int main(void)
 		cmocka_unit_test(test_round_trip),
 		cmocka_unit_test(test_messages_name_the_path),
 		cmocka_unit_test(test_first_failure_is_told_at_the_end),
+		cmocka_unit_test(test_number_of_values_is_bounded),
 		cmocka_unit_test(test_every_damage_is_found),
 		cmocka_unit_test(test_a_newer_version_says_so),
 	};

@@ -7,6 +7,11 @@
 
 #define STATE_NAME_MAX  31
 #define STATE_DEPTH_MAX 16
+/*
+ * In the whole tree; a machine with all its slots full of the largest devices has half of them. A search walks a list,
+ * so that a file of millions would be read for days.
+ */
+#define STATE_VALUES_MAX 65536
 
 enum value_type { VALUE_U64 = 1, VALUE_BYTES = 2, VALUE_TREE = 3 };
 
@@ -25,7 +30,8 @@ struct state {
 	const char *name; /* of the value that holds it; NULL: the root */
 	unsigned depth;
 	struct list values;
-	int failed; /* root: the first failure of a put, -errno */
+	int failed;        /* root: the first failure of a put, -errno */
+	unsigned n_values; /* root: in all of the tree */
 	/* Root: where calls end up after a failure; writing to it does nothing. */
 	struct state *sink;
 };

@@ -197,6 +197,12 @@ static void failed(struct frontend *f, const char *what, int r)
 				       : strerror(-r));
 	f->running = false;
 	loop_source_free(take_ptr(f->io));
+	/*
+	 * It may hold rings that the driver will use for something else after a reset, and whatever it says from here
+	 * on answers nothing. One that refuses is in step, and a driver may try it again.
+	 */
+	if (r != -EREMOTEIO)
+		shutdown(f->fd, SHUT_RDWR);
 	virtio_device_break(&f->base, "its vhost-user server failed");
 }
 

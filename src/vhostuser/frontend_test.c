@@ -16,6 +16,7 @@
 #include "base/fd.h"
 #include "base/unix_socket.h"
 #include "vhostuser/frontend.h"
+#include "vhostuser/protocol.h"
 #include "vhostuser/server.h"
 #include "virtio/fake_driver.h"
 
@@ -323,6 +324,25 @@ static void test_the_server_goes(void **state)
 	assert_int_equal(f->needs_reset, 2);
 }
 
+/* The loop may hear of it before the device is attached to its transport: it is made while the guest runs. */
+static void test_the_server_goes_at_once(void **state)
+{
+	struct fixture *f = *state;
+
+	serve(f);
+	connect_frontend(f);
+	f->dev->transport = NULL;
+	vhost_user_server_stop(take_ptr(f->server));
+	while (!f->dev->broken)
+		assert_int_equal(loop_run_once(f->loop, 20000), 0);
+	f->dev->transport = &f->transport;
+	for (unsigned i = 0; i < 2; i++)
+		fake_init(&f->q[i], f->ram, 0x1000 * (i + 1), QUEUE);
+	start_queues(f);
+	assert_true(virtio_device_activate(f->dev) < 0);
+	assert_int_equal(f->needs_reset, 1);
+}
+
 static void test_nobody_there(void **state)
 {
 	struct fixture *f = *state;
@@ -398,13 +418,67 @@ static void test_a_stranger_answers(void **state)
 	}
 }
 
+/* A server without protocol features that takes everything, and answers GET_VRING_BASE with something else. */
+struct babbler {
+	int listen_fd;
+	ssize_t end; /* of the last recv(2) */
+};
+
+static void *babbler_main(void *arg)
+{
+	const struct timeval limit = { .tv_sec = 5 };
+	struct vhost_user_msg m;
+	struct babbler *b = arg;
+	int fd;
+
+	do
+		fd = accept(b->listen_fd, NULL, NULL);
+	while (fd < 0 && (errno == EAGAIN || errno == EINTR));
+	setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof limit);
+	while ((b->end = recv(fd, &m, VHOST_USER_HDR_LEN, MSG_WAITALL)) == VHOST_USER_HDR_LEN) {
+		if (m.size && recv(fd, &m.u, m.size, MSG_WAITALL) != (ssize_t)m.size)
+			break;
+		if (m.request != VHOST_USER_GET_FEATURES && m.request != VHOST_USER_GET_VRING_BASE)
+			continue;
+		m.request = VHOST_USER_GET_FEATURES;
+		m.flags = VHOST_USER_VERSION | VHOST_USER_REPLY;
+		m.size = sizeof m.u.u64;
+		m.u.u64 = VIRTIO_F_VERSION_1;
+		(void)!write(fd, &m, VHOST_USER_HDR_LEN + m.size);
+	}
+	close(fd);
+	return NULL;
+}
+
+/* Rings that the server does not give back are not left to it: they may be the driver's memory again. */
+static void test_a_server_that_keeps_rings_is_left(void **state)
+{
+	struct fixture *f = *state;
+	struct err e = { 0 };
+	struct babbler b;
+	pthread_t thread;
+
+	assert_int_equal(unix_listen(f->path, 0600, &b.listen_fd, &e), 0);
+	assert_int_equal(fd_set_nonblock(b.listen_fd, false), 0);
+	assert_int_equal(pthread_create(&thread, NULL, babbler_main, &b), 0);
+	connect_frontend(f);
+	start(f);
+	virtio_device_reset(f->dev);
+	assert_int_equal(f->needs_reset, 1);
+	pthread_join(thread, NULL);
+	assert_int_equal(b.end, 0);
+	close(b.listen_fd);
+}
+
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		T(test_requests_are_served), T(test_pause_and_reset), T(test_memory_changes),
-		T(test_the_server_goes),     T(test_nobody_there),    T(test_a_stranger_answers),
+		T(test_requests_are_served),     T(test_pause_and_reset),
+		T(test_memory_changes),          T(test_the_server_goes),
+		T(test_the_server_goes_at_once), T(test_nobody_there),
+		T(test_a_stranger_answers),      T(test_a_server_that_keeps_rings_is_left),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -71,7 +71,9 @@ void virtio_device_break(struct virtio_device *dev, const char *why)
 		return;
 	dev->broken = true;
 	log_warn_few(&dev->breaks, "virtio device type %u stops until it is reset: %s", dev->type, why);
-	dev->transport->ops->needs_reset(dev->transport, why);
+	/* What serves it may go before the device is attached; its activation finds that out. */
+	if (dev->transport)
+		dev->transport->ops->needs_reset(dev->transport, why);
 }
 
 void virtio_config_copy(const void *config, uint32_t size, uint32_t offset, void *data, uint32_t len)

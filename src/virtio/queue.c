@@ -143,7 +143,7 @@ static int walk(struct virtq *q, struct virtq_chain *c)
 		int r;
 
 		/* A chain that visits more entries than its table has, loops. */
-		if (i >= table_len || steps++ >= table_len || total++ >= VIRTQ_CHAIN_MAX)
+		if (i >= table_len || steps++ >= table_len)
 			return broken(q, i >= table_len ? "a descriptor index beyond its table"
 							: "a descriptor chain that loops or is too long");
 		if (guestmem_read(q->mem, table + 16ULL * i, &d, sizeof d) < 0)
@@ -161,6 +161,10 @@ static int walk(struct virtq *q, struct virtq_chain *c)
 			indirect = true;
 			continue;
 		}
+		/* The indirect one is none of the chain's buffers: a driver may fill the table behind it to the limit.
+		 */
+		if (total++ == VIRTQ_CHAIN_MAX)
+			return broken(q, "a descriptor chain that loops or is too long");
 		r = add_buffer(q, c, &d);
 		if (r < 0 || !(flags & DESC_NEXT))
 			return r;

@@ -174,6 +174,20 @@ static void test_indirect(void **state)
 	assert_int_equal(x->c.read_len, 165);
 }
 
+/* As many buffers as one request may have (a disk's seg_max and two), in a table behind one descriptor. */
+static void test_longest_chain(void **state)
+{
+	struct fixture *x = *state;
+
+	for (uint16_t i = 0; i < VIRTQ_CHAIN_MAX; i++)
+		fake_set_desc(x->ram + TABLE, i, DATA + 4 * i, 4, i < VIRTQ_CHAIN_MAX - 1 ? FAKE_NEXT : 0, i + 1);
+	fake_desc(&x->f, 0, TABLE, VIRTQ_CHAIN_MAX * 16, FAKE_INDIRECT, 0);
+	fake_submit(&x->f, 0);
+	assert_int_equal(virtq_pop(&x->q, &x->c), 1);
+	assert_int_equal(x->c.n_read, VIRTQ_CHAIN_MAX);
+	assert_int_equal(x->c.read_len, 4 * VIRTQ_CHAIN_MAX);
+}
+
 static void expect_broken(struct fixture *x, const char *why)
 {
 	assert_int_equal(virtq_pop(&x->q, &x->c), -EPROTO);
@@ -431,6 +445,7 @@ int main(void)
 		T(test_chain),
 		T(test_unpop),
 		T(test_indirect),
+		T(test_longest_chain),
 		T(test_violations),
 		T(test_indirect_violations),
 		T(test_chain_length_overflow),

@@ -284,6 +284,8 @@ static void guest_shutdown(struct vsock_conn *c, uint32_t flags)
 	if ((fresh & VSOCK_SHUTDOWN_RCV) && c->fd >= 0)
 		shutdown(c->fd, SHUT_RD);
 	vsock_conn_update_events(c);
+	/* The packet may have brought credit, which the guest does not tell again. */
+	vsock_conn_schedule(c);
 }
 
 /* The guest accepted: tell the client. False: the client is gone. */

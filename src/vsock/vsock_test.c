@@ -468,6 +468,27 @@ static void test_credit_that_came_by_itself_is_not_asked_for(void **state)
 	assert_int_equal(through_one_buffer(f), 0);
 }
 
+/* A guest that has read something says so in the next packet, whatever that is about. */
+static void test_credit_comes_with_a_half_close(void **state)
+{
+	struct fixture *f = *state;
+	static char block[100000];
+	uint32_t got = 0;
+
+	established(f);
+	assert_int_equal(send(f->host, block, sizeof block, MSG_DONTWAIT), sizeof block);
+	while (next(f) == VSOCK_OP_RW)
+		got += le32_get(f->hdr.len);
+	assert_int_equal(le16_get(f->hdr.op), VSOCK_OP_CREDIT_REQUEST);
+	say(f, VSOCK_OP_CREDIT_UPDATE, 0);
+	expect_nothing(f);
+	f->fwd = got;
+	say(f, VSOCK_OP_SHUTDOWN, VSOCK_SHUTDOWN_SEND);
+	while (next(f) == VSOCK_OP_RW)
+		got += le32_get(f->hdr.len);
+	assert_int_equal(got, sizeof block);
+}
+
 static void test_no_receive_buffers(void **state)
 {
 	struct fixture *f = *state;
@@ -970,6 +991,7 @@ int main(void)
 		T(test_data_both_ways),
 		T(test_data_behind_the_connect_line),
 		T(test_guest_credit_is_never_exceeded),
+		T(test_credit_comes_with_a_half_close),
 		T(test_credit_that_came_by_itself_is_not_asked_for),
 		T(test_no_receive_buffers),
 		T(test_host_that_does_not_read),
