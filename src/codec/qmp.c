@@ -174,6 +174,9 @@ int qmp_wait(struct qmp *q, bool (*done)(void *userdata), void *userdata, uint64
 			return 0;
 		if (r < 0)
 			return r;
+		/* There is always more to read of a peer that never stops talking. */
+		if (clock_ms() >= deadline_ms)
+			return -ETIMEDOUT;
 		r = wait_io(q, POLLIN, deadline_ms);
 		if (r < 0)
 			return r;

@@ -203,13 +203,43 @@ static void test_silence(void **state)
 	close(s[1]);
 }
 
+struct chatter {
+	int fd;
+	uint64_t until_ms;
+};
+
+/* Each event is followed by another one: there is always something to read. */
+static void on_chatter(const char *event, struct json_object *data, void *userdata)
+{
+	const struct chatter *c = userdata;
+
+	if (clock_ms() < c->until_ms)
+		dprintf(c->fd, "{\"event\":\"NIC_RX_FILTER_CHANGED\"}\n");
+}
+
+static void test_endless_events(void **state)
+{
+	struct chatter c = { .until_ms = clock_ms() + 3000 };
+	struct err e = { 0 };
+	struct qmp *q;
+	int s[2];
+
+	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, s), 0);
+	c.fd = s[1];
+	assert_int_equal(qmp_new(s[0], on_chatter, &c, &q), 0);
+	on_chatter(NULL, NULL, &c);
+	assert_int_equal(qmp_execute(q, "query-status", NULL, -1, clock_ms() + 30, NULL, &e), -ETIMEDOUT);
+	assert_true(clock_ms() < c.until_ms);
+	qmp_free(q);
+	close(s[1]);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_session),
-		cmocka_unit_test(test_broken_peers),
-		cmocka_unit_test(test_endless_line),
-		cmocka_unit_test(test_silence),
+		cmocka_unit_test(test_session),        cmocka_unit_test(test_broken_peers),
+		cmocka_unit_test(test_endless_line),   cmocka_unit_test(test_silence),
+		cmocka_unit_test(test_endless_events),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
