@@ -495,6 +495,24 @@ static void test_interrupted(void **state)
 	expect_clean(fds);
 }
 
+/* A request that is given up may have been done, and its device would be forgotten. */
+static void test_not_interrupted_once_it_runs(void **state)
+{
+	struct vm_device data = disk("data");
+	struct vm *vm = prepared();
+	struct err e = { 0 };
+	int p[2];
+
+	assert_int_equal(pipe2(p, O_CLOEXEC), 0);
+	vm->interrupt_fd = p[0];
+	ok(clh_driver.start(vm, &e), &e);
+	assert_int_equal(write(p[1], "x", 1), 1);
+	ok(clh_driver.add_device(vm, &data, &e), &e);
+	clh_driver.free(vm);
+	close(p[0]);
+	close(p[1]);
+}
+
 static void test_versions(void **state)
 {
 	struct vm_host_report report;
@@ -554,6 +572,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_garbage, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_hangs, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_interrupted, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_not_interrupted_once_it_runs, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_versions, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_describe, set_up, tear_down),
 	};
