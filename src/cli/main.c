@@ -10,6 +10,7 @@
 #include "base/log.h"
 #include "base/strv.h"
 #include "cli/command.h"
+#include "sys/spawn.h"
 
 static const struct command {
 	const char *name;
@@ -73,6 +74,7 @@ int main(int argc, char **argv)
 
 	open_standard_descriptors();
 	signal(SIGPIPE, SIG_IGN);
+	spawn_keep_children();
 	if (globals_parse(&g, argc, argv, &at, &e) < 0 || globals_open_log(&g, &e) < 0) {
 		log_error("%s", e.text);
 		return EXIT_CAISSON;

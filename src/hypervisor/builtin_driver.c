@@ -329,7 +329,7 @@ static int add_block(struct builtin_vm *b, const struct vm_device *d, struct err
 		.path = d->u.block.path,
 		.fd = -1,
 		.readonly = d->u.block.readonly,
-		.flush = !hv->block_device_cache_noflush,
+		.flush = !(hv->block_device_cache_set && hv->block_device_cache_noflush),
 		.discard = d->u.block.discard,
 		.direct = hv->block_device_cache_set && hv->block_device_cache_direct,
 		.io_uring = true,

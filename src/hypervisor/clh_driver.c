@@ -292,6 +292,8 @@ static int start(struct vm *vm, struct err *e)
 	for (size_t i = 0; i < q->plan.n_fd_nets; i++)
 		for (size_t k = 0; k < q->plan.fd_nets[i].n_fds; k++)
 			fd_close(&q->plan.fd_nets[i].fds[k]);
+	/* From here on signals are the container's. */
+	q->rest.interrupt_fd = -1;
 	q->running = true;
 	return 0;
 }

@@ -278,6 +278,36 @@ static void test_life_of_new_version(void **state)
 	whole_life("53.0.0", "life-53");
 }
 
+/* What the last request was given to be answered in (meson.build). */
+static uint64_t request_ms;
+
+int __real_rest_call(struct rest *r, const char *method, const char *target, const char *body, const int *fds,
+		     size_t n_fds, uint64_t deadline_ms, char **ret, struct err *e);
+int __wrap_rest_call(struct rest *r, const char *method, const char *target, const char *body, const int *fds,
+		     size_t n_fds, uint64_t deadline_ms, char **ret, struct err *e);
+
+int __wrap_rest_call(struct rest *r, const char *method, const char *target, const char *body, const int *fds,
+		     size_t n_fds, uint64_t deadline_ms, char **ret, struct err *e)
+{
+	request_ms = deadline_ms - clock_ms();
+	return __real_rest_call(r, method, target, body, fds, n_fds, deadline_ms, ret, e);
+}
+
+/* Some seconds would do for a few GiB only. */
+static void test_memory_taken_beforehand(void **state)
+{
+	struct err e = { 0 };
+	uint64_t mib = 0;
+	struct vm *vm;
+
+	hv.enable_mem_prealloc = true;
+	vm = started();
+	ok(clh_driver.resize_memory(vm, 384, &mib, &e), &e);
+	assert_int_equal(mib, 384);
+	assert_true(request_ms > CLH_PREALLOC_MS);
+	clh_driver.free(vm);
+}
+
 static void test_virtio_mem(void **state)
 {
 	struct err e = { 0 };
@@ -495,6 +525,24 @@ static void test_interrupted(void **state)
 	expect_clean(fds);
 }
 
+/* A request that is given up may have been done, and its device would be forgotten. */
+static void test_not_interrupted_once_it_runs(void **state)
+{
+	struct vm_device data = disk("data");
+	struct vm *vm = prepared();
+	struct err e = { 0 };
+	int p[2];
+
+	assert_int_equal(pipe2(p, O_CLOEXEC), 0);
+	vm->interrupt_fd = p[0];
+	ok(clh_driver.start(vm, &e), &e);
+	assert_int_equal(write(p[1], "x", 1), 1);
+	ok(clh_driver.add_device(vm, &data, &e), &e);
+	clh_driver.free(vm);
+	close(p[0]);
+	close(p[1]);
+}
+
 static void test_versions(void **state)
 {
 	struct vm_host_report report;
@@ -544,6 +592,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(test_life, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_life_of_new_version, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_memory_taken_beforehand, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_virtio_mem, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_snapshot, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_ends, set_up, tear_down),
@@ -554,6 +603,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_garbage, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_hangs, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_interrupted, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_not_interrupted_once_it_runs, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_versions, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_describe, set_up, tear_down),
 	};

@@ -120,9 +120,12 @@ int clh_resize_memory(struct vm *vm, uint64_t mib, uint64_t *ret, struct err *e)
 			       (unsigned long long)mib, (unsigned long long)c->max_memory_mib);
 	mib = possible_mib(q, mib);
 	if (mib != q->memory_mib) {
+		/* It answers once all of it has been taken from the host, which is as slow as at the start. */
+		unsigned ms = CLH_COMMAND_MS + (c->hv->enable_mem_prealloc ? CLH_PREALLOC_MS : 0);
+
 		body = json_object_make();
 		json_set_u64(body, "desired_ram", mib << 20);
-		r = clh_put(q, "vm.resize", body, e);
+		r = clh_call(q, "PUT", "vm.resize", body, NULL, 0, ms, NULL, e);
 		if (r < 0) {
 			err_wrap(e, "cannot change the VM's memory to %llu MiB", (unsigned long long)mib);
 			return r;

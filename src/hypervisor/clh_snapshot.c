@@ -161,6 +161,7 @@ int clh_restore(struct vm *vm, const char *dir, struct err *e)
 	if (r < 0)
 		return r;
 	clh_remove_console(q);
+	q->rest.interrupt_fd = -1;
 	q->running = true;
 	return 0;
 }

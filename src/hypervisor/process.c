@@ -12,6 +12,8 @@
 
 #include "base/fd.h"
 
+#define OUTPUT_PIPE (1 << 20) /* as much as the kernel gives anybody */
+
 struct process {
 	const char *name;
 	pid_t pid;
@@ -32,6 +34,8 @@ int process_start(struct loop *loop, const struct spawn *s, const char *name, st
 		return err_sys(e, errno, "cannot start %s", s->path);
 	out_r = fds[0];
 	out_w = fds[1];
+	/* A verbose start's worth: while we wait for an answer or for the guest, nobody reads. */
+	fcntl(out_w, F_SETPIPE_SZ, OUTPUT_PIPE);
 	p = calloc(1, sizeof *p);
 	if (!p)
 		return err_sys(e, ENOMEM, "cannot start %s", s->path);
@@ -124,6 +128,8 @@ void process_describe(struct process *p, char *text, size_t size)
 
 void process_last_words(struct process *p, char *text, size_t size)
 {
-	console_drain(p->output);
+	/* All that the pipe can hold; each takes 64 KiB at most. */
+	for (unsigned i = 0; i <= OUTPUT_PIPE >> 16; i++)
+		console_drain(p->output);
 	console_last_lines(p->output, 4, text, size);
 }

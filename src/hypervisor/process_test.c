@@ -109,6 +109,15 @@ static void test_talkative(void **state)
 	process_free(p);
 }
 
+/* Who waits for something else, as for the monitor's answer, does not read meanwhile. */
+static void test_verbose(void **state)
+{
+	struct process *p = start("head -c 500000 /dev/zero | tr '\\0' '\\n' >&2");
+
+	assert_true(exit_is_visible(p, 10000));
+	process_free(p);
+}
+
 static void test_cannot_start(void **state)
 {
 	char *argv[] = { (char *)(uintptr_t) "x", NULL };
@@ -128,6 +137,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_killed, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_stubborn, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_talkative, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_verbose, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_cannot_start, set_up, tear_down),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -156,6 +156,14 @@ static int resize_virtio_mem(struct qemu_vm *q, uint64_t extra_mib, struct err *
 	return qemu_command(q, "qom-set", a, -1, NULL, e);
 }
 
+/* QEMU answers once all of it has been taken from the host, which is as slow as at the start. */
+static int add_backend(struct qemu_vm *q, struct json_object *a, struct err *e)
+{
+	unsigned ms = QEMU_COMMAND_MS + (q->vm.config->hv->enable_mem_prealloc ? QEMU_PREALLOC_MS : 0);
+
+	return qmp_vmm_command(&q->vmm, &q->vm, "object-add", a, -1, ms, NULL, e);
+}
+
 static int plug_dimm(struct qemu_vm *q, uint64_t mib, struct err *e)
 {
 	const struct config_hypervisor *hv = q->vm.config->hv;
@@ -180,7 +188,7 @@ static int plug_dimm(struct qemu_vm *q, uint64_t mib, struct err *e)
 		json_set_bool(a, "hugetlb", true);
 	if (hv->enable_mem_prealloc)
 		json_set_bool(a, "prealloc", true);
-	r = qemu_command(q, "object-add", a, -1, NULL, e);
+	r = add_backend(q, a, e);
 	if (r == 0) {
 		a = qemu_device_args("pc-dimm", id);
 		json_set_str(a, "memdev", h->node);

@@ -276,6 +276,32 @@ static void test_dimms(void **state)
 	expect_log("object-add hotplugged-3; device_add dev-dimm.3; ");
 }
 
+/* What a command was given to be answered in (meson.build). */
+static uint64_t object_add_ms;
+
+int __real_qmp_execute(struct qmp *m, const char *command, struct json_object *args, int fd, uint64_t deadline_ms,
+		       struct json_object **ret, struct err *e);
+int __wrap_qmp_execute(struct qmp *m, const char *command, struct json_object *args, int fd, uint64_t deadline_ms,
+		       struct json_object **ret, struct err *e);
+
+int __wrap_qmp_execute(struct qmp *m, const char *command, struct json_object *args, int fd, uint64_t deadline_ms,
+		       struct json_object **ret, struct err *e)
+{
+	if (!strcmp(command, "object-add"))
+		object_add_ms = deadline_ms - clock_ms();
+	return __real_qmp_execute(m, command, args, fd, deadline_ms, ret, e);
+}
+
+/* Some seconds would do for a few GiB only, and what QEMU has begun to take would stay with it. */
+static void test_dimm_taken_beforehand(void **state)
+{
+	expect_mib(384, 384);
+	assert_true(object_add_ms <= QEMU_COMMAND_MS);
+	hv.enable_mem_prealloc = true;
+	expect_mib(512, 512);
+	assert_true(object_add_ms > QEMU_PREALLOC_MS);
+}
+
 static void test_dimm_refused(void **state)
 {
 	expect_mib(384, 384);
@@ -402,6 +428,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(test_dimms, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_dimm_taken_beforehand, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_dimm_refused, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_dimm_late, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_dimm_not_plugged, set_up, tear_down),

@@ -211,6 +211,8 @@ static int receive_some(const struct call *c, struct http_parser *p, struct err 
 
 static int receive_answer(const struct call *c, struct http_parser *p, const struct http_message **ret, struct err *e)
 {
+	bool late = false;
+
 	for (unsigned interim = 0;;) {
 		int k = http_parser_next(p, ret, e);
 
@@ -224,9 +226,13 @@ static int receive_answer(const struct call *c, struct http_parser *p, const str
 		if (k > 0 && ++interim > INTERIM_MAX)
 			return err_set(e, ERR_PROTOCOL, EPROTO, "%s answers %s %s with more than %d interim statuses",
 				       c->rest->name, c->method, c->target, INTERIM_MAX);
+		/* One that sends empty lines for ever gives us no reason to wait. */
+		if (k == 0 && late)
+			return fail(c, -ETIMEDOUT, e);
 		k = k > 0 ? 0 : receive_some(c, p, e);
 		if (k < 0)
 			return k;
+		late = clock_ms() >= c->deadline_ms;
 	}
 	/* Among others, a body without a length. */
 	if (!http_parser_idle(p))

@@ -93,6 +93,30 @@ static int make_directory(struct host_group *g, struct err *e)
 	}
 }
 
+/*
+ * What is in the group when it is removed is ended (host_cgroup_kill()): the processes of others must not be there, nor
+ * in groups below it. Signal 0 only counts.
+ */
+static int refuse_used(const struct host_group *g, struct err *e)
+{
+	size_t count = 0;
+
+	cgroup_dir_signal(g->dir_fd, 0, &count);
+	if (g->made || !count)
+		return 0;
+	return err_set(e, ERR_CONFIG, EBUSY, "cgroup %s has processes of others in it: choose another cgroupsPath",
+		       g->path);
+}
+
+static int enter_hierarchy(struct host_group *g, struct err *e)
+{
+	g->root_fd = open(g->mount_point, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (g->root_fd < 0)
+		return err_sys(e, errno, "open %s", g->mount_point);
+	g->dir_fd = make_directory(g, e);
+	return g->dir_fd < 0 ? g->dir_fd : refuse_used(g, e);
+}
+
 static int make_group(struct host_cgroup *cg, const struct cgroup_hierarchy *h, const char *path, bool relative,
 		      struct err *e)
 {
@@ -109,16 +133,14 @@ static int make_group(struct host_cgroup *cg, const struct cgroup_hierarchy *h, 
 		group_fini(g);
 		return out_of_memory(e);
 	}
-	g->root_fd = open(g->mount_point, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	g->dir_fd = g->root_fd < 0 ? err_sys(&why, errno, "open %s", g->mount_point) : make_directory(g, &why);
-	if (g->dir_fd >= 0) {
+	r = enter_hierarchy(g, &why);
+	if (r == 0) {
 		/* Ours whoever made it: the pod that did may have gone before this one. */
 		if (str_after(path, HOST_CGROUP_OWN "/"))
 			g->made = 2;
 		cg->n_groups++;
 		return 0;
 	}
-	r = g->dir_fd;
 	err_wrap(&why, "%s", group_name(g));
 	group_fini(g);
 	if (may_be_left_out(r))

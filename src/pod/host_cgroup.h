@@ -29,6 +29,7 @@ struct host_cgroup;
  * path: linux.cgroupsPath of the spec. "/kubepods/pod1/ID" is below the mount point of each hierarchy, as in runc;
  * "a/b" below the calling process's own group; "slice:prefix:name" is systemd's, of which the directories are made
  * without asking systemd (a note says so); "" is "/caisson/ID". Made where it is not there, in each hierarchy.
+ * -EBUSY: it is there, and processes are in it or below it.
  * root: NULL; for tests a directory that stands for "/" (sys/cgroup_layout.h).
  */
 int host_cgroup_new(const char *root, const char *path, const char *id, struct host_cgroup **ret, struct err *e);

@@ -413,6 +413,25 @@ static void removes_what_it_made(void **state)
 	host_cgroup_free(cg);
 }
 
+/* They would be ended with the pod: those of another container with the same cgroupsPath, or of a whole slice. */
+static void refuses_what_others_use(void **state)
+{
+	struct host_cgroup *cg = NULL;
+	char text[24];
+	struct err e = { 0 };
+
+	host_v1();
+	snprintf(text, sizeof text, "%d\n", (int)getpid());
+	put(text, "/sys/fs/cgroup/cpuset/used/cgroup.procs");
+	put(text, "/sys/fs/cgroup/cpuset/slice/service/cgroup.procs");
+	assert_int_equal(host_cgroup_new(root, "/used", "id", &cg, &e), -EBUSY);
+	assert_non_null(strstr(e.text, "cgroup /used has processes of others in it"));
+	assert_int_equal(host_cgroup_new(root, "/slice", "id", &cg, &e), -EBUSY);
+	assert_null(cg);
+	cg = new_group("/slice/other");
+	host_cgroup_free(cg);
+}
+
 static void tells_of_systemd(void **state)
 {
 	struct host_cgroup *cg;
@@ -721,6 +740,7 @@ int main(void)
 		cmocka_unit_test(absent),
 		cmocka_unit_test(ceiling),
 		cmocka_unit_test(removes_what_it_made),
+		cmocka_unit_test(refuses_what_others_use),
 		cmocka_unit_test(tells_of_systemd),
 		cmocka_unit_test(described),
 		cmocka_unit_test(real_hierarchies),

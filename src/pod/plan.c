@@ -195,7 +195,7 @@ static int plan_size(struct plan *p, const Grpc__Spec *spec, struct err *e)
 			return out_of_memory(e);
 		p->vm.vcpus = host_cpus();
 	}
-	p->vm.max_vcpus = hv->default_maxvcpus ? hv->default_maxvcpus : p->vm.vcpus;
+	p->vm.max_vcpus = hv->default_maxvcpus < host_cpus() ? hv->default_maxvcpus : host_cpus();
 	if (p->vm.max_vcpus < p->vm.vcpus)
 		p->vm.max_vcpus = p->vm.vcpus;
 	p->vm.memory_mib = hv->default_memory;
@@ -209,7 +209,9 @@ static int plan_size(struct plan *p, const Grpc__Spec *spec, struct err *e)
 	if (p->vm.memory_mib > host_memory_mib())
 		return err_set(e, ERR_CONFIG, EINVAL, "the guest would need %llu MiB of memory, this host has %llu",
 			       (unsigned long long)p->vm.memory_mib, (unsigned long long)host_memory_mib());
-	p->vm.max_memory_mib = hv->default_maxmemory > p->vm.memory_mib ? hv->default_maxmemory : p->vm.memory_mib;
+	p->vm.max_memory_mib = hv->default_maxmemory < host_memory_mib() ? hv->default_maxmemory : host_memory_mib();
+	if (p->vm.max_memory_mib < p->vm.memory_mib)
+		p->vm.max_memory_mib = p->vm.memory_mib;
 	return 0;
 }
 

@@ -340,7 +340,7 @@ static void test_sizes(void **state)
 	t.spec =
 		SPEC_HEAD "\"root\":{\"path\":\"r\",\"readonly\":true},\"linux\":{\"resources\":{\"memory\":{\"limit\":"
 			  "104857601},\"cpu\":{\"quota\":50000,\"period\":100000}}}}";
-	t.toml = "default_maxvcpus = 4\ndefault_maxmemory = 1024\noverhead_memory = 3\n";
+	t.toml = "default_maxvcpus = 1\ndefault_maxmemory = 1024\noverhead_memory = 3\n";
 	golden("size-limits"); /* 101 + 96 + 3 MiB; half a CPU is one */
 	t.toml = "";
 	t.spec = SPEC_HEAD "\"root\":{\"path\":\"r\"},\"linux\":{\"resources\":{\"memory\":{\"limit\":"
@@ -387,6 +387,13 @@ static void test_more_cpus_than_there_are(void **state)
 	assert_int_equal(build(c, &p, &e), 0);
 	assert_int_equal(p->vm.vcpus, get_nprocs());
 	assert_int_equal(p->notes.len, 0);
+	plan_free(take_ptr(p));
+	/* The configuration of a larger host. */
+	c->hypervisor.default_maxvcpus = 100000;
+	c->hypervisor.default_maxmemory = UINT64_C(1) << 40;
+	assert_int_equal(build(c, &p, &e), 0);
+	assert_int_equal(p->vm.max_vcpus, get_nprocs());
+	assert_true(p->vm.max_memory_mib < UINT64_C(1) << 30);
 }
 
 /* ---- the guest ---- */

@@ -119,7 +119,7 @@ static int size_cpus(const struct sizing_request *q, bool grows, struct sizing *
 	else if (want > most && notes)
 		r = strv_addf(notes, "%u CPUs were asked for: default_maxvcpus allows %u", want, most);
 	ret->vcpus = want < most ? want : most;
-	ret->max_vcpus = grows ? most : hv->default_maxvcpus ? hv->default_maxvcpus : ret->vcpus;
+	ret->max_vcpus = grows || hv->default_maxvcpus ? most : ret->vcpus;
 	if (ret->max_vcpus < ret->vcpus)
 		ret->max_vcpus = ret->vcpus;
 	return r;
@@ -205,7 +205,7 @@ static int size_memory(const struct sizing_request *q, bool grows, struct sizing
 	}
 	ret->memory_mib = whole_pages(q, want);
 	most = hv->default_maxmemory ? hv->default_maxmemory : grows ? q->host_memory_mib : 0;
-	most = grows && most > q->host_memory_mib ? q->host_memory_mib : most;
+	most = most > q->host_memory_mib ? q->host_memory_mib : most;
 	most = most < room ? most : room;
 	ret->max_memory_mib = most > ret->memory_mib ? whole_pages(q, most) : ret->memory_mib;
 	return 0;

@@ -94,6 +94,11 @@ static const struct row table[] = {
 	  .hugepages = true, .want_vcpus = 1, .want_max_vcpus = 1, .want_memory = 196, .want_max_memory = 196,
 	  .want_overhead = 95 + VMM },
 
+	/* a VMM refuses more CPUs than its machine knows, and more memory than the processor can address */
+	{ "configured for a larger host", .ceiling_mib = NONE, .default_vcpus = 1, .default_memory = 2048,
+	  .maxvcpus = 1024, .maxmemory = 1 << 20, .want_vcpus = 1, .want_max_vcpus = 8, .want_memory = 2048,
+	  .want_max_memory = 65536 },
+
 	/* dynamic */
 	{ "grows", .cpus = 4, .memory_mib = 4096, .ceiling_mib = NONE, .default_vcpus = 1, .default_memory = 256,
 	  .grows = true, .want_vcpus = 1, .want_max_vcpus = 8, .want_memory = 256, .want_max_memory = 65536,

@@ -10,6 +10,7 @@
 #include "shim/flags.h"
 #include "shim/info.h"
 #include "shim/start.h"
+#include "sys/spawn.h"
 
 #define PROGRAM "containerd-shim-caisson-v2"
 
@@ -44,6 +45,7 @@ int main(int argc, char **argv)
 	int r;
 
 	signal(SIGPIPE, SIG_IGN);
+	spawn_keep_children();
 	log_set_sink(STDERR_FILENO, LOG_FORMAT_TEXT, PROGRAM);
 	r = shim_flags_parse(argc, argv, &flags, &e);
 	if (r == 0 && (flags.version || flags.help)) {

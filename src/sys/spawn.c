@@ -44,6 +44,11 @@ void spawn_reset_signals(void)
 	sigprocmask(SIG_SETMASK, &none, NULL);
 }
 
+void spawn_keep_children(void)
+{
+	signal(SIGCHLD, SIG_DFL);
+}
+
 /* Stdio on 0..2. The sources are first lifted above 2, so that they cannot overwrite each other. */
 static int place_stdio(const struct spawn *s)
 {
@@ -156,11 +161,14 @@ int spawn_stop(pid_t pid, int pidfd, int grace_ms)
 {
 	struct pollfd p = { .fd = pidfd, .events = POLLIN };
 	int status = -1;
+	pid_t r;
 
 	if (pid <= 0)
 		return -1;
-	if (waitpid(pid, &status, WNOHANG) == pid)
-		return status;
+	r = waitpid(pid, &status, WNOHANG);
+	/* Not our child, or not any more: the number may be somebody else's by now. */
+	if (r != 0)
+		return r == pid ? status : -1;
 	if (grace_ms > 0 && pidfd >= 0) {
 		kill(pid, SIGTERM);
 		while (poll(&p, 1, grace_ms) < 0 && errno == EINTR)

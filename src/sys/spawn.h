@@ -38,5 +38,11 @@ int spawn_start(const struct spawn *s, pid_t *ret_pid, int *ret_pidfd, struct er
 /* For the child of a fork: every signal at its default and none blocked, as a new program expects it. */
 void spawn_reset_signals(void);
 
+/*
+ * Once at the start of a program: children stay until they are waited for. Whoever started us may ignore SIGCHLD, which
+ * execve(2) passes on, and then the kernel waits for them and nobody learns how they ended.
+ */
+void spawn_keep_children(void);
+
 /* SIGTERM, wait at most grace_ms, SIGKILL, reap. pid <= 0 does nothing. Returns the wait(2) status, or -1. */
 int spawn_stop(pid_t pid, int pidfd, int grace_ms);
