@@ -68,11 +68,6 @@ HANDLER(load_snapshot)
 		answer_fault(a, "Load snapshot error: huge_pages is not supported by this version.");
 		return;
 	}
-	/* The guest's clock goes on where it stopped: who wants it corrected must not believe that it was. */
-	if (l->clock_realtime) {
-		answer_fault(a, "Load snapshot error: clock_realtime is not supported by this version.");
-		return;
-	}
 	if (instance_load(i, l, &e) < 0) {
 		answer_err(a, "Load snapshot error", &e);
 		return;
