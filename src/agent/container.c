@@ -193,11 +193,14 @@ static void destroy(struct container *c)
 	if (c->cgroup)
 		cgroup_kill(c->cgroup);
 	if (c->init)
-		process_kill_now(c->init, KILL_TIMEOUT_MS);
+		process_signal(c->init, SIGKILL, NULL);
+	/* They come first: an init ends only when all of its PID namespace are buried, and execs are so by us. */
 	list_foreach (p, &c->execs, struct process, node) {
 		process_kill_now(p, KILL_TIMEOUT_MS / 4);
 		process_free(p);
 	}
+	if (c->init)
+		process_kill_now(c->init, KILL_TIMEOUT_MS);
 	if (c->cgroup && cgroup_wait_empty(c->cgroup, KILL_TIMEOUT_MS) == -ETIMEDOUT)
 		log_warn("container %s: some processes do not end", c->id);
 	process_free(c->init);

@@ -879,7 +879,10 @@ static void start_that_does_not_come(void **state)
 static void free_in_every_state(void **state)
 {
 	struct fixture *f = *state;
+	Grpc__Process request = GRPC__PROCESS__INIT;
+	char *args[] = { (char *)"/bin/sleep", (char *)"1000" };
 	struct container *c;
+	struct process *p;
 
 	container_free(NULL);
 	sh(f, "exit 0");
@@ -887,6 +890,13 @@ static void free_in_every_state(void **state)
 	assert_non_null(c);
 	container_free(c); /* created, never started */
 	container_free(sleeping(f));
+	/* Init ends when the last of its namespace is buried, which an exec is by us. */
+	c = sleeping(f);
+	request.args = args;
+	request.n_args = 2;
+	assert_int_equal(exec(f, c, "e1", &request, &p), 0);
+	container_free(c);
+	assert_int_equal(waitpid(-1, NULL, WNOHANG), -1);
 }
 
 static void hook_at(struct fixture *f, size_t i, const char *script, char **args)
