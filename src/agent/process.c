@@ -57,7 +57,8 @@ void process_free(struct process *p)
 
 	if (!p)
 		return;
-	if (p->pid > 0)
+	/* The number of one that has ended may be another process's by now. */
+	if (p->pid > 0 && !p->exited)
 		reaper_unwatch(p->c->reaper, p->pid);
 	list_remove(&p->node);
 	list_foreach (w, &p->watches, struct process_watch, node)
