@@ -36,8 +36,8 @@ struct agent_container {
 	char *id, *bundle;
 	struct container *c;
 	struct list processes;
-	size_t n_processes;
-	struct strv storages; /* mount points that it holds a reference to */
+	size_t n_processes, n_starting; /* n_starting: execs that are not answered yet */
+	struct strv storages;           /* mount points that it holds a reference to */
 };
 
 struct agent_process {

@@ -7,14 +7,11 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <poll.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/epoll.h>
-#include <sys/socket.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include "agent/child.h"
@@ -28,7 +25,6 @@
 #include "base/strv.h"
 #include "sys/namespaces.h"
 
-#define SETUP_TIMEOUT_MS  30000
 #define KILL_TIMEOUT_MS   2000
 #define FREEZE_TIMEOUT_MS 5000
 
@@ -126,166 +122,6 @@ static int plan_namespaces(struct prepared *p, const struct container_params *pa
 	return 0;
 }
 
-/* ---- running the setup ---- */
-
-static int write_map(pid_t pid, const char *file, Grpc__LinuxIDMapping *const *maps, size_t n, struct err *e)
-{
-	_cleanup_buf_ struct buf b = { 0 };
-	char path[64];
-	int r;
-
-	for (size_t i = 0; i < n; i++)
-		if (buf_printf(&b, "%u %u %u\n", maps[i]->containerid, maps[i]->hostid, maps[i]->size) < 0)
-			return err_sys(e, ENOMEM, "write %s", file);
-	snprintf(path, sizeof(path), "/proc/%d/%s", pid, file);
-	r = file_write(path, b.data ? b.data : "");
-	return r < 0 ? err_sys(e, -r, "write %s of the user namespace", file) : 0;
-}
-
-static int run_runtime_hooks(struct container *c, pid_t pid, struct err *e)
-{
-	const Grpc__Hooks *h = c->spec->hooks;
-	struct hook_state state = {
-		.id = c->id, .bundle = c->bundle, .status = "creating", .pid = pid, .spec = c->spec
-	};
-	int r = hooks_run("prestart", h->prestart, h->n_prestart, &state, e);
-
-	return r < 0 ? r : hooks_run("createRuntime", h->createruntime, h->n_createruntime, &state, e);
-}
-
-static int handle_message(struct container *c, struct process *p, const struct child_message *m, int fd, pid_t *pid,
-			  int sync_fd, struct err *e)
-{
-	const Grpc__Linux *l = c->spec->linux;
-	int r = 0;
-
-	switch (m->kind) {
-	case CHILD_ERROR:
-		return err_set(e,
-			       m->domain > ERR_NONE && m->domain <= ERR_LIMIT ? (enum err_domain)m->domain : ERR_SYSTEM,
-			       m->code > 0 ? m->code : EIO, "%s", m->text);
-	case CHILD_PID:
-		*pid = m->code;
-		break;
-	case CHILD_MAPS:
-		r = write_map(*pid, "uid_map", l->uidmappings, l->n_uidmappings, e);
-		if (r == 0)
-			r = write_map(*pid, "gid_map", l->gidmappings, l->n_gidmappings, e);
-		break;
-	case CHILD_HOOKS:
-		r = run_runtime_hooks(c, *pid, e);
-		break;
-	case CHILD_TTY:
-		if (fd < 0)
-			return err_set(e, ERR_SYSTEM, EPROTO, "the terminal did not arrive");
-		fd_set_nonblock(fd, true);
-		fd_close(&p->in_fd);
-		p->in_fd = p->out_fd = fd;
-		return 0;
-	default:
-		return err_set(e, ERR_SYSTEM, EPROTO, "the new process sent an unknown message");
-	}
-	if (r == 0 && child_go_on(sync_fd) < 0)
-		return err_set(e, ERR_SYSTEM, EPIPE, "the new process is gone");
-	return r;
-}
-
-static int until_ready(struct container *c, struct process *p, int sync_fd, pid_t *pid, struct err *e)
-{
-	uint64_t end = clock_ms() + SETUP_TIMEOUT_MS;
-
-	for (;;) {
-		struct child_message m;
-		uint64_t now = clock_ms();
-		int fd = -1, r = child_receive(sync_fd, now < end ? (int)(end - now) : 0, &m, &fd);
-
-		if (r == -ENODATA)
-			return err_set(e, ERR_SYSTEM, ECHILD, "the new process died before it was ready%s",
-				       cgroup_read_key(c->cgroup, "memory.events", "oom_kill")
-					       ? ": the memory limit is too low"
-					       : "");
-		if (r < 0)
-			return err_sys(e, -r, "wait for the new process");
-		if (m.kind == CHILD_READY && *pid > 0)
-			return 0;
-		if (m.kind == CHILD_READY)
-			return err_set(e, ERR_SYSTEM, EPROTO, "the new process came without a pid");
-		r = handle_message(c, p, &m, fd, pid, sync_fd, e);
-		if (r < 0)
-			return r;
-	}
-}
-
-/* It was killed or is about to end. One that does not (a hung mount) is left to the reaper. */
-static void wait_gone(pid_t pid)
-{
-	struct pollfd p = { .fd = pid > 0 ? pidfd_of(pid) : -1, .events = POLLIN };
-
-	if (p.fd < 0)
-		return;
-	while (poll(&p, 1, KILL_TIMEOUT_MS) < 0 && errno == EINTR)
-		;
-	close(p.fd);
-	waitpid(pid, NULL, WNOHANG);
-}
-
-/*
- * Fork the stage and see the process through until it waits before exec. On success *ret_sync is our end of the
- * socket and p lives.
- */
-static int set_up_process(struct container *c, struct process *p, struct prepared *prep, int *ret_sync, struct err *e)
-{
-	_cleanup_close_ int ours = -1;
-	pid_t stage, pid = 0;
-	int pair[2], r;
-
-	r = process_open_stdio(p, prep->plan.stdio, e);
-	if (r < 0)
-		return r;
-	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0)
-		return err_sys(e, errno, "create a socket pair");
-	ours = pair[0];
-	prep->plan.sync_fd = pair[1];
-	prep->plan.process = p->spec;
-	stage = clone_process(0, -1);
-	if (stage == 0)
-		child_stage(&prep->plan);
-	if (stage < 0)
-		return err_sys(e, -stage, "fork");
-	fd_close(&prep->plan.sync_fd);
-	r = until_ready(c, p, ours, &pid, e);
-	if (r == 0)
-		r = process_born(p, pid, e);
-	if (r < 0) {
-		kill(stage, SIGKILL);
-		if (pid > 0)
-			kill(pid, SIGKILL);
-	}
-	wait_gone(stage);
-	if (r < 0) {
-		wait_gone(pid);
-		return r;
-	}
-	*ret_sync = take_fd(&ours);
-	return 0;
-}
-
-/* Let it exec; the end of the socket without a message is success. */
-static int release_process(int sync_fd, struct err *e)
-{
-	struct child_message m;
-	int r = child_go_on(sync_fd);
-
-	if (r == 0)
-		r = child_receive(sync_fd, SETUP_TIMEOUT_MS, &m, NULL);
-	if (r == -ENODATA || r == -EPIPE)
-		return 0; /* started, or dead already: then its exit status tells */
-	if (r < 0)
-		return err_sys(e, -r, "start the process");
-	return err_set(e, m.domain > ERR_NONE && m.domain <= ERR_LIMIT ? (enum err_domain)m.domain : ERR_SYSTEM,
-		       m.code > 0 ? m.code : EIO, "%s", m.text);
-}
-
 /* ---- create, start, free ---- */
 
 static void on_memory_event(struct loop_source *s, int fd, uint32_t revents, void *userdata)
@@ -343,19 +179,28 @@ static int remember_init(struct container *c, struct err *e)
 
 static void destroy(struct container *c)
 {
+	struct err gone = { 0 };
 	struct process *p;
 
+	err_set(&gone, ERR_CONFIG, ESRCH, "container %s was removed before the process was ready", c->id);
+	if (c->init)
+		process_setup_cancel(c->init, &gone);
+	list_foreach (p, &c->execs, struct process, node)
+		process_setup_cancel(p, &gone);
 	fd_close(&c->sync_fd);
 	loop_source_free(c->oom.source);
 	fd_close(&c->oom.fd);
 	if (c->cgroup)
 		cgroup_kill(c->cgroup);
 	if (c->init)
-		process_kill_now(c->init, KILL_TIMEOUT_MS);
+		process_signal(c->init, SIGKILL, NULL);
+	/* They come first: an init ends only when all of its PID namespace are buried, and execs are so by us. */
 	list_foreach (p, &c->execs, struct process, node) {
 		process_kill_now(p, KILL_TIMEOUT_MS / 4);
 		process_free(p);
 	}
+	if (c->init)
+		process_kill_now(c->init, KILL_TIMEOUT_MS);
 	if (c->cgroup && cgroup_wait_empty(c->cgroup, KILL_TIMEOUT_MS) == -ETIMEDOUT)
 		log_warn("container %s: some processes do not end", c->id);
 	process_free(c->init);
@@ -398,7 +243,7 @@ static int create(struct container *c, const struct container_params *params, st
 	c->init = process_new(c, "", c->spec->process);
 	if (!c->init)
 		return err_sys(e, ENOMEM, "create the init process");
-	r = set_up_process(c, c->init, &prep, &c->sync_fd, e);
+	r = process_set_up(c->init, &prep.plan, &c->sync_fd, e);
 	rootfs_forget_devices(c->spec, c->bundle);
 	return r < 0 ? r : remember_init(c, e);
 }
@@ -417,6 +262,7 @@ int container_create(const struct container_params *params, struct container **r
 	c->loop = params->loop;
 	c->reaper = params->reaper;
 	c->pipe_size = params->pipe_size;
+	c->setup_timeout_ms = params->setup_timeout_ms ? params->setup_timeout_ms : SETUP_TIMEOUT_MS;
 	c->id = strdup(params->id);
 	c->bundle = strdup(params->bundle);
 	c->spec = copy_message(&params->spec->base);
@@ -434,26 +280,51 @@ int container_create(const struct container_params *params, struct container **r
 	return 0;
 }
 
-int container_start(struct container *c, struct err *e)
+struct starting {
+	container_started_fn fn;
+	void *userdata;
+};
+
+static struct starting *starting_new(container_started_fn fn, void *userdata)
 {
+	struct starting *s = malloc(sizeof(*s));
+
+	if (s)
+		*s = (struct starting){ .fn = fn, .userdata = userdata };
+	return s;
+}
+
+static void on_init_started(struct process *p, int result, const struct err *e, void *userdata)
+{
+	_cleanup_free_ struct starting *s = userdata;
+	struct container *c = p->c;
 	const Grpc__Hooks *h = c->spec->hooks;
 	struct hook_state state = {
-		.id = c->id, .bundle = c->bundle, .status = "running", .pid = c->init->pid, .spec = c->spec
+		.id = c->id, .bundle = c->bundle, .status = "running", .pid = p->pid, .spec = c->spec
 	};
 	struct err hook_error = { 0 };
+
+	c->started = result == 0;
+	/* Spec "poststart": a failure is logged, and the container goes on. */
+	if (c->started && h && hooks_run("poststart", h->poststart, h->n_poststart, &state, &hook_error) < 0)
+		log_warn("container %s: %s", c->id, hook_error.text);
+	s->fn(result < 0 ? NULL : p, result, e, s->userdata);
+}
+
+int container_start(struct container *c, container_started_fn fn, void *userdata, struct err *e)
+{
+	struct starting *s;
 	int r;
 
 	if (c->sync_fd < 0)
 		return err_set(e, ERR_CONFIG, EBUSY, "container %s was started before", c->id);
-	r = release_process(c->sync_fd, e);
-	fd_close(&c->sync_fd);
+	s = starting_new(fn, userdata);
+	if (!s)
+		return err_sys(e, ENOMEM, "start container %s", c->id);
+	r = process_release(c->init, &c->sync_fd, on_init_started, s, e);
 	if (r < 0)
-		return r;
-	c->started = true;
-	/* Spec "poststart": a failure is logged, and the container goes on. */
-	if (h && hooks_run("poststart", h->poststart, h->n_poststart, &state, &hook_error) < 0)
-		log_warn("container %s: %s", c->id, hook_error.text);
-	return 0;
+		free(s);
+	return r;
 }
 
 void container_free(struct container *c)
@@ -492,7 +363,7 @@ struct process *container_find_process(struct container *c, const char *exec_id)
 	if (str_empty(exec_id) || str_eq(exec_id, c->id))
 		return c->init;
 	list_foreach (p, &c->execs, struct process, node)
-		if (str_eq(p->id, exec_id))
+		if (str_eq(p->id, exec_id) && !p->doomed)
 			return p;
 	return NULL;
 }
@@ -521,20 +392,11 @@ static int exec_cgroup(struct container *c, int *ret_opened)
 	return *ret_opened >= 0 ? *ret_opened : cgroup_dir_fd(c->cgroup);
 }
 
-int container_exec(struct container *c, const char *exec_id, const Grpc__Process *process, struct process **ret,
-		   struct err *e)
+static int check_exec(struct container *c, const char *exec_id, const Grpc__Process *process, struct err *e)
 {
-	_cleanup_(prepared_fini) struct prepared prep;
-	_cleanup_(process_free_p) struct process *p = NULL;
-	_cleanup_close_ int sync = -1, group = -1;
-	Grpc__Process *copy;
-	struct err local = { 0 };
 	uint64_t frozen;
-	int r;
+	int r = spec_check_process(process, e);
 
-	e = e ? e : &local;
-	prepared_init(&prep, c);
-	r = spec_check_process(process, e);
 	if (r < 0)
 		return r;
 	if (c->init->exited || !c->started)
@@ -544,6 +406,34 @@ int container_exec(struct container *c, const char *exec_id, const Grpc__Process
 		return err_set(e, ERR_CONFIG, EBUSY, "cannot exec in a paused container (%s)", c->id);
 	if (container_find_process(c, exec_id))
 		return err_set(e, ERR_CONFIG, EEXIST, "process %s exists already in container %s", exec_id, c->id);
+	return 0;
+}
+
+static void on_exec_started(struct process *p, int result, const struct err *e, void *userdata)
+{
+	_cleanup_free_ struct starting *s = userdata;
+
+	s->fn(result < 0 ? NULL : p, result, e, s->userdata);
+	if (result < 0)
+		process_doom(p);
+}
+
+int container_exec(struct container *c, const char *exec_id, const Grpc__Process *process, container_started_fn fn,
+		   void *userdata, struct err *e)
+{
+	_cleanup_(prepared_fini) struct prepared prep;
+	_cleanup_(process_free_p) struct process *p = NULL;
+	_cleanup_close_ int group = -1;
+	struct starting *s;
+	Grpc__Process *copy;
+	struct err local = { 0 };
+	int r;
+
+	e = e ? e : &local;
+	prepared_init(&prep, c);
+	r = check_exec(c, exec_id, process, e);
+	if (r < 0)
+		return r;
 	copy = copy_message(&process->base);
 	p = copy ? process_new(c, exec_id, copy) : NULL;
 	if (!p) {
@@ -556,15 +446,15 @@ int container_exec(struct container *c, const char *exec_id, const Grpc__Process
 	prep.plan.init_pidfd = c->init_pidfd;
 	prep.plan.init_flags = c->joined;
 	prep.plan.late_cgroup_ns_fd = c->cgroup_ns_fd;
-	r = set_up_process(c, p, &prep, &sync, e);
-	if (r == 0)
-		r = release_process(sync, e);
+	s = starting_new(fn, userdata);
+	r = s ? process_set_up_async(p, &prep.plan, on_exec_started, s, e)
+	      : err_sys(e, ENOMEM, "create process %s", exec_id);
 	if (r < 0) {
-		process_kill_now(p, KILL_TIMEOUT_MS);
+		free(s);
 		return r;
 	}
 	list_append(&c->execs, &p->node);
-	*ret = take_ptr(p);
+	take_ptr(p);
 	return 0;
 }
 

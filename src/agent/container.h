@@ -30,7 +30,8 @@ struct container_params {
 	const char *cgroup_root; /* NULL: /sys/fs/cgroup */
 	struct loop *loop;
 	struct reaper *reaper;
-	uint32_t pipe_size; /* F_SETPIPE_SZ of the stdio pipes in bytes; 0: the kernel's default */
+	uint32_t pipe_size;        /* F_SETPIPE_SZ of the stdio pipes in bytes; 0: the kernel's default */
+	uint32_t setup_timeout_ms; /* for a process to be ready, and to execute; 0: 30 s */
 };
 
 /*
@@ -38,8 +39,15 @@ struct container_params {
  * here. On failure nothing is left. At most 30 s (hooks have their own timeouts).
  */
 int container_create(const struct container_params *params, struct container **ret, struct err *e);
-/* Let init exec; startContainer hooks before, poststart after. The error of a failed exec is reported here. */
-int container_start(struct container *c, struct err *e);
+
+/*
+ * Called once, from the loop or by container_free(): the process has executed, or could not, was killed, or did not in
+ * its time, whereupon it is killed. p: NULL on failure. Must not free the container.
+ */
+typedef void (*container_started_fn)(struct process *p, int result, const struct err *e, void *userdata);
+
+/* Let init exec; startContainer hooks before, poststart after. fn is told of a failed exec. */
+int container_start(struct container *c, container_started_fn fn, void *userdata, struct err *e);
 /* Kill what still runs (waits at most 2 s), poststop hooks, remove mounts and cgroup, free. */
 void container_free(struct container *c);
 
@@ -48,9 +56,12 @@ const char *container_id(const struct container *c);
 const Grpc__Spec *container_spec(const struct container *c);
 /* exec_id "" or the container's id: init. NULL: no such process. */
 struct process *container_find_process(struct container *c, const char *exec_id);
-/* Create and start another process. */
-int container_exec(struct container *c, const char *exec_id, const Grpc__Process *process, struct process **ret,
-		   struct err *e);
+/*
+ * Create and start another process. It is found by its id from now on, to be signalled; its streams and its end are
+ * fn's to wait for.
+ */
+int container_exec(struct container *c, const char *exec_id, const Grpc__Process *process, container_started_fn fn,
+		   void *userdata, struct err *e);
 /* Drop an exec process that has ended. */
 void container_forget_process(struct container *c, struct process *p);
 /* Signal every process of the container (cgroup.procs). */

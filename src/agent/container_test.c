@@ -208,6 +208,53 @@ static struct container *create(struct fixture *f)
 	return c;
 }
 
+/* ---- what is answered from the loop ---- */
+
+struct started {
+	bool done;
+	int result;
+	struct process *p;
+	struct err e;
+};
+
+static void on_started(struct process *p, int result, const struct err *e, void *userdata)
+{
+	*(struct started *)userdata = (struct started){ true, result, p, *e };
+}
+
+static void await(struct fixture *f, struct started *s)
+{
+	for (uint64_t end = clock_ms() + 20000; !s->done && clock_ms() < end;)
+		loop_run_once(f->loop, 100);
+	assert_true(s->done);
+	f->e = s->e;
+}
+
+static int start(struct fixture *f, struct container *c)
+{
+	struct started s = { 0 };
+	int r = container_start(c, on_started, &s, &f->e);
+
+	if (r < 0)
+		return r;
+	await(f, &s);
+	return s.result;
+}
+
+static int exec(struct fixture *f, struct container *c, const char *id, const Grpc__Process *request,
+		struct process **ret)
+{
+	struct started s = { 0 };
+	int r = container_exec(c, id, request, on_started, &s, &f->e);
+
+	*ret = NULL;
+	if (r < 0)
+		return r;
+	await(f, &s);
+	*ret = s.p;
+	return s.result;
+}
+
 static void ended(struct process *p, int status, void *userdata)
 {
 	*(int *)userdata = status;
@@ -248,7 +295,7 @@ static void run(struct fixture *f)
 
 	if (!c)
 		fail_msg("%s", f->e.text);
-	if (container_start(c, &f->e) < 0)
+	if (start(f, c) < 0)
 		fail_msg("%s", f->e.text);
 	process_close_stdin(container_find_process(c, ""));
 	drain(f, container_find_process(c, ""));
@@ -265,7 +312,7 @@ static int run_fails(struct fixture *f)
 
 	if (!c)
 		return -f->e.code;
-	r = container_start(c, &f->e);
+	r = start(f, c);
 	assert_true(r < 0);
 	container_free(c);
 	return r;
@@ -320,7 +367,7 @@ static void stdin_arrives(void **state)
 	sh(f, "cat");
 	c = create(f);
 	assert_non_null(c);
-	assert_int_equal(container_start(c, &f->e), 0);
+	assert_int_equal(start(f, c), 0);
 	p = container_find_process(c, "c1");
 	assert_int_equal(write(process_stdin_fd(p), "hello", 5), 5);
 	assert_true(fcntl(process_stdin_fd(p), F_GETFL) & O_NONBLOCK);
@@ -346,7 +393,7 @@ static void terminal(void **state)
 	if (!c)
 		fail_msg("%s", f->e.text);
 	assert_int_equal(process_stderr_fd(container_find_process(c, "")), -1);
-	assert_int_equal(container_start(c, &f->e), 0);
+	assert_int_equal(start(f, c), 0);
 	assert_int_equal(process_resize(container_find_process(c, ""), 10, 20, &f->e), 0);
 	assert_int_equal(write(process_stdin_fd(container_find_process(c, "")), "line\n", 5), 5);
 	drain(f, container_find_process(c, ""));
@@ -485,7 +532,7 @@ static void propagation(void **state)
 	      "/proc/self/mountinfo");
 	c = create(f);
 	assert_non_null(c);
-	assert_int_equal(container_start(c, &f->e), 0);
+	assert_int_equal(start(f, c), 0);
 	assert_int_equal(mount("tmpfs", TOP "/vol/in", "tmpfs", 0, NULL), 0);
 	assert_int_equal(write(process_stdin_fd(container_find_process(c, "")), "\n", 1), 1);
 	drain(f, container_find_process(c, ""));
@@ -593,7 +640,7 @@ static struct container *sleeping(struct fixture *f)
 	c = create(f);
 	if (!c)
 		fail_msg("%s", f->e.text);
-	assert_int_equal(container_start(c, &f->e), 0);
+	assert_int_equal(start(f, c), 0);
 	return c;
 }
 
@@ -617,7 +664,7 @@ static void exec_joins(void **state)
 	request.n_args = 3;
 	request.env = env;
 	request.n_env = 2;
-	if (container_exec(c, "e1", &request, &p, &f->e) < 0)
+	if (exec(f, c, "e1", &request, &p) < 0)
 		fail_msg("%s", f->e.text);
 	assert_ptr_equal(container_find_process(c, "e1"), p);
 	drain(f, p);
@@ -626,13 +673,13 @@ static void exec_joins(void **state)
 	assert_null(container_find_process(c, "e1"));
 
 	args[0] = (char *)"nosuch";
-	assert_int_equal(container_exec(c, "e2", &request, &p, &f->e), -ENOENT);
+	assert_int_equal(exec(f, c, "e2", &request, &p), -ENOENT);
 	assert_null(container_find_process(c, "e2"));
 
 	args[0] = (char *)"sh";
 	args[2] = (char *)"tty; exit 3";
 	request.terminal = true;
-	if (container_exec(c, "e3", &request, &p, &f->e) < 0)
+	if (exec(f, c, "e3", &request, &p) < 0)
 		fail_msg("%s", f->e.text);
 	drain(f, p);
 	assert_int_equal(f->status, 3);
@@ -656,7 +703,7 @@ static void exec_stays_inside(void **state)
 	request.args = args;
 	request.n_args = 1;
 	request.cwd = (char *)"/work";
-	assert_int_equal(container_exec(c, "e1", &request, &p, &f->e), -ENOENT); /* there is no such descriptor */
+	assert_int_equal(exec(f, c, "e1", &request, &p), -ENOENT); /* there is no such descriptor */
 	close(leak);
 
 	/* Beside it, with its processes but a root of its own. */
@@ -664,10 +711,10 @@ static void exec_stays_inside(void **state)
 	pid_ns = open(link, O_RDONLY | O_CLOEXEC);
 	params.id = "c2";
 	params.pid_ns_fd = pid_ns;
-	if (container_create(&params, &other, &f->e) < 0 || container_start(other, &f->e) < 0)
+	if (container_create(&params, &other, &f->e) < 0 || start(f, other) < 0)
 		fail_msg("%s", f->e.text);
 	request.cwd = (char *)"/proc/1/root/tmp";
-	assert_int_equal(container_exec(other, "e1", &request, &p, &f->e), -EPERM);
+	assert_int_equal(exec(f, other, "e1", &request, &p), -EPERM);
 	assert_non_null(strstr(f->e.text, "outside of the container"));
 	container_free(other);
 	close(pid_ns);
@@ -684,7 +731,7 @@ static void init_death_ends_all(void **state)
 
 	request.args = args;
 	request.n_args = 2;
-	assert_int_equal(container_exec(c, "e1", &request, &p, &f->e), 0);
+	assert_int_equal(exec(f, c, "e1", &request, &p), 0);
 	assert_int_equal(process_signal(container_find_process(c, ""), SIGKILL, &f->e), 0);
 	drain(f, p);
 	assert_int_equal(f->status, 137);
@@ -692,14 +739,150 @@ static void init_death_ends_all(void **state)
 	assert_int_equal(f->status, 137);
 	assert_true(process_exited(container_find_process(c, "")));
 	assert_int_equal(process_signal(p, SIGTERM, NULL), -ESRCH);
-	assert_int_equal(container_exec(c, "e2", &request, &p, &f->e), -ESRCH);
+	assert_int_equal(exec(f, c, "e2", &request, &p), -ESRCH);
 	container_free(c);
+}
+
+/*
+ * What holds a process up at the very moment of its exec, as its container can: whoever opens the file waits until the
+ * lease is given up, or for lease-break-time (45 s). fcntl(2).
+ */
+static int lease_program(void)
+{
+	int fd;
+
+	assert_int_equal(system("mkdir -p " ROOT "/slow && cp " BUSYBOX " " ROOT "/slow/true"), 0);
+	fd = open(ROOT "/slow/true", O_RDONLY | O_CLOEXEC);
+	assert_true(fd >= 0);
+	signal(SIGIO, SIG_IGN);
+	assert_int_equal(fcntl(fd, F_SETLEASE, F_WRLCK), 0);
+	return fd;
+}
+
+static void wait_for_opener(struct fixture *f, int lease)
+{
+	for (uint64_t end = clock_ms() + 20000; fcntl(lease, F_GETLEASE) == F_WRLCK && clock_ms() < end;)
+		loop_run_once(f->loop, 10);
+	assert_int_not_equal(fcntl(lease, F_GETLEASE), F_WRLCK);
+}
+
+/* An exec that is held up holds nobody else up, keeps its id, and can be killed. */
+static void exec_that_does_not_come(void **state)
+{
+	struct fixture *f = *state;
+	struct container *c = sleeping(f);
+	int lease = lease_program();
+	struct started slow = { 0 };
+	Grpc__Process request = GRPC__PROCESS__INIT, held = GRPC__PROCESS__INIT;
+	char *args[] = { (char *)"/bin/true" }, *held_args[] = { (char *)"/slow/true" };
+	struct process *p;
+
+	held.args = held_args;
+	request.args = args;
+	held.n_args = request.n_args = 1;
+	assert_int_equal(container_exec(c, "e1", &held, on_started, &slow, &f->e), 0);
+	wait_for_opener(f, lease);
+	assert_int_equal(exec(f, c, "e1", &request, &p), -EEXIST);
+	assert_int_equal(exec(f, c, "e2", &request, &p), 0);
+	drain(f, p);
+	assert_int_equal(f->status, 0);
+	assert_false(slow.done);
+	/* All was ready: what comes then is told by the exit status. */
+	assert_int_equal(process_signal(container_find_process(c, "e1"), SIGKILL, &f->e), 0);
+	await(f, &slow);
+	assert_int_equal(slow.result, 0);
+	drain(f, slow.p);
+	assert_int_equal(f->status, 137);
+	container_forget_process(c, slow.p);
+
+	/* A signal that comes before there is a pid. */
+	slow.done = false;
+	assert_int_equal(container_exec(c, "e1", &request, on_started, &slow, &f->e), 0);
+	assert_int_equal(process_signal(container_find_process(c, "e1"), SIGKILL, &f->e), 0);
+	await(f, &slow);
+	assert_int_equal(slow.result, -ECHILD);
+	assert_null(container_find_process(c, "e1"));
+
+	/* The container goes under it. */
+	slow.done = false;
+	assert_int_equal(container_exec(c, "e1", &held, on_started, &slow, &f->e), 0);
+	wait_for_opener(f, lease);
+	container_free(c);
+	assert_true(slow.done);
+	assert_int_equal(slow.result, -ESRCH);
+	close(lease);
+}
+
+static void setup_takes_too_long(void **state)
+{
+	struct fixture *f = *state;
+	struct container_params params = params_of(f);
+	int lease = lease_program();
+	struct started slow = { 0 };
+	struct container *c = NULL;
+	Grpc__Process held = GRPC__PROCESS__INIT;
+	char *args[] = { (char *)"/slow/true" };
+
+	held.args = args;
+	held.n_args = 1;
+	params.setup_timeout_ms = 3000;
+	sh(f, "exec sleep 1000");
+	if (container_create(&params, &c, &f->e) < 0)
+		fail_msg("%s", f->e.text);
+	assert_int_equal(start(f, c), 0);
+	assert_int_equal(container_exec(c, "e1", &held, on_started, &slow, &f->e), 0);
+	await(f, &slow);
+	assert_int_equal(slow.result, -ETIMEDOUT);
+	assert_non_null(strstr(slow.e.text, "was not ready within 3000 ms"));
+	assert_null(container_find_process(c, "e1"));
+	/* It is killed: nobody waits for the lease any more, and tear_down() finds no child. */
+	container_free(c);
+	close(lease);
+}
+
+/* The same for a container's start. */
+static void start_that_does_not_come(void **state)
+{
+	struct fixture *f = *state;
+	int lease = lease_program();
+	struct started slow = { 0 };
+	struct container *c;
+
+	f->process.args = f->args;
+	f->process.n_args = 1;
+	f->args[0] = (char *)"/slow/true";
+	c = create(f);
+	assert_non_null(c);
+	assert_int_equal(container_start(c, on_started, &slow, &f->e), 0);
+	wait_for_opener(f, lease);
+	assert_false(slow.done);
+	assert_int_equal(container_start(c, on_started, &slow, &f->e), -EBUSY);
+	assert_int_equal(fcntl(lease, F_SETLEASE, F_UNLCK), 0);
+	await(f, &slow);
+	assert_int_equal(slow.result, 0);
+	drain(f, slow.p);
+	assert_int_equal(f->status, 0);
+	container_free(c);
+
+	assert_int_equal(fcntl(lease, F_SETLEASE, F_WRLCK), 0);
+	slow.done = false;
+	c = create(f);
+	assert_non_null(c);
+	assert_int_equal(container_start(c, on_started, &slow, &f->e), 0);
+	wait_for_opener(f, lease);
+	container_free(c);
+	assert_true(slow.done);
+	assert_int_equal(slow.result, -ESRCH);
+	close(lease);
 }
 
 static void free_in_every_state(void **state)
 {
 	struct fixture *f = *state;
+	Grpc__Process request = GRPC__PROCESS__INIT;
+	char *args[] = { (char *)"/bin/sleep", (char *)"1000" };
 	struct container *c;
+	struct process *p;
 
 	container_free(NULL);
 	sh(f, "exit 0");
@@ -707,6 +890,13 @@ static void free_in_every_state(void **state)
 	assert_non_null(c);
 	container_free(c); /* created, never started */
 	container_free(sleeping(f));
+	/* Init ends when the last of its namespace is buried, which an exec is by us. */
+	c = sleeping(f);
+	request.args = args;
+	request.n_args = 2;
+	assert_int_equal(exec(f, c, "e1", &request, &p), 0);
+	container_free(c);
+	assert_int_equal(waitpid(-1, NULL, WNOHANG), -1);
 }
 
 static void hook_at(struct fixture *f, size_t i, const char *script, char **args)
@@ -823,7 +1013,7 @@ static void sandbox_namespaces(void **state)
 	sh(f, "[ $$ != 1 ] && until grep -qx sleep /proc/1/comm; do :; done; cat /proc/1/comm");
 	if (container_create(&p, &c, &f->e) < 0)
 		fail_msg("%s", f->e.text);
-	assert_int_equal(container_start(c, &f->e), 0);
+	assert_int_equal(start(f, c), 0);
 	drain(f, container_find_process(c, ""));
 	assert_output(f, "sleep\n");
 	container_free(c);
@@ -912,6 +1102,9 @@ int main(void)
 		T(exec_joins),
 		T(exec_stays_inside),
 		T(init_death_ends_all),
+		T(exec_that_does_not_come),
+		T(setup_takes_too_long),
+		T(start_that_does_not_come),
 		T(free_in_every_state),
 		T(hooks_run_in_order),
 		T(seccomp_filters),

@@ -5,6 +5,7 @@
  */
 #include <dirent.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -12,7 +13,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/un.h>
 #include <unistd.h>
 #include <cmocka.h>
 
@@ -395,24 +398,160 @@ static void test_close_in_turn(void **state)
 	assert_int_equal(delete ("wc"), 0);
 }
 
+struct exec_request {
+	Grpc__ExecProcessRequest m;
+	Grpc__Process process;
+	Grpc__User user;
+	char *args[3], *env[1];
+};
+
+/* program: it alone; NULL: the shell with this script. */
+static void exec_request(struct exec_request *q, const char *id, const char *exec_id, const char *program,
+			 const char *script)
+{
+	*q = (struct exec_request){
+		.m = GRPC__EXEC_PROCESS_REQUEST__INIT,
+		.process = GRPC__PROCESS__INIT,
+		.user = GRPC__USER__INIT,
+		.args = { (char *)(program ? program : "/bin/sh"), (char *)"-c", (char *)script },
+		.env = { (char *)"PATH=/bin" },
+	};
+	q->process.user = &q->user;
+	q->process.args = q->args;
+	q->process.n_args = program ? 1 : 3;
+	q->process.env = q->env;
+	q->process.n_env = 1;
+	q->process.cwd = (char *)"/";
+	q->m.container_id = (char *)id;
+	q->m.exec_id = (char *)exec_id;
+	q->m.process = &q->process;
+}
+
 static int exec_in(const char *id, const char *exec_id, const char *script)
 {
-	Grpc__ExecProcessRequest req = GRPC__EXEC_PROCESS_REQUEST__INIT;
-	Grpc__Process process = GRPC__PROCESS__INIT;
-	Grpc__User user = GRPC__USER__INIT;
-	char *args[] = { (char *)"/bin/sh", (char *)"-c", (char *)script };
-	char *env[] = { (char *)"PATH=/bin" };
+	struct exec_request q;
 
-	process.user = &user;
-	process.args = args;
-	process.n_args = 3;
-	process.env = env;
-	process.n_env = 1;
-	process.cwd = (char *)"/";
-	req.container_id = (char *)id;
-	req.exec_id = (char *)exec_id;
-	req.process = &process;
-	return harness_do(&h, "ExecProcess", &req.base);
+	exec_request(&q, id, exec_id, NULL, script);
+	return harness_do(&h, "ExecProcess", &q.m.base);
+}
+
+static void on_done(int result, const ProtobufCMessage *response, const struct err *e, void *userdata)
+{
+	struct pending *p = userdata;
+
+	(void)response;
+	(void)e;
+	p->result = result;
+	p->done = true;
+}
+
+static void exec_async(struct ttrpc_client *client, const char *id, const char *exec_id, const char *program,
+		       struct pending *p)
+{
+	struct exec_request q;
+
+	*p = (struct pending){ 0 };
+	exec_request(&q, id, exec_id, program, "true");
+	assert_int_equal(ttrpc_call_async(client, "grpc.AgentService", "ExecProcess", &q.m.base,
+					  &google__protobuf__empty__descriptor, -1, on_done, p, NULL, NULL),
+			 0);
+}
+
+static int ask_for_nothing(const char *id)
+{
+	Grpc__UpdateContainerRequest nothing = GRPC__UPDATE_CONTAINER_REQUEST__INIT;
+
+	nothing.container_id = (char *)id;
+	return harness_do(&h, "UpdateContainer", &nothing.base);
+}
+
+/* Exec until the container has stopped one on its way: another request is then answered before it. */
+static void exec_until_stopped(const char *id, char exec_id[16], struct pending *p)
+{
+	static int n;
+
+	for (int tries = 0; tries < 200; tries++) {
+		snprintf(exec_id, 16, "e%d", ++n);
+		exec_async(h.client, id, exec_id, NULL, p);
+		assert_int_equal(ask_for_nothing(id), 0);
+		for (uint64_t end = clock_ms() + 1000; !p->done && clock_ms() < end;)
+			loop_run_once(h.loop, 100);
+		if (!p->done)
+			return;
+	}
+	fail_msg("each exec was answered before what was asked after it");
+}
+
+/* A container that stops all its processes whenever it can: that is its own loss. */
+static void test_stopped_before_it_is_ready(void **state)
+{
+	struct pending p;
+	char exec_id[16];
+
+	(void)state;
+	NEED_AGENT();
+	assert_int_equal(create("hostile", "exec 2>/dev/null; echo ready; while :; do kill -STOP -1; done", false), 0);
+	assert_int_equal(start("hostile"), 0);
+	assert_first_line("hostile", "ready\n");
+	exec_until_stopped("hostile", exec_id, &p);
+	assert_int_equal(exec_in("hostile", exec_id, "true"), -EREMOTEIO); /* it has the id already */
+	assert_int_equal(create("other", "exit 4", false), 0);
+	assert_int_equal(start("other"), 0);
+	assert_int_equal(wait_for("other", ""), 4);
+	assert_int_equal(delete ("other"), 0);
+	assert_false(p.done);
+	assert_int_equal(send_signal("hostile", exec_id, SIGKILL), 0);
+	await(&p);
+
+	exec_until_stopped("hostile", exec_id, &p);
+	assert_int_equal(delete ("hostile"), 0);
+	await(&p);
+	assert_int_not_equal(p.result, 0);
+	assert_nothing_left("hostile");
+}
+
+/* Nobody would know of the process. */
+static void test_exec_whose_caller_goes(void **state)
+{
+	struct ttrpc_client *client;
+	struct sockaddr_un sa = { .sun_family = AF_UNIX };
+	struct pending p;
+	char path[256];
+	int fd, lease;
+
+	(void)state;
+	NEED_AGENT();
+	if (h.remote)
+		skip();
+	/* Who opens the program waits for as long as somebody has a lease on it. */
+	snprintf(path, sizeof path, "cp /bin/busybox %s/leased", root);
+	assert_int_equal(system(path), 0);
+	snprintf(path, sizeof path, "%s/leased", root);
+	lease = open(path, O_RDONLY | O_CLOEXEC);
+	signal(SIGIO, SIG_IGN);
+	if (fcntl(lease, F_SETLEASE, F_WRLCK) < 0) {
+		close(lease);
+		skip(); /* not with this file system */
+	}
+	assert_int_equal(create("c1", "exec sleep 1000", false), 0);
+	assert_int_equal(start("c1"), 0);
+	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	snprintf(sa.sun_path, sizeof sa.sun_path, "%.80s/agent.sock", h.dir);
+	assert_int_equal(connect(fd, (struct sockaddr *)&sa, sizeof sa), 0);
+	assert_int_equal(ttrpc_client_new(h.loop, fd, -1, &client, NULL), 0);
+	exec_async(client, "c1", "e1", "/leased", &p);
+	for (int i = 0; i < 2000 && fcntl(lease, F_GETLEASE) == F_WRLCK; i++)
+		loop_run_once(h.loop, 10);
+	assert_int_equal(wait_for("c1", "e1"), -ENOENT); /* it is not ready */
+	ttrpc_client_free(client);
+	assert_true(p.done);
+	/* The process ended, which is the process's own, as it was about to execute. */
+	for (int i = 0; i < 2000 && wait_for("c1", "e1") != 128 + SIGKILL; i++)
+		usleep(10000);
+	assert_int_equal(fcntl(lease, F_SETLEASE, F_UNLCK), 0);
+	close(lease);
+	assert_int_equal(exec_in("c1", "e1", "true"), 0); /* the id is free again */
+	assert_int_equal(delete ("c1"), 0);
 }
 
 /* A reader that pauses longer than an ended process is kept for by itself. */
@@ -866,6 +1005,8 @@ int main(void)
 		cmocka_unit_test(test_close_in_turn),
 		cmocka_unit_test(test_output_that_is_read_late),
 		cmocka_unit_test(test_exec_and_signals),
+		cmocka_unit_test(test_stopped_before_it_is_ready),
+		cmocka_unit_test(test_exec_whose_caller_goes),
 		cmocka_unit_test(test_term_ends_init),
 		cmocka_unit_test(test_term_is_for_init),
 		cmocka_unit_test(test_remove_ends_reads),

@@ -41,30 +41,46 @@ struct process *process_new(struct container *c, const char *id, const Grpc__Pro
 	return p;
 }
 
-void process_free(struct process *p)
+static void close_stdio(struct process *p)
 {
-	struct process_watch *w;
-
-	if (!p)
-		return;
-	if (p->pid > 0)
-		reaper_unwatch(p->c->reaper, p->pid);
-	list_remove(&p->node);
-	list_foreach (w, &p->watches, struct process_watch, node)
-		free(w);
-	loop_source_free(p->late_timer);
 	if (p->out_fd == p->in_fd)
 		p->out_fd = -1;
 	fd_close(&p->in_fd);
 	fd_close(&p->out_fd);
 	fd_close(&p->err_fd);
 	fd_close(&p->slave_fd);
+}
+
+void process_free(struct process *p)
+{
+	struct process_watch *w;
+
+	if (!p)
+		return;
+	/* The number of one that has ended may be another process's by now. */
+	if (p->pid > 0 && !p->exited)
+		reaper_unwatch(p->c->reaper, p->pid);
+	list_remove(&p->node);
+	list_foreach (w, &p->watches, struct process_watch, node)
+		free(w);
+	loop_source_free(p->late_timer);
+	close_stdio(p);
 	if (p->owned)
 		grpc__process__free_unpacked(p->owned, NULL);
 	free(p->id);
 	p->dead = true;
 	if (!p->notifying)
 		free(p);
+}
+
+void process_doom(struct process *p)
+{
+	if (p->pid <= 0 || p->exited) {
+		process_free(p);
+		return;
+	}
+	p->doomed = true;
+	close_stdio(p);
 }
 
 static int make_pipe(struct process *p, int *ret_ours, int *ret_theirs, bool we_write)
@@ -134,7 +150,10 @@ static void on_exit_status(pid_t pid, int wait_status, void *userdata)
 		list_foreach (other, &c->execs, struct process, node)
 			if (!other->exited && other->pid > 0)
 				kill(other->pid, SIGKILL);
-	notify(p);
+	if (p->doomed)
+		process_free(p);
+	else
+		notify(p);
 }
 
 int process_born(struct process *p, pid_t pid, struct err *e)
@@ -175,6 +194,12 @@ pid_t process_pid(const struct process *p)
 
 int process_signal(struct process *p, int signo, struct err *e)
 {
+	if (p->setup && p->pid <= 0) {
+		/* Told by its stage soon: then it gets this first of all. */
+		if (p->early_signal != SIGKILL)
+			p->early_signal = signo;
+		return 0;
+	}
 	/* Until we have reaped it the number is its own. */
 	if (p->exited || p->pid <= 0)
 		return err_set(e, ERR_SYSTEM, ESRCH, "the process has ended");

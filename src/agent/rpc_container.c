@@ -238,6 +238,12 @@ RPC(rpc_create_container)
 	agent_wait_device(userdata, req, try_create);
 }
 
+static void on_started(struct process *p, int result, const struct err *e, void *userdata)
+{
+	(void)p;
+	rpc_result(userdata, result, e);
+}
+
 RPC(rpc_start_container)
 {
 	const Grpc__StartContainerRequest *m = (const Grpc__StartContainerRequest *)message;
@@ -246,8 +252,9 @@ RPC(rpc_start_container)
 	int r = agent_find_container(userdata, m->container_id, &c, &e);
 
 	if (r == 0)
-		r = container_start(c->c, &e);
-	rpc_result(req, r, &e);
+		r = container_start(c->c, on_started, req, &e);
+	if (r < 0)
+		rpc_fail(req, &e);
 }
 
 RPC(rpc_remove_container)
@@ -262,7 +269,34 @@ RPC(rpc_remove_container)
 	rpc_result(req, r, &e);
 }
 
-static int exec_process(struct agent *a, const Grpc__ExecProcessRequest *m, struct err *e)
+/* The process has the id while it is being set up, but only signals find it until it is ready: starting_process(). */
+static void on_exec_started(struct process *p, int result, const struct err *e, void *userdata)
+{
+	struct ttrpc_request *req = userdata;
+	const Grpc__ExecProcessRequest *m = (const Grpc__ExecProcessRequest *)ttrpc_request_message(req);
+	struct agent_container *c = ttrpc_request_data(req);
+	struct err own = { 0 };
+
+	c->n_starting--;
+	if (result == 0) {
+		result = agent_process_new(c, m->exec_id, p, NULL, &own);
+		e = &own;
+		if (result < 0)
+			process_signal(p, SIGKILL, NULL); /* it ends with the container */
+	}
+	rpc_result(req, result, e);
+}
+
+/* Nobody would know of it. */
+static void on_exec_caller_gone(struct ttrpc_request *req, void *userdata)
+{
+	const Grpc__ExecProcessRequest *m = (const Grpc__ExecProcessRequest *)ttrpc_request_message(req);
+	struct agent_container *c = userdata;
+
+	process_signal(container_find_process(c->c, m->exec_id), SIGKILL, NULL);
+}
+
+static int exec_process(struct agent *a, struct ttrpc_request *req, const Grpc__ExecProcessRequest *m, struct err *e)
 {
 	struct agent_container *c;
 	struct agent_process *old;
@@ -286,24 +320,24 @@ static int exec_process(struct agent *a, const Grpc__ExecProcessRequest *m, stru
 		agent_process_free(old);
 		container_forget_process(c->c, p);
 	}
-	if (c->n_processes >= AGENT_PROCESSES_MAX)
+	if (c->n_processes + c->n_starting >= AGENT_PROCESSES_MAX)
 		return err_set(e, ERR_LIMIT, ENOSPC, "container %s has %d processes already", c->id,
 			       AGENT_PROCESSES_MAX);
-	r = container_exec(c->c, m->exec_id, m->process, &p, e);
+	r = container_exec(c->c, m->exec_id, m->process, on_exec_started, req, e);
 	if (r < 0)
 		return r;
-	r = agent_process_new(c, m->exec_id, p, NULL, e);
-	if (r < 0)
-		process_signal(p, SIGKILL, NULL); /* it ends with the container */
-	return r;
+	c->n_starting++;
+	ttrpc_request_set_data(req, c);
+	ttrpc_request_on_close(req, on_exec_caller_gone, c);
+	return 0;
 }
 
 RPC(rpc_exec_process)
 {
 	struct err e = { 0 };
-	int r = exec_process(userdata, (const Grpc__ExecProcessRequest *)message, &e);
 
-	rpc_result(req, r, &e);
+	if (exec_process(userdata, req, (const Grpc__ExecProcessRequest *)message, &e) < 0)
+		rpc_fail(req, &e);
 }
 
 /* Does the process have a handler for the signal? Else it, PID 1 of its namespace, would not even notice. */
@@ -320,17 +354,33 @@ static bool handles_signal(pid_t pid, int signo)
 	return !caught || strtoull(caught + strlen("\nSigCgt:"), NULL, 16) & 1ull << (signo - 1);
 }
 
+/* An exec that is not ready yet. */
+static struct process *starting_process(struct agent *a, const char *id, const char *exec_id)
+{
+	struct agent_container *c;
+
+	return agent_find_container(a, id, &c, NULL) < 0 ? NULL : container_find_process(c->c, exec_id);
+}
+
 RPC(rpc_signal_process)
 {
 	const Grpc__SignalProcessRequest *m = (const Grpc__SignalProcessRequest *)message;
 	struct agent_process *p;
+	struct process *starting = NULL;
 	struct err e = { 0 };
 	int signo = (int)m->signal, r = agent_find_process(userdata, m->container_id, m->exec_id, &p, &e);
 
+	if (r == -ENOENT && (starting = starting_process(userdata, m->container_id, m->exec_id)))
+		r = 0;
 	if (r == 0 && (m->signal == 0 || m->signal > (uint32_t)SIGRTMAX))
 		r = err_set(&e, ERR_PROTOCOL, EINVAL, "%u is not a signal", m->signal);
 	if (r < 0) {
 		rpc_fail(req, &e);
+		return;
+	}
+	if (starting) {
+		r = process_signal(starting, signo, &e);
+		rpc_result(req, r == -ESRCH ? 0 : r, &e);
 		return;
 	}
 	if (!*p->exec_id && signo == SIGTERM && !process_exited(p->process) &&

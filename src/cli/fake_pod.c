@@ -302,7 +302,7 @@ static __attribute__((noreturn)) void become(const struct process *p, const char
 	_exit(127);
 }
 
-int pod_start(struct pod *pod, const char *id, const char *exec_id, pid_t *ret_pid, struct err *e)
+static int start(struct pod *pod, const char *id, const char *exec_id, pid_t *ret_pid, struct err *e)
 {
 	struct process *p = find_process(pod, id, exec_id);
 	char root[PATH_MAX];
@@ -328,6 +328,15 @@ int pod_start(struct pod *pod, const char *id, const char *exec_id, pid_t *ret_p
 	p->status = POD_RUNNING;
 	*ret_pid = p->standin_pid;
 	return 0;
+}
+
+void pod_start(struct pod *pod, const char *id, const char *exec_id, pod_start_fn fn, void *userdata)
+{
+	struct err e = { 0 };
+	pid_t pid = 0;
+	int r = start(pod, id, exec_id, &pid, &e);
+
+	fn(r, pid, &e, userdata);
 }
 
 int pod_kill(struct pod *pod, const char *id, const char *exec_id, int signo, bool all, struct err *e)

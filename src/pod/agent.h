@@ -119,6 +119,9 @@ int agent_write_stdin_async(struct agent *a, const char *id, const char *exec_id
 
 /* fn NULL: a failure is logged at level debug. */
 typedef void (*agent_done_fn)(int result, const struct err *e, void *userdata);
+/* At most AGENT_TIMEOUT_MS: a container can keep its own processes from starting. */
+int agent_exec_async(struct agent *a, const Grpc__ExecProcessRequest *request, agent_done_fn fn, void *userdata,
+		     struct agent_call **ret, struct err *e);
 int agent_close_stdin_async(struct agent *a, const char *id, const char *exec_id, agent_done_fn fn, void *userdata,
 			    struct agent_call **ret, struct err *e);
 int agent_signal_async(struct agent *a, const char *id, const char *exec_id, int signo, agent_done_fn fn,

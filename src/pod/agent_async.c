@@ -156,6 +156,18 @@ static void deliver_done(struct agent_call *call, int result, const ProtobufCMes
 		log_debug("%s", e->text);
 }
 
+int agent_exec_async(struct agent *a, const Grpc__ExecProcessRequest *request, agent_done_fn fn, void *userdata,
+		     struct agent_call **ret, struct err *e)
+{
+	struct agent_call draft = { .method = "ExecProcess",
+				    .fn.done = fn,
+				    .deliver = deliver_done,
+				    .userdata = userdata,
+				    .timeout_ms = AGENT_TIMEOUT_MS };
+
+	return start(a, &draft, request->container_id, &request->base, &google__protobuf__empty__descriptor, ret, e);
+}
+
 int agent_close_stdin_async(struct agent *a, const char *id, const char *exec_id, agent_done_fn fn, void *userdata,
 			    struct agent_call **ret, struct err *e)
 {

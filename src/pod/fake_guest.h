@@ -54,6 +54,7 @@ static struct {
 	unsigned oom_asked;
 	/* WaitProcess and GetOOMEvent that are not answered yet */
 	struct ttrpc_request *waits[FAKE_WAITS_MAX], *oom;
+	struct ttrpc_request *held; /* the last ExecProcess, when it is never answered: until the process is killed */
 	/* the driver */
 	struct vm_capabilities can; /* nothing set: block, net_user, fs_sharing, net_passt */
 	const char *fail_at;
@@ -292,6 +293,8 @@ static void forget_wait(struct ttrpc_request *req, void *userdata)
 			guest.waits[i] = NULL;
 	if (guest.oom == req)
 		guest.oom = NULL;
+	if (guest.held == req)
+		guest.held = NULL;
 	ttrpc_reply_error(req, TTRPC_CANCELLED, "gone");
 }
 
@@ -328,8 +331,23 @@ static void fake_exec(struct ttrpc_request *req, const ProtobufCMessage *m, void
 	const Grpc__ExecProcessRequest *q = (const Grpc__ExecProcessRequest *)m;
 
 	if (fake_asked(req, "ExecProcess", "%s %s %s%s%s%s", q->container_id, q->exec_id, q->process->args[0],
-		       q->process->terminal ? " terminal" : "", q->process->selinuxlabel, q->process->apparmorprofile))
+		       q->process->terminal ? " terminal" : "", q->process->selinuxlabel,
+		       q->process->apparmorprofile)) {
 		fake_empty(req);
+	} else if (guest.act == NEVER) {
+		guest.held = req;
+		ttrpc_request_on_close(req, forget_wait, NULL);
+	}
+}
+
+static void kill_held(const char *exec_id)
+{
+	struct ttrpc_request *req = guest.held;
+
+	if (!req || !str_eq(((const Grpc__ExecProcessRequest *)ttrpc_request_message(req))->exec_id, exec_id))
+		return;
+	guest.held = NULL;
+	ttrpc_reply_error(req, TTRPC_INTERNAL, "the new process died before it was ready");
 }
 
 static void fake_signal(struct ttrpc_request *req, const ProtobufCMessage *m, void *userdata)
@@ -343,6 +361,8 @@ static void fake_signal(struct ttrpc_request *req, const ProtobufCMessage *m, vo
 	fake_empty(req);
 	if (!guest.immortal && (signo == SIGKILL || signo == SIGTERM))
 		end_process(id, exec_id, guest.lie_status ? guest.lie_status : 128 + signo);
+	if (!guest.immortal && signo == SIGKILL)
+		kill_held(exec_id);
 }
 
 static void fake_update(struct ttrpc_request *req, const ProtobufCMessage *m, void *userdata)

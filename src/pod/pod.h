@@ -122,7 +122,17 @@ int pod_create(struct pod *pod, const struct pod_container_params *params, pid_t
 /* process: of the OCI runtime spec; copied. The process is there only after pod_start(). standin_*: as above. */
 int pod_exec(struct pod *pod, const char *id, const char *exec_id, const Grpc__Process *process,
 	     const struct pod_io *io, int standin_fd, pid_t standin_pid, struct err *e);
-int pod_start(struct pod *pod, const char *id, const char *exec_id, pid_t *ret_pid, struct err *e);
+
+/*
+ * result 0: pid is the stand-in's. Else a negative errno, and e says why; an exec that was signalled meanwhile has then
+ * ended, any other can only be deleted.
+ */
+typedef void (*pod_start_fn)(int result, pid_t pid, const struct err *e, void *userdata);
+/*
+ * fn runs once: before this returns, or, since a container can hold up its own processes, for an exec from the loop
+ * later. Until then the exec can be killed, but not deleted. pod_free() calls what is left.
+ */
+void pod_start(struct pod *pod, const char *id, const char *exec_id, pod_start_fn fn, void *userdata);
 /*
  * From SIGKILL to the end of the process in the guest: much memory may have to be freed, on a busy machine. A guest
  * that takes longer is not believed any more: the process counts as ended, and for a container's first one the VM ends.

@@ -385,12 +385,12 @@ int pod_delete(struct pod *pod, const char *id, const char *exec_id, bool force,
 
 	if (!p)
 		return -ENOENT;
-	if (p->status == POD_RUNNING && !force)
+	if ((p->status == POD_RUNNING || pod_process_is_starting(p)) && !force)
 		return err_set(e, ERR_CONFIG, EBUSY, "%s %s is running: it must be ended before it is deleted",
 			       *p->exec_id ? "process" : "container", *p->exec_id ? p->exec_id : id);
 	pid = p->standin_pid;
 	if (*p->exec_id) {
-		if (p->status == POD_RUNNING && !pod->lost)
+		if ((p->status == POD_RUNNING || pod_process_is_starting(p)) && !pod->lost)
 			agent_signal(pod->sandbox->agent, id, p->exec_id, SIGKILL, NULL);
 		pod_process_ended(p, 128 + SIGKILL, "");
 		*ret = p->exit;

@@ -90,9 +90,15 @@ void pod_process_ended(struct pod_process *p, int status, const char *reason)
 {
 	struct pod *pod = p->container->pod;
 	bool never_started = p->status == POD_CREATED;
+	struct err e = { 0 };
 
 	if (p->status == POD_STOPPED)
 		return;
+	if (pod_process_is_starting(p)) {
+		err_set(&e, ERR_GUEST, ESRCH, "the process has ended before it was started%s%s", *reason ? ": " : "",
+			reason);
+		pod_process_fail_start(p, &e);
+	}
 	agent_call_cancel(take_ptr(p->wait));
 	loop_source_free(take_ptr(p->drain));
 	loop_source_free(take_ptr(p->deadline));
@@ -234,7 +240,9 @@ static void on_deadline(struct loop_source *source, void *userdata)
 
 void pod_process_must_end(struct pod_process *p)
 {
-	if (p->status == POD_STOPPED || (*p->exec_id && p->status == POD_CREATED) || p->deadline)
+	if (p->status == POD_STOPPED || p->deadline)
+		return;
+	if (*p->exec_id && p->status == POD_CREATED && !pod_process_is_starting(p))
 		return;
 	if (loop_add_timer(p->container->pod->loop, POD_KILL_MS, on_deadline, p, &p->deadline) < 0)
 		log_error("out of memory: the end of a process of %s is up to its guest", p->container->id);

@@ -212,12 +212,41 @@ static void create(const char *id)
 		fail_msg("%s", e.text);
 }
 
+struct started {
+	bool done;
+	int result;
+	struct err e;
+};
+
+static void on_started(int result, pid_t pid, const struct err *e, void *userdata)
+{
+	*(struct started *)userdata = (struct started){ true, result, *e };
+	if (result == 0)
+		assert_int_equal(kill(pid, 0), 0);
+}
+
+static void await_start(struct started *s)
+{
+	for (int i = 0; i < 2000 && !s->done; i++)
+		loop_run_once(t.loop, 10);
+	assert_true(s->done);
+}
+
+static int try_start(const char *id, const char *exec_id, struct err *e)
+{
+	struct started s = { 0 };
+
+	pod_start(t.pod, id, exec_id, on_started, &s);
+	await_start(&s);
+	*e = s.e;
+	return s.result;
+}
+
 static void start(const char *id, const char *exec_id)
 {
 	struct err e = { 0 };
-	pid_t pid;
 
-	if (pod_start(t.pod, id, exec_id, &pid, &e) < 0)
+	if (try_start(id, exec_id, &e) < 0)
 		fail_msg("%s", e.text);
 }
 

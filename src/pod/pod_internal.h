@@ -67,7 +67,13 @@ struct pod_process {
 	Grpc__Process *spec; /* of an exec until it is started */
 	struct pod_io io;    /* strings: ours */
 	struct pod_streams *streams;
-	bool tried;    /* to be started: of what that left nothing can be begun again */
+	bool tried; /* to be started: of what that left nothing can be begun again */
+	struct {
+		struct agent_call *call; /* an exec that the guest has not answered yet */
+		pod_start_fn fn;         /* NULL: answered */
+		void *userdata;
+		int signo; /* it was sent meanwhile; 0: none */
+	} start;
 	bool pumping;  /* streams are being moved */
 	bool answered; /* the guest has told the status; what is missing is output */
 	pid_t standin_pid;
@@ -148,6 +154,10 @@ int pod_process_new(struct pod_container *c, const struct pod_process_params *pa
 		    struct err *e);
 /* It must have ended, or never begun. */
 void pod_process_free(struct pod_process *p);
+
+/* Whether it is an exec that is being started, and a start that is not answered fails now. */
+bool pod_process_is_starting(const struct pod_process *p);
+void pod_process_fail_start(struct pod_process *p, const struct err *e);
 
 /* ---- pod_exit.c ---- */
 

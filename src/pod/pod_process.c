@@ -90,6 +90,8 @@ static void on_standin(struct loop_source *source, int fd, uint32_t revents, voi
 	if (p->status == POD_STOPPED || pod->lost || !pod->sandbox || !p->container->in_guest)
 		return;
 	agent_signal_async(pod->sandbox->agent, p->container->id, process_id(p), signo, NULL, NULL, NULL, NULL);
+	if (pod_process_is_starting(p))
+		p->start.signo = signo;
 	if (signo == SIGKILL)
 		pod_process_must_end(p);
 }
@@ -152,8 +154,14 @@ static void reap(struct pod_process *p)
 
 void pod_process_free(struct pod_process *p)
 {
+	struct err e = { 0 };
+
 	if (!p)
 		return;
+	if (pod_process_is_starting(p)) {
+		err_set(&e, ERR_CONFIG, ESRCH, "process %s was deleted while it was started", p->exec_id);
+		pod_process_fail_start(p, &e);
+	}
 	if (p->status != POD_STOPPED && p->standin_fd >= 0)
 		standin_end(p->standin_fd, 255);
 	agent_call_cancel(p->wait);
@@ -250,25 +258,82 @@ int pod_exec(struct pod *pod, const char *id, const char *exec_id, const Grpc__P
 
 /* ---- start ---- */
 
+bool pod_process_is_starting(const struct pod_process *p)
+{
+	return p->start.call;
+}
+
+static void answer_start(struct pod_process *p, int r, const struct err *e)
+{
+	pod_start_fn fn = p->start.fn;
+
+	p->start.fn = NULL;
+	fn(r, r < 0 ? 0 : p->standin_pid, e, p->start.userdata);
+}
+
+void pod_process_fail_start(struct pod_process *p, const struct err *e)
+{
+	agent_call_cancel(take_ptr(p->start.call));
+	pod_streams_hang_up(p->streams);
+	answer_start(p, -e->code, e);
+}
+
+static void started(struct pod_process *p, const struct err *e)
+{
+	p->status = POD_RUNNING;
+	if (p->io.terminal)
+		resize_to_terminal(p);
+	pod_emit(p->container->pod, *p->exec_id ? POD_EVENT_EXEC_STARTED : POD_EVENT_START, p);
+	if (!*p->exec_id) {
+		pod_container_started(p->container);
+		pod_note_state(p->container->pod);
+	}
+	answer_start(p, 0, e);
+}
+
+static int begin_exec(struct pod_process *p, struct err *e)
+{
+	struct agent *agent = p->container->pod->sandbox->agent;
+	int r = pod_process_watch(p, e);
+
+	if (r == 0)
+		r = pod_streams_start(p->streams, agent, e);
+	p->pumping = r == 0;
+	if (r < 0)
+		agent_signal_async(agent, p->container->id, p->exec_id, SIGKILL, NULL, NULL, NULL, NULL);
+	return r;
+}
+
+static void on_exec_answer(int result, const struct err *answer, void *userdata)
+{
+	struct pod_process *p = userdata;
+	struct err e = *answer;
+
+	p->start.call = NULL;
+	if (result < 0)
+		result = sandbox_exec_failure(pod_explain(p->container->pod, result, &e), &e);
+	else
+		result = begin_exec(p, &e);
+	if (result == 0) {
+		started(p, &e);
+		return;
+	}
+	pod_process_fail_start(p, &e);
+	/* Whoever sent the signal waits for the end. */
+	if (p->start.signo)
+		pod_process_ended(p, 128 + p->start.signo, "");
+}
+
 static int start_exec(struct pod_process *p, struct err *e)
 {
 	Grpc__ExecProcessRequest q = GRPC__EXEC_PROCESS_REQUEST__INIT;
-	struct agent *agent = p->container->pod->sandbox->agent;
 	int r;
 
 	q.container_id = p->container->id;
 	q.exec_id = p->exec_id;
 	q.process = p->spec;
-	r = agent_exec(agent, &q, e);
-	if (r < 0)
-		return sandbox_exec_failure(pod_explain(p->container->pod, r, e), e);
+	r = agent_exec_async(p->container->pod->sandbox->agent, &q, on_exec_answer, p, &p->start.call, e);
 	grpc__process__free_unpacked(take_ptr(p->spec), NULL);
-	r = pod_process_watch(p, e);
-	if (r == 0)
-		r = pod_streams_start(p->streams, agent, e);
-	p->pumping = r == 0;
-	if (r < 0)
-		agent_signal(agent, p->container->id, p->exec_id, SIGKILL, NULL);
 	return r;
 }
 
@@ -285,33 +350,33 @@ static int start_container(struct pod_process *p, struct err *e)
 	return r < 0 ? r : sandbox_start_container(pod->sandbox, p->container->plan, e);
 }
 
-int pod_start(struct pod *pod, const char *id, const char *exec_id, pid_t *ret_pid, struct err *e)
+static int check_start(const struct pod_process *p, struct err *e)
 {
-	struct pod_process *p = pod_find_process(pod, id, exec_id, e);
-	int r;
-
-	if (!p)
-		return -ENOENT;
 	if (p->status != POD_CREATED || p->tried)
 		return err_set(e, ERR_CONFIG, EBUSY, "%s has been started before", process_id(p));
-	p->tried = true;
-	r = pod_check_guest(pod, e);
-	if (r == 0)
-		r = *p->exec_id ? start_exec(p, e) : start_container(p, e);
-	if (r < 0) {
-		pod_streams_hang_up(p->streams);
-		return r;
-	}
-	p->status = POD_RUNNING;
-	*ret_pid = p->standin_pid;
-	if (p->io.terminal)
-		resize_to_terminal(p);
-	pod_emit(pod, *p->exec_id ? POD_EVENT_EXEC_STARTED : POD_EVENT_START, p);
-	if (*p->exec_id)
-		return 0;
-	pod_container_started(p->container);
-	pod_note_state(pod);
 	return 0;
+}
+
+void pod_start(struct pod *pod, const char *id, const char *exec_id, pod_start_fn fn, void *userdata)
+{
+	struct err e = { 0 };
+	struct pod_process *p = pod_find_process(pod, id, exec_id, &e);
+	int r = p ? check_start(p, &e) : -ENOENT;
+
+	if (r < 0) {
+		fn(r, 0, &e, userdata);
+		return;
+	}
+	p->tried = true;
+	p->start.fn = fn;
+	p->start.userdata = userdata;
+	r = pod_check_guest(pod, &e);
+	if (r == 0)
+		r = *p->exec_id ? start_exec(p, &e) : start_container(p, &e);
+	if (r < 0)
+		pod_process_fail_start(p, &e);
+	else if (!pod_process_is_starting(p))
+		started(p, &e);
 }
 
 /* ---- signals, window size, input ---- */
@@ -326,7 +391,7 @@ static struct pod_process *find_living(struct pod *pod, const char *id, const ch
 		err_set(e, ERR_CONFIG, ESRCH, "process already finished");
 		return NULL;
 	}
-	if (*p->exec_id && p->status == POD_CREATED) {
+	if (*p->exec_id && p->status == POD_CREATED && !pod_process_is_starting(p)) {
 		err_set(e, ERR_CONFIG, EBUSY, "process %s has not been started", exec_id);
 		return NULL;
 	}
@@ -362,6 +427,8 @@ int pod_kill(struct pod *pod, const char *id, const char *exec_id, int signo, bo
 		return -own.code;
 	}
 	r = agent_signal(pod->sandbox->agent, id, all || !p ? "" : process_id(p), signo, e);
+	if (r >= 0 && p && pod_process_is_starting(p))
+		p->start.signo = signo;
 	if (signo == SIGKILL && (r >= 0 || r == -ETIMEDOUT)) {
 		await_end(pod_find(pod, id, NULL), all ? NULL : p, r >= 0);
 		r = 0;

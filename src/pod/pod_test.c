@@ -203,26 +203,98 @@ static void test_exec(void **state)
 	start("c1", "e3");
 }
 
+static void begin_start(const char *exec_id, struct started *s)
+{
+	char line[64];
+
+	*s = (struct started){ 0 };
+	snprintf(line, sizeof line, "ExecProcess c1 %s /bin/ps", exec_id);
+	guest.at = "ExecProcess";
+	guest.act = NEVER;
+	exec("c1", exec_id);
+	pod_start(t.pod, "c1", exec_id, on_started, s);
+	for (int i = 0; i < 2000 && !seen(line); i++)
+		loop_run_once(t.loop, 10);
+	assert_true(seen(line));
+	guest.act = ANSWER;
+}
+
+/* A container that holds its execs up keeps the pod from nothing else. */
+static void test_exec_that_does_not_come(void **state)
+{
+	struct started slow;
+	struct err e = { 0 };
+	uint64_t one = 1;
+	pid_t pid;
+
+	make_pod();
+	create("c1");
+	start("c1", "");
+	begin_start("e1", &slow);
+	exec("c1", "e2");
+	start("c1", "e2");
+	assert_false(slow.done);
+	assert_int_equal(state_of("c1", "e1").status, POD_CREATED);
+	assert_int_equal(try_exec("c1", "e1", &e), -EEXIST);
+	assert_int_equal(try_start("c1", "e1", &e), -EBUSY);
+	assert_int_equal(pod_delete(t.pod, "c1", "e1", false, &pid, &(struct pod_exit){ 0 }, &e), -EBUSY);
+	assert_false(slow.done);
+	/* Whoever kills it waits for its end. */
+	ask_kill("c1", "e1", SIGKILL);
+	until_event("exit c1 e1 137");
+	assert_int_equal(slow.result, -EREMOTEIO);
+	assert_non_null(strstr(slow.e.text, "died before it was ready"));
+	assert_int_equal(delete ("c1", "e1").status, 137);
+	/* Nobody has asked for the end of one that could not be started. */
+	begin_start("e3", &slow);
+	assert_int_equal(pod_delete(t.pod, "c1", "e3", true, &pid, &(struct pod_exit){ 0 }, &e), 0);
+	assert_true(slow.done);
+	assert_int_equal(slow.result, -ESRCH);
+	/* The VM ends. */
+	begin_start("e4", &slow);
+	(void)!write(guest.exit_fd, &one, sizeof one);
+	await_start(&slow);
+	assert_int_equal(slow.result, -ESRCH);
+	delete ("c1", "e4");
+	delete ("c1", "e2");
+	delete ("c1", "");
+}
+
+static void test_pod_ends_before_an_exec_comes(void **state)
+{
+	struct started one, other;
+
+	make_pod();
+	create("c1");
+	start("c1", "");
+	begin_start("e1", &one);
+	begin_start("e2", &other);
+	pod_free(take_ptr(t.pod));
+	assert_true(one.done);
+	assert_true(other.done);
+}
+
 /* What a failed start has begun goes on: a second one must not begin it again. */
 static void test_start_again(void **state)
 {
 	struct err e = { 0 };
-	pid_t pid;
 
 	make_pod();
 	create("c1");
 	guest.at = "StartContainer";
 	guest.act = REFUSE;
-	assert_true(pod_start(t.pod, "c1", "", &pid, &e) < 0);
+	assert_true(try_start("c1", "", &e) < 0);
 	guest.act = ANSWER;
-	assert_int_equal(pod_start(t.pod, "c1", "", &pid, &e), -EBUSY);
+	assert_int_equal(try_start("c1", "", &e), -EBUSY);
 	assert_string_equal(e.text, "c1 has been started before");
 	exec("c1", "e1");
 	host.fail_at = "pump";
-	assert_true(pod_start(t.pod, "c1", "e1", &pid, &e) < 0);
+	assert_true(try_start("c1", "e1", &e) < 0);
+	for (int i = 0; i < 2000 && !seen("SignalProcess c1 e1 9"); i++)
+		loop_run_once(t.loop, 10);
 	assert_true(seen("SignalProcess c1 e1 9"));
 	host.fail_at = NULL;
-	assert_int_equal(pod_start(t.pod, "c1", "e1", &pid, &e), -EBUSY);
+	assert_int_equal(try_start("c1", "e1", &e), -EBUSY);
 	delete ("c1", "e1");
 	ask_kill("c1", "", SIGKILL);
 	until_event("exit c1 137");
@@ -414,7 +486,7 @@ static int one_life(struct err *e)
 	int r = try_create("c1", e);
 
 	if (r == 0)
-		r = pod_start(t.pod, "c1", "", &pid, e);
+		r = try_start("c1", "", e);
 	if (r < 0 && !pod_is_empty(t.pod))
 		pod_delete(t.pod, "c1", "", true, &pid, &(struct pod_exit){ 0 }, &ignored);
 	return r;
@@ -495,11 +567,23 @@ int main(void)
 {
 #define T(fn) cmocka_unit_test_setup_teardown(fn, set_up, tear_down)
 	const struct CMUnitTest tests[] = {
-		T(test_ordinary_life),      T(test_two_containers),    T(test_exec),
-		T(test_start_again),        T(test_end_before_start),  T(test_record_cannot_be_written),
-		T(test_output_comes_first), T(test_killed_owner),      T(test_vm_death),
-		T(test_agent_hangs_up),     T(test_kill_after_the_vm), T(test_kill_while_the_vm_ends),
-		T(test_host_fails),         T(test_driver_fails),      T(test_guest_fails),
+		T(test_ordinary_life),
+		T(test_two_containers),
+		T(test_exec),
+		T(test_exec_that_does_not_come),
+		T(test_pod_ends_before_an_exec_comes),
+		T(test_start_again),
+		T(test_end_before_start),
+		T(test_record_cannot_be_written),
+		T(test_output_comes_first),
+		T(test_killed_owner),
+		T(test_vm_death),
+		T(test_agent_hangs_up),
+		T(test_kill_after_the_vm),
+		T(test_kill_while_the_vm_ends),
+		T(test_host_fails),
+		T(test_driver_fails),
+		T(test_guest_fails),
 	};
 
 	signal(SIGPIPE, SIG_IGN);

@@ -34,6 +34,10 @@ struct pod {
 	struct list processes;
 	struct loop_source *timer;
 	pid_t next_pid;
+	struct {
+		pod_start_fn fn; /* NULL: none */
+		void *userdata;
+	} slow; /* the start of an exec of this name: until it is killed */
 };
 
 struct strv fake_pod_calls;
@@ -138,6 +142,18 @@ void fake_pod_oom(struct pod *pod, const char *id)
 	pod->params.event(&event, pod->params.userdata);
 }
 
+static void end_slow(struct pod *pod)
+{
+	pod_start_fn fn = pod->slow.fn;
+	struct err e = { 0 };
+
+	if (!fn)
+		return;
+	pod->slow.fn = NULL;
+	err_set(&e, ERR_GUEST, ECHILD, "the new process died");
+	fn(-ECHILD, 0, &e, pod->slow.userdata);
+}
+
 /* ---- pod.h ---- */
 
 int pod_new(const struct pod_params *params, struct pod **ret, struct err *e)
@@ -160,6 +176,7 @@ void pod_free(struct pod *pod)
 
 	if (!pod)
 		return;
+	end_slow(pod);
 	while ((p = list_first(&pod->processes, struct process, node)))
 		process_free(p);
 	loop_source_free(pod->timer);
@@ -218,7 +235,7 @@ int pod_exec(struct pod *pod, const char *id, const char *exec_id, const Grpc__P
 	return 0;
 }
 
-int pod_start(struct pod *pod, const char *id, const char *exec_id, pid_t *ret_pid, struct err *e)
+static int start(struct pod *pod, const char *id, const char *exec_id, pid_t *ret_pid, struct err *e)
 {
 	struct process *p;
 	int r = lookup(pod, id, exec_id, &p, e);
@@ -235,6 +252,21 @@ int pod_start(struct pod *pod, const char *id, const char *exec_id, pid_t *ret_p
 	return 0;
 }
 
+void pod_start(struct pod *pod, const char *id, const char *exec_id, pod_start_fn fn, void *userdata)
+{
+	struct err e = { 0 };
+	pid_t pid = 0;
+	int r;
+
+	if (str_eq(exec_id, "slow")) {
+		pod->slow.fn = fn;
+		pod->slow.userdata = userdata;
+		return;
+	}
+	r = start(pod, id, exec_id, &pid, &e);
+	fn(r, pid, &e, userdata);
+}
+
 int pod_kill(struct pod *pod, const char *id, const char *exec_id, int signo, bool all, struct err *e)
 {
 	struct process *p;
@@ -247,6 +279,8 @@ int pod_kill(struct pod *pod, const char *id, const char *exec_id, int signo, bo
 	strv_addf(&fake_pod_calls, "kill %s/%s %d%s", id, exec_id, signo, all ? " all" : "");
 	if (signo)
 		end(pod, p, 128 + signo);
+	if (str_eq(exec_id, "slow"))
+		end_slow(pod);
 	return 0;
 }
 

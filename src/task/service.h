@@ -4,7 +4,7 @@
  * call the process for that owns their pod. Answers, error codes and error texts are those of containerd's runc shim,
  * since its clients look into them ("not found", "process already finished").
  *
- * Requests are worked off one after the other on the loop; only Wait is answered later.
+ * Requests are worked off one after the other on the loop; Wait, and Start of an exec, are answered later.
  */
 #pragma once
 

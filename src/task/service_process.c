@@ -112,22 +112,18 @@ HANDLER(handle_create)
 
 /* ---- Start, Exec ---- */
 
-HANDLER(handle_start)
+static void on_started(int result, pid_t pid, const struct err *e, void *userdata)
 {
-	const Containerd__Task__V2__StartRequest *q = (const Containerd__Task__V2__StartRequest *)request;
 	Containerd__Task__V2__StartResponse answer = CONTAINERD__TASK__V2__START_RESPONSE__INIT;
-	struct task_service *s = userdata;
-	struct err e = { 0 };
-	pid_t pid = 0;
-	int r;
+	struct ttrpc_request *req = userdata;
+	struct task_service *s = ttrpc_request_data(req);
+	const Containerd__Task__V2__StartRequest *q =
+		(const Containerd__Task__V2__StartRequest *)ttrpc_request_message(req);
 
-	if (!answer_find(s, req, q->id, q->exec_id, NULL))
-		return;
-	r = pod_start(s->pod, q->id, q->exec_id, &pid, &e);
-	if (r < 0) {
-		log_warn("container %s: %s", q->id, err_is_set(&e) ? e.text : strerror(-r));
+	if (result < 0) {
+		log_warn("container %s: %s", q->id, err_is_set(e) ? e->text : strerror(-result));
 		/* "Already finished" is for who sends a signal. */
-		answer_error(req, r == -ESRCH ? -EBUSY : r, &e);
+		answer_error(req, result == -ESRCH ? -EBUSY : result, e);
 		return;
 	}
 	if (!str_empty(q->exec_id))
@@ -135,6 +131,17 @@ HANDLER(handle_start)
 	service_tell_start(s, q->id, q->exec_id, pid);
 	answer.pid = (uint32_t)pid;
 	ttrpc_reply(req, &answer.base);
+}
+
+HANDLER(handle_start)
+{
+	const Containerd__Task__V2__StartRequest *q = (const Containerd__Task__V2__StartRequest *)request;
+	struct task_service *s = userdata;
+
+	if (!answer_find(s, req, q->id, q->exec_id, NULL))
+		return;
+	ttrpc_request_set_data(req, s);
+	pod_start(s->pod, q->id, q->exec_id, on_started, req);
 }
 
 static int exec_spec(const Containerd__Task__V2__ExecProcessRequest *q, Grpc__Process **ret, struct err *e)

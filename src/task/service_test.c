@@ -399,6 +399,36 @@ static void test_exec(void **state)
 	assert_int_equal(f->topics.len, 5); /* no delete event of an exec */
 }
 
+/* An exec that its container holds up. */
+static void test_slow_start(void **state)
+{
+	struct fixture *f = *state;
+	Containerd__Task__V2__StartRequest q = CONTAINERD__TASK__V2__START_REQUEST__INIT;
+	struct answer slow;
+
+	create(f, "c1");
+	start(f, "c1", "");
+	exec_in(f, "c1", "slow");
+	q.id = (char *)"c1";
+	q.exec_id = (char *)"slow";
+	begin(f->client, "Start", &q.base, &containerd__task__v2__start_response__descriptor, &slow);
+	expect_state(f, "c1", "slow", CONTAINERD__V1__TYPES__STATUS__CREATED, 0, 0);
+	assert_false(slow.done);
+	kill_with(f, "c1", "slow", 9);
+	finish(f, &slow);
+	assert_int_equal(slow.result, -EREMOTEIO);
+	assert_string_equal(slow.e.text, "the new process died");
+	expect_delete(f, "c1", "slow", 0, 137);
+	/* The pod's end answers, too. */
+	exec_in(f, "c1", "slow");
+	begin(f->client, "Start", &q.base, &containerd__task__v2__start_response__descriptor, &slow);
+	expect_state(f, "c1", "slow", CONTAINERD__V1__TYPES__STATUS__CREATED, 0, 0);
+	task_service_free(f->service);
+	f->service = NULL;
+	finish(f, &slow);
+	assert_int_equal(slow.result, -EREMOTEIO);
+}
+
 static void test_errors(void **state)
 {
 	struct fixture *f = *state;
@@ -657,12 +687,9 @@ static void test_connect(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		TEST(test_life),       TEST(test_exec),
-		TEST(test_errors),     TEST(test_no_pod),
-		TEST(test_many_waits), TEST(test_waits_at_the_end),
-		TEST(test_pids),       TEST(test_stats),
-		TEST(test_control),    TEST(test_rootfs_and_console),
-		TEST(test_connect),
+		TEST(test_life),   TEST(test_exec),       TEST(test_slow_start),         TEST(test_errors),
+		TEST(test_no_pod), TEST(test_many_waits), TEST(test_waits_at_the_end),   TEST(test_pids),
+		TEST(test_stats),  TEST(test_control),    TEST(test_rootfs_and_console), TEST(test_connect),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

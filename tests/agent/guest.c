@@ -114,6 +114,39 @@ static void on_oom(struct container *c, void *userdata)
 	ooms++;
 }
 
+struct started {
+	bool done;
+	int result;
+	struct process *p;
+};
+
+static void on_started(struct process *p, int result, const struct err *e, void *userdata)
+{
+	*(struct started *)userdata = (struct started){ true, result, p };
+	if (result < 0)
+		snprintf(output, sizeof(output), "%s", e->text);
+}
+
+/* r: of the call that on_started() answers. NULL: it failed, output says why. */
+static struct process *await_started(struct started *s, int r, const struct err *e)
+{
+	if (r < 0) {
+		snprintf(output, sizeof(output), "%s", e->text);
+		return NULL;
+	}
+	while (!s->done)
+		loop_run_once(loop, 1000);
+	return s->result < 0 ? NULL : s->p;
+}
+
+static struct process *exec(struct container *c, const Grpc__Process *request)
+{
+	struct started s = { 0 };
+	struct err e = { 0 };
+
+	return await_started(&s, container_exec(c, "e", request, on_started, &s, &e), &e);
+}
+
 static struct container *start(struct spec *s)
 {
 	struct container_params p = { .id = "c",
@@ -124,6 +157,7 @@ static struct container *start(struct spec *s)
 				      .pid_ns_fd = -1,
 				      .loop = loop,
 				      .reaper = reaper };
+	struct started started = { 0 };
 	struct container *c;
 	struct err e = { 0 };
 
@@ -132,8 +166,7 @@ static struct container *start(struct spec *s)
 		return NULL;
 	}
 	container_on_oom(c, on_oom, NULL);
-	if (container_start(c, &e) < 0) {
-		snprintf(output, sizeof(output), "%s", e.text);
+	if (!await_started(&started, container_start(c, on_started, &started, &e), &e)) {
 		container_free(c);
 		return NULL;
 	}
@@ -335,7 +368,7 @@ static void pause_exec_update(void)
 {
 	struct spec s;
 	struct container *c;
-	struct process *p = NULL;
+	struct process *p;
 	struct err e = { 0 };
 	Grpc__Process request;
 	Grpc__LinuxPids pids = GRPC__LINUX_PIDS__INIT;
@@ -357,9 +390,8 @@ static void pause_exec_update(void)
 	CHECK("update", container_update(c, &update, &e) == 0);
 	request = s.process;
 	request.args = args;
-	if (container_exec(c, "e", &request, &p, &e) < 0)
-		snprintf(output, sizeof(output), "%s", e.text);
-	else
+	p = exec(c, &request);
+	if (p)
 		finish(p);
 	CHECK("exec joins the cgroup and the mounts", str_eq(output, "0::/\n77\nbin\ndev\nproc\nsys\ntmp\n"));
 	CHECK("all are signalled", container_signal_all(c, SIGTERM, &e) == 0);
@@ -392,7 +424,6 @@ static void own_cgroups(void)
 	struct spec s;
 	struct container *c;
 	struct process *p;
-	struct err e = { 0 };
 	Grpc__Process request;
 	char *args[3] = { (char *)"sh", (char *)"-c", (char *)"cat /proc/self/cgroup" };
 	_cleanup_free_ char *control = NULL;
@@ -411,9 +442,8 @@ static void own_cgroups(void)
 	CHECK("a container divides its cgroup", c && control && strstr(control, "memory"));
 	request = s.process;
 	request.args = args;
-	if (!c || container_exec(c, "e", &request, &p, &e) < 0)
-		snprintf(output, sizeof(output), "%s", e.text);
-	else
+	p = c ? exec(c, &request) : NULL;
+	if (p)
 		finish(p);
 	CHECK("exec goes where its init is", str_eq(output, "0::/sub\n"));
 	container_free(c);
