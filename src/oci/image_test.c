@@ -285,6 +285,29 @@ static void test_attributes(void **state)
 }
 
 /* What a killed process left is removed by the next; what a living one holds is not. */
+/* Names are bytes. */
+static void test_names(void **state)
+{
+	static const char *const names[] = { "e\314\201", "\303\251", "x\377" };
+	_cleanup_image_ struct oci_image *image = get("oci", "names");
+	struct stat st, like;
+	char path[512], target[16] = "";
+
+	for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
+		_cleanup_free_ char *name = str_printf("no/parent/%s", names[i]), *text = str_printf("%s\n", names[i]);
+
+		has_text(image, name, text);
+		path_of(image, name, path);
+		assert_int_equal(stat(path, &st), 0);
+		snprintf(path, sizeof path, "%s/no/parent/like-%s", image->rootfs, names[i]);
+		assert_int_equal(stat(path, &like), 0);
+		assert_int_equal(like.st_ino, st.st_ino);
+		snprintf(path, sizeof path, "%s/no/parent/to-%s", image->rootfs, names[i]);
+		assert_int_equal(readlink(path, target, sizeof target), strlen(names[i]));
+		assert_memory_equal(target, names[i], strlen(names[i]));
+	}
+}
+
 static void test_leftovers(void **state)
 {
 	_cleanup_free_ char *stale = str_printf("%s/tmp-stale/rootfs", store);
@@ -421,6 +444,7 @@ int main(void)
 		cmocka_unit_test(test_refused),
 		cmocka_unit_test(test_hostile),
 		cmocka_unit_test(test_attributes),
+		cmocka_unit_test(test_names),
 		cmocka_unit_test(test_leftovers),
 		cmocka_unit_test(test_full_disk),
 		cmocka_unit_test(test_concurrent),
