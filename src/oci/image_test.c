@@ -285,7 +285,7 @@ static void test_attributes(void **state)
 }
 
 /* What a killed process left is removed by the next; what a living one holds is not. */
-/* Names are bytes. */
+/* Names are bytes; folders that no layer names are as docker and containerd make them. */
 static void test_names(void **state)
 {
 	static const char *const names[] = { "e\314\201", "\303\251", "x\377" };
@@ -293,6 +293,9 @@ static void test_names(void **state)
 	struct stat st, like;
 	char path[512], target[16] = "";
 
+	path_of(image, "no/parent", path);
+	assert_int_equal(stat(path, &st), 0);
+	assert_int_equal(st.st_mode & 07777, 0755);
 	for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
 		_cleanup_free_ char *name = str_printf("no/parent/%s", names[i]), *text = str_printf("%s\n", names[i]);
 

@@ -122,7 +122,8 @@ int main(int argc, char **argv)
 	 * The locale stays C: libarchive takes names in pax headers for UTF-8 and, in a locale that has it, composes
 	 * them (NFC), so that a file gets another name than the image has. In C it cannot, and hands their bytes out.
 	 */
-	umask(0);
+	/* For folders that no entry names, as docker and containerd make them. Entries get their own modes anyhow. */
+	umask(022);
 	signal(SIGXFSZ, SIG_IGN); /* a file above the limit is an error, not a death */
 	if (run(&o, &e) == 0)
 		return 0;
