@@ -312,7 +312,7 @@ static void leave_dead(const char *id)
 	pod_state_clear_containers(&s);
 }
 
-/* Either way of cleaning up after it finds all that it left. */
+/* Each way of cleaning up after it finds all that it left. */
 static void test_killed_owner(void **state)
 {
 	static const char *const on_host[] = { "cgroup /pods/c2",
@@ -323,6 +323,7 @@ static void test_killed_owner(void **state)
 					       "remove cgroup /pods/c1",
 					       NULL };
 	_cleanup_strv_ struct strv removed = { 0 };
+	struct state_dir *next;
 
 	leave_dead("p2");
 	assert_int_equal(pod_cleanup(tmp("state"), "p2", NULL), 0);
@@ -334,6 +335,13 @@ static void test_killed_owner(void **state)
 	assert_int_equal(removed.len, 1);
 	list_is(&host.seen, "step", on_host);
 	assert_int_equal(access(tmp("sockets"), F_OK), -1);
+	/* Another one takes its place. */
+	strv_fini(&host.seen);
+	leave_dead("p2");
+	assert_int_equal(state_dir_create(tmp("state"), "p2", &next, NULL), 0);
+	list_is(&host.seen, "step", on_host);
+	assert_int_equal(access(tmp("sockets"), F_OK), -1);
+	state_dir_remove(next);
 }
 
 /* ---- the VM's end ---- */

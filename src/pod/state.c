@@ -124,10 +124,10 @@ static int lock_root(const char *root)
 }
 
 /*
- * Under lock_root(). 1: removed what a dead owner left, and with all also what that tells of; 0: alive; negative errno.
- * A directory without lock was never finished.
+ * Under lock_root(). 1: removed what a dead owner left, and what that tells of; 0: alive; negative errno. A directory
+ * without lock was never finished.
  */
-static int remove_if_dead(const char *root, const char *id, bool all)
+static int remove_if_dead(const char *root, const char *id)
 {
 	_cleanup_pod_state_ struct pod_state s = { 0 };
 	_cleanup_close_ int fd = -1;
@@ -141,7 +141,7 @@ static int remove_if_dead(const char *root, const char *id, bool all)
 		return 0;
 	if (fd < 0 && fd != -ENOENT)
 		return fd;
-	if (all && state_read(root, id, &s, &alive, NULL) == 0)
+	if (state_read(root, id, &s, &alive, NULL) == 0)
 		leftovers_end(&s);
 	r = dir_remove(dir);
 	return r < 0 ? r : 1;
@@ -166,7 +166,7 @@ int state_dir_create(const char *root, const char *id, struct state_dir **ret, s
 		return err_sys(e, ENOMEM, "cannot keep the state of %s", id);
 	snprintf(d->path, sizeof d->path, "%s/%s", root, id);
 	for (int attempt = 0; mkdir(d->path, 0711) < 0; attempt++) {
-		r = errno == EEXIST && attempt == 0 ? remove_if_dead(root, id, false) : -errno;
+		r = errno == EEXIST && attempt == 0 ? remove_if_dead(root, id) : -errno;
 		if (r == 0)
 			r = err_set(e, ERR_CONFIG, EEXIST,
 				    "a container named %s is running; choose another --name or end it with: caisson "
@@ -366,7 +366,7 @@ int state_prune(const char *root, struct strv *ret_removed, struct err *e)
 		return root_fd == -ENOENT ? 0 : err_sys(e, -root_fd, "cannot lock %s", root);
 	r = state_list(root, &ids, e);
 	for (size_t i = 0; r == 0 && i < ids.len; i++) {
-		int removed = remove_if_dead(root, ids.v[i], true);
+		int removed = remove_if_dead(root, ids.v[i]);
 
 		if (removed < 0)
 			r = err_sys(e, -removed, "cannot remove %s/%s", root, ids.v[i]);
