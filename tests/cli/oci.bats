@@ -124,7 +124,7 @@ owners() {
 
 # As clients do, with the container's streams for `create` itself.
 create() {
-	rt create --bundle "$BUNDLE" --pid-file "$BATS_TEST_TMPDIR/pid" "$ID" </dev/null >"$BATS_TEST_TMPDIR/out" \
+	rt create --bundle "$BUNDLE" --pid-file "$BATS_TEST_TMPDIR/pid" "$@" "$ID" </dev/null >"$BATS_TEST_TMPDIR/out" \
 		2>"$BATS_TEST_TMPDIR/err" 3>&- || {
 		cat "$BATS_TEST_TMPDIR/err"
 		return 1
@@ -411,6 +411,21 @@ console() {
 		says 1 "cannot use console socket" create --bundle "$BUNDLE" --console-socket "$BATS_TEST_TMPDIR/s" "$ID"
 	}
 	with_each scenario
+}
+
+@test "descriptors of the host do not reach the process (Caisson alone)" {
+	make_bundle "$ID" sleep 1000
+	scenario() {
+		says 1 "--preserve-fds 1: " create --bundle "$BUNDLE" --preserve-fds 1 "$ID" || return
+		says 1 "container does not exist" state "$ID" || return
+		create --preserve-fds 0 && says 0 "" start "$ID" || return
+		says 255 "--preserve-fds 2: " exec --preserve-fds 2 "$ID" true || return
+		says 0 "" delete --force "$ID" || return
+		# What podman hands on unasked.
+		edit "$ID" '.process.env += ["LISTEN_PID=1", "LISTEN_FDS=1"]'
+		create --preserve-fds 1 && grep "has no effect" "$BATS_TEST_TMPDIR/err" && says 0 "" delete "$ID"
+	}
+	RUNTIMES=caisson with_each scenario
 }
 
 @test "errors go to the log file as JSON" {
