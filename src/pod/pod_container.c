@@ -21,15 +21,21 @@ static int out_of_memory(struct err *e)
 
 /* ---- hooks ---- */
 
-static int run_hooks(const struct pod_container *c, const char *kind, Grpc__Hook *const *hooks, size_t n,
-		     const char *status, const char *netns, struct err *e)
+static struct hook_state hook_state(const struct pod_container *c, const char *status)
 {
 	const struct pod_process *p = pod_init_process(c);
-	struct hook_state state = {
+
+	return (struct hook_state){
 		.id = c->id, .status = status, .bundle = c->bundle, .pid = p ? p->standin_pid : 0, .spec = c->spec
 	};
+}
 
-	return n ? hooks_run(hooks, n, kind, &state, netns, e) : 0;
+static int run_hooks(const struct pod_container *c, const char *kind, Grpc__Hook *const *hooks, size_t n,
+		     const char *netns, struct err *e)
+{
+	struct hook_state state = hook_state(c, "creating");
+
+	return hooks_run(hooks, n, kind, &state, netns, e);
 }
 
 /* Before the network is looked at: docker's comes by one of these. */
@@ -40,20 +46,27 @@ static int run_create_hooks(struct pod_container *c, struct err *e)
 
 	if (!h)
 		return 0;
-	if ((r = run_hooks(c, "prestart", h->prestart, h->n_prestart, "creating", NULL, e)) < 0 ||
-	    (r = run_hooks(c, "createRuntime", h->createruntime, h->n_createruntime, "creating", NULL, e)) < 0)
+	if ((r = run_hooks(c, "prestart", h->prestart, h->n_prestart, NULL, e)) < 0 ||
+	    (r = run_hooks(c, "createRuntime", h->createruntime, h->n_createruntime, NULL, e)) < 0)
 		return r;
-	return run_hooks(c, "createContainer", h->createcontainer, h->n_createcontainer, "creating", c->pod->netns, e);
+	return run_hooks(c, "createContainer", h->createcontainer, h->n_createcontainer, c->pod->netns, e);
 }
 
-/* Failures of these are told and change nothing (OCI runtime spec 1.1, config.md "Poststart", "Poststop"). */
-static void run_late_hooks(struct pod_container *c, const char *kind, Grpc__Hook *const *hooks, size_t n,
-			   const char *status)
+/* Failures of these change nothing, for those behind them neither (OCI runtime spec 1.1, runtime.md "Lifecycle"). */
+void pod_container_started(struct pod_container *c)
 {
-	struct err e = { 0 };
+	struct hook_state state = hook_state(c, "running");
 
-	if (run_hooks(c, kind, hooks, n, status, NULL, &e) < 0)
-		log_warn("container %s: %s", c->id, e.text);
+	if (c->spec->hooks)
+		hooks_run_all(c->spec->hooks->poststart, c->spec->hooks->n_poststart, "poststart", &state);
+}
+
+static void run_poststop_hooks(const struct pod_container *c)
+{
+	struct hook_state state = hook_state(c, "stopped");
+
+	if (c->spec->hooks)
+		hooks_run_all(c->spec->hooks->poststop, c->spec->hooks->n_poststop, "poststop", &state);
 }
 
 /* ---- create ---- */
@@ -343,8 +356,7 @@ void pod_container_end(struct pod_container *c)
 	c->in_guest = false;
 	list_foreach (p, &c->processes, struct pod_process, node)
 		pod_process_ended(p, 128 + SIGKILL, "");
-	if (c->spec->hooks)
-		run_late_hooks(c, "poststop", c->spec->hooks->poststop, c->spec->hooks->n_poststop, "stopped");
+	run_poststop_hooks(c);
 	pod_container_free(c);
 }
 
@@ -447,12 +459,4 @@ int pod_pause(struct pod *pod, const char *id, struct err *e)
 int pod_resume(struct pod *pod, const char *id, struct err *e)
 {
 	return set_paused(pod, id, false, e);
-}
-
-void pod_container_started(struct pod_container *c)
-{
-	const Grpc__Hooks *h = c->spec->hooks;
-
-	if (h)
-		run_late_hooks(c, "poststart", h->poststart, h->n_poststart, "running");
 }
