@@ -35,7 +35,7 @@ static int run_hooks(const struct pod_container *c, const char *kind, Grpc__Hook
 {
 	struct hook_state state = hook_state(c, "creating");
 
-	return hooks_run(hooks, n, kind, &state, netns, e);
+	return n ? hooks_run(hooks, n, kind, &state, netns, e) : 0;
 }
 
 /* Before the network is looked at: docker's comes by one of these. */
@@ -46,6 +46,7 @@ static int run_create_hooks(struct pod_container *c, struct err *e)
 
 	if (!h)
 		return 0;
+	c->hooked = true;
 	if ((r = run_hooks(c, "prestart", h->prestart, h->n_prestart, NULL, e)) < 0 ||
 	    (r = run_hooks(c, "createRuntime", h->createruntime, h->n_createruntime, NULL, e)) < 0)
 		return r;
@@ -61,10 +62,12 @@ void pod_container_started(struct pod_container *c)
 		hooks_run_all(c->spec->hooks->poststart, c->spec->hooks->n_poststart, "poststart", &state);
 }
 
+/* Its process has no id any more. */
 static void run_poststop_hooks(const struct pod_container *c)
 {
 	struct hook_state state = hook_state(c, "stopped");
 
+	state.pid = 0;
 	if (c->spec->hooks)
 		hooks_run_all(c->spec->hooks->poststop, c->spec->hooks->n_poststop, "poststop", &state);
 }
@@ -281,6 +284,9 @@ static void undo_create(struct pod_container *c)
 
 	if (c->in_guest)
 		sandbox_remove_container(pod->sandbox, c->plan);
+	/* What the others have made is still to be taken back. */
+	if (c->hooked)
+		run_poststop_hooks(c);
 	pod_container_free(c);
 	if (!list_empty(&pod->containers)) {
 		pod_shrink(pod);

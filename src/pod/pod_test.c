@@ -468,6 +468,33 @@ static void test_host_fails(void **state)
 	}
 }
 
+/* What a hook has made for a container that comes to nothing, another one takes back. */
+static void test_hooks_of_what_fails(void **state)
+{
+	static const char *const steps[] = { "createRuntime", "cgroup", "attach" };
+	struct err e = { 0 };
+
+	put_bundle("c1", "\"hooks\":{\"createRuntime\":[{\"path\":\"/make\"}],\"poststop\":[{\"path\":\"/undo\"}]},");
+	make_pod();
+	for (size_t i = 0; i < sizeof steps / sizeof steps[0]; i++) {
+		strv_fini(&host.seen);
+		host.fail_at = steps[i];
+		assert_true(try_create("c1", &e) < 0);
+		assert_true(strv_contains(&host.seen, "createRuntime /make c1 creating pid=yes"));
+		assert_true(strv_contains(&host.seen, "poststop /undo c1 stopped pid=no"));
+	}
+	/* Nothing to be taken back. */
+	strv_fini(&host.seen);
+	host.fail_at = "standin";
+	assert_true(try_create("c1", &e) < 0);
+	assert_false(strv_contains(&host.seen, "poststop /undo c1 stopped pid=no"));
+	host.fail_at = NULL;
+	create("c1");
+	strv_fini(&host.seen);
+	delete ("c1", "");
+	assert_true(strv_contains(&host.seen, "poststop /undo c1 stopped pid=no"));
+}
+
 static void test_driver_fails(void **state)
 {
 	static const char *const steps[] = { "prepare", "add", "start" };
@@ -503,11 +530,12 @@ int main(void)
 {
 #define T(fn) cmocka_unit_test_setup_teardown(fn, set_up, tear_down)
 	const struct CMUnitTest tests[] = {
-		T(test_ordinary_life),      T(test_two_containers),    T(test_exec),
-		T(test_start_again),        T(test_end_before_start),  T(test_record_cannot_be_written),
-		T(test_output_comes_first), T(test_killed_owner),      T(test_vm_death),
-		T(test_agent_hangs_up),     T(test_kill_after_the_vm), T(test_kill_while_the_vm_ends),
-		T(test_host_fails),         T(test_driver_fails),      T(test_guest_fails),
+		T(test_ordinary_life),       T(test_two_containers),    T(test_exec),
+		T(test_start_again),         T(test_end_before_start),  T(test_record_cannot_be_written),
+		T(test_output_comes_first),  T(test_killed_owner),      T(test_vm_death),
+		T(test_agent_hangs_up),      T(test_kill_after_the_vm), T(test_kill_while_the_vm_ends),
+		T(test_host_fails),          T(test_driver_fails),      T(test_guest_fails),
+		T(test_hooks_of_what_fails),
 	};
 
 	signal(SIGPIPE, SIG_IGN);
