@@ -224,7 +224,10 @@ static int create_first(struct pod_container *c, const struct pod_container_para
 	return pod_watch_vm(pod, e);
 }
 
-/* What the client of a later container mounted for it, we do not see by ourselves. */
+/*
+ * What the client of a later container mounted for it, we do not see by ourselves. Its /proc is its own, must not come
+ * to lie over ours, and is not shared with the guest either.
+ */
 static int fetch_client_mounts(struct pod_container *c, struct err *e)
 {
 	const struct pod_process *p = pod_init_process(c);
@@ -240,7 +243,7 @@ static int fetch_client_mounts(struct pod_container *c, struct err *e)
 		return out_of_memory(e);
 	r = client_mounts_fetch(p->standin_pid, rootfs, &c->client_mounts, e);
 	for (size_t i = 0; r == 0 && i < c->spec->n_mounts; i++)
-		if (plan_is_bind(c->spec->mounts[i]))
+		if (plan_is_bind(c->spec->mounts[i]) && !plan_is_guests_own(c->spec->mounts[i]->source))
 			r = client_mounts_fetch(p->standin_pid, c->spec->mounts[i]->source, &c->client_mounts, e);
 	return r;
 }

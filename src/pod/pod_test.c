@@ -11,10 +11,13 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mount.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -130,6 +133,61 @@ static void test_two_containers(void **state)
 	until_event("exit c1 137");
 	delete ("c1", "");
 	assert_int_equal(guest.vms, 0);
+}
+
+static size_t count_proc_mounts(void)
+{
+	_cleanup_free_ char *text = NULL;
+	size_t n = 0;
+
+	assert_int_equal(file_read("/proc/thread-self/mounts", 1 << 20, &text, NULL), 0);
+	for (const char *at = text; (at = strstr(at, " /proc proc ")); at++)
+		n++;
+	return n;
+}
+
+/* A stand-in with mounts of its own, that ends when its other end says so. */
+static pid_t start_client(int *ret_fd)
+{
+	int pair[2];
+	char byte;
+	pid_t pid;
+
+	assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair), 0);
+	pid = fork();
+	if (pid == 0) {
+		close(pair[0]);
+		if (unshare(CLONE_NEWNS) < 0 || mount(NULL, "/", NULL, MS_SLAVE | MS_REC, NULL) < 0 ||
+		    mount("proc", "/proc", "proc", 0, NULL) < 0 || write(pair[1], "", 1) != 1)
+			_exit(1);
+		_exit(read(pair[1], &byte, 1) < 0);
+	}
+	close(pair[1]);
+	assert_int_equal(read(pair[0], &byte, 1), 1);
+	*ret_fd = pair[0];
+	return pid;
+}
+
+/* podman run --pod P -v /proc:/host: the client's is not put over the owner's. */
+static void test_proc_of_a_client(void **state)
+{
+	struct pod_container_params p = { .bundle = tmp("c2"), .id = "c2" };
+	struct err e = { 0 };
+	size_t before;
+	pid_t pid;
+
+	more_mounts = "{\"destination\":\"/host\",\"type\":\"bind\",\"source\":\"/proc\"},";
+	put_bundle("c1", SANDBOX);
+	put_bundle("c2", MEMBER);
+	make_pod();
+	create("c1");
+	before = count_proc_mounts();
+	p.standin_pid = start_client(&p.standin_fd);
+	if (pod_create(t.pod, &p, &pid, &e) < 0)
+		fail_msg("%s", e.text);
+	assert_int_equal(count_proc_mounts(), before);
+	delete ("c2", "");
+	assert_int_equal(waitpid(p.standin_pid, NULL, 0), p.standin_pid);
 }
 
 /* ---- exec ---- */
@@ -535,7 +593,7 @@ int main(void)
 		T(test_output_comes_first),  T(test_killed_owner),      T(test_vm_death),
 		T(test_agent_hangs_up),      T(test_kill_after_the_vm), T(test_kill_while_the_vm_ends),
 		T(test_host_fails),          T(test_driver_fails),      T(test_guest_fails),
-		T(test_hooks_of_what_fails),
+		T(test_hooks_of_what_fails), T(test_proc_of_a_client),
 	};
 
 	signal(SIGPIPE, SIG_IGN);
