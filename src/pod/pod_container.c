@@ -252,9 +252,9 @@ static int create_later(struct pod_container *c, const struct pod_container_para
 {
 	struct pod *pod = c->pod;
 	struct plan_request q = { .id = c->id, .bundle = c->bundle, .pod = true };
-	int r = pod_check_guest(pod, e);
+	int r;
 
-	if (r < 0 || (r = make_init_process(c, params, false, e)) < 0 || (r = pod_write_state(pod, e)) < 0 ||
+	if ((r = make_init_process(c, params, false, e)) < 0 || (r = pod_write_state(pod, e)) < 0 ||
 	    (r = fetch_client_mounts(c, e)) < 0 || (r = make_rootfs(c, params, &q.rootfs_writable, e)) < 0 ||
 	    (r = run_create_hooks(c, e)) < 0 || (r = pod_make_cgroup(pod, c, e)) < 0 ||
 	    (r = oci_spec_load(c->bundle, &q.spec, NULL, e)) < 0)
@@ -322,7 +322,7 @@ int pod_create(struct pod *pod, const struct pod_container_params *params, pid_t
 
 	if (r == 0 && pod_find(pod, params->id, NULL))
 		r = err_set(e, ERR_CONFIG, EEXIST, "container %s exists already", params->id);
-	if (r == 0 && first && pod->lost)
+	if (r == 0 && (!first || pod->lost))
 		r = pod_check_guest(pod, e);
 	if (r == 0)
 		r = container_new(pod, params, &c, e);

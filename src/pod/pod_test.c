@@ -168,13 +168,21 @@ static pid_t start_client(int *ret_fd)
 	return pid;
 }
 
+static int try_create_with(const char *id, int standin, pid_t client, struct err *e)
+{
+	struct pod_container_params p = { .id = id, .bundle = tmp(id), .standin_fd = standin, .standin_pid = client };
+	pid_t pid;
+
+	return pod_create(t.pod, &p, &pid, e);
+}
+
 /* podman run --pod P -v /proc:/host: the client's is not put over the owner's. */
 static void test_proc_of_a_client(void **state)
 {
-	struct pod_container_params p = { .bundle = tmp("c2"), .id = "c2" };
 	struct err e = { 0 };
 	size_t before;
-	pid_t pid;
+	pid_t client;
+	int standin;
 
 	more_mounts = "{\"destination\":\"/host\",\"type\":\"bind\",\"source\":\"/proc\"},";
 	put_bundle("c1", SANDBOX);
@@ -182,12 +190,12 @@ static void test_proc_of_a_client(void **state)
 	make_pod();
 	create("c1");
 	before = count_proc_mounts();
-	p.standin_pid = start_client(&p.standin_fd);
-	if (pod_create(t.pod, &p, &pid, &e) < 0)
+	client = start_client(&standin);
+	if (try_create_with("c2", standin, client, &e) < 0)
 		fail_msg("%s", e.text);
 	assert_int_equal(count_proc_mounts(), before);
 	delete ("c2", "");
-	assert_int_equal(waitpid(p.standin_pid, NULL, 0), p.standin_pid);
+	assert_int_equal(waitpid(client, NULL, 0), client);
 }
 
 /* ---- exec ---- */
@@ -407,6 +415,8 @@ static void test_killed_owner(void **state)
 static void test_vm_death(void **state)
 {
 	struct err e = { 0 };
+	pid_t client;
+	int standin;
 	uint64_t one = 1;
 
 	host.hold_output = true;
@@ -424,6 +434,11 @@ static void test_vm_death(void **state)
 	assert_int_equal(pod_kill(t.pod, "c1", "", SIGTERM, false, &e), -ESRCH);
 	assert_int_equal(try_exec("c1", "e2", &e), -ESRCH);
 	assert_string_equal(e.text, "the virtual machine has ended: the fake guest panicked");
+	/* A client's stand-in is not kept for what cannot be. */
+	put_bundle("c2", MEMBER);
+	client = start_client(&standin);
+	assert_int_equal(try_create_with("c2", standin, client, &e), -ESRCH);
+	assert_int_equal(waitpid(client, NULL, 0), client);
 	assert_int_equal(delete ("c1", "").status, 255);
 	assert_true(pod_is_empty(t.pod));
 	(void)!read(guest.exit_fd, &one, sizeof one);
