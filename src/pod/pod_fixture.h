@@ -182,6 +182,7 @@ static void make_pod(void)
 {
 	struct pod_params p = { .loop = t.loop,
 				.id = "p1",
+				.namespace = "ns1",
 				.state_root = tmp("state"),
 				.config = t.config,
 				.driver = &fake_driver,

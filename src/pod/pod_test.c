@@ -75,6 +75,7 @@ static void test_ordinary_life(void **state)
 	assert_int_equal(state_read(tmp("state"), "p1", &record, &alive, &e), 0);
 	assert_true(alive);
 	assert_string_equal(record.status, "running");
+	assert_string_equal(record.namespace, "ns1");
 	assert_string_equal(record.cgroup, "/pods/c1");
 	assert_int_equal(record.n_containers, 1);
 	assert_string_equal(record.containers[0].bundle, tmp("c1"));

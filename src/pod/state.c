@@ -29,6 +29,7 @@ struct state_dir {
 void pod_state_fini(struct pod_state *s)
 {
 	free(s->id);
+	free(s->namespace);
 	free(s->status);
 	free(s->hypervisor);
 	free(s->agent_address);
@@ -224,6 +225,7 @@ int state_dir_write(struct state_dir *d, const struct pod_state *s, struct err *
 
 	snprintf(path, sizeof path, "%s/state.json", d->path);
 	add_string(o, "id", s->id);
+	add_string(o, "namespace", s->namespace);
 	add_string(o, "status", s->status);
 	add_string(o, "hypervisor", s->hypervisor);
 	add_string(o, "agent_address", s->agent_address);
@@ -312,6 +314,7 @@ int state_read(const char *root, const char *id, struct pod_state *ret, bool *re
 			       path, id);
 	*ret = (struct pod_state){
 		.id = strdup(id),
+		.namespace = get_string(o, "namespace"),
 		.status = get_string(o, "status"),
 		.hypervisor = get_string(o, "hypervisor"),
 		.agent_address = get_string(o, "agent_address"),
@@ -326,8 +329,8 @@ int state_read(const char *root, const char *id, struct pod_state *ret, bool *re
 	};
 	r = read_containers(o, ret);
 	json_object_put(o);
-	if (r < 0 || !ret->id || !ret->status || !ret->hypervisor || !ret->agent_address || !ret->command ||
-	    !ret->rootfs || !ret->run_dir || !ret->netns || !ret->cgroup) {
+	if (r < 0 || !ret->id || !ret->namespace || !ret->status || !ret->hypervisor || !ret->agent_address ||
+	    !ret->command || !ret->rootfs || !ret->run_dir || !ret->netns || !ret->cgroup) {
 		pod_state_fini(ret);
 		return err_sys(e, ENOMEM, "cannot read %s", path);
 	}

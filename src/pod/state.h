@@ -21,7 +21,8 @@
 
 struct pod_state {
 	char *id;
-	char *status; /* "creating", "running", "stopped" */
+	char *namespace; /* of containerd, whose ids are its own; NULL or "": another client's */
+	char *status;    /* "creating", "running", "stopped" */
 	char *hypervisor;
 	char *agent_address; /* "hvsock:PATH" or "vsock:CID" */
 	char *command;       /* for people */

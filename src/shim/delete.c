@@ -139,14 +139,27 @@ static int wait_and_clean(const char *root, const char *sandbox, unsigned timeou
 	return r;
 }
 
-static int clean_pod(const char *sandbox, struct err *e)
+/* Namespaces have ids of their own, and all states are in one folder: is what is there under this id somebody else's?
+ */
+static bool is_anothers(const char *root, const char *sandbox, const char *namespace)
+{
+	_cleanup_pod_state_ struct pod_state state = { 0 };
+	bool alive;
+
+	return state_read(root, sandbox, &state, &alive, NULL) == 0 && !str_eq(state.namespace, namespace);
+}
+
+static int clean_pod(const char *sandbox, const char *namespace, struct err *e)
 {
 	_cleanup_pod_state_ struct pod_state state = { 0 };
 	char buf[PATH_MAX];
 	const char *root = state_default_root(buf, sizeof buf);
 	bool alive = false;
-	int r = wait_and_clean(root, sandbox, END_MS, e);
+	int r;
 
+	if (is_anothers(root, sandbox, namespace))
+		return 0;
+	r = wait_and_clean(root, sandbox, END_MS, e);
 	if (r != -EBUSY)
 		return r;
 	/* It holds the lock, so the process id is still its own. */
@@ -240,7 +253,7 @@ int shim_delete(const struct shim_flags *flags, struct err *e)
 		peer_fini(&peer);
 	}
 	if (!alive || !is_member) {
-		r = clean_pod(sandbox, e);
+		r = clean_pod(sandbox, flags->namespace, e);
 		if (path && unlink(path) < 0 && errno != ENOENT)
 			log_warn("cannot remove %s: %s", path, strerror(errno));
 	}

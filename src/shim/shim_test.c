@@ -28,6 +28,7 @@
 #include "base/unix_socket.h"
 #include "codec/pb.h"
 #include "codec/ttrpc.h"
+#include "pod/state.h"
 #include "proto/empty.pb-c.h"
 #include "proto/forward.pb-c.h"
 #include "proto/runtime_info.pb-c.h"
@@ -342,6 +343,26 @@ static void test_delete_of_a_live_one(void **state)
 	assert_true(exists("/run/caisson/c1.cleaned"));
 }
 
+/* A container of that id in another namespace, or of another client, is not this one's. */
+static void test_delete_beside_another(void **state)
+{
+	struct pod_state other = { .id = (char *)"c1", .namespace = (char *)"ns2", .pid = getpid() };
+	struct fixture *f = *state;
+	const char *bundle = make_bundle("c1", NULL);
+	struct state_dir *d;
+
+	assert_int_equal(state_dir_create("/run/caisson", "c1", &d, NULL), 0);
+	assert_int_equal(state_dir_write(d, &other, NULL), 0);
+	assert_int_equal(delete (f, "c1", bundle), 0);
+	expect_deleted(f, 0);
+	assert_false(exists("/run/caisson/c1.cleaned"));
+	other.namespace = (char *)"ns1";
+	assert_int_equal(state_dir_write(d, &other, NULL), 0);
+	assert_int_equal(delete (f, "c1", bundle), 0);
+	assert_true(exists("/run/caisson/c1.cleaned"));
+	state_dir_remove(d);
+}
+
 /* One that does not answer any more. */
 static void test_delete_of_a_stopped_one(void **state)
 {
@@ -480,6 +501,7 @@ int main(int argc, char **argv)
 		TEST(test_life),
 		TEST(test_pod),
 		TEST(test_delete_of_a_live_one),
+		TEST(test_delete_beside_another),
 		TEST(test_delete_of_a_stopped_one),
 		TEST(test_after_a_killed_one),
 		TEST(test_sigterm),
