@@ -216,7 +216,12 @@ create() {
 			grep -x usr1 "$BATS_TEST_TMPDIR/out" || return
 			says 0 "" delete "$ID" || return
 		done
-		create && says 1 "signal" kill "$ID" FOO && says 0 "" delete --force "$ID"
+		create && says 1 "signal" kill "$ID" FOO || return
+		# Does it live?
+		says 0 "" kill "$ID" 0 && says 0 "" start "$ID" && says 0 "" kill "$ID" 0 || return
+		until grep -q ready "$BATS_TEST_TMPDIR/out"; do sleep 0.05; done
+		says 0 "" kill "$ID" USR1 && wait_status stopped && says 1 "container not running" kill "$ID" 0 || return
+		says 0 "" delete --force "$ID"
 	}
 	with_each scenario
 }
