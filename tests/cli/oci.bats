@@ -519,6 +519,20 @@ console() {
 	create && rt start "$ID" && rt delete --force "$ID"
 }
 
+@test "an owner ends with who started it, when nobody has come to it yet (Caisson alone)" {
+	local root=$BATS_FILE_TMPDIR/state.caisson ready=$BATS_TEST_TMPDIR/ready
+	mkdir -p "$root"
+	# shellcheck disable=SC2016
+	bash -c '"$CAISSON" --root "$0" pod-owner 9 "$1" 9>"$2" </dev/null >/dev/null 2>&1 3>&- &
+		until [ -s "$2" ]; do sleep 0.05; done
+		[ ! -e "$0/$1/lock" ] || kill -KILL $$' "$root" "$ID" "$ready" && return 1
+	for _ in $(seq 100); do
+		[ -e "$root/$ID" ] || return 0
+		sleep 0.05
+	done
+	return 1
+}
+
 @test "the owner answers nobody any more, and is not dead yet: delete waits for it (Caisson alone)" {
 	make_bundle "$ID" sleep 1000
 	RT=caisson
