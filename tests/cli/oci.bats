@@ -514,7 +514,11 @@ console() {
 	wait_status stopped
 	says 1 "container not running" kill "$ID"
 	says 255 "stopped" exec "$ID" echo
+	# What it would have done in the end is done by delete.
+	edit "$ID" '.hooks = {poststop: [{path: "/bin/sh", args: ["sh", "-c", "cat >'"$BATS_TEST_TMPDIR"'/hook"],
+		env: ["PATH=/bin:/usr/bin"]}]}'
 	says 0 "" delete "$ID"
+	jq -e '.status == "stopped" and (has("pid") | not)' "$BATS_TEST_TMPDIR/hook"
 	says 1 "container does not exist" state "$ID"
 	create && rt start "$ID" && rt delete --force "$ID"
 }
