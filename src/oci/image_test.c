@@ -188,6 +188,22 @@ static void test_layers(void **state)
 	assert_int_equal(store_count(true), 0);
 }
 
+/* Neither the file nor the link on the way is lost. */
+static void test_hard_link_through_a_link(void **state)
+{
+	_cleanup_image_ struct oci_image *image = get("oci", "hard");
+	struct stat st;
+	char path[512];
+
+	has_text(image, "usr/lib/so.1", "lib\n");
+	path_of(image, "usr/lib/so", path);
+	assert_int_equal(stat(path, &st), 0);
+	assert_int_equal(st.st_nlink, 2);
+	path_of(image, "lib", path);
+	assert_int_equal(lstat(path, &st), 0);
+	assert_true(S_ISLNK(st.st_mode));
+}
+
 static void test_forms(void **state)
 {
 	_cleanup_image_ struct oci_image *plain = get("oci", "plain"), *multi = get("oci", "multi"),
@@ -441,17 +457,12 @@ static void test_sandbox(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_layers),
-		cmocka_unit_test(test_forms),
-		cmocka_unit_test(test_fresh_docker_archive),
-		cmocka_unit_test(test_refused),
-		cmocka_unit_test(test_hostile),
-		cmocka_unit_test(test_attributes),
-		cmocka_unit_test(test_names),
-		cmocka_unit_test(test_leftovers),
-		cmocka_unit_test(test_full_disk),
-		cmocka_unit_test(test_concurrent),
-		cmocka_unit_test(test_sandbox),
+		cmocka_unit_test(test_layers),     cmocka_unit_test(test_hard_link_through_a_link),
+		cmocka_unit_test(test_forms),      cmocka_unit_test(test_fresh_docker_archive),
+		cmocka_unit_test(test_refused),    cmocka_unit_test(test_hostile),
+		cmocka_unit_test(test_attributes), cmocka_unit_test(test_names),
+		cmocka_unit_test(test_leftovers),  cmocka_unit_test(test_full_disk),
+		cmocka_unit_test(test_concurrent), cmocka_unit_test(test_sandbox),
 	};
 
 	return cmocka_run_group_tests(tests, setup, teardown);

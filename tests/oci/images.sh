@@ -88,6 +88,12 @@ echo lib >c/lib/so
 echo abs >c/abs/new
 tar -C c -cf c.tar lib/so abs/new
 layout good "$arch" a.tar b.tar c.tar
+# A hard link whose target is named through such a link.
+mkdir -p h/lib
+echo lib >h/lib/so
+ln h/lib/so h/lib/so.1
+tar -C h -cf hard.tar lib/so lib/so.1
+layout hard "$arch" a.tar hard.tar
 
 layout foreign "$foreign" a.tar
 
