@@ -32,10 +32,15 @@ static int kill_in_pod(struct owner_link *l, int signo, bool all, struct err *e)
 
 	if (r < 0)
 		return r;
+	if (s.status != OCI_STOPPED) {
+		r = signo ? owner_kill(l, signo, all, e) : 0;
+		if (r != -ENOENT && r != -ECONNRESET)
+			return r;
+		/* It has ended meanwhile, or its owner has. */
+		*e = (struct err){ 0 };
+	}
 	/* To end all that is left of what has ended is no error: containerd does so. */
-	if (s.status == OCI_STOPPED)
-		return all ? 0 : err_set(e, ERR_CONFIG, ESRCH, "container not running");
-	return signo ? owner_kill(l, signo, all, e) : 0;
+	return all ? 0 : err_set(e, ERR_CONFIG, ESRCH, "container not running");
 }
 
 int command_kill(const struct globals *g, int argc, char **argv)

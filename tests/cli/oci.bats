@@ -226,6 +226,22 @@ create() {
 	with_each scenario
 }
 
+@test "kill of what ends just then (Caisson alone)" {
+	make_bundle "$ID" sleep 1000
+	edit "$ID" '.annotations = {"test.kill": "gone"}'
+	RT=caisson
+	create && rt start "$ID"
+	# containerd's shim for runc knows it by these words.
+	says 1 "container not running" kill "$ID" TERM
+	says 0 "" kill --all "$ID" TERM
+	says 0 "" delete --force "$ID"
+	# So does its owner.
+	edit "$ID" '.annotations = {"test.kill": "die"}'
+	create && rt start "$ID"
+	says 1 "container not running" kill "$ID" TERM
+	says 0 "" delete --force "$ID"
+}
+
 @test "delete of what is created, and by force of what runs" {
 	make_bundle "$ID" sleep 1000
 	scenario() {
