@@ -101,7 +101,8 @@ HANDLER(handle_create)
 	r = create(s, q, &pid, &e);
 	if (r < 0) {
 		log_error("container %s: %s", q->id, err_is_set(&e) ? e.text : strerror(-r));
-		answer_error(req, r, &e);
+		/* "Already finished" is for who sends a signal. */
+		answer_error(req, r == -ESRCH ? -EBUSY : r, &e);
 		return;
 	}
 	write_pid(q->bundle, pid);
@@ -126,7 +127,6 @@ HANDLER(handle_start)
 	r = pod_start(s->pod, q->id, q->exec_id, &pid, &e);
 	if (r < 0) {
 		log_warn("container %s: %s", q->id, err_is_set(&e) ? e.text : strerror(-r));
-		/* "Already finished" is for who sends a signal. */
 		answer_error(req, r == -ESRCH ? -EBUSY : r, &e);
 		return;
 	}
