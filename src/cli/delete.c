@@ -125,7 +125,8 @@ int delete_container(struct owner_link *l, const char *root, bool force, struct 
 	if (!force && s.status != OCI_STOPPED && s.status != OCI_CREATED)
 		return err_set(e, ERR_CONFIG, EBUSY, "cannot delete container %s that is not stopped: %s", l->record.id,
 			       oci_status_name(s.status));
-	if (s.status != OCI_STOPPED && owner_kill(l, SIGKILL, false, &ignored) == 0)
+	/* Whoever does not know whether it runs kills it. */
+	if ((r < 0 || s.status != OCI_STOPPED) && owner_kill(l, SIGKILL, false, &ignored) == 0)
 		(void)owner_wait(l, KILL_TIMEOUT_MS, &ignored);
 	return delete_in_owner(l, root, e);
 }
