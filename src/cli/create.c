@@ -25,6 +25,7 @@ int command_create(const struct globals *g, int argc, char **argv)
 		return oci_command_usage("create [--bundle DIR] [--pid-file FILE] [--console-socket SOCKET] ID",
 					 f.help);
 	streams.console_socket = f.console_socket;
+	streams.preserve_fds = f.preserve_fds;
 	bundle = realpath(f.bundle ? f.bundle : ".", NULL);
 	if (!bundle)
 		r = err_sys(&e, errno, "cannot use the bundle %s", f.bundle ? f.bundle : ".");

@@ -7,12 +7,12 @@
 
 #include "base/strv.h"
 
-/* Taken without effect: a guest's root is never pivoted on the host, it has keyrings and descriptors of its own. */
+/* Taken without effect: a guest's root is never pivoted on the host, and it has keyrings of its own. */
 static const struct option options[] = {
 	{ "bundle", required_argument, NULL, 'b' },
 	{ "console-socket", required_argument, NULL, 'c' },
 	{ "pid-file", required_argument, NULL, 'p' },
-	{ "preserve-fds", required_argument, NULL, 'i' },
+	{ "preserve-fds", required_argument, NULL, 'f' },
 	{ "no-pivot", no_argument, NULL, 'i' },
 	{ "no-new-keyring", no_argument, NULL, 'i' },
 	{ "help", no_argument, NULL, 'h' },
@@ -37,11 +37,13 @@ int create_flags_parse(struct create_flags *f, int argc, char **argv)
 			f->console_socket = optarg;
 		else if (flag == 'p')
 			f->pid_file = optarg;
+		else if (flag == 'f' && str_to_u64(optarg, 10, &f->preserve_fds) < 0)
+			break;
 		else if (flag == 'd' && run)
 			f->detach = true;
 		else if (flag == 'k' && run)
 			f->keep = true;
-		else if (flag != 'i') {
+		else if (flag != 'i' && flag != 'f') {
 			f->help = flag == 'h';
 			break;
 		}

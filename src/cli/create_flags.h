@@ -7,6 +7,7 @@
 #pragma once
 
 #include <stdbool.h>
+#include <stdint.h>
 
 #include "base/err.h"
 
@@ -14,6 +15,7 @@ struct create_flags {
 	const char *id;
 	const char *bundle; /* as given; NULL: the current folder */
 	const char *pid_file, *console_socket;
+	uint64_t preserve_fds;
 	bool detach, keep; /* run only */
 	bool help;
 };

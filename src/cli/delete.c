@@ -14,6 +14,8 @@
 #include "base/unix_socket.h"
 #include "cli/command.h"
 #include "cli/oci_command.h"
+#include "oci/spec.h"
+#include "pod/hooks.h"
 #include "pod/pod.h"
 
 /* From SIGKILL to the end of the process in the guest: the owner sees to that, also against its guest. */
@@ -23,9 +25,23 @@
 #define FOLDER_TIMEOUT_MS 1000
 #define POLL_US           5000
 
+/* Those that the owner would have run. They need no more of the container than its bundle, if that is still there. */
+static void run_poststop_hooks(const struct oci_record *record)
+{
+	_cleanup_spec_ Grpc__Spec *spec = NULL;
+	struct hook_state state = { .id = record->id, .status = "stopped", .bundle = record->bundle };
+
+	if (oci_spec_load(record->bundle, &spec, NULL, NULL) < 0 || !spec->hooks)
+		return;
+	state.spec = spec;
+	hooks_run_all(spec->hooks->poststop, spec->hooks->n_poststop, "poststop", &state);
+}
+
 /* What a dead owner left of a container, and of the pod, if this was its first container. */
 static int left_over(const char *root, const char *sandbox, const char *id, struct err *e)
 {
+	_cleanup_oci_record_ struct oci_record record = { 0 };
+	bool recorded = oci_record_read(root, id, &record, NULL) == 0;
 	char path[PATH_MAX + 96];
 	int r = str_eq(sandbox, id) ? pod_cleanup(root, id, e) : 0;
 
@@ -33,7 +49,12 @@ static int left_over(const char *root, const char *sandbox, const char *id, stru
 		return r;
 	snprintf(path, sizeof path, "%s/%s", root, id);
 	r = dir_remove(path);
-	return r < 0 ? err_sys(e, -r, "cannot remove %s", path) : 0;
+	if (r < 0)
+		return err_sys(e, -r, "cannot remove %s", path);
+	/* At last: meanwhile the id may be somebody else's. */
+	if (recorded)
+		run_poststop_hooks(&record);
+	return 0;
 }
 
 static bool answers_nobody(const char *root, const char *sandbox)
@@ -104,7 +125,8 @@ int delete_container(struct owner_link *l, const char *root, bool force, struct 
 	if (!force && s.status != OCI_STOPPED && s.status != OCI_CREATED)
 		return err_set(e, ERR_CONFIG, EBUSY, "cannot delete container %s that is not stopped: %s", l->record.id,
 			       oci_status_name(s.status));
-	if (s.status != OCI_STOPPED && owner_kill(l, SIGKILL, false, &ignored) == 0)
+	/* Whoever does not know whether it runs kills it. */
+	if ((r < 0 || s.status != OCI_STOPPED) && owner_kill(l, SIGKILL, false, &ignored) == 0)
 		(void)owner_wait(l, KILL_TIMEOUT_MS, &ignored);
 	return delete_in_owner(l, root, e);
 }

@@ -14,6 +14,7 @@
 #include "cli/exec_debug.h"
 #include "cli/exec_flags.h"
 #include "cli/exec_process.h"
+#include "cli/launch.h"
 #include "cli/oci_command.h"
 #include "cli/session.h"
 #include "oci/spec.h"
@@ -101,7 +102,8 @@ static int exec_in_run(const struct exec_flags *f, const char *root, struct err 
 	if (f->oci_only)
 		err_set(e, ERR_CONFIG, EINVAL, "%s is for containers of OCI clients; %s is one of `caisson run`",
 			f->oci_only, f->id);
-	else if (session_block_signals(e) == 0 && attach(&a, root, f->id, e) == 0)
+	else if (launch_check_fds(f->preserve_fds, NULL, e) == 0 && session_block_signals(e) == 0 &&
+		 attach(&a, root, f->id, e) == 0)
 		status = serve(&a, f, e);
 	detach(&a);
 	return status;

@@ -18,6 +18,7 @@ enum {
 	FLAG_NO_NEW_PRIVS,
 	FLAG_IGNORE_PAUSED,
 	FLAG_DEBUG,
+	FLAG_PRESERVE_FDS,
 	FLAG_IGNORED,
 };
 
@@ -39,10 +40,10 @@ static const struct option options[] = {
 	{ "additional-gids", required_argument, NULL, 'g' },
 	{ "no-new-privs", no_argument, NULL, FLAG_NO_NEW_PRIVS },
 	{ "ignore-paused", no_argument, NULL, FLAG_IGNORE_PAUSED },
-	/* A guest has no security modules to label for, cgroups of its own, and no descriptors of ours. */
+	{ "preserve-fds", required_argument, NULL, FLAG_PRESERVE_FDS },
+	/* A guest has no security modules to label for, and cgroups of its own. */
 	{ "process-label", required_argument, NULL, FLAG_IGNORED },
 	{ "apparmor", required_argument, NULL, FLAG_IGNORED },
-	{ "preserve-fds", required_argument, NULL, FLAG_IGNORED },
 	{ "cgroup", required_argument, NULL, FLAG_IGNORED },
 	{ 0 },
 };
@@ -108,6 +109,8 @@ static bool parse_oci_flag(struct exec_flags *f, int flag)
 	case FLAG_IGNORE_PAUSED:
 		f->ignore_paused = true;
 		return true;
+	case FLAG_PRESERVE_FDS:
+		return str_to_u64(optarg, 10, &f->preserve_fds) == 0;
 	default:
 		return flag == FLAG_IGNORED;
 	}

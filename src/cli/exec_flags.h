@@ -4,6 +4,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 #include "base/err.h"
 #include "base/strv.h"
@@ -13,7 +14,8 @@ struct exec_flags {
 	const char *workdir, *user;
 	const char *process, *pid_file, *console_socket; /* OCI only; NULL: not given */
 	bool detach, no_new_privileges, ignore_paused;   /* OCI only */
-	const char *oci_only;                            /* the last such flag that was given; NULL: none */
+	uint64_t preserve_fds;
+	const char *oci_only; /* the last such flag that was given; NULL: none */
 	bool interactive, terminal;
 	bool debug; /* no container's command, but a shell of the guest: there are no args */
 	struct strv env, caps, groups;

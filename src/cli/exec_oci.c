@@ -82,7 +82,9 @@ int exec_in_pod(const struct globals *g, const struct exec_flags *f, struct owne
 	char exec_id[EXEC_ID_SIZE];
 	int r, status = 0;
 
-	r = find_process(f, &l->record, &process, &streams, e);
+	r = launch_check_fds(f->preserve_fds, NULL, e);
+	if (r == 0)
+		r = find_process(f, &l->record, &process, &streams, e);
 	if (r == 0)
 		r = exec_make_id(exec_id, e);
 	if (r == 0 && !f->detach)

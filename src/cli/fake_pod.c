@@ -3,7 +3,8 @@
  * pod/pod.h without a virtual machine, for tests of the OCI commands: processes run on the host, in the container's
  * root. Linked in place of the real one into the program caisson-on-host. No wall around anything: for tests only.
  *
- * Annotations of the container ask for trouble: test.create=fail, test.create=die, test.delete=die.
+ * Annotations of the container ask for trouble: test.create=fail, test.create=die, test.delete=die, test.kill=gone,
+ * test.kill=die.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -342,10 +343,14 @@ void pod_start(struct pod *pod, const char *id, const char *exec_id, pod_start_f
 int pod_kill(struct pod *pod, const char *id, const char *exec_id, int signo, bool all, struct err *e)
 {
 	struct process *p = find_process(pod, id, exec_id);
+	const char *trouble;
 
 	if (!p)
 		return missing(e);
-	if (p->status == POD_STOPPED)
+	trouble = signo == SIGKILL ? NULL : oci_spec_annotation(p->c->spec, "test.kill");
+	if (str_eq(trouble, "die"))
+		_exit(3);
+	if (p->status == POD_STOPPED || str_eq(trouble, "gone"))
 		return -ESRCH;
 	if (p->pid > 0)
 		return kill(all ? -p->pid : p->pid, signo) < 0 ? -errno : 0;

@@ -5,6 +5,7 @@
 #include <errno.h>
 
 #include "base/log.h"
+#include "base/strv.h"
 #include "cli/attach.h"
 #include "cli/command.h"
 #include "cli/oci_command.h"
@@ -18,7 +19,7 @@ static int kill_in_run(const char *root, const char *id, int signo, bool all, st
 	int r = attach(&a, root, id, e);
 
 	/* The agent's protocol: an empty exec id means every process of the container. */
-	if (r == 0)
+	if (r == 0 && signo)
 		r = agent_signal(a.agent, a.state.id, all ? "" : a.state.id, signo, e);
 	detach(&a);
 	return r;
@@ -31,10 +32,15 @@ static int kill_in_pod(struct owner_link *l, int signo, bool all, struct err *e)
 
 	if (r < 0)
 		return r;
+	if (s.status != OCI_STOPPED) {
+		r = signo ? owner_kill(l, signo, all, e) : 0;
+		if (r != -ENOENT && r != -ECONNRESET)
+			return r;
+		/* It has ended meanwhile, or its owner has. */
+		*e = (struct err){ 0 };
+	}
 	/* To end all that is left of what has ended is no error: containerd does so. */
-	if (s.status == OCI_STOPPED)
-		return all ? 0 : err_set(e, ERR_CONFIG, ESRCH, "container not running");
-	return owner_kill(l, signo, all, e);
+	return all ? 0 : err_set(e, ERR_CONFIG, ESRCH, "container not running");
 }
 
 int command_kill(const struct globals *g, int argc, char **argv)
@@ -68,7 +74,8 @@ int command_kill(const struct globals *g, int argc, char **argv)
 	if (argc - optind == 2)
 		name = argv[optind + 1];
 	r = oci_command_open(&globals, argv[optind], &link, &is_oci, &e);
-	signo = signal_number(name);
+	/* 0 only asks whether it lives, as kill(2) has it. */
+	signo = str_eq(name, "0") ? 0 : signal_number(name);
 	if (r == 0 && signo < 0)
 		r = err_set(&e, ERR_CONFIG, EINVAL, "unknown signal \"%s\": use a name such as TERM or a number", name);
 	if (r == 0)

@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "base/fd.h"
+#include "base/log.h"
 #include "base/strv.h"
 #include "cli/delete.h"
 #include "cli/handover.h"
@@ -45,6 +46,23 @@ static int check_streams(const struct launch_streams *s, struct err *e)
 		return err_set(e, ERR_CONFIG, EINVAL,
 			       "cannot use console socket if caisson will not detach or allocate tty");
 	return 0;
+}
+
+int launch_check_fds(uint64_t n, const Grpc__Process *process, struct err *e)
+{
+	const struct strv env = { .v = process ? process->env : NULL, .len = process ? process->n_env : 0 };
+
+	if (n && strv_get_env(&env, "LISTEN_FDS")) {
+		log_warn("--preserve-fds %llu has no effect: the sockets of LISTEN_FDS do not reach into a virtual "
+			 "machine",
+			 (unsigned long long)n);
+		return 0;
+	}
+	return n ? err_set(e, ERR_CONFIG, ENOTSUP,
+			   "--preserve-fds %llu: a process in a virtual machine cannot have descriptors of the host; "
+			   "mount what they stand for instead",
+			   (unsigned long long)n)
+		 : 0;
 }
 
 /* By its program's name people know it in lists of the host's processes. */
@@ -176,8 +194,9 @@ int launch_container(struct launch *l, const struct globals *g, const char *id, 
 	}
 	program = spec->process && spec->process->n_args ? spec->process->args[0] : "container";
 	network_of(spec, &netns, &new_netns);
-	if ((r = check_streams(streams, e)) < 0 || (r = task_group_read(bundle, id, &group, e)) < 0 ||
-	    (r = join_owner(l, g, &group, e)) < 0 ||
+	if ((r = check_streams(streams, e)) < 0 ||
+	    (r = launch_check_fds(streams->preserve_fds, spec->process, e)) < 0 ||
+	    (r = task_group_read(bundle, id, &group, e)) < 0 || (r = join_owner(l, g, &group, e)) < 0 ||
 	    (r = start_standin(l, program, netns, new_netns, streams, e)) < 0 || (r = start_owner(l, g, &group, e)) < 0)
 		return r;
 	offer.pid = l->pid;

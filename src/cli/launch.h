@@ -6,12 +6,14 @@
 #pragma once
 
 #include <stdbool.h>
+#include <stdint.h>
 #include <sys/types.h>
 
 #include "base/err.h"
 #include "cli/console.h"
 #include "cli/globals.h"
 #include "cli/owner_link.h"
+#include "proto/oci.pb-c.h"
 
 struct launch {
 	struct owner_link link;
@@ -31,8 +33,15 @@ struct launch_streams {
 	const char *console_socket; /* NULL: none */
 	bool detached;              /* we shall not stay to serve the terminal */
 	uint32_t rows, columns;     /* of a new terminal; 0: unknown */
+	uint64_t preserve_fds;      /* as of launch_check_fds() */
 };
 
+/*
+ * --preserve-fds N: the process is to have our descriptors 3 to 2 + N. In a VM it cannot: -ENOTSUP, but for N = 0. When
+ * its environment names them LISTEN_FDS, only a warning: podman hands on what systemd gave to podman itself, and nobody
+ * need have asked for it. process NULL: it has no environment.
+ */
+int launch_check_fds(uint64_t n, const Grpc__Process *process, struct err *e);
 /* The container of a bundle, created. bundle: absolute. l: LAUNCH_NONE; launch_end() in any case. */
 int launch_container(struct launch *l, const struct globals *g, const char *id, const char *bundle,
 		     struct launch_streams *streams, struct err *e);

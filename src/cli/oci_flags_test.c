@@ -14,6 +14,7 @@
 #include "cli/create_flags.h"
 #include "cli/exec_flags.h"
 #include "cli/exec_process.h"
+#include "cli/launch.h"
 #include "cli/update_flags.h"
 #include "oci/spec.h"
 
@@ -49,8 +50,11 @@ static void test_create(void **state)
 	assert_int_equal(CALL(create_flags_parse, &f, A("create"), A("-b"), A("/b"), A("--no-pivot"),
 			      A("--no-new-keyring"), A("--preserve-fds"), A("3"), A("ID")),
 			 0);
+	assert_int_equal(f.preserve_fds, 3);
+	assert_int_equal(CALL(create_flags_parse, &f, A("create"), A("--preserve-fds"), A("x"), A("ID")), -EINVAL);
 	assert_int_equal(CALL(create_flags_parse, &f, A("create"), A("ID")), 0);
 	assert_null(f.bundle);
+	assert_int_equal(f.preserve_fds, 0);
 	assert_int_equal(CALL(create_flags_parse, &f, A("create"), A("-d"), A("ID")), -EINVAL);
 	assert_int_equal(CALL(create_flags_parse, &f, A("create")), -EINVAL);
 	assert_int_equal(CALL(create_flags_parse, &f, A("create"), A("a"), A("b")), -EINVAL);
@@ -150,6 +154,33 @@ static void test_exec_process(void **state)
 	exec_flags_fini(&f);
 }
 
+/* What cannot be is refused; what podman asks for by itself is not in anybody's way. */
+static void test_preserved_fds(void **state)
+{
+	_cleanup_(oci_process_free_p) Grpc__Process *plain =
+		process("{\"cwd\":\"/\",\"args\":[\"init\"],\"user\":{\"uid\":0,\"gid\":0},\"env\":[\"A=1\"]}");
+	_cleanup_(oci_process_free_p) Grpc__Process *activated =
+		process("{\"cwd\":\"/\",\"args\":[\"init\"],\"user\":{\"uid\":0,\"gid\":0},"
+			"\"env\":[\"LISTEN_PID=1\",\"LISTEN_FDS=1\"]}");
+	struct exec_flags f = { 0 };
+	struct err e = { 0 };
+
+	assert_int_equal(launch_check_fds(0, plain, &e), 0);
+	assert_int_equal(launch_check_fds(0, NULL, &e), 0);
+	assert_int_equal(launch_check_fds(1, activated, &e), 0);
+	assert_int_equal(launch_check_fds(1, plain, &e), -ENOTSUP);
+	assert_string_equal(e.text, "--preserve-fds 1: a process in a virtual machine cannot have descriptors of the "
+				    "host; mount what they stand for instead");
+	assert_int_equal(launch_check_fds(2, NULL, &e), -ENOTSUP);
+	assert_int_equal(CALL(exec_flags_parse, &f, A("exec"), A("--preserve-fds"), A("2"), A("ID"), A("sh")), 0);
+	assert_int_equal(f.preserve_fds, 2);
+	exec_flags_fini(&f);
+	f = (struct exec_flags){ 0 };
+	assert_int_equal(CALL(exec_flags_parse, &f, A("exec"), A("--preserve-fds"), A("-1"), A("ID"), A("sh")),
+			 -EINVAL);
+	exec_flags_fini(&f);
+}
+
 static void check_update(const char *want, struct update_flags *f)
 {
 	_cleanup_free_ char *text = update_flags_document(f);
@@ -192,8 +223,9 @@ static void test_update(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_create),       cmocka_unit_test(test_run),    cmocka_unit_test(test_exec),
-		cmocka_unit_test(test_exec_process), cmocka_unit_test(test_update),
+		cmocka_unit_test(test_create), cmocka_unit_test(test_run),
+		cmocka_unit_test(test_exec),   cmocka_unit_test(test_exec_process),
+		cmocka_unit_test(test_update), cmocka_unit_test(test_preserved_fds),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -28,7 +28,9 @@ static void delete_again(const struct globals *g, const char *id)
 
 static int launch_and_start(struct launch *l, const struct globals *g, const struct create_flags *f, struct err *e)
 {
-	struct launch_streams streams = { .detached = f->detach, .console_socket = f->console_socket };
+	struct launch_streams streams = { .detached = f->detach,
+					  .console_socket = f->console_socket,
+					  .preserve_fds = f->preserve_fds };
 	_cleanup_free_ char *bundle = realpath(f->bundle ? f->bundle : ".", NULL);
 	int r;
 

@@ -7,6 +7,8 @@
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/epoll.h>
+#include <sys/prctl.h>
 #include <unistd.h>
 
 #include "base/fd.h"
@@ -19,10 +21,11 @@
 #include "oci/spec.h"
 #include "pod/settings.h"
 #include "pod/state.h"
+#include "sys/namespaces.h"
 #include "task/group.h"
 #include "task/service.h"
 
-/* For the first client to come: it is the one that started us. */
+/* For the first client to come: it is the one that started us, and if it ends before, we need not wait. */
 #define FIRST_CLIENT_MS 30000
 
 /* A container that is written down. */
@@ -44,7 +47,8 @@ struct owner {
 	const struct globals *g;
 	const char *sandbox;
 	struct loop *loop;
-	struct loop_source *term, *interrupt, *idle;
+	struct loop_source *term, *interrupt, *idle, *starter;
+	int starter_fd;
 	struct state_dir *dir;
 	struct config *config;
 	const struct hypervisor_driver *driver;
@@ -148,6 +152,18 @@ static void on_idle(struct loop_source *s, void *userdata)
 	}
 	if ((!pod || pod_is_empty(pod)) && !handover_is_busy(o->handover, NULL))
 		loop_quit(o->loop, 0);
+}
+
+static void on_starter_end(struct loop_source *s, int fd, uint32_t revents, void *userdata)
+{
+	struct owner *o = userdata;
+
+	(void)s;
+	(void)fd;
+	(void)revents;
+	loop_source_free(take_ptr(o->starter));
+	fd_close(&o->starter_fd);
+	loop_timer_set(o->idle, 0);
 }
 
 static void on_left(void *userdata)
@@ -318,6 +334,8 @@ static int set_up(struct owner *o, struct err *e)
 	    loop_add_signal(o->loop, SIGINT, on_signal, o, &o->interrupt) < 0 ||
 	    loop_add_timer(o->loop, FIRST_CLIENT_MS, on_idle, o, &o->idle) < 0)
 		return err_sys(e, ENOMEM, "cannot set up the owner of %s", o->sandbox);
+	if (o->starter_fd >= 0 && loop_add_io(o->loop, o->starter_fd, EPOLLIN, on_starter_end, o, &o->starter) < 0)
+		return err_sys(e, ENOMEM, "cannot set up the owner of %s", o->sandbox);
 	handover.loop = service.loop = o->loop;
 	handover.path = standin_path;
 	r = handover_new(&handover, &o->handover, e);
@@ -340,6 +358,8 @@ static void take_down(struct owner *o)
 	loop_source_free(o->term);
 	loop_source_free(o->interrupt);
 	loop_source_free(o->idle);
+	loop_source_free(o->starter);
+	fd_close(&o->starter_fd);
 	state_dir_remove(o->dir);
 	config_free(o->config);
 	loop_free(o->loop);
@@ -354,11 +374,13 @@ static void tell(int fd, const char *text, size_t n)
 /* pod-owner READY_FD SANDBOX */
 int command_pod_owner(const struct globals *g, int argc, char **argv)
 {
-	struct owner o = { .g = g };
+	struct owner o = { .g = g, .starter_fd = pidfd_of(getppid()) };
 	struct err e = { 0 };
 	uint64_t ready_fd;
 	int r;
 
+	/* Until here we died with it. */
+	prctl(PR_SET_PDEATHSIG, 0);
 	if (argc != 3 || str_to_u64(argv[1], 10, &ready_fd) < 0 || ready_fd > INT_MAX)
 		return EXIT_CAISSON;
 	fd_set_cloexec((int)ready_fd, true);

@@ -93,6 +93,7 @@ int owner_start(const struct globals *g, const char *sandbox, struct err *e)
 					 .stderr_fd = -1,
 					 .keep_fds = &ready_w,
 					 .n_keep_fds = 1,
+					 .die_with_parent = true, /* the owner sees to it itself soon */
 					 .own_session = true },
 			&pid, &pidfd, e);
 	if (r < 0)

@@ -40,7 +40,7 @@ struct run {
 	char *bundle;            /* absolute; NULL: not from a bundle */
 	bool rootfs_writable, rootfs_private;
 	Grpc__Spec *spec;
-	char id[65];
+	char id[RUN_NAME_MAX + 1];
 	char run_dir[PATH_MAX];
 	const char *state_root;
 	struct pod_network *network; /* --net netns:; else NULL */

@@ -492,6 +492,8 @@ int run_flags_parse(struct run_flags *f, int argc, char **argv, struct err *e)
 			return out_of_memory(e);
 	if (f->help)
 		return 0;
+	if (f->name && strlen(f->name) > RUN_NAME_MAX)
+		return err_set(e, ERR_CONFIG, EINVAL, "--name %s: at most %d bytes", f->name, RUN_NAME_MAX);
 	if (!f->rootfs == !f->bundle)
 		return err_set(e, ERR_CONFIG, EINVAL,
 			       "name what to run with either --rootfs or --bundle; see: caisson run --help");

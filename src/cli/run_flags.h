@@ -9,6 +9,9 @@
 #include "base/strv.h"
 #include "pod/plan.h"
 
+/* A host name, which --name is unless another one is given, has no more bytes (sethostname(2)). */
+#define RUN_NAME_MAX 64
+
 struct run_flags {
 	const char *rootfs, *bundle, *name, *hostname, *user, *workdir, *entrypoint, *net, *dns;
 	const char *config, *hypervisor, *kernel, *initrd, *image, *root, *store;

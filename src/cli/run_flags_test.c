@@ -85,6 +85,19 @@ static void test_strings(void **state)
 	assert_string_equal(f.user, "u");
 }
 
+static void test_long_name(void **state)
+{
+	char name[66], text[128];
+
+	memset(name, 'n', 65);
+	name[64] = '\0';
+	GOOD("--name", name);
+	name[64] = 'n';
+	name[65] = '\0';
+	snprintf(text, sizeof text, "--name %s: at most 64 bytes", name);
+	REFUSED(text, "--name", name);
+}
+
 static void test_switches(void **state)
 {
 	GOOD("--rw");
@@ -284,9 +297,19 @@ int main(void)
 {
 #define T(fn) cmocka_unit_test_teardown(fn, tear_down)
 	const struct CMUnitTest tests[] = {
-		T(test_strings),     T(test_switches), T(test_lists),       T(test_command),
-		T(test_memory),      T(test_limits),   T(test_volumes),     T(test_tmpfs_by_mount),
-		T(test_environment), T(test_unknown),  T(test_what_to_run), T(test_flags_that_a_bundle_has_itself),
+		T(test_strings),
+		T(test_long_name),
+		T(test_switches),
+		T(test_lists),
+		T(test_command),
+		T(test_memory),
+		T(test_limits),
+		T(test_volumes),
+		T(test_tmpfs_by_mount),
+		T(test_environment),
+		T(test_unknown),
+		T(test_what_to_run),
+		T(test_flags_that_a_bundle_has_itself),
 	};
 
 	return cmocka_run_group_tests_name("run_flags", tests, NULL, NULL);

@@ -368,6 +368,27 @@ static void remove_mount(Grpc__Spec *spec, const char *destination)
 	}
 }
 
+static bool is_below(const char *path, const char *dir)
+{
+	size_t n = strlen(dir);
+
+	while (n && dir[n - 1] == '/')
+		n--;
+	return !strncmp(path, dir, n) && path[n] == '/' && path[n + strspn(path + n, "/")];
+}
+
+/* There is room for it. */
+static void insert_mount(Grpc__Spec *spec, Grpc__Mount *m)
+{
+	size_t at = 0;
+
+	while (at < spec->n_mounts && !is_below(spec->mounts[at]->destination, m->destination))
+		at++;
+	memmove(&spec->mounts[at + 1], &spec->mounts[at], (spec->n_mounts - at) * sizeof *spec->mounts);
+	spec->mounts[at] = m;
+	spec->n_mounts++;
+}
+
 int oci_spec_add_mount(Grpc__Spec *spec, const char *destination, const char *source, const char *type,
 		       const char *options)
 {
@@ -397,7 +418,7 @@ int oci_spec_add_mount(Grpc__Spec *spec, const char *destination, const char *so
 		return -ENOMEM;
 	}
 	remove_mount(spec, destination);
-	spec->mounts[spec->n_mounts++] = m;
+	insert_mount(spec, m);
 	return 0;
 }
 

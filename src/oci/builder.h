@@ -36,8 +36,9 @@ struct oci_run_options {
 int oci_spec_build(const struct oci_run_options *o, Grpc__Spec **ret, struct strv *warnings, struct err *e);
 
 /*
- * Add a mount behind the others, in place of one that had the same destination. type may be NULL for "bind"; options:
- * separated by commas, NULL or "" for none. 0, -EINVAL for a destination that is not absolute, -ENOMEM.
+ * Add a mount behind the others, but in front of those below its destination, in place of one that had the same one.
+ * type may be NULL for "bind"; options: separated by commas, NULL or "" for none. 0, -EINVAL for a destination that is
+ * not absolute, -ENOMEM.
  */
 int oci_spec_add_mount(Grpc__Spec *spec, const char *destination, const char *source, const char *type,
 		       const char *options);

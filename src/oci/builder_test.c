@@ -274,6 +274,17 @@ static void test_additions(void **state)
 	assert_string_equal(s->mounts[6]->type, "bind");
 	assert_string_equal(s->mounts[6]->options[1], "ro");
 	assert_int_equal(oci_spec_add_mount(s, "relative", "/host", NULL, NULL), -EINVAL);
+	/* Nothing is hidden by what comes later: what is mounted below it is mounted after it. */
+	assert_int_equal(oci_spec_add_mount(s, "/data/sub", "/host", NULL, NULL), 0);
+	assert_int_equal(oci_spec_add_mount(s, "/database", "/host", NULL, NULL), 0);
+	assert_int_equal(oci_spec_add_mount(s, "/data/", "/host", NULL, NULL), 0);
+	assert_int_equal(s->n_mounts, 10);
+	assert_string_equal(s->mounts[7]->destination, "/data/");
+	assert_string_equal(s->mounts[8]->destination, "/data/sub");
+	assert_string_equal(s->mounts[9]->destination, "/database");
+	assert_int_equal(oci_spec_add_mount(s, "/dev", "/host", NULL, NULL), 0);
+	assert_string_equal(s->mounts[1]->destination, "/dev");
+	assert_string_equal(s->mounts[1]->source, "/host");
 	assert_null(oci_spec_annotation(s, "a"));
 	assert_int_equal(oci_spec_set_annotation(s, "a", "1"), 0);
 	assert_int_equal(oci_spec_set_annotation(s, "a", "2"), 0);

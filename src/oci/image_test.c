@@ -188,6 +188,22 @@ static void test_layers(void **state)
 	assert_int_equal(store_count(true), 0);
 }
 
+/* Neither the file nor the link on the way is lost. */
+static void test_hard_link_through_a_link(void **state)
+{
+	_cleanup_image_ struct oci_image *image = get("oci", "hard");
+	struct stat st;
+	char path[512];
+
+	has_text(image, "usr/lib/so.1", "lib\n");
+	path_of(image, "usr/lib/so", path);
+	assert_int_equal(stat(path, &st), 0);
+	assert_int_equal(st.st_nlink, 2);
+	path_of(image, "lib", path);
+	assert_int_equal(lstat(path, &st), 0);
+	assert_true(S_ISLNK(st.st_mode));
+}
+
 static void test_forms(void **state)
 {
 	_cleanup_image_ struct oci_image *plain = get("oci", "plain"), *multi = get("oci", "multi"),
@@ -285,6 +301,32 @@ static void test_attributes(void **state)
 }
 
 /* What a killed process left is removed by the next; what a living one holds is not. */
+/* Names are bytes; folders that no layer names are as docker and containerd make them. */
+static void test_names(void **state)
+{
+	static const char *const names[] = { "e\314\201", "\303\251", "x\377" };
+	_cleanup_image_ struct oci_image *image = get("oci", "names");
+	struct stat st, like;
+	char path[512], target[16] = "";
+
+	path_of(image, "no/parent", path);
+	assert_int_equal(stat(path, &st), 0);
+	assert_int_equal(st.st_mode & 07777, 0755);
+	for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
+		_cleanup_free_ char *name = str_printf("no/parent/%s", names[i]), *text = str_printf("%s\n", names[i]);
+
+		has_text(image, name, text);
+		path_of(image, name, path);
+		assert_int_equal(stat(path, &st), 0);
+		snprintf(path, sizeof path, "%s/no/parent/like-%s", image->rootfs, names[i]);
+		assert_int_equal(stat(path, &like), 0);
+		assert_int_equal(like.st_ino, st.st_ino);
+		snprintf(path, sizeof path, "%s/no/parent/to-%s", image->rootfs, names[i]);
+		assert_int_equal(readlink(path, target, sizeof target), strlen(names[i]));
+		assert_memory_equal(target, names[i], strlen(names[i]));
+	}
+}
+
 static void test_leftovers(void **state)
 {
 	_cleanup_free_ char *stale = str_printf("%s/tmp-stale/rootfs", store);
@@ -415,16 +457,12 @@ static void test_sandbox(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_layers),
-		cmocka_unit_test(test_forms),
-		cmocka_unit_test(test_fresh_docker_archive),
-		cmocka_unit_test(test_refused),
-		cmocka_unit_test(test_hostile),
-		cmocka_unit_test(test_attributes),
-		cmocka_unit_test(test_leftovers),
-		cmocka_unit_test(test_full_disk),
-		cmocka_unit_test(test_concurrent),
-		cmocka_unit_test(test_sandbox),
+		cmocka_unit_test(test_layers),     cmocka_unit_test(test_hard_link_through_a_link),
+		cmocka_unit_test(test_forms),      cmocka_unit_test(test_fresh_docker_archive),
+		cmocka_unit_test(test_refused),    cmocka_unit_test(test_hostile),
+		cmocka_unit_test(test_attributes), cmocka_unit_test(test_names),
+		cmocka_unit_test(test_leftovers),  cmocka_unit_test(test_full_disk),
+		cmocka_unit_test(test_concurrent), cmocka_unit_test(test_sandbox),
 	};
 
 	return cmocka_run_group_tests(tests, setup, teardown);

@@ -176,6 +176,14 @@ int hooks_run(Grpc__Hook *const *hooks, size_t n, const char *kind, const struct
 			 state->pid > 0 ? "yes" : "no", netns ? " in the network" : "");
 }
 
+void hooks_run_all(Grpc__Hook *const *hooks, size_t n, const char *kind, const struct hook_state *state)
+{
+	struct err e = { 0 };
+
+	for (size_t i = 0; i < n; i++)
+		(void)hooks_run(hooks + i, 1, kind, state, NULL, &e);
+}
+
 /* ---- network ---- */
 
 int pod_network_model(const struct config_runtime *runtime, enum pod_network_model *ret, struct err *e)

@@ -16,6 +16,7 @@
 #include <unistd.h>
 
 #include "base/fd.h"
+#include "base/log.h"
 #include "base/strv.h"
 #include "codec/json.h"
 #include "sys/spawn.h"
@@ -166,19 +167,35 @@ static int run_hook(const Grpc__Hook *hook, const struct hook_state *state, cons
 	return status == 0 ? 0 : failure(hook, status, &last, e);
 }
 
+static int run_numbered(Grpc__Hook *const *hooks, size_t i, const char *kind, const struct hook_state *state,
+			const char *netns, struct err *e)
+{
+	_cleanup_close_ int fd = -1;
+	int r = state_file(state, &fd, e);
+
+	if (r == 0)
+		r = run_hook(hooks[i], state, netns, fd, e);
+	if (r < 0)
+		err_wrap(e, "%s hook %zu of %s", kind, i, state->id);
+	return r;
+}
+
 int hooks_run(Grpc__Hook *const *hooks, size_t n, const char *kind, const struct hook_state *state, const char *netns,
 	      struct err *e)
 {
 	int r = 0;
 
-	for (size_t i = 0; r == 0 && i < n; i++) {
-		_cleanup_close_ int fd = -1;
-
-		r = state_file(state, &fd, e);
-		if (r == 0)
-			r = run_hook(hooks[i], state, netns, fd, e);
-		if (r < 0)
-			err_wrap(e, "%s hook %zu of %s", kind, i, state->id);
-	}
+	for (size_t i = 0; r == 0 && i < n; i++)
+		r = run_numbered(hooks, i, kind, state, netns, e);
 	return r;
+}
+
+void hooks_run_all(Grpc__Hook *const *hooks, size_t n, const char *kind, const struct hook_state *state)
+{
+	for (size_t i = 0; i < n; i++) {
+		struct err e = { 0 };
+
+		if (run_numbered(hooks, i, kind, state, NULL, &e) < 0)
+			log_warn("%s", e.text);
+	}
 }

@@ -23,3 +23,5 @@ struct hook_state {
  */
 int hooks_run(Grpc__Hook *const *hooks, size_t n, const char *kind, const struct hook_state *state, const char *netns,
 	      struct err *e);
+/* Those whose failures change nothing: poststart, poststop. All of them run; failures are logged. */
+void hooks_run_all(Grpc__Hook *const *hooks, size_t n, const char *kind, const struct hook_state *state);

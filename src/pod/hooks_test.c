@@ -56,7 +56,7 @@ static int teardown(void **state)
 	return 0;
 }
 
-/* sh -c SCRIPT, with $OUT. */
+/* sh -c SCRIPT, with $OUT. e NULL: whatever becomes of them. */
 static int run(struct fixture *f, const char *const *scripts, size_t n, int64_t timeout, struct err *e)
 {
 	Grpc__Hook hooks[4], *list[4];
@@ -76,7 +76,10 @@ static int run(struct fixture *f, const char *const *scripts, size_t n, int64_t 
 		hooks[i].timeout = timeout;
 		list[i] = &hooks[i];
 	}
-	return hooks_run(list, n, "prestart", &f->state, NULL, e);
+	if (e)
+		return hooks_run(list, n, "prestart", &f->state, NULL, e);
+	hooks_run_all(list, n, "poststop", &f->state);
+	return 0;
 }
 
 static char *output(struct fixture *f)
@@ -133,6 +136,17 @@ static void test_failure_ends_it(void **state)
 	assert_string_equal(e.text, "prestart hook 1 of c1: /bin/sh exited with status 7: the reason");
 	text = output(f);
 	assert_string_equal(text, "one\n");
+}
+
+static void test_failure_does_not_matter(void **state)
+{
+	struct fixture *f = *state;
+	const char *scripts[] = { "echo one > $OUT; exit 1", "kill -9 $$", "echo three >> $OUT" };
+	_cleanup_free_ char *text = NULL;
+
+	run(f, scripts, 3, 0, NULL);
+	text = output(f);
+	assert_string_equal(text, "one\nthree\n");
 }
 
 static void test_killed_hook(void **state)
@@ -203,6 +217,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_state_on_stdin, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_order_and_environment, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_failure_ends_it, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_failure_does_not_matter, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_killed_hook, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_missing_program, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_timeout, setup, teardown),

@@ -47,7 +47,7 @@ static bool is_readonly(const Grpc__Mount *m)
 }
 
 /* Kernel file systems are the guest's own: /dev/fuse or /sys of the host would be somebody else's. */
-static bool is_guests_own(const char *source)
+bool plan_is_guests_own(const char *source)
 {
 	static const char *const places[] = { "/proc", "/sys", "/dev" };
 	const char *rest;
@@ -172,7 +172,7 @@ static int plan_mount(struct plan *p, struct plan_container *c, const struct pla
 		return set_source(m, place, e);
 	if (str_eq(m->destination, "/dev/shm") && has_shm(p))
 		return set_source(m, GUEST_SHM_DIR, e);
-	if (is_guests_own(source))
+	if (plan_is_guests_own(source))
 		return 0;
 	if (access(source, F_OK) < 0)
 		return err_sys(e, errno, "mounts[%zu] of the container: cannot find %s, which is to be mounted at %s",

@@ -62,6 +62,7 @@ static int init_record(struct pod *pod, struct err *e)
 	struct pod_state *s = &pod->record;
 
 	s->id = strdup(pod->params.id);
+	s->namespace = strdup(pod->params.namespace ? pod->params.namespace : "");
 	s->status = strdup("creating");
 	s->hypervisor = strdup(pod->params.driver->name);
 	s->agent_address = strdup("");
@@ -72,8 +73,8 @@ static int init_record(struct pod *pod, struct err *e)
 	s->cgroup = strdup("");
 	s->pid = getpid();
 	s->created = time(NULL);
-	return s->id && s->status && s->hypervisor && s->agent_address && s->command && s->rootfs && s->run_dir &&
-			       s->netns && s->cgroup
+	return s->id && s->namespace && s->status && s->hypervisor && s->agent_address && s->command && s->rootfs &&
+			       s->run_dir && s->netns && s->cgroup
 		       ? 0
 		       : out_of_memory(e);
 }

@@ -21,13 +21,19 @@ static int out_of_memory(struct err *e)
 
 /* ---- hooks ---- */
 
-static int run_hooks(const struct pod_container *c, const char *kind, Grpc__Hook *const *hooks, size_t n,
-		     const char *status, const char *netns, struct err *e)
+static struct hook_state hook_state(const struct pod_container *c, const char *status)
 {
 	const struct pod_process *p = pod_init_process(c);
-	struct hook_state state = {
+
+	return (struct hook_state){
 		.id = c->id, .status = status, .bundle = c->bundle, .pid = p ? p->standin_pid : 0, .spec = c->spec
 	};
+}
+
+static int run_hooks(const struct pod_container *c, const char *kind, Grpc__Hook *const *hooks, size_t n,
+		     const char *netns, struct err *e)
+{
+	struct hook_state state = hook_state(c, "creating");
 
 	return n ? hooks_run(hooks, n, kind, &state, netns, e) : 0;
 }
@@ -40,20 +46,30 @@ static int run_create_hooks(struct pod_container *c, struct err *e)
 
 	if (!h)
 		return 0;
-	if ((r = run_hooks(c, "prestart", h->prestart, h->n_prestart, "creating", NULL, e)) < 0 ||
-	    (r = run_hooks(c, "createRuntime", h->createruntime, h->n_createruntime, "creating", NULL, e)) < 0)
+	c->hooked = true;
+	if ((r = run_hooks(c, "prestart", h->prestart, h->n_prestart, NULL, e)) < 0 ||
+	    (r = run_hooks(c, "createRuntime", h->createruntime, h->n_createruntime, NULL, e)) < 0)
 		return r;
-	return run_hooks(c, "createContainer", h->createcontainer, h->n_createcontainer, "creating", c->pod->netns, e);
+	return run_hooks(c, "createContainer", h->createcontainer, h->n_createcontainer, c->pod->netns, e);
 }
 
-/* Failures of these are told and change nothing (OCI runtime spec 1.1, config.md "Poststart", "Poststop"). */
-static void run_late_hooks(struct pod_container *c, const char *kind, Grpc__Hook *const *hooks, size_t n,
-			   const char *status)
+/* Failures of these change nothing, for those behind them neither (OCI runtime spec 1.1, runtime.md "Lifecycle"). */
+void pod_container_started(struct pod_container *c)
 {
-	struct err e = { 0 };
+	struct hook_state state = hook_state(c, "running");
 
-	if (run_hooks(c, kind, hooks, n, status, NULL, &e) < 0)
-		log_warn("container %s: %s", c->id, e.text);
+	if (c->spec->hooks)
+		hooks_run_all(c->spec->hooks->poststart, c->spec->hooks->n_poststart, "poststart", &state);
+}
+
+/* Its process has no id any more. */
+static void run_poststop_hooks(const struct pod_container *c)
+{
+	struct hook_state state = hook_state(c, "stopped");
+
+	state.pid = 0;
+	if (c->spec->hooks)
+		hooks_run_all(c->spec->hooks->poststop, c->spec->hooks->n_poststop, "poststop", &state);
 }
 
 /* ---- create ---- */
@@ -208,7 +224,10 @@ static int create_first(struct pod_container *c, const struct pod_container_para
 	return pod_watch_vm(pod, e);
 }
 
-/* What the client of a later container mounted for it, we do not see by ourselves. */
+/*
+ * What the client of a later container mounted for it, we do not see by ourselves. Its /proc is its own, must not come
+ * to lie over ours, and is not shared with the guest either.
+ */
 static int fetch_client_mounts(struct pod_container *c, struct err *e)
 {
 	const struct pod_process *p = pod_init_process(c);
@@ -224,7 +243,7 @@ static int fetch_client_mounts(struct pod_container *c, struct err *e)
 		return out_of_memory(e);
 	r = client_mounts_fetch(p->standin_pid, rootfs, &c->client_mounts, e);
 	for (size_t i = 0; r == 0 && i < c->spec->n_mounts; i++)
-		if (plan_is_bind(c->spec->mounts[i]))
+		if (plan_is_bind(c->spec->mounts[i]) && !plan_is_guests_own(c->spec->mounts[i]->source))
 			r = client_mounts_fetch(p->standin_pid, c->spec->mounts[i]->source, &c->client_mounts, e);
 	return r;
 }
@@ -233,9 +252,9 @@ static int create_later(struct pod_container *c, const struct pod_container_para
 {
 	struct pod *pod = c->pod;
 	struct plan_request q = { .id = c->id, .bundle = c->bundle, .pod = true };
-	int r = pod_check_guest(pod, e);
+	int r;
 
-	if (r < 0 || (r = make_init_process(c, params, false, e)) < 0 || (r = pod_write_state(pod, e)) < 0 ||
+	if ((r = make_init_process(c, params, false, e)) < 0 || (r = pod_write_state(pod, e)) < 0 ||
 	    (r = fetch_client_mounts(c, e)) < 0 || (r = make_rootfs(c, params, &q.rootfs_writable, e)) < 0 ||
 	    (r = run_create_hooks(c, e)) < 0 || (r = pod_make_cgroup(pod, c, e)) < 0 ||
 	    (r = oci_spec_load(c->bundle, &q.spec, NULL, e)) < 0)
@@ -268,6 +287,9 @@ static void undo_create(struct pod_container *c)
 
 	if (c->in_guest)
 		sandbox_remove_container(pod->sandbox, c->plan);
+	/* What the others have made is still to be taken back. */
+	if (c->hooked)
+		run_poststop_hooks(c);
 	pod_container_free(c);
 	if (!list_empty(&pod->containers)) {
 		pod_shrink(pod);
@@ -300,7 +322,7 @@ int pod_create(struct pod *pod, const struct pod_container_params *params, pid_t
 
 	if (r == 0 && pod_find(pod, params->id, NULL))
 		r = err_set(e, ERR_CONFIG, EEXIST, "container %s exists already", params->id);
-	if (r == 0 && first && pod->lost)
+	if (r == 0 && (!first || pod->lost))
 		r = pod_check_guest(pod, e);
 	if (r == 0)
 		r = container_new(pod, params, &c, e);
@@ -343,8 +365,7 @@ void pod_container_end(struct pod_container *c)
 	c->in_guest = false;
 	list_foreach (p, &c->processes, struct pod_process, node)
 		pod_process_ended(p, 128 + SIGKILL, "");
-	if (c->spec->hooks)
-		run_late_hooks(c, "poststop", c->spec->hooks->poststop, c->spec->hooks->n_poststop, "stopped");
+	run_poststop_hooks(c);
 	pod_container_free(c);
 }
 
@@ -447,12 +468,4 @@ int pod_pause(struct pod *pod, const char *id, struct err *e)
 int pod_resume(struct pod *pod, const char *id, struct err *e)
 {
 	return set_paused(pod, id, false, e);
-}
-
-void pod_container_started(struct pod_container *c)
-{
-	const Grpc__Hooks *h = c->spec->hooks;
-
-	if (h)
-		run_late_hooks(c, "poststart", h->poststart, h->n_poststart, "running");
 }

@@ -63,19 +63,19 @@ static char *tmp(const char *name)
 	"\"annotations\":{\"io.kubernetes.cri.container-type\":\"container\",\"io.kubernetes.cri.sandbox-id\":\"p1\"}" \
 	","
 
-static const char *resources = "";
+static const char *resources = "", *more_mounts = "";
 
 static void put_bundle(const char *id, const char *more)
 {
 	_cleanup_free_ char *dir = str_printf("%s/%s", t.dir, id), *root = str_printf("%s/rootfs", dir),
 			    *file = str_printf("%s/config.json", dir);
-	_cleanup_free_ char *text =
-		str_printf("{\"ociVersion\":\"1.1.0\",\"process\":{\"cwd\":\"/\",\"args\":[\"/bin/%s\"]},"
-			   "\"root\":{\"path\":\"rootfs\"},%s\"mounts\":[{\"destination\":\"/proc\",\"type\":\"proc\","
-			   "\"source\":\"proc\"},{\"destination\":\"/etc/hosts\",\"type\":\"bind\",\"source\":\"/etc/"
-			   "hosts\"}],\"linux\":{%s\"cgroupsPath\":\"/pods/%s\",\"namespaces\":[{\"type\":\"mount\"},"
-			   "{\"type\":\"network\"},{\"type\":\"pid\"}]}}",
-			   id, more, resources, id);
+	_cleanup_free_ char *text = str_printf(
+		"{\"ociVersion\":\"1.1.0\",\"process\":{\"cwd\":\"/\",\"args\":[\"/bin/%s\"]},"
+		"\"root\":{\"path\":\"rootfs\"},%s\"mounts\":[%s{\"destination\":\"/proc\",\"type\":\"proc\","
+		"\"source\":\"proc\"},{\"destination\":\"/etc/hosts\",\"type\":\"bind\",\"source\":\"/etc/"
+		"hosts\"}],\"linux\":{%s\"cgroupsPath\":\"/pods/%s\",\"namespaces\":[{\"type\":\"mount\"},"
+		"{\"type\":\"network\"},{\"type\":\"pid\"}]}}",
+		id, more, more_mounts, resources, id);
 
 	dir_make(root, 0755);
 	assert_int_equal(file_replace(file, text, strlen(text), 0644), 0);
@@ -118,7 +118,7 @@ static int set_up(void **state)
 	fake_host_init();
 	assert_int_equal(file_replace(tmp("kernel"), "k", 1, 0644), 0);
 	assert_int_equal(file_replace(tmp("virtiofsd"), "#!/bin/sh\nexec sleep 1000\n", 26, 0755), 0);
-	resources = "";
+	resources = more_mounts = "";
 	put_bundle("c1", SINGLE);
 	load_config("virtio-fs");
 	assert_int_equal(loop_new(&t.loop, NULL), 0);
@@ -182,6 +182,7 @@ static void make_pod(void)
 {
 	struct pod_params p = { .loop = t.loop,
 				.id = "p1",
+				.namespace = "ns1",
 				.state_root = tmp("state"),
 				.config = t.config,
 				.driver = &fake_driver,

@@ -11,10 +11,13 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mount.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -72,6 +75,7 @@ static void test_ordinary_life(void **state)
 	assert_int_equal(state_read(tmp("state"), "p1", &record, &alive, &e), 0);
 	assert_true(alive);
 	assert_string_equal(record.status, "running");
+	assert_string_equal(record.namespace, "ns1");
 	assert_string_equal(record.cgroup, "/pods/c1");
 	assert_int_equal(record.n_containers, 1);
 	assert_string_equal(record.containers[0].bundle, tmp("c1"));
@@ -130,6 +134,69 @@ static void test_two_containers(void **state)
 	until_event("exit c1 137");
 	delete ("c1", "");
 	assert_int_equal(guest.vms, 0);
+}
+
+static size_t count_proc_mounts(void)
+{
+	_cleanup_free_ char *text = NULL;
+	size_t n = 0;
+
+	assert_int_equal(file_read("/proc/thread-self/mounts", 1 << 20, &text, NULL), 0);
+	for (const char *at = text; (at = strstr(at, " /proc proc ")); at++)
+		n++;
+	return n;
+}
+
+/* A stand-in with mounts of its own, that ends when its other end says so. */
+static pid_t start_client(int *ret_fd)
+{
+	int pair[2];
+	char byte;
+	pid_t pid;
+
+	assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair), 0);
+	pid = fork();
+	if (pid == 0) {
+		close(pair[0]);
+		if (unshare(CLONE_NEWNS) < 0 || mount(NULL, "/", NULL, MS_SLAVE | MS_REC, NULL) < 0 ||
+		    mount("proc", "/proc", "proc", 0, NULL) < 0 || write(pair[1], "", 1) != 1)
+			_exit(1);
+		_exit(read(pair[1], &byte, 1) < 0);
+	}
+	close(pair[1]);
+	assert_int_equal(read(pair[0], &byte, 1), 1);
+	*ret_fd = pair[0];
+	return pid;
+}
+
+static int try_create_with(const char *id, int standin, pid_t client, struct err *e)
+{
+	struct pod_container_params p = { .id = id, .bundle = tmp(id), .standin_fd = standin, .standin_pid = client };
+	pid_t pid;
+
+	return pod_create(t.pod, &p, &pid, e);
+}
+
+/* podman run --pod P -v /proc:/host: the client's is not put over the owner's. */
+static void test_proc_of_a_client(void **state)
+{
+	struct err e = { 0 };
+	size_t before;
+	pid_t client;
+	int standin;
+
+	more_mounts = "{\"destination\":\"/host\",\"type\":\"bind\",\"source\":\"/proc\"},";
+	put_bundle("c1", SANDBOX);
+	put_bundle("c2", MEMBER);
+	make_pod();
+	create("c1");
+	before = count_proc_mounts();
+	client = start_client(&standin);
+	if (try_create_with("c2", standin, client, &e) < 0)
+		fail_msg("%s", e.text);
+	assert_int_equal(count_proc_mounts(), before);
+	delete ("c2", "");
+	assert_int_equal(waitpid(client, NULL, 0), client);
 }
 
 /* ---- exec ---- */
@@ -384,7 +451,7 @@ static void leave_dead(const char *id)
 	pod_state_clear_containers(&s);
 }
 
-/* Either way of cleaning up after it finds all that it left. */
+/* Each way of cleaning up after it finds all that it left. */
 static void test_killed_owner(void **state)
 {
 	static const char *const on_host[] = { "cgroup /pods/c2",
@@ -395,6 +462,7 @@ static void test_killed_owner(void **state)
 					       "remove cgroup /pods/c1",
 					       NULL };
 	_cleanup_strv_ struct strv removed = { 0 };
+	struct state_dir *next;
 
 	leave_dead("p2");
 	assert_int_equal(pod_cleanup(tmp("state"), "p2", NULL), 0);
@@ -406,6 +474,13 @@ static void test_killed_owner(void **state)
 	assert_int_equal(removed.len, 1);
 	list_is(&host.seen, "step", on_host);
 	assert_int_equal(access(tmp("sockets"), F_OK), -1);
+	/* Another one takes its place. */
+	strv_fini(&host.seen);
+	leave_dead("p2");
+	assert_int_equal(state_dir_create(tmp("state"), "p2", &next, NULL), 0);
+	list_is(&host.seen, "step", on_host);
+	assert_int_equal(access(tmp("sockets"), F_OK), -1);
+	state_dir_remove(next);
 }
 
 /* ---- the VM's end ---- */
@@ -413,6 +488,8 @@ static void test_killed_owner(void **state)
 static void test_vm_death(void **state)
 {
 	struct err e = { 0 };
+	pid_t client;
+	int standin;
 	uint64_t one = 1;
 
 	host.hold_output = true;
@@ -430,6 +507,11 @@ static void test_vm_death(void **state)
 	assert_int_equal(pod_kill(t.pod, "c1", "", SIGTERM, false, &e), -ESRCH);
 	assert_int_equal(try_exec("c1", "e2", &e), -ESRCH);
 	assert_string_equal(e.text, "the virtual machine has ended: the fake guest panicked");
+	/* A client's stand-in is not kept for what cannot be. */
+	put_bundle("c2", MEMBER);
+	client = start_client(&standin);
+	assert_int_equal(try_create_with("c2", standin, client, &e), -ESRCH);
+	assert_int_equal(waitpid(client, NULL, 0), client);
 	assert_int_equal(delete ("c1", "").status, 255);
 	assert_true(pod_is_empty(t.pod));
 	(void)!read(guest.exit_fd, &one, sizeof one);
@@ -532,6 +614,33 @@ static void test_host_fails(void **state)
 	}
 }
 
+/* What a hook has made for a container that comes to nothing, another one takes back. */
+static void test_hooks_of_what_fails(void **state)
+{
+	static const char *const steps[] = { "createRuntime", "cgroup", "attach" };
+	struct err e = { 0 };
+
+	put_bundle("c1", "\"hooks\":{\"createRuntime\":[{\"path\":\"/make\"}],\"poststop\":[{\"path\":\"/undo\"}]},");
+	make_pod();
+	for (size_t i = 0; i < sizeof steps / sizeof steps[0]; i++) {
+		strv_fini(&host.seen);
+		host.fail_at = steps[i];
+		assert_true(try_create("c1", &e) < 0);
+		assert_true(strv_contains(&host.seen, "createRuntime /make c1 creating pid=yes"));
+		assert_true(strv_contains(&host.seen, "poststop /undo c1 stopped pid=no"));
+	}
+	/* Nothing to be taken back. */
+	strv_fini(&host.seen);
+	host.fail_at = "standin";
+	assert_true(try_create("c1", &e) < 0);
+	assert_false(strv_contains(&host.seen, "poststop /undo c1 stopped pid=no"));
+	host.fail_at = NULL;
+	create("c1");
+	strv_fini(&host.seen);
+	delete ("c1", "");
+	assert_true(strv_contains(&host.seen, "poststop /undo c1 stopped pid=no"));
+}
+
 static void test_driver_fails(void **state)
 {
 	static const char *const steps[] = { "prepare", "add", "start" };
@@ -584,6 +693,8 @@ int main(void)
 		T(test_host_fails),
 		T(test_driver_fails),
 		T(test_guest_fails),
+		T(test_hooks_of_what_fails),
+		T(test_proc_of_a_client),
 	};
 
 	signal(SIGPIPE, SIG_IGN);

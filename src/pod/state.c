@@ -29,6 +29,7 @@ struct state_dir {
 void pod_state_fini(struct pod_state *s)
 {
 	free(s->id);
+	free(s->namespace);
 	free(s->status);
 	free(s->hypervisor);
 	free(s->agent_address);
@@ -124,10 +125,10 @@ static int lock_root(const char *root)
 }
 
 /*
- * Under lock_root(). 1: removed what a dead owner left, and with all also what that tells of; 0: alive; negative errno.
- * A directory without lock was never finished.
+ * Under lock_root(). 1: removed what a dead owner left, and what that tells of; 0: alive; negative errno. A directory
+ * without lock was never finished.
  */
-static int remove_if_dead(const char *root, const char *id, bool all)
+static int remove_if_dead(const char *root, const char *id)
 {
 	_cleanup_pod_state_ struct pod_state s = { 0 };
 	_cleanup_close_ int fd = -1;
@@ -141,7 +142,7 @@ static int remove_if_dead(const char *root, const char *id, bool all)
 		return 0;
 	if (fd < 0 && fd != -ENOENT)
 		return fd;
-	if (all && state_read(root, id, &s, &alive, NULL) == 0)
+	if (state_read(root, id, &s, &alive, NULL) == 0)
 		leftovers_end(&s);
 	r = dir_remove(dir);
 	return r < 0 ? r : 1;
@@ -166,7 +167,7 @@ int state_dir_create(const char *root, const char *id, struct state_dir **ret, s
 		return err_sys(e, ENOMEM, "cannot keep the state of %s", id);
 	snprintf(d->path, sizeof d->path, "%s/%s", root, id);
 	for (int attempt = 0; mkdir(d->path, 0711) < 0; attempt++) {
-		r = errno == EEXIST && attempt == 0 ? remove_if_dead(root, id, false) : -errno;
+		r = errno == EEXIST && attempt == 0 ? remove_if_dead(root, id) : -errno;
 		if (r == 0)
 			r = err_set(e, ERR_CONFIG, EEXIST,
 				    "a container named %s is running; choose another --name or end it with: caisson "
@@ -224,6 +225,7 @@ int state_dir_write(struct state_dir *d, const struct pod_state *s, struct err *
 
 	snprintf(path, sizeof path, "%s/state.json", d->path);
 	add_string(o, "id", s->id);
+	add_string(o, "namespace", s->namespace);
 	add_string(o, "status", s->status);
 	add_string(o, "hypervisor", s->hypervisor);
 	add_string(o, "agent_address", s->agent_address);
@@ -312,6 +314,7 @@ int state_read(const char *root, const char *id, struct pod_state *ret, bool *re
 			       path, id);
 	*ret = (struct pod_state){
 		.id = strdup(id),
+		.namespace = get_string(o, "namespace"),
 		.status = get_string(o, "status"),
 		.hypervisor = get_string(o, "hypervisor"),
 		.agent_address = get_string(o, "agent_address"),
@@ -326,8 +329,8 @@ int state_read(const char *root, const char *id, struct pod_state *ret, bool *re
 	};
 	r = read_containers(o, ret);
 	json_object_put(o);
-	if (r < 0 || !ret->id || !ret->status || !ret->hypervisor || !ret->agent_address || !ret->command ||
-	    !ret->rootfs || !ret->run_dir || !ret->netns || !ret->cgroup) {
+	if (r < 0 || !ret->id || !ret->namespace || !ret->status || !ret->hypervisor || !ret->agent_address ||
+	    !ret->command || !ret->rootfs || !ret->run_dir || !ret->netns || !ret->cgroup) {
 		pod_state_fini(ret);
 		return err_sys(e, ENOMEM, "cannot read %s", path);
 	}
@@ -366,7 +369,7 @@ int state_prune(const char *root, struct strv *ret_removed, struct err *e)
 		return root_fd == -ENOENT ? 0 : err_sys(e, -root_fd, "cannot lock %s", root);
 	r = state_list(root, &ids, e);
 	for (size_t i = 0; r == 0 && i < ids.len; i++) {
-		int removed = remove_if_dead(root, ids.v[i], true);
+		int removed = remove_if_dead(root, ids.v[i]);
 
 		if (removed < 0)
 			r = err_sys(e, -removed, "cannot remove %s/%s", root, ids.v[i]);

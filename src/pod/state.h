@@ -21,7 +21,8 @@
 
 struct pod_state {
 	char *id;
-	char *status; /* "creating", "running", "stopped" */
+	char *namespace; /* of containerd, whose ids are its own; NULL or "": another client's */
+	char *status;    /* "creating", "running", "stopped" */
 	char *hypervisor;
 	char *agent_address; /* "hvsock:PATH" or "vsock:CID" */
 	char *command;       /* for people */
@@ -58,7 +59,7 @@ int state_check_id(const char *id, struct err *e);
 struct state_dir;
 
 /*
- * Make ROOT/ID and lock it. A directory left by an owner that is dead is removed first. -EEXIST when the id is in use.
+ * Make ROOT/ID and lock it. What an owner that is dead left is ended and removed first. -EEXIST when the id is in use.
  */
 int state_dir_create(const char *root, const char *id, struct state_dir **ret, struct err *e);
 const char *state_dir_path(const struct state_dir *d);

@@ -25,6 +25,8 @@
 #include "base/unix_socket.h"
 #include "codec/pb.h"
 #include "codec/ttrpc.h"
+#include "oci/spec.h"
+#include "pod/hooks.h"
 #include "pod/pod.h"
 #include "pod/state.h"
 #include "proto/empty.pb-c.h"
@@ -128,25 +130,57 @@ static void end_shim(struct peer *p, const char *id)
 
 /* ---- one that is dead, or ending ---- */
 
-static int wait_and_clean(const char *root, const char *sandbox, unsigned timeout_ms, struct err *e)
+/* Had a dead shim still this container? */
+static bool was_left(const char *root, const char *sandbox, const char *id)
+{
+	_cleanup_pod_state_ struct pod_state state = { 0 };
+	bool alive = true, found = false;
+
+	if (state_read(root, sandbox, &state, &alive, NULL) < 0 || alive)
+		return false;
+	for (size_t i = 0; i < state.n_containers; i++)
+		found |= str_eq(state.containers[i].id, id);
+	return found;
+}
+
+static int wait_and_clean(const char *root, const char *sandbox, const char *id, unsigned timeout_ms, bool *ret_left,
+			  struct err *e)
 {
 	uint64_t end = clock_ms() + timeout_ms;
 	const struct timespec pause = { .tv_nsec = PAUSE_MS * 1000000L };
 	int r;
 
-	while ((r = pod_cleanup(root, sandbox, e)) == -EBUSY && clock_ms() < end)
+	for (;;) {
+		*ret_left = was_left(root, sandbox, id);
+		r = pod_cleanup(root, sandbox, e);
+		if (r != -EBUSY || clock_ms() >= end)
+			return r;
 		nanosleep(&pause, NULL);
-	return r;
+	}
 }
 
-static int clean_pod(const char *sandbox, struct err *e)
+/* Namespaces have ids of their own, and all states are in one folder: is what is there under this id somebody else's?
+ */
+static bool is_anothers(const char *root, const char *sandbox, const char *namespace)
+{
+	_cleanup_pod_state_ struct pod_state state = { 0 };
+	bool alive;
+
+	return state_read(root, sandbox, &state, &alive, NULL) == 0 && !str_eq(state.namespace, namespace);
+}
+
+/* *ret_left: whether a dead shim had this container, so that nobody has run its poststop hooks. */
+static int clean_pod(const char *sandbox, const struct shim_flags *flags, bool *ret_left, struct err *e)
 {
 	_cleanup_pod_state_ struct pod_state state = { 0 };
 	char buf[PATH_MAX];
 	const char *root = state_default_root(buf, sizeof buf);
 	bool alive = false;
-	int r = wait_and_clean(root, sandbox, END_MS, e);
+	int r;
 
+	if (is_anothers(root, sandbox, flags->namespace))
+		return 0;
+	r = wait_and_clean(root, sandbox, flags->id, END_MS, ret_left, e);
 	if (r != -EBUSY)
 		return r;
 	/* It holds the lock, so the process id is still its own. */
@@ -154,7 +188,20 @@ static int clean_pod(const char *sandbox, struct err *e)
 		log_warn("the owner of %s does not end: killing process %d", sandbox, (int)state.pid);
 		kill_process(state.pid);
 	}
-	return wait_and_clean(root, sandbox, KILL_MS, e);
+	return wait_and_clean(root, sandbox, flags->id, KILL_MS, ret_left, e);
+}
+
+/* Those that the shim would have run. They need no more of the container than its bundle, if that is still there. */
+static void run_poststop_hooks(const char *id, const char *bundle)
+{
+	_cleanup_free_ char *path = realpath(bundle, NULL);
+	_cleanup_spec_ Grpc__Spec *spec = NULL;
+	struct hook_state state = { .id = id, .status = "stopped", .bundle = path };
+
+	if (!path || oci_spec_load(path, &spec, NULL, NULL) < 0 || !spec->hooks)
+		return;
+	state.spec = spec;
+	hooks_run_all(spec->hooks->poststop, spec->hooks->n_poststop, "poststop", &state);
 }
 
 static void unmount_rootfs(const char *bundle)
@@ -223,7 +270,7 @@ int shim_delete(const struct shim_flags *flags, struct err *e)
 	_cleanup_task_group_ struct task_group group = { 0 };
 	_cleanup_free_ char *address = NULL;
 	const char *sandbox = flags->id, *path;
-	bool alive, is_member;
+	bool alive, is_member, left = false;
 	struct peer peer;
 	int r = 0;
 
@@ -240,10 +287,12 @@ int shim_delete(const struct shim_flags *flags, struct err *e)
 		peer_fini(&peer);
 	}
 	if (!alive || !is_member) {
-		r = clean_pod(sandbox, e);
+		r = clean_pod(sandbox, flags, &left, e);
 		if (path && unlink(path) < 0 && errno != ENOENT)
 			log_warn("cannot remove %s: %s", path, strerror(errno));
 	}
+	if (left)
+		run_poststop_hooks(flags->id, bundle);
 	unmount_rootfs(bundle);
 	return r < 0 ? r : print_response(bundle, e);
 }

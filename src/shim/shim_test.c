@@ -28,6 +28,7 @@
 #include "base/unix_socket.h"
 #include "codec/pb.h"
 #include "codec/ttrpc.h"
+#include "pod/state.h"
 #include "proto/empty.pb-c.h"
 #include "proto/forward.pb-c.h"
 #include "proto/runtime_info.pb-c.h"
@@ -342,6 +343,26 @@ static void test_delete_of_a_live_one(void **state)
 	assert_true(exists("/run/caisson/c1.cleaned"));
 }
 
+/* A container of that id in another namespace, or of another client, is not this one's. */
+static void test_delete_beside_another(void **state)
+{
+	struct pod_state other = { .id = (char *)"c1", .namespace = (char *)"ns2", .pid = getpid() };
+	struct fixture *f = *state;
+	const char *bundle = make_bundle("c1", NULL);
+	struct state_dir *d;
+
+	assert_int_equal(state_dir_create("/run/caisson", "c1", &d, NULL), 0);
+	assert_int_equal(state_dir_write(d, &other, NULL), 0);
+	assert_int_equal(delete (f, "c1", bundle), 0);
+	expect_deleted(f, 0);
+	assert_false(exists("/run/caisson/c1.cleaned"));
+	other.namespace = (char *)"ns1";
+	assert_int_equal(state_dir_write(d, &other, NULL), 0);
+	assert_int_equal(delete (f, "c1", bundle), 0);
+	assert_true(exists("/run/caisson/c1.cleaned"));
+	state_dir_remove(d);
+}
+
 /* One that does not answer any more. */
 static void test_delete_of_a_stopped_one(void **state)
 {
@@ -376,6 +397,37 @@ static void test_after_a_killed_one(void **state)
 	assert_true(shim_is_alive(address));
 	shut_down(address, "c1");
 	assert_int_equal(reap(f), 0);
+}
+
+/* What a dead shim had left to be done. */
+static void test_poststop_hooks(void **state)
+{
+	static const char json[] = "{\"ociVersion\":\"1.0.2\",\"process\":{\"args\":[\"/bin/true\"],\"cwd\":\"/\"},"
+				   "\"root\":{\"path\":\"rootfs\"},\"hooks\":{\"poststop\":[{\"path\":\"/bin/sh\","
+				   "\"args\":[\"sh\",\"-c\",\"echo x >>/run/test/hook\"]}]}}";
+	struct pod_state dead = { .id = (char *)"c1", .namespace = (char *)"ns1" };
+	struct fixture *f = *state;
+	const char *bundle = make_bundle("c1", NULL);
+	_cleanup_free_ char *text = NULL;
+	struct state_dir *d;
+	int status;
+	pid_t pid;
+
+	assert_int_equal(file_replace("/run/test/c1/config.json", json, strlen(json), 0600), 0);
+	/* One that has ended as it should ran them itself. */
+	assert_int_equal(delete (f, "c1", bundle), 0);
+	assert_false(exists("/run/test/hook"));
+	assert_int_equal(pod_state_add_container(&dead, "c1", bundle, NULL, 0), 0);
+	pid = fork();
+	if (pid == 0)
+		_exit(state_dir_create("/run/caisson", "c1", &d, NULL) < 0 || state_dir_write(d, &dead, NULL) < 0);
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_int_equal(status, 0);
+	assert_int_equal(delete (f, "c1", bundle), 0);
+	expect_deleted(f, 0);
+	assert_int_equal(file_read("/run/test/hook", 64, &text, NULL), 0);
+	assert_string_equal(text, "x\n");
+	pod_state_clear_containers(&dead);
 }
 
 static void test_sigterm(void **state)
@@ -480,8 +532,10 @@ int main(int argc, char **argv)
 		TEST(test_life),
 		TEST(test_pod),
 		TEST(test_delete_of_a_live_one),
+		TEST(test_delete_beside_another),
 		TEST(test_delete_of_a_stopped_one),
 		TEST(test_after_a_killed_one),
+		TEST(test_poststop_hooks),
 		TEST(test_sigterm),
 		TEST(test_options),
 		TEST(test_refusals),

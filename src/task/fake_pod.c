@@ -209,6 +209,8 @@ int pod_create(struct pod *pod, const struct pod_container_params *params, pid_t
 
 	if (str_after(params->id, "fail"))
 		return err_set(e, ERR_GUEST, ENOENT, "exec: \"nothing\": no such file or directory");
+	if (str_after(params->id, "late"))
+		return err_set(e, ERR_GUEST, ESRCH, "the virtual machine has ended");
 	if (find(pod, params->id, ""))
 		return err_set(e, ERR_CONFIG, EEXIST, "id %s", params->id);
 	strv_addf(&fake_pod_calls, "create %s %s %zu %s%s", params->id, params->bundle, params->n_rootfs,

@@ -101,7 +101,8 @@ HANDLER(handle_create)
 	r = create(s, q, &pid, &e);
 	if (r < 0) {
 		log_error("container %s: %s", q->id, err_is_set(&e) ? e.text : strerror(-r));
-		answer_error(req, r, &e);
+		/* "Already finished" is for who sends a signal. */
+		answer_error(req, r == -ESRCH ? -EBUSY : r, &e);
 		return;
 	}
 	write_pid(q->bundle, pid);
@@ -122,7 +123,6 @@ static void on_started(int result, pid_t pid, const struct err *e, void *userdat
 
 	if (result < 0) {
 		log_warn("container %s: %s", q->id, err_is_set(e) ? e->text : strerror(-result));
-		/* "Already finished" is for who sends a signal. */
 		answer_error(req, result == -ESRCH ? -EBUSY : result, e);
 		return;
 	}

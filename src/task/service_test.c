@@ -446,9 +446,11 @@ static void test_errors(void **state)
 	create_q.id = (char *)"fail1";
 	create_q.bundle = f->dir;
 	call_fails(f, "Create", &create_q.base, -EREMOTEIO, "exec: \"nothing\": no such file or directory");
+	create_q.id = (char *)"late1";
+	call_fails(f, "Create", &create_q.base, -EREMOTEIO, "the virtual machine has ended: failed precondition");
 	assert_null(task_service_pod(f->service));
 	create(f, "c1");
-	assert_int_equal(f->pods, 2);
+	assert_int_equal(f->pods, 3);
 	create_q.id = (char *)"c1";
 	call_fails(f, "Create", &create_q.base, -EREMOTEIO, "id c1: already exists");
 	call_fails(f, "Checkpoint", &check.base, -ENOSYS,

@@ -336,7 +336,8 @@ static int next_entry(struct layer *l, struct archive_entry **ret)
 
 int layer_apply(const struct layer_params *p, struct err *e)
 {
-	int flags = ARCHIVE_EXTRACT_PERM | ARCHIVE_EXTRACT_TIME | ARCHIVE_EXTRACT_XATTR | ARCHIVE_EXTRACT_UNLINK;
+	/* Not UNLINK: it takes a link to a folder away when the target of a hard link is named through it. */
+	int flags = ARCHIVE_EXTRACT_PERM | ARCHIVE_EXTRACT_TIME | ARCHIVE_EXTRACT_XATTR;
 	struct err own = { 0 };
 	struct layer l = { .params = p, .err = e ? e : &own };
 	struct archive_entry *entry;

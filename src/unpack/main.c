@@ -6,7 +6,6 @@
 #include <errno.h>
 #include <getopt.h>
 #include <limits.h>
-#include <locale.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -119,9 +118,12 @@ int main(int argc, char **argv)
 		fputs(usage, stderr);
 		return 2;
 	}
-	/* Names in pax headers are UTF-8; in the C locale libarchive would not hand them out. */
-	setlocale(LC_CTYPE, "C.UTF-8");
-	umask(0);
+	/*
+	 * The locale stays C: libarchive takes names in pax headers for UTF-8 and, in a locale that has it, composes
+	 * them (NFC), so that a file gets another name than the image has. In C it cannot, and hands their bytes out.
+	 */
+	/* For folders that no entry names, as docker and containerd make them. Entries get their own modes anyhow. */
+	umask(022);
 	signal(SIGXFSZ, SIG_IGN); /* a file above the limit is an error, not a death */
 	if (run(&o, &e) == 0)
 		return 0;

@@ -124,7 +124,7 @@ owners() {
 
 # As clients do, with the container's streams for `create` itself.
 create() {
-	rt create --bundle "$BUNDLE" --pid-file "$BATS_TEST_TMPDIR/pid" "$ID" </dev/null >"$BATS_TEST_TMPDIR/out" \
+	rt create --bundle "$BUNDLE" --pid-file "$BATS_TEST_TMPDIR/pid" "$@" "$ID" </dev/null >"$BATS_TEST_TMPDIR/out" \
 		2>"$BATS_TEST_TMPDIR/err" 3>&- || {
 		cat "$BATS_TEST_TMPDIR/err"
 		return 1
@@ -216,9 +216,30 @@ create() {
 			grep -x usr1 "$BATS_TEST_TMPDIR/out" || return
 			says 0 "" delete "$ID" || return
 		done
-		create && says 1 "signal" kill "$ID" FOO && says 0 "" delete --force "$ID"
+		create && says 1 "signal" kill "$ID" FOO || return
+		# Does it live?
+		says 0 "" kill "$ID" 0 && says 0 "" start "$ID" && says 0 "" kill "$ID" 0 || return
+		until grep -q ready "$BATS_TEST_TMPDIR/out"; do sleep 0.05; done
+		says 0 "" kill "$ID" USR1 && wait_status stopped && says 1 "container not running" kill "$ID" 0 || return
+		says 0 "" delete --force "$ID"
 	}
 	with_each scenario
+}
+
+@test "kill of what ends just then (Caisson alone)" {
+	make_bundle "$ID" sleep 1000
+	edit "$ID" '.annotations = {"test.kill": "gone"}'
+	RT=caisson
+	create && rt start "$ID"
+	# containerd's shim for runc knows it by these words.
+	says 1 "container not running" kill "$ID" TERM
+	says 0 "" kill --all "$ID" TERM
+	says 0 "" delete --force "$ID"
+	# So does its owner.
+	edit "$ID" '.annotations = {"test.kill": "die"}'
+	create && rt start "$ID"
+	says 1 "container not running" kill "$ID" TERM
+	says 0 "" delete --force "$ID"
 }
 
 @test "delete of what is created, and by force of what runs" {
@@ -413,6 +434,21 @@ console() {
 	with_each scenario
 }
 
+@test "descriptors of the host do not reach the process (Caisson alone)" {
+	make_bundle "$ID" sleep 1000
+	scenario() {
+		says 1 "--preserve-fds 1: " create --bundle "$BUNDLE" --preserve-fds 1 "$ID" || return
+		says 1 "container does not exist" state "$ID" || return
+		create --preserve-fds 0 && says 0 "" start "$ID" || return
+		says 255 "--preserve-fds 2: " exec --preserve-fds 2 "$ID" true || return
+		says 0 "" delete --force "$ID" || return
+		# What podman hands on unasked.
+		edit "$ID" '.process.env += ["LISTEN_PID=1", "LISTEN_FDS=1"]'
+		create --preserve-fds 1 && grep "has no effect" "$BATS_TEST_TMPDIR/err" && says 0 "" delete "$ID"
+	}
+	RUNTIMES=caisson with_each scenario
+}
+
 @test "errors go to the log file as JSON" {
 	scenario() {
 		rm -f "$BATS_TEST_TMPDIR/log"
@@ -494,9 +530,27 @@ console() {
 	wait_status stopped
 	says 1 "container not running" kill "$ID"
 	says 255 "stopped" exec "$ID" echo
+	# What it would have done in the end is done by delete.
+	edit "$ID" '.hooks = {poststop: [{path: "/bin/sh", args: ["sh", "-c", "cat >'"$BATS_TEST_TMPDIR"'/hook"],
+		env: ["PATH=/bin:/usr/bin"]}]}'
 	says 0 "" delete "$ID"
+	jq -e '.status == "stopped" and (has("pid") | not)' "$BATS_TEST_TMPDIR/hook"
 	says 1 "container does not exist" state "$ID"
 	create && rt start "$ID" && rt delete --force "$ID"
+}
+
+@test "an owner ends with who started it, when nobody has come to it yet (Caisson alone)" {
+	local root=$BATS_FILE_TMPDIR/state.caisson ready=$BATS_TEST_TMPDIR/ready
+	mkdir -p "$root"
+	# shellcheck disable=SC2016
+	bash -c '"$CAISSON" --root "$0" pod-owner 9 "$1" 9>"$2" </dev/null >/dev/null 2>&1 3>&- &
+		until [ -s "$2" ]; do sleep 0.05; done
+		[ ! -e "$0/$1/lock" ] || kill -KILL $$' "$root" "$ID" "$ready" && return 1
+	for _ in $(seq 100); do
+		[ -e "$root/$ID" ] || return 0
+		sleep 0.05
+	done
+	return 1
 }
 
 @test "the owner answers nobody any more, and is not dead yet: delete waits for it (Caisson alone)" {

@@ -88,6 +88,12 @@ echo lib >c/lib/so
 echo abs >c/abs/new
 tar -C c -cf c.tar lib/so abs/new
 layout good "$arch" a.tar b.tar c.tar
+# A hard link whose target is named through such a link.
+mkdir -p h/lib
+echo lib >h/lib/so
+ln h/lib/so h/lib/so.1
+tar -C h -cf hard.tar lib/so lib/so.1
+layout hard "$arch" a.tar hard.tar
 
 layout foreign "$foreign" a.tar
 
@@ -108,6 +114,17 @@ layout nothing "$arch" nothing.tar
 
 tar --format=pax --pax-option='SCHILY.xattr.user.k:=v,SCHILY.xattr.trusted.overlay.opaque:=y' -cf attributes.tar evil
 layout attributes "$arch" attributes.tar
+
+# Without its parent folders, and names of one look and different bytes: NFD and NFC of Unicode, and no UTF-8 at all.
+mkdir -p n/no/parent
+for name in 'e\314\201' '\303\251' 'x\377'; do
+	name=$(printf "$name")
+	echo "$name" >"n/no/parent/$name"
+	ln -s "$name" "n/no/parent/to-$name"
+	ln "n/no/parent/$name" "n/no/parent/like-$name"
+done
+(cd n && tar --format=pax -cf ../names.tar no/parent/*)
+layout names "$arch" names.tar
 
 # A digest that is not the blob's; a truncated gzip whose digest is right; a missing blob; a lying diff_id.
 cp -r good digest
