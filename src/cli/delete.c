@@ -14,7 +14,6 @@
 #include "base/unix_socket.h"
 #include "cli/command.h"
 #include "cli/oci_command.h"
-#include "oci/spec.h"
 #include "pod/hooks.h"
 #include "pod/pod.h"
 
@@ -24,18 +23,6 @@
 #define GONE_TIMEOUT_MS   60000
 #define FOLDER_TIMEOUT_MS 1000
 #define POLL_US           5000
-
-/* Those that the owner would have run. They need no more of the container than its bundle, if that is still there. */
-static void run_poststop_hooks(const struct oci_record *record)
-{
-	_cleanup_spec_ Grpc__Spec *spec = NULL;
-	struct hook_state state = { .id = record->id, .status = "stopped", .bundle = record->bundle };
-
-	if (oci_spec_load(record->bundle, &spec, NULL, NULL) < 0 || !spec->hooks)
-		return;
-	state.spec = spec;
-	hooks_run_all(spec->hooks->poststop, spec->hooks->n_poststop, "poststop", &state);
-}
 
 /* What a dead owner left of a container, and of the pod, if this was its first container. */
 static int left_over(const char *root, const char *sandbox, const char *id, struct err *e)
@@ -53,7 +40,7 @@ static int left_over(const char *root, const char *sandbox, const char *id, stru
 		return err_sys(e, -r, "cannot remove %s", path);
 	/* At last: meanwhile the id may be somebody else's. */
 	if (recorded)
-		run_poststop_hooks(&record);
+		hooks_run_poststop_left(record.id, record.bundle);
 	return 0;
 }
 

@@ -19,6 +19,7 @@
 #include "base/log.h"
 #include "base/strv.h"
 #include "codec/json.h"
+#include "oci/spec.h"
 #include "sys/spawn.h"
 
 #define DEFAULT_TIMEOUT_S 30
@@ -198,4 +199,16 @@ void hooks_run_all(Grpc__Hook *const *hooks, size_t n, const char *kind, const s
 		if (run_numbered(hooks, i, kind, state, NULL, &e) < 0)
 			log_warn("%s", e.text);
 	}
+}
+
+void hooks_run_poststop_left(const char *id, const char *bundle)
+{
+	_cleanup_free_ char *path = realpath(bundle, NULL);
+	_cleanup_spec_ Grpc__Spec *spec = NULL;
+	struct hook_state state = { .id = id, .status = "stopped", .bundle = path };
+
+	if (!path || oci_spec_load(path, &spec, NULL, NULL) < 0 || !spec->hooks)
+		return;
+	state.spec = spec;
+	hooks_run_all(spec->hooks->poststop, spec->hooks->n_poststop, "poststop", &state);
 }

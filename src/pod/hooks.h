@@ -25,3 +25,8 @@ int hooks_run(Grpc__Hook *const *hooks, size_t n, const char *kind, const struct
 	      struct err *e);
 /* Those whose failures change nothing: poststart, poststop. All of them run; failures are logged. */
 void hooks_run_all(Grpc__Hook *const *hooks, size_t n, const char *kind, const struct hook_state *state);
+/*
+ * The poststop hooks of a container whose owner has died: they need no more of it than its bundle, and nothing runs if
+ * that is gone. bundle: may be relative.
+ */
+void hooks_run_poststop_left(const char *id, const char *bundle);

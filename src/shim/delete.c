@@ -25,7 +25,6 @@
 #include "base/unix_socket.h"
 #include "codec/pb.h"
 #include "codec/ttrpc.h"
-#include "oci/spec.h"
 #include "pod/hooks.h"
 #include "pod/pod.h"
 #include "pod/state.h"
@@ -191,19 +190,6 @@ static int clean_pod(const char *sandbox, const struct shim_flags *flags, bool *
 	return wait_and_clean(root, sandbox, flags->id, KILL_MS, ret_left, e);
 }
 
-/* Those that the shim would have run. They need no more of the container than its bundle, if that is still there. */
-static void run_poststop_hooks(const char *id, const char *bundle)
-{
-	_cleanup_free_ char *path = realpath(bundle, NULL);
-	_cleanup_spec_ Grpc__Spec *spec = NULL;
-	struct hook_state state = { .id = id, .status = "stopped", .bundle = path };
-
-	if (!path || oci_spec_load(path, &spec, NULL, NULL) < 0 || !spec->hooks)
-		return;
-	state.spec = spec;
-	hooks_run_all(spec->hooks->poststop, spec->hooks->n_poststop, "poststop", &state);
-}
-
 static void unmount_rootfs(const char *bundle)
 {
 	_cleanup_free_ char *path = str_printf("%s/rootfs", bundle);
@@ -292,7 +278,7 @@ int shim_delete(const struct shim_flags *flags, struct err *e)
 			log_warn("cannot remove %s: %s", path, strerror(errno));
 	}
 	if (left)
-		run_poststop_hooks(flags->id, bundle);
+		hooks_run_poststop_left(flags->id, bundle);
 	unmount_rootfs(bundle);
 	return r < 0 ? r : print_response(bundle, e);
 }
