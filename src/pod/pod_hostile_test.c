@@ -197,6 +197,19 @@ static void test_immortal_that_does_not_answer(void **state)
 	ends_with_the_vm();
 }
 
+static void test_immortal_that_refuses(void **state)
+{
+	struct err e = { 0 };
+
+	begin_immortal();
+	guest.at = "SignalProcess";
+	guest.act = REFUSE;
+	assert_true(pod_kill(t.pod, "c1", "", SIGKILL, false, &e) < 0);
+	assert_int_equal(state_of("c1", "").status, POD_RUNNING);
+	until_event("exit c1 137");
+	ends_with_the_vm();
+}
+
 /* The VM goes on without it. */
 static void test_immortal_exec(void **state)
 {
@@ -329,6 +342,7 @@ int main(void)
 		T(test_immortal),
 		T(test_immortal_without_standin),
 		T(test_immortal_that_does_not_answer),
+		T(test_immortal_that_refuses),
 		T(test_immortal_exec),
 		T(test_client_pauses),
 		T(test_client_does_not_come_back),
