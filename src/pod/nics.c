@@ -38,10 +38,11 @@ int nics_plan(struct plan *p, struct pod_network *n, struct err *e)
 
 static int attach(struct plan *p, struct err *e)
 {
+	unsigned queues = p->config->hypervisor.network_queues;
 	struct vm_capabilities can = { 0 };
 
 	p->driver->capabilities(&p->config->hypervisor, &can);
-	return pod_network_attach(p->network, &can, p->config->hypervisor.network_queues, e);
+	return pod_network_attach(p->network, &can, queues < p->vm.vcpus ? queues : p->vm.vcpus, e);
 }
 
 /* The queues of an endpoint that was planned before it was attached. */

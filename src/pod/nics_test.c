@@ -59,9 +59,10 @@ static struct plan *make_plan(struct pod_network *n)
 	struct plan *p = calloc(1, sizeof *p);
 
 	assert_non_null(p);
-	config.hypervisor.network_queues = 2;
+	config.hypervisor.network_queues = 4;
 	can = (struct vm_capabilities){ .tap_fds = true, .multi_queue_net = true, .net_hotplug = true };
 	p->driver = &driver;
+	p->vm.vcpus = 2;
 	p->config = &config;
 	p->share.daemon_pidfd = -1;
 	assert_int_equal(nics_plan(p, n, NULL), 0);
