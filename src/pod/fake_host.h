@@ -248,6 +248,10 @@ void pod_network_detach_from(struct pod_network *n, size_t first)
 {
 }
 
+void pod_network_forget_unattached(struct pod_network *n)
+{
+}
+
 const char *pod_network_tap(const struct pod_network *n, size_t endpoint)
 {
 	return "tap0";

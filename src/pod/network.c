@@ -124,12 +124,18 @@ static void forget_from(struct pod_network *n, size_t first)
 		free(n->endpoints[--n->n_endpoints]);
 }
 
+void pod_network_forget_unattached(struct pod_network *n)
+{
+	forget_from(n, network_first_unattached(n));
+	network_drop_unsettled(n);
+}
+
 int pod_network_rescan(struct pod_network *n, size_t *ret_first_new, struct err *e)
 {
 	int r;
 
 	/* Those that nobody has yet may have gone again. */
-	forget_from(n, network_first_unattached(n));
+	pod_network_forget_unattached(n);
 	r = look(n, e);
 	if (r == 0)
 		*ret_first_new = network_first_unattached(n);

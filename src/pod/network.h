@@ -77,6 +77,8 @@ int pod_network_rescan(struct pod_network *n, size_t *ret_first_new, struct err 
  * addresses or routes of the namespace have changed.
  */
 int pod_network_watch(struct pod_network *n, int *ret_fd, struct err *e);
+/* Endpoints that are not attached, with their routes and neighbours: the next scan finds them again. */
+void pod_network_forget_unattached(struct pod_network *n);
 /* Undo pod_network_attach() for the endpoints from `first` on. They are in no VM (any more). */
 void pod_network_detach_from(struct pod_network *n, size_t first);
 void pod_network_detach(struct pod_network *n);

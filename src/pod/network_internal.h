@@ -40,6 +40,8 @@ bool network_addr_counts(const struct rtnl_addr *a);
 
 /* network_messages.c: interfaces, routes and neighbours anew, but for those of attached endpoints. */
 int network_make_messages(struct pod_network *n, const struct network_tables *t, struct err *e);
+/* Routes and neighbours of those that are not attached. */
+void network_drop_unsettled(struct pod_network *n);
 void network_free_messages(struct pod_network *n);
 
 /* network_attach.c: those before it are all attached, and no other. */

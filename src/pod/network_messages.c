@@ -300,7 +300,6 @@ static int make_routes(struct pod_network *n, const struct network_tables *t)
 	for (size_t i = 0; i < t->n_routes; i++)
 		order[i] = &t->routes[i];
 	qsort(order, t->n_routes, sizeof *order, best_first);
-	drop_unsettled_routes(n);
 	first = n->n_routes;
 	for (size_t i = 0; i < t->n_routes && r == 0; i++) {
 		const struct pod_endpoint *ep = endpoint_at(n, order[i]->oif);
@@ -361,7 +360,6 @@ static int make_neighbours(struct pod_network *n, const struct network_tables *t
 {
 	int r = 0;
 
-	drop_unsettled_neighbours(n);
 	for (size_t i = 0; i < t->n_neighs && r == 0; i++) {
 		const struct pod_endpoint *ep = endpoint_at(n, t->neighs[i].index);
 
@@ -371,10 +369,17 @@ static int make_neighbours(struct pod_network *n, const struct network_tables *t
 	return r;
 }
 
+void network_drop_unsettled(struct pod_network *n)
+{
+	drop_unsettled_routes(n);
+	drop_unsettled_neighbours(n);
+}
+
 int network_make_messages(struct pod_network *n, const struct network_tables *t, struct err *e)
 {
 	int r = make_interfaces(n, t);
 
+	network_drop_unsettled(n);
 	if (r == 0)
 		r = make_routes(n, t);
 	if (r == 0)

@@ -132,7 +132,7 @@ int nics_plug(struct plan *p, struct vm *vm, struct agent *a, size_t *ret_n, str
 {
 	struct pod_network *n = p->network;
 	size_t first = 0, n_cards = 0;
-	int r;
+	int r, told;
 
 	if (ret_n)
 		*ret_n = 0;
@@ -146,8 +146,11 @@ int nics_plug(struct plan *p, struct vm *vm, struct agent *a, size_t *ret_n, str
 			       "interface %s came after the VM had started, which takes no network cards any more",
 			       pod_network_link(n, first));
 	r = plug_cards(p, vm, first, &n_cards, e);
-	if (r == 0)
-		r = tell(n, first, a, e);
+	/* The first of them may be there all the same. */
+	if (r < 0)
+		pod_network_forget_unattached(n);
+	told = n_cards ? tell(n, first, a, r < 0 ? NULL : e) : 0;
+	r = r < 0 ? r : told;
 	if (ret_n)
 		*ret_n = n_cards;
 	return r;

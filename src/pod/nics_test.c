@@ -8,7 +8,7 @@
 static struct strv seen; /* what the driver and the agent were asked, one line each */
 static struct vm_capabilities can;
 static int plug_result;
-static unsigned plugs; /* how often it was tried */
+static unsigned plugs, plugs_max; /* how often it was tried; how often it can succeed, 0: always */
 
 int __wrap_agent_update_interface(struct agent *a, const Types__Interface *nic, struct err *e);
 int __wrap_agent_update_interface(struct agent *a, const Types__Interface *nic, struct err *e)
@@ -36,8 +36,8 @@ static void capabilities(const struct config_hypervisor *hv, struct vm_capabilit
 static int add_device(struct vm *vm, struct vm_device *d, struct err *e)
 {
 	plugs++;
-	if (plug_result < 0)
-		return plug_result;
+	if (plug_result < 0 || (plugs_max && plugs > plugs_max))
+		return plug_result < 0 ? plug_result : -ENOSPC;
 	return strv_addf(&seen, "card %s %s mtu %u queues %zu", d->id, d->u.net.mac, d->u.net.mtu, d->u.net.n_tap_fds);
 }
 
@@ -150,6 +150,17 @@ static void test_plug(void **state)
 	assert_int_equal(plugged, 1);
 	assert_seen("card net1 02:00:00:00:06:02 mtu 1500 queues 2; interface net1; 2 routes; 1 "
 		    "neighbours");
+	/* One of two has no slot: the other is told about nevertheless, and nothing of the one. */
+	sh("ip link add h2 type veth peer name net2 address 02:00:00:00:06:03 netns pod && ip -n pod link set net2 up "
+	   "&&"
+	   " ip link add h3 type veth peer name net3 netns pod && ip -n pod link set net3 up &&"
+	   " ip -n pod route add 10.7.0.0/16 dev net2 && ip -n pod route add 10.8.0.0/16 dev net3");
+	plugs = 0;
+	plugs_max = 1;
+	assert_int_equal(nics_plug(p, NULL, NULL, &plugged, NULL), -ENOSPC);
+	plugs_max = 0;
+	assert_int_equal(plugged, 1);
+	assert_seen("card net2 02:00:00:00:06:03 mtu 1500 queues 2; interface net2; 3 routes; 1 neighbours");
 	plan_free(p);
 	pod_network_free(n);
 }
