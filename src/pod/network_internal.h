@@ -14,6 +14,7 @@ struct pod_endpoint {
 	char tap[IF_NAMESIZE];        /* name of the tap or macvtap that is made for it */
 	/* What pod_network_attach() has done and pod_network_detach() undoes. */
 	bool attached;
+	bool gone;     /* the link is not in the namespace any more */
 	int tap_index; /* 0: not made */
 	int *fds;      /* queues, until a device has them */
 	size_t n_fds;

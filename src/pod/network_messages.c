@@ -46,7 +46,7 @@ static const struct pod_endpoint *endpoint_at(const struct pod_network *n, int i
 static bool is_settled(const struct pod_network *n, const char *name)
 {
 	for (size_t i = 0; i < n->n_endpoints; i++)
-		if (n->endpoints[i]->attached && str_eq(n->endpoints[i]->link.name, name))
+		if (n->endpoints[i]->attached && !n->endpoints[i]->gone && str_eq(n->endpoints[i]->link.name, name))
 			return true;
 	return false;
 }

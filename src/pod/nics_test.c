@@ -161,6 +161,13 @@ static void test_plug(void **state)
 	plugs_max = 0;
 	assert_int_equal(plugged, 1);
 	assert_seen("card net2 02:00:00:00:06:03 mtu 1500 queues 2; interface net2; 3 routes; 1 neighbours");
+	/* They go, and another one comes by the name of the first: that one's routes are not told any more. */
+	sh("ip link del h2 && ip link del h3 &&"
+	   " ip link add h4 type veth peer name net2 address 02:00:00:00:06:05 netns pod && ip -n pod link set net2 "
+	   "up");
+	assert_int_equal(nics_plug(p, NULL, NULL, &plugged, NULL), 0);
+	assert_int_equal(plugged, 1);
+	assert_seen("card net3 02:00:00:00:06:05 mtu 1500 queues 2; interface net2; 2 routes; 1 neighbours");
 	plan_free(p);
 	pod_network_free(n);
 }
