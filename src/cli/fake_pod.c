@@ -456,17 +456,18 @@ int pod_update(struct pod *pod, const char *id, const Grpc__LinuxResources *reso
 	return file_replace(path, text, strlen(text), 0644);
 }
 
-int pod_stats(struct pod *pod, const char *id, Grpc__StatsContainerResponse **ret, struct err *e)
+int pod_stats(struct pod *pod, const char *id, pod_stats_fn fn, void *userdata, struct err *e)
 {
+	Grpc__StatsContainerResponse m = GRPC__STATS_CONTAINER_RESPONSE__INIT;
+	Grpc__CgroupStats cgroup = GRPC__CGROUP_STATS__INIT;
+	Grpc__PidsStats pids = GRPC__PIDS_STATS__INIT;
+
 	if (!find(pod, id))
 		return missing(e);
-	*ret = calloc(1, sizeof **ret);
-	grpc__stats_container_response__init(*ret);
-	(*ret)->cgroup_stats = calloc(1, sizeof *(*ret)->cgroup_stats);
-	grpc__cgroup_stats__init((*ret)->cgroup_stats);
-	(*ret)->cgroup_stats->pids_stats = calloc(1, sizeof *(*ret)->cgroup_stats->pids_stats);
-	grpc__pids_stats__init((*ret)->cgroup_stats->pids_stats);
-	(*ret)->cgroup_stats->pids_stats->current = 7;
+	pids.current = 7;
+	cgroup.pids_stats = &pids;
+	m.cgroup_stats = &cgroup;
+	fn(0, &m, e, userdata);
 	return 0;
 }
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* One line of Prometheus' text format, taken apart in place. For prometheus.c. */
+/* One line of Prometheus' text format, taken apart in place. For prometheus.c, but for prom_utf8(). */
 #pragma once
 
 #include <stddef.h>

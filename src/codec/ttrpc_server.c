@@ -25,6 +25,7 @@
 #include "base/list.h"
 #include "base/log.h"
 #include "codec/pb.h"
+#include "codec/prometheus_parser.h"
 #include "codec/ttrpc.h"
 #include "codec/ttrpc_frame.h"
 #include "proto/ttrpc.pb-c.h"
@@ -432,6 +433,21 @@ void ttrpc_reply(struct ttrpc_request *req, const ProtobufCMessage *response)
 	request_end(req, &envelope);
 }
 
+/*
+ * A string of a message must be UTF-8: the Go implementation cannot read another one, and would know neither the text
+ * nor the code. It may name a file that is called otherwise, quote a guest, or be cut inside a character.
+ */
+static void make_utf8(char *text)
+{
+	for (size_t n; *text; text += n) {
+		n = prom_utf8(text, strnlen(text, 4));
+		if (!n) {
+			*text = '?';
+			n = 1;
+		}
+	}
+}
+
 void ttrpc_reply_error(struct ttrpc_request *req, enum ttrpc_code code, const char *fmt, ...)
 {
 	Ttrpc__Response envelope = TTRPC__RESPONSE__INIT;
@@ -442,6 +458,7 @@ void ttrpc_reply_error(struct ttrpc_request *req, enum ttrpc_code code, const ch
 	va_start(ap, fmt);
 	vsnprintf(text, sizeof text, fmt, ap);
 	va_end(ap);
+	make_utf8(text);
 	status.code = (int32_t)code;
 	status.message = text;
 	envelope.status = &status;

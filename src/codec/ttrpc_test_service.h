@@ -112,7 +112,7 @@ static inline void do_collect(struct ttrpc_request *req, const ProtobufCMessage 
 
 static inline void do_fail(struct ttrpc_request *req, const ProtobufCMessage *request, void *userdata)
 {
-	ttrpc_reply_error(req, TTRPC_NOT_FOUND, "no such thing\033[31m\nfaked line");
+	ttrpc_reply_error(req, TTRPC_NOT_FOUND, "no such thing\033[31m\nfaked line \xc3\xb6\xff");
 }
 
 static inline void do_hole(struct ttrpc_request *req, const ProtobufCMessage *request, void *userdata)

@@ -5,6 +5,9 @@
  * needs (with MRG_RXBUF; else into one), because how many that are is known only once it is here; when the guest has
  * too few, it is held until there are more, and the backend is not read meanwhile.
  *
+ * A tap spreads what comes over all its queues, however many pairs the driver uses (a guest uses no more than it has
+ * CPUs): what comes for a pair that is not in use goes into the receive queue of one that is.
+ *
  * Both directions do a bounded amount per turn and come back by a timer of 0 ms. What can go wrong on the network's
  * side loses frames; what the guest does against the protocol breaks the device; a backend that is dead takes the link
  * down.
@@ -152,11 +155,17 @@ static void set_num_buffers(struct net *n, unsigned count)
 	iov_write(virtq_chain_write(&n->first), n->first.n_write, NET_HEADER_LEN - sizeof num, &num, sizeof num);
 }
 
+/* The queue that the frames of a pair's backend go into. */
+static unsigned rx_index(const struct pair *p)
+{
+	return 2 * (p->index % (unsigned)p->net->active_pairs);
+}
+
 /* Copy the held frame into the guest's buffers. 1: done; 0: too few of them; negative: the queue is broken. */
 static int deliver(struct pair *p)
 {
 	struct net *n = p->net;
-	struct virtq *q = &n->queues[2 * p->index];
+	struct virtq *q = &n->queues[rx_index(p)];
 	bool merge = n->base.acked & NET_F_MRG_RXBUF;
 	unsigned count = 0;
 
@@ -225,7 +234,7 @@ static void rx_pump(struct pair *p)
 	int budget = BUDGET;
 	bool stuck = false;
 
-	if (!running(n) || p->index >= n->active_pairs || !n->queues[2 * p->index].ready) {
+	if (!running(n) || !n->queues[rx_index(p)].ready) {
 		watch(p, 0);
 		return;
 	}
@@ -246,7 +255,7 @@ static void rx_pump(struct pair *p)
 		p->frame_len = 0;
 		p->admitted = false;
 	}
-	virtio_device_signal(&n->base, 2 * p->index);
+	virtio_device_signal(&n->base, rx_index(p));
 	/* Stuck: a kick or the rate limit's timer goes on. */
 	watch(p, (stuck ? 0 : EPOLLIN) | (p->tx_blocked ? EPOLLOUT : 0));
 }
@@ -352,7 +361,7 @@ static uint8_t control(struct net *n, const struct virtq_chain *chain)
 	if (!pairs || pairs > n->n_pairs)
 		return CTRL_ERR;
 	n->active_pairs = pairs;
-	for (unsigned i = 0; i < pairs; i++)
+	for (size_t i = 0; i < n->n_pairs; i++)
 		rx_pump(&n->pairs[i]);
 	return CTRL_OK;
 }
@@ -463,7 +472,9 @@ static void queue_kick(struct virtio_device *base, unsigned queue)
 		tx_pump(&n->pairs[queue / 2]);
 	} else if (queue / 2 < n->n_pairs) {
 		n->counters[COUNT_RX_KICKS]++;
-		rx_pump(&n->pairs[queue / 2]);
+		for (size_t i = 0; i < n->n_pairs; i++)
+			if (rx_index(&n->pairs[i]) == queue)
+				rx_pump(&n->pairs[i]);
 	}
 }
 

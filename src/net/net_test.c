@@ -361,6 +361,12 @@ static void test_two_pairs(void **state)
 	wire_send(f.wire[1], 5, 60);
 	spin(&f);
 	assert_false(fake_used(&f.q[2], &id, &len));
+	/* What comes for the other one is not lost. */
+	offer(&f, 0, 1, 2000);
+	virtio_device_kick(f.dev, 0);
+	assert_true(fake_used(&f.q[0], &id, &len));
+	assert_int_equal(f.ram[CARD_RX_DATA + 4096 + NET_HEADER_LEN], 5);
+	wire_send(f.wire[1], 7, 60);
 	assert_int_equal(control(&f, 4, 4, 0, 0), 1);
 	assert_int_equal(control(&f, 4, 4, 0, 3), 1);
 	assert_int_equal(control(&f, 4, 4, 1, 2), 1);
@@ -374,6 +380,11 @@ static void test_two_pairs(void **state)
 	/* A driver without MQ finds the control queue in the second pair's place, and no command works. */
 	virtio_device_reset(f.dev);
 	card_start(&f, ALL(&f) & ~NET_F_MQ);
+	offer(&f, 0, 0, 2000);
+	virtio_device_kick(f.dev, 0);
+	wire_send(f.wire[1], 8, 60);
+	spin(&f);
+	assert_true(fake_used(&f.q[0], &id, &len));
 	assert_int_equal(control(&f, 2, 4, 0, 2), 1);
 	card_fini(&f);
 }

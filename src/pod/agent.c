@@ -312,15 +312,6 @@ int agent_update_container(struct agent *a, const char *id, const Grpc__LinuxRes
 	return call_empty(a, "UpdateContainer", id, &q.base, e);
 }
 
-int agent_stats(struct agent *a, const char *id, Grpc__StatsContainerResponse **ret, struct err *e)
-{
-	Grpc__StatsContainerRequest q = GRPC__STATS_CONTAINER_REQUEST__INIT;
-
-	q.container_id = (char *)id;
-	return call(a, "StatsContainer", id, &q.base, &grpc__stats_container_response__descriptor,
-		    (ProtobufCMessage **)ret, e);
-}
-
 int agent_pause(struct agent *a, const char *id, struct err *e)
 {
 	Grpc__PauseContainerRequest q = GRPC__PAUSE_CONTAINER_REQUEST__INIT;

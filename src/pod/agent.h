@@ -86,7 +86,6 @@ int agent_remove_container(struct agent *a, const char *id, uint32_t timeout_s, 
 int agent_exec(struct agent *a, const Grpc__ExecProcessRequest *request, struct err *e);
 int agent_signal(struct agent *a, const char *id, const char *exec_id, int signo, struct err *e);
 int agent_update_container(struct agent *a, const char *id, const Grpc__LinuxResources *resources, struct err *e);
-int agent_stats(struct agent *a, const char *id, Grpc__StatsContainerResponse **ret, struct err *e);
 int agent_pause(struct agent *a, const char *id, struct err *e);
 int agent_resume(struct agent *a, const char *id, struct err *e);
 int agent_tty_resize(struct agent *a, const char *id, const char *exec_id, uint32_t rows, uint32_t columns,

@@ -217,7 +217,7 @@ int pod_network_scan(const char *netns, enum pod_network_model model, struct pod
 
 int pod_network_attach(struct pod_network *n, const struct vm_capabilities *can, unsigned queues, struct err *e)
 {
-	return fake_step(e, "attach", "%s", "");
+	return fake_step(e, "attach", "%u", queues);
 }
 
 int pod_network_device(struct pod_network *n, size_t endpoint, struct vm_device **ret, struct err *e)
@@ -253,6 +253,10 @@ int pod_network_watch(struct pod_network *n, int *ret_fd, struct err *e)
 }
 
 void pod_network_detach_from(struct pod_network *n, size_t first)
+{
+}
+
+void pod_network_forget_unattached(struct pod_network *n)
 {
 }
 

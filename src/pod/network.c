@@ -45,6 +45,18 @@ static int by_index(const void *a, const void *b)
 	return x->index < y->index ? -1 : x->index > y->index;
 }
 
+/* Whose link has gone (`docker network disconnect`): another one may come by its name, with routes of its own. */
+static void find_gone(struct pod_network *n, const struct network_tables *t)
+{
+	for (size_t i = 0; i < n->n_endpoints; i++) {
+		struct pod_endpoint *ep = n->endpoints[i];
+
+		ep->gone = true;
+		for (size_t k = 0; k < t->n_links && ep->gone; k++)
+			ep->gone = t->links[k].index != ep->link.index;
+	}
+}
+
 static int look(struct pod_network *n, struct err *e)
 {
 	_cleanup_(tables_fini) struct network_tables t = { 0 };
@@ -63,6 +75,7 @@ static int look(struct pod_network *n, struct err *e)
 	strv_fini(&n->notes);
 	if (n->model == POD_NETWORK_NONE)
 		return 0;
+	find_gone(n, &t);
 	r = network_find_endpoints(n, &t, e);
 	return r < 0 ? r : network_make_messages(n, &t, e);
 }
@@ -124,12 +137,18 @@ static void forget_from(struct pod_network *n, size_t first)
 		free(n->endpoints[--n->n_endpoints]);
 }
 
+void pod_network_forget_unattached(struct pod_network *n)
+{
+	forget_from(n, network_first_unattached(n));
+	network_drop_unsettled(n);
+}
+
 int pod_network_rescan(struct pod_network *n, size_t *ret_first_new, struct err *e)
 {
 	int r;
 
 	/* Those that nobody has yet may have gone again. */
-	forget_from(n, network_first_unattached(n));
+	pod_network_forget_unattached(n);
 	r = look(n, e);
 	if (r == 0)
 		*ret_first_new = network_first_unattached(n);

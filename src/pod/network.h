@@ -51,9 +51,10 @@ struct pod_network {
 /* -EINVAL also for the namespace of the caller, whose interfaces are the host's. */
 int pod_network_scan(const char *netns, enum pod_network_model model, struct pod_network **ret, struct err *e);
 /*
- * For each endpoint that has none: a tap with this many queues. can: of the driver. Without tap_fds it gets the taps by
- * their names, has them opened in the namespace (vm_config.netns), and queues does not count. On failure what was there
- * before is still there, and nothing else.
+ * For each endpoint that has none: a tap with this many queues, no more than the VM has CPUs when it starts: a guest
+ * uses no others, and what the kernel puts into those is lost with some VMMs. can: of the driver. Without tap_fds it
+ * gets the taps by their names, has them opened in the namespace (vm_config.netns), and queues does not count. On
+ * failure what was there before is still there, and nothing else.
  */
 int pod_network_attach(struct pod_network *n, const struct vm_capabilities *can, unsigned queues, struct err *e);
 /* All endpoints are. */
@@ -76,6 +77,8 @@ int pod_network_rescan(struct pod_network *n, size_t *ret_first_new, struct err 
  * addresses or routes of the namespace have changed.
  */
 int pod_network_watch(struct pod_network *n, int *ret_fd, struct err *e);
+/* Endpoints that are not attached, with their routes and neighbours: the next scan finds them again. */
+void pod_network_forget_unattached(struct pod_network *n);
 /* Undo pod_network_attach() for the endpoints from `first` on. They are in no VM (any more). */
 void pod_network_detach_from(struct pod_network *n, size_t first);
 void pod_network_detach(struct pod_network *n);

@@ -14,6 +14,7 @@ struct pod_endpoint {
 	char tap[IF_NAMESIZE];        /* name of the tap or macvtap that is made for it */
 	/* What pod_network_attach() has done and pod_network_detach() undoes. */
 	bool attached;
+	bool gone;     /* the link is not in the namespace any more */
 	int tap_index; /* 0: not made */
 	int *fds;      /* queues, until a device has them */
 	size_t n_fds;
@@ -40,6 +41,8 @@ bool network_addr_counts(const struct rtnl_addr *a);
 
 /* network_messages.c: interfaces, routes and neighbours anew, but for those of attached endpoints. */
 int network_make_messages(struct pod_network *n, const struct network_tables *t, struct err *e);
+/* Routes and neighbours of those that are not attached. */
+void network_drop_unsettled(struct pod_network *n);
 void network_free_messages(struct pod_network *n);
 
 /* network_attach.c: those before it are all attached, and no other. */

@@ -46,7 +46,7 @@ static const struct pod_endpoint *endpoint_at(const struct pod_network *n, int i
 static bool is_settled(const struct pod_network *n, const char *name)
 {
 	for (size_t i = 0; i < n->n_endpoints; i++)
-		if (n->endpoints[i]->attached && str_eq(n->endpoints[i]->link.name, name))
+		if (n->endpoints[i]->attached && !n->endpoints[i]->gone && str_eq(n->endpoints[i]->link.name, name))
 			return true;
 	return false;
 }
@@ -254,15 +254,26 @@ static int add_route(struct pod_network *n, const struct network_tables *t, cons
 	return code;
 }
 
-/* Those without a gateway first, which others' gateways are reached by; then the best first. */
-static int by_use(const void *a, const void *b)
+static int best_first(const void *a, const void *b)
 {
 	const struct rtnl_route *x = *(const struct rtnl_route *const *)a, *y = *(const struct rtnl_route *const *)b;
-	int gateway = !!x->gateway.family - !!y->gateway.family;
 
-	if (gateway || x->priority == y->priority)
-		return gateway ? gateway : x < y ? -1 : x > y;
+	if (x->priority == y->priority)
+		return x < y ? -1 : x > y;
 	return x->priority < y->priority ? -1 : 1;
+}
+
+/* Behind the first ones: those without a gateway, which others' gateways are reached by, before the others. */
+static void put_in_order(struct pod_network *n, size_t first)
+{
+	for (size_t i = first; i < n->n_routes; i++) {
+		Types__Route *one = n->routes[i];
+
+		if (*one->gateway)
+			continue;
+		memmove(&n->routes[first + 1], &n->routes[first], (i - first) * sizeof(Types__Route *));
+		n->routes[first++] = one;
+	}
 }
 
 static void drop_unsettled_routes(struct pod_network *n)
@@ -281,14 +292,15 @@ static void drop_unsettled_routes(struct pod_network *n)
 static int make_routes(struct pod_network *n, const struct network_tables *t)
 {
 	_cleanup_free_ const struct rtnl_route **order = calloc(t->n_routes + 1, sizeof(struct rtnl_route *));
+	size_t first;
 	int r = 0;
 
 	if (!order)
 		return -ENOMEM;
 	for (size_t i = 0; i < t->n_routes; i++)
 		order[i] = &t->routes[i];
-	qsort(order, t->n_routes, sizeof *order, by_use);
-	drop_unsettled_routes(n);
+	qsort(order, t->n_routes, sizeof *order, best_first);
+	first = n->n_routes;
 	for (size_t i = 0; i < t->n_routes && r == 0; i++) {
 		const struct pod_endpoint *ep = endpoint_at(n, order[i]->oif);
 		const char *why = route_obstacle(n, order[i]);
@@ -302,6 +314,7 @@ static int make_routes(struct pod_network *n, const struct network_tables *t)
 		else if (order[i]->protocol != RTPROT_KERNEL)
 			r = strv_addf(&n->notes, "the VM does not get the route to %s: %s", text, why);
 	}
+	put_in_order(n, first);
 	return r;
 }
 
@@ -347,7 +360,6 @@ static int make_neighbours(struct pod_network *n, const struct network_tables *t
 {
 	int r = 0;
 
-	drop_unsettled_neighbours(n);
 	for (size_t i = 0; i < t->n_neighs && r == 0; i++) {
 		const struct pod_endpoint *ep = endpoint_at(n, t->neighs[i].index);
 
@@ -357,10 +369,17 @@ static int make_neighbours(struct pod_network *n, const struct network_tables *t
 	return r;
 }
 
+void network_drop_unsettled(struct pod_network *n)
+{
+	drop_unsettled_routes(n);
+	drop_unsettled_neighbours(n);
+}
+
 int network_make_messages(struct pod_network *n, const struct network_tables *t, struct err *e)
 {
 	int r = make_interfaces(n, t);
 
+	network_drop_unsettled(n);
 	if (r == 0)
 		r = make_routes(n, t);
 	if (r == 0)

@@ -114,6 +114,7 @@ static void test_routes(void **state)
 	NEEDS_HOST;
 	sh("ip -n pod route del default && ip -n pod -6 route del default &&"
 	   " ip -n pod route add default via 169.254.1.1 dev eth0 onlink &&"
+	   " ip -n pod route add default dev eth0 scope link metric 500 &&"
 	   " ip -n pod route add 10.9.0.0/16 via 10.1.1.8 metric 200 &&"
 	   " ip -n pod route add 10.9.0.0/16 via 10.1.1.7 metric 100 mtu 1300 src 10.1.1.2 &&"
 	   " ip -n pod route add 192.0.2.0/24 dev eth0 scope link &&"
@@ -131,6 +132,7 @@ static void test_routes(void **state)
 	assert_route(n, 5, "fd02::/64 v6 by fe80::1 dev eth0 src - scope 0 flags 0 mtu 0");
 	assert_int_equal(n->n_routes, 6);
 	assert_note(n, "10.9.0.0/16 by 10.1.1.8 (metric 200): there is a better one");
+	assert_note(n, "default (metric 500): there is a better one");
 	assert_note(n, "198.51.100.0/24: only routes that lead somewhere");
 	assert_note(n, "203.0.113.0/24: its interface is not given to the VM");
 	assert_note(n, "10.8.0.0/16: it has several next hops");

@@ -38,10 +38,11 @@ int nics_plan(struct plan *p, struct pod_network *n, struct err *e)
 
 static int attach(struct plan *p, struct err *e)
 {
+	unsigned queues = p->config->hypervisor.network_queues;
 	struct vm_capabilities can = { 0 };
 
 	p->driver->capabilities(&p->config->hypervisor, &can);
-	return pod_network_attach(p->network, &can, p->config->hypervisor.network_queues, e);
+	return pod_network_attach(p->network, &can, queues < p->vm.vcpus ? queues : p->vm.vcpus, e);
 }
 
 /* The queues of an endpoint that was planned before it was attached. */
@@ -131,7 +132,7 @@ int nics_plug(struct plan *p, struct vm *vm, struct agent *a, size_t *ret_n, str
 {
 	struct pod_network *n = p->network;
 	size_t first = 0, n_cards = 0;
-	int r;
+	int r, told;
 
 	if (ret_n)
 		*ret_n = 0;
@@ -145,8 +146,11 @@ int nics_plug(struct plan *p, struct vm *vm, struct agent *a, size_t *ret_n, str
 			       "interface %s came after the VM had started, which takes no network cards any more",
 			       pod_network_link(n, first));
 	r = plug_cards(p, vm, first, &n_cards, e);
-	if (r == 0)
-		r = tell(n, first, a, e);
+	/* The first of them may be there all the same. */
+	if (r < 0)
+		pod_network_forget_unattached(n);
+	told = n_cards ? tell(n, first, a, r < 0 ? NULL : e) : 0;
+	r = r < 0 ? r : told;
 	if (ret_n)
 		*ret_n = n_cards;
 	return r;

@@ -8,6 +8,7 @@
 static struct strv seen; /* what the driver and the agent were asked, one line each */
 static struct vm_capabilities can;
 static int plug_result;
+static unsigned plugs, plugs_max; /* how often it was tried; how often it can succeed, 0: always */
 
 int __wrap_agent_update_interface(struct agent *a, const Types__Interface *nic, struct err *e);
 int __wrap_agent_update_interface(struct agent *a, const Types__Interface *nic, struct err *e)
@@ -34,8 +35,9 @@ static void capabilities(const struct config_hypervisor *hv, struct vm_capabilit
 
 static int add_device(struct vm *vm, struct vm_device *d, struct err *e)
 {
-	if (plug_result < 0)
-		return plug_result;
+	plugs++;
+	if (plug_result < 0 || (plugs_max && plugs > plugs_max))
+		return plug_result < 0 ? plug_result : -ENOSPC;
 	return strv_addf(&seen, "card %s %s mtu %u queues %zu", d->id, d->u.net.mac, d->u.net.mtu, d->u.net.n_tap_fds);
 }
 
@@ -59,9 +61,10 @@ static struct plan *make_plan(struct pod_network *n)
 	struct plan *p = calloc(1, sizeof *p);
 
 	assert_non_null(p);
-	config.hypervisor.network_queues = 2;
+	config.hypervisor.network_queues = 4;
 	can = (struct vm_capabilities){ .tap_fds = true, .multi_queue_net = true, .net_hotplug = true };
 	p->driver = &driver;
+	p->vm.vcpus = 2;
 	p->config = &config;
 	p->share.daemon_pidfd = -1;
 	assert_int_equal(nics_plan(p, n, NULL), 0);
@@ -147,6 +150,24 @@ static void test_plug(void **state)
 	assert_int_equal(plugged, 1);
 	assert_seen("card net1 02:00:00:00:06:02 mtu 1500 queues 2; interface net1; 2 routes; 1 "
 		    "neighbours");
+	/* One of two has no slot: the other is told about nevertheless, and nothing of the one. */
+	sh("ip link add h2 type veth peer name net2 address 02:00:00:00:06:03 netns pod && ip -n pod link set net2 up "
+	   "&&"
+	   " ip link add h3 type veth peer name net3 netns pod && ip -n pod link set net3 up &&"
+	   " ip -n pod route add 10.7.0.0/16 dev net2 && ip -n pod route add 10.8.0.0/16 dev net3");
+	plugs = 0;
+	plugs_max = 1;
+	assert_int_equal(nics_plug(p, NULL, NULL, &plugged, NULL), -ENOSPC);
+	plugs_max = 0;
+	assert_int_equal(plugged, 1);
+	assert_seen("card net2 02:00:00:00:06:03 mtu 1500 queues 2; interface net2; 3 routes; 1 neighbours");
+	/* They go, and another one comes by the name of the first: that one's routes are not told any more. */
+	sh("ip link del h2 && ip link del h3 &&"
+	   " ip link add h4 type veth peer name net2 address 02:00:00:00:06:05 netns pod && ip -n pod link set net2 "
+	   "up");
+	assert_int_equal(nics_plug(p, NULL, NULL, &plugged, NULL), 0);
+	assert_int_equal(plugged, 1);
+	assert_seen("card net3 02:00:00:00:06:05 mtu 1500 queues 2; interface net2; 2 routes; 1 neighbours");
 	plan_free(p);
 	pod_network_free(n);
 }
@@ -180,6 +201,15 @@ static void test_watch(void **state)
 	assert_int_equal(nics_watch_look(w, NULL), 0);
 	assert_non_null(strstr(seen.v[0], "card net2"));
 	strv_fini(&seen);
+	/* What a failure does to the namespace is no reason to try again at once: after 0.3, 0.6, 1.2 s … */
+	sh("ip link add h3 type veth peer name net3 netns pod && ip -n pod link set net3 up");
+	plug_result = -EIO;
+	plugs = 0;
+	deadline = clock_ms() + 4000;
+	while (clock_ms() < deadline)
+		assert_int_equal(loop_run_once(loop, 100), 0);
+	assert_in_range(plugs, 1, 5);
+	plug_result = 0;
 	nics_watch_free(w);
 	loop_free(loop);
 	plan_free(p);

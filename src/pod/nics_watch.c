@@ -10,6 +10,8 @@
 #include "base/log.h"
 
 #define QUIET_MS 300
+/* An attempt that fails makes taps and takes them away, which is told as well: each is twice as late as the last. */
+#define QUIET_MAX_MS 60000
 
 struct nics_watch {
 	struct plan *plan;
@@ -17,7 +19,7 @@ struct nics_watch {
 	struct agent *agent;
 	struct loop_source *changes, *quiet;
 	int fd;
-	unsigned warned;
+	unsigned warned, quiet_ms;
 };
 
 static void on_change(struct loop_source *s, int fd, uint32_t revents, void *userdata)
@@ -29,7 +31,7 @@ static void on_change(struct loop_source *s, int fd, uint32_t revents, void *use
 	for (int i = 0; i < 64; i++)
 		if (recv(fd, message, sizeof message, 0) < 0 && errno == EAGAIN)
 			break;
-	loop_timer_set(w->quiet, QUIET_MS);
+	loop_timer_set(w->quiet, w->quiet_ms);
 }
 
 int nics_watch_look(struct nics_watch *w, struct err *e)
@@ -47,8 +49,12 @@ static void on_quiet(struct loop_source *s, void *userdata)
 	struct nics_watch *w = userdata;
 	struct err e = { 0 };
 
-	if (nics_watch_look(w, &e) < 0)
-		log_warn_few(&w->warned, "%s", e.text);
+	if (nics_watch_look(w, &e) == 0) {
+		w->quiet_ms = QUIET_MS;
+		return;
+	}
+	log_warn_few(&w->warned, "%s", e.text);
+	w->quiet_ms = w->quiet_ms < QUIET_MAX_MS / 2 ? 2 * w->quiet_ms : QUIET_MAX_MS;
 }
 
 int nics_watch_new(struct loop *loop, struct plan *p, struct vm *vm, struct agent *a, struct nics_watch **ret,
@@ -63,7 +69,7 @@ int nics_watch_new(struct loop *loop, struct plan *p, struct vm *vm, struct agen
 	w = calloc(1, sizeof *w);
 	if (!w)
 		return err_sys(e, ENOMEM, "cannot watch the network");
-	*w = (struct nics_watch){ .plan = p, .vm = vm, .agent = a, .fd = -1 };
+	*w = (struct nics_watch){ .plan = p, .vm = vm, .agent = a, .fd = -1, .quiet_ms = QUIET_MS };
 	r = pod_network_watch(p->network, &w->fd, e);
 	if (r == 0) {
 		r = loop_add_io(loop, w->fd, EPOLLIN, on_change, w, &w->changes);

@@ -185,9 +185,11 @@ static int plan_size(struct plan *p, const Grpc__Spec *spec, struct err *e)
 	const struct config_hypervisor *hv = &p->config->hypervisor;
 	const Grpc__LinuxResources *res = spec->linux ? spec->linux->resources : NULL;
 	double cpus = hv->default_vcpus;
+	struct sizing_demand demand;
 
-	if (res && res->cpu && res->cpu->quota > 0 && res->cpu->period > 0)
-		cpus = (double)res->cpu->quota / (double)res->cpu->period;
+	sizing_from_resources(res, &demand);
+	if (demand.cpus > 0)
+		cpus = demand.cpus;
 	p->vm.vcpus = cpus < 0 ? host_cpus() : cpus < 1 ? 1 : cpus >= UINT32_MAX ? UINT32_MAX : (uint32_t)ceil(cpus);
 	if (p->vm.vcpus > host_cpus()) {
 		if (strv_addf(&p->notes, "%u CPUs were asked for, this host has %u: the guest gets %u", p->vm.vcpus,

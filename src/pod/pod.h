@@ -165,8 +165,14 @@ int pod_resize_pty(struct pod *pod, const char *id, const char *exec_id, uint32_
 int pod_close_stdin(struct pod *pod, const char *id, const char *exec_id, struct err *e);
 /* Limits in the guest, of the VM (when it can be resized), and of the sandbox's cgroup. */
 int pod_update(struct pod *pod, const char *id, const Grpc__LinuxResources *resources, struct err *e);
-/* The guest's own accounting of the container; freed by protobuf_c_message_free_unpacked(). */
-int pod_stats(struct pod *pod, const char *id, Grpc__StatsContainerResponse **ret, struct err *e);
+/* stats: of this call only; NULL when result is a negative errno, and e says why. */
+typedef void (*pod_stats_fn)(int result, const Grpc__StatsContainerResponse *stats, const struct err *e,
+			     void *userdata);
+/*
+ * The guest's own accounting of the container. It is asked for again and again: a guest that does not answer must hold
+ * up nothing else. fn runs once, from the loop, when this returned 0; pod_free() and the VM's end call what is left.
+ */
+int pod_stats(struct pod *pod, const char *id, pod_stats_fn fn, void *userdata, struct err *e);
 /* Host pids that stand for the container's processes: the stand-ins of those that live. Caller frees *ret. */
 int pod_pids(struct pod *pod, const char *id, pid_t **ret, size_t *ret_n, struct err *e);
 /* For listings and metrics. */

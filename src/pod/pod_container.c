@@ -219,7 +219,8 @@ static int create_first(struct pod_container *c, const struct pod_container_para
 	    (r = pod_open_netns(pod, c->spec, pod_init_process(c)->standin_pid, e)) < 0 ||
 	    (r = pod_write_state(pod, e)) < 0 || (r = make_rootfs(c, params, &writable, e)) < 0 ||
 	    (r = run_create_hooks(c, e)) < 0 || (r = pod_make_cgroup(pod, c, e)) < 0 ||
-	    (r = pod_attach_network(pod, e)) < 0 || (r = pod_start_vm(pod, c, writable, e)) < 0)
+	    (r = pod_size_vm(pod, c, e)) < 0 || (r = pod_attach_network(pod, e)) < 0 ||
+	    (r = pod_start_vm(pod, c, writable, e)) < 0)
 		return r;
 	return pod_watch_vm(pod, e);
 }

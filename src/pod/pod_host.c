@@ -60,6 +60,7 @@ int pod_open_netns(struct pod *pod, const Grpc__Spec *spec, pid_t pid, struct er
 
 int pod_attach_network(struct pod *pod, struct err *e)
 {
+	unsigned queues = pod->params.config->hypervisor.network_queues;
 	enum pod_network_model model;
 	struct vm_capabilities can = { 0 };
 	int r;
@@ -74,7 +75,7 @@ int pod_attach_network(struct pod *pod, struct err *e)
 	if (r == 0)
 		r = pod_write_state(pod, e);
 	if (r == 0)
-		r = pod_network_attach(pod->network, &can, pod->params.config->hypervisor.network_queues, e);
+		r = pod_network_attach(pod->network, &can, queues < pod->size.vcpus ? queues : pod->size.vcpus, e);
 	return r;
 }
 
@@ -140,7 +141,7 @@ void pod_sizing_request(const struct pod *pod, struct sizing_request *ret)
 					.host_memory_mib = (uint64_t)host.totalram * host.mem_unit >> 20 };
 }
 
-static int size_vm(struct pod *pod, const struct pod_container *c, struct err *e)
+int pod_size_vm(struct pod *pod, const struct pod_container *c, struct err *e)
 {
 	_cleanup_strv_ struct strv notes = { 0 };
 	struct sizing_request q;
@@ -173,10 +174,8 @@ int pod_start_vm(struct pod *pod, struct pod_container *c, bool rootfs_writable,
 				  .network = pod->network,
 				  .netns = pod->params.config->runtime.disable_new_netns ? NULL : pod->netns,
 				  .size = &pod->size };
-	int r = size_vm(pod, c, e);
+	int r = oci_spec_load(c->bundle, &q.spec, NULL, e);
 
-	if (r == 0)
-		r = oci_spec_load(c->bundle, &q.spec, NULL, e);
 	if (r == 0)
 		r = plan_build(&q, &pod->plan, e);
 	if (r < 0)

@@ -90,13 +90,6 @@ static int update(void)
 	return pod_update(t.pod, "c1", &res, &(struct err){ 0 });
 }
 
-static int stats(void)
-{
-	Grpc__StatsContainerResponse *answer = NULL;
-
-	return pod_stats(t.pod, "c1", &answer, &(struct err){ 0 });
-}
-
 static int signal_it(void)
 {
 	return pod_kill(t.pod, "c1", "", SIGTERM, false, &(struct err){ 0 });
@@ -108,10 +101,7 @@ static void test_silent_verbs(void **state)
 	static const struct {
 		const char *at;
 		int (*verb)(void);
-	} verbs[] = { { "PauseContainer", pause_it },
-		      { "UpdateContainer", update },
-		      { "StatsContainer", stats },
-		      { "SignalProcess", signal_it } };
+	} verbs[] = { { "PauseContainer", pause_it }, { "UpdateContainer", update }, { "SignalProcess", signal_it } };
 	struct pod_exit exit;
 	struct err e = { 0 };
 	pid_t pid;
@@ -132,6 +122,37 @@ static void test_silent_verbs(void **state)
 	assert_int_equal(exit.status, 137);
 	assert_int_equal(guest.vms, 0);
 	hurry = false;
+}
+
+static void on_stats(int result, const Grpc__StatsContainerResponse *stats, const struct err *e, void *userdata)
+{
+	*(int *)userdata = result;
+}
+
+/* Who asks for statistics waits, and nobody else. */
+static void test_silent_statistics(void **state)
+{
+	int late = 1, left = 1;
+
+	make_pod();
+	create("c1");
+	start("c1", "");
+	guest.at = "StatsContainer";
+	guest.act = NEVER;
+	hurry = true;
+	assert_int_equal(pod_stats(t.pod, "c1", on_stats, &late, NULL), 0);
+	assert_int_equal(pod_pause(t.pod, "c1", NULL), 0);
+	assert_int_equal(pod_resume(t.pod, "c1", NULL), 0);
+	assert_int_equal(late, 1);
+	for (int i = 0; i < 2000 && late == 1; i++)
+		loop_run_once(t.loop, 10);
+	assert_int_equal(late, -ETIMEDOUT);
+	hurry = false;
+	assert_int_equal(pod_stats(t.pod, "c1", on_stats, &left, NULL), 0);
+	ask_kill("c1", "", SIGKILL);
+	until_event("exit c1 137");
+	delete ("c1", "");
+	assert_int_equal(left, -ECANCELED);
 }
 
 /* ---- processes that do not end ---- */
@@ -194,6 +215,19 @@ static void test_immortal_that_does_not_answer(void **state)
 	guest.act = NEVER;
 	ask_kill("c1", "", SIGKILL);
 	assert_int_equal(state_of("c1", "").status, POD_STOPPED);
+	ends_with_the_vm();
+}
+
+static void test_immortal_that_refuses(void **state)
+{
+	struct err e = { 0 };
+
+	begin_immortal();
+	guest.at = "SignalProcess";
+	guest.act = REFUSE;
+	assert_true(pod_kill(t.pod, "c1", "", SIGKILL, false, &e) < 0);
+	assert_int_equal(state_of("c1", "").status, POD_RUNNING);
+	until_event("exit c1 137");
 	ends_with_the_vm();
 }
 
@@ -323,12 +357,14 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		T(test_silence),
 		T(test_silent_verbs),
+		T(test_silent_statistics),
 		T(test_status_that_is_none),
 		T(test_oom_of_strangers),
 		T(test_oom),
 		T(test_immortal),
 		T(test_immortal_without_standin),
 		T(test_immortal_that_does_not_answer),
+		T(test_immortal_that_refuses),
 		T(test_immortal_exec),
 		T(test_client_pauses),
 		T(test_client_does_not_come_back),

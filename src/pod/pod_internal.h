@@ -115,6 +115,8 @@ int pod_make_cgroup(struct pod *pod, struct pod_container *c, struct err *e);
 int pod_limit_cgroup(struct pod *pod, const Grpc__LinuxResources *resources, struct err *e);
 /* What sizing_*() are asked, but for the demand. */
 void pod_sizing_request(const struct pod *pod, struct sizing_request *ret);
+/* Decide pod->size, for the first container. */
+int pod_size_vm(struct pod *pod, const struct pod_container *c, struct err *e);
 int pod_attach_network(struct pod *pod, struct err *e);
 /* The VM with its agent, planned for the first container. */
 int pod_start_vm(struct pod *pod, struct pod_container *c, bool rootfs_writable, struct err *e);

@@ -6,6 +6,9 @@
 #include "pod/plan_spec.h"
 #include "pod/pod_internal.h"
 
+/* Who asks has other pods to ask, too. */
+#define STATS_MS 10000
+
 static struct pod_container *find_in_guest(struct pod *pod, const char *id, struct err *e)
 {
 	struct pod_container *c = pod_find(pod, id, e);
@@ -71,16 +74,14 @@ int pod_update(struct pod *pod, const char *id, const Grpc__LinuxResources *reso
 	return pod->role == POD_ROLE_SINGLE ? pod_limit_cgroup(pod, resources, e) : 0;
 }
 
-int pod_stats(struct pod *pod, const char *id, Grpc__StatsContainerResponse **ret, struct err *e)
+int pod_stats(struct pod *pod, const char *id, pod_stats_fn fn, void *userdata, struct err *e)
 {
 	struct err own = { 0 };
-	int r;
 
 	if (!find_in_guest(pod, id, &own)) {
 		if (e)
 			*e = own;
 		return -own.code;
 	}
-	r = agent_stats(pod->sandbox->agent, id, ret, e);
-	return r < 0 ? pod_explain(pod, r, e) : 0;
+	return agent_stats_async(pod->sandbox->agent, id, STATS_MS, fn, userdata, NULL, e);
 }

@@ -429,11 +429,10 @@ int pod_kill(struct pod *pod, const char *id, const char *exec_id, int signo, bo
 	r = agent_signal(pod->sandbox->agent, id, all || !p ? "" : process_id(p), signo, e);
 	if (r >= 0 && p && pod_process_is_starting(p))
 		p->start.signo = signo;
-	if (signo == SIGKILL && (r >= 0 || r == -ETIMEDOUT)) {
-		await_end(pod_find(pod, id, NULL), all ? NULL : p, r >= 0);
-		r = 0;
-	}
-	if (r >= 0)
+	/* Also one that refuses has to end it in time. */
+	if (signo == SIGKILL)
+		await_end(pod_find(pod, id, NULL), all ? NULL : p, r != -ETIMEDOUT);
+	if (r >= 0 || (signo == SIGKILL && r == -ETIMEDOUT))
 		return 0;
 	r = pod_explain(pod, r, e);
 	/* The loop has not heard of that end yet. With any other error clients would not delete the container. */

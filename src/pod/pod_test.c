@@ -50,7 +50,7 @@ static void test_ordinary_life(void **state)
 		"into /pods/c1 stand-in",
 		"model",
 		"scan",
-		"attach",
+		"attach 1", /* as many queues as the VM has CPUs, at most */
 		"nic 0",
 		"show /rootfs, 1 more: /etc/hosts",
 		"rescan",
@@ -65,6 +65,7 @@ static void test_ordinary_life(void **state)
 	struct err e = { 0 };
 	bool alive = false;
 
+	t.config->hypervisor.network_queues = 4;
 	make_pod();
 	assert_true(pod_is_empty(t.pod));
 	create("c1");

@@ -14,6 +14,8 @@
 /* The host's page tables for guest memory, twice (the process's and KVM's): 8 bytes for each page. */
 #define PAGE_TABLES_SHARE 256
 
+#define DEFAULT_PERIOD 100000 /* µs: the kernel's own, and what the guest's agent takes */
+
 #define ANNOTATION "io.kubernetes.cri.sandbox-"
 
 /* ---- what is asked for ---- */
@@ -44,7 +46,7 @@ uint32_t sizing_count_cpus(const char *list)
 
 static double cpus_of(int64_t quota, uint64_t period)
 {
-	return quota < 0 ? -1 : quota && period ? (double)quota / (double)period : 0;
+	return quota < 0 ? -1 : (double)quota / (double)(period ? period : DEFAULT_PERIOD);
 }
 
 void sizing_from_resources(const Grpc__LinuxResources *resources, struct sizing_demand *ret)

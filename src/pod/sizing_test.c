@@ -258,7 +258,10 @@ static void demands(void **state)
 	cpu.period = 0;
 	sizing_from_resources(&all, &d);
 	assert_true(d.cpus < 0);
-	cpu.quota = 1;
+	cpu.quota = 250000; /* docker run --cpu-quota; the kernel's own period */
+	sizing_from_resources(&all, &d);
+	assert_true(d.cpus == 2.5);
+	cpu.quota = 0;
 	sizing_from_resources(&all, &d);
 	assert_true(d.cpus == 0);
 }

@@ -376,17 +376,16 @@ int pod_update(struct pod *pod, const char *id, const Grpc__LinuxResources *reso
 			 resources->memory ? (long long)resources->memory->limit : -1);
 }
 
-int pod_stats(struct pod *pod, const char *id, Grpc__StatsContainerResponse **ret, struct err *e)
+int pod_stats(struct pod *pod, const char *id, pod_stats_fn fn, void *userdata, struct err *e)
 {
-	Grpc__StatsContainerResponse *m = calloc(1, sizeof *m);
+	Grpc__StatsContainerResponse m = GRPC__STATS_CONTAINER_RESPONSE__INIT;
+	Grpc__CgroupStats cgroup = GRPC__CGROUP_STATS__INIT;
+	Grpc__PidsStats pids = GRPC__PIDS_STATS__INIT;
 
-	grpc__stats_container_response__init(m);
-	m->cgroup_stats = calloc(1, sizeof *m->cgroup_stats);
-	grpc__cgroup_stats__init(m->cgroup_stats);
-	m->cgroup_stats->pids_stats = calloc(1, sizeof *m->cgroup_stats->pids_stats);
-	grpc__pids_stats__init(m->cgroup_stats->pids_stats);
-	m->cgroup_stats->pids_stats->current = 42;
-	*ret = m;
+	pids.current = 42;
+	cgroup.pids_stats = &pids;
+	m.cgroup_stats = &cgroup;
+	fn(0, &m, e, userdata);
 	return 0;
 }
 

@@ -119,30 +119,35 @@ HANDLER(handle_pids)
 		answer_error(req, r, &e);
 }
 
+static void on_stats(int result, const Grpc__StatsContainerResponse *stats, const struct err *e, void *userdata)
+{
+	Containerd__Task__V2__StatsResponse answer = CONTAINERD__TASK__V2__STATS_RESPONSE__INIT;
+	Google__Protobuf__Any any = GOOGLE__PROTOBUF__ANY__INIT;
+	struct ttrpc_request *req = userdata;
+
+	if (result == 0)
+		result = stats_pack(stats, stats_host_is_v2(CGROUP_ROOT), &any);
+	if (result < 0) {
+		answer_error(req, result, e);
+		return;
+	}
+	answer.stats = &any;
+	ttrpc_reply(req, &answer.base);
+	any_fini(&any);
+}
+
 HANDLER(handle_stats)
 {
 	const Containerd__Task__V2__StatsRequest *q = (const Containerd__Task__V2__StatsRequest *)request;
-	Containerd__Task__V2__StatsResponse answer = CONTAINERD__TASK__V2__STATS_RESPONSE__INIT;
-	Google__Protobuf__Any any = GOOGLE__PROTOBUF__ANY__INIT;
-	Grpc__StatsContainerResponse *stats = NULL;
 	struct task_service *s = userdata;
 	struct err e = { 0 };
 	int r;
 
 	if (!answer_find(s, req, q->id, NULL, NULL))
 		return;
-	r = pod_stats(s->pod, q->id, &stats, &e);
-	if (r == 0) {
-		r = stats_pack(stats, stats_host_is_v2(CGROUP_ROOT), &any);
-		grpc__stats_container_response__free_unpacked(stats, NULL);
-	}
-	if (r < 0) {
+	r = pod_stats(s->pod, q->id, on_stats, req, &e);
+	if (r < 0)
 		answer_error(req, r, &e);
-		return;
-	}
-	answer.stats = &any;
-	ttrpc_reply(req, &answer.base);
-	any_fini(&any);
 }
 
 /* Asked first by a containerd that was started again: of a container that is not there too. */

@@ -15,6 +15,7 @@
 
 #include "base/cleanup.h"
 #include "base/strv.h"
+#include "codec/prometheus_parser.h"
 #include "proto/metrics_v1.pb-c.h"
 #include "proto/metrics_v2.pb-c.h"
 #include "task/any.h"
@@ -46,6 +47,22 @@ static uint64_t memory_value(const Grpc__MemoryStats *m, const char *v2, const c
 static size_t bounded(size_t n)
 {
 	return n < ENTRIES_MAX ? n : ENTRIES_MAX;
+}
+
+/*
+ * The guest's words. protobuf-c takes any bytes for a string; containerd refuses a message with one that is not UTF-8,
+ * and then tells nothing about all the other pods of the node either.
+ */
+static char *text(char *s)
+{
+	size_t n;
+
+	for (const char *p = s; *p; p += n) {
+		n = prom_utf8(p, strnlen(p, 4));
+		if (!n)
+			return (char *)"?";
+	}
+	return s;
 }
 
 /* ---- v1 ---- */
@@ -151,7 +168,7 @@ static void v1_io_list(struct v1 *s, size_t *at, Grpc__BlkioStatsEntry *const *f
 		V1(BlkIOEntry) *to = s->io_list[*at] = &s->io[*at];
 
 		io__containerd__cgroups__v1__blk_ioentry__init(to);
-		to->op = from[i]->op;
+		to->op = text(from[i]->op);
 		to->major = from[i]->major;
 		to->minor = from[i]->minor;
 		to->value = from[i]->value;
@@ -188,7 +205,7 @@ static int v1_network(struct v1 *s, const Grpc__StatsContainerResponse *from)
 		V1(NetworkStat) *to = s->network_list[i] = &s->network[i];
 
 		io__containerd__cgroups__v1__network_stat__init(to);
-		to->name = f->name;
+		to->name = text(f->name);
 		to->rx_bytes = f->rx_bytes;
 		to->rx_packets = f->rx_packets;
 		to->rx_errors = f->rx_errors;
@@ -216,7 +233,7 @@ static int v1_hugetlb(struct v1 *s, const Grpc__CgroupStats *from)
 		V1(HugetlbStat) *to = s->hugetlb_list[i] = &s->hugetlb[i];
 
 		io__containerd__cgroups__v1__hugetlb_stat__init(to);
-		to->pagesize = f->key;
+		to->pagesize = text(f->key);
 		if (f->value) {
 			to->usage = f->value->usage;
 			to->max = f->value->max_usage;
@@ -416,7 +433,7 @@ static int v2_hugetlb(struct v2 *s, const Grpc__CgroupStats *from)
 		V2(HugeTlbStat) *to = s->hugetlb_list[i] = &s->hugetlb[i];
 
 		io__containerd__cgroups__v2__huge_tlb_stat__init(to);
-		to->pagesize = f->key;
+		to->pagesize = text(f->key);
 		if (f->value) {
 			to->current = f->value->usage;
 			to->max = f->value->max_usage;
