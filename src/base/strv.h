@@ -42,6 +42,9 @@ bool str_endswith(const char *s, const char *suffix);
 /* Decimal (base 10) or prefixed (base 0) unsigned number; the whole string must be one. 0, -EINVAL or -ERANGE. */
 int str_to_u64(const char *s, int base, uint64_t *ret);
 
+/* How many bytes the character at s has, at most n (1 or more); 0: no valid UTF-8 (RFC 3629). */
+size_t utf8_length(const char *s, size_t n);
+
 /* asprintf that returns NULL when memory is short. */
 char *str_printf(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 

@@ -56,6 +56,18 @@ static void test_u64(void **state)
 	assert_int_equal(v, 16);
 }
 
+static void test_utf8(void **state)
+{
+	assert_int_equal(utf8_length("a", 1), 1);
+	assert_int_equal(utf8_length("\xc3\xb6", 2), 2);
+	assert_int_equal(utf8_length("\xc3\xb6", 1), 0);
+	assert_int_equal(utf8_length("\xf0\x9f\x98\x80", 4), 4);
+	assert_int_equal(utf8_length("\xc0\x80", 2), 0);         /* overlong */
+	assert_int_equal(utf8_length("\xed\xa0\x80", 3), 0);     /* half of a pair */
+	assert_int_equal(utf8_length("\xf4\x90\x80\x80", 4), 0); /* beyond the last one */
+	assert_int_equal(utf8_length("\xff", 1), 0);
+}
+
 static void test_err(void **state)
 {
 	struct err e = { 0 };
@@ -71,10 +83,8 @@ static void test_err(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_buf),
-		cmocka_unit_test(test_strv),
-		cmocka_unit_test(test_u64),
-		cmocka_unit_test(test_err),
+		cmocka_unit_test(test_buf),  cmocka_unit_test(test_strv), cmocka_unit_test(test_u64),
+		cmocka_unit_test(test_utf8), cmocka_unit_test(test_err),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -109,7 +109,7 @@ static int append_value(struct buf *b, const char *value)
 	int r = 0;
 
 	for (size_t n; *value; value += n) {
-		n = prom_utf8(value, strlen(value));
+		n = utf8_length(value, strlen(value));
 		if (!n) {
 			n = 1;
 			r |= buf_puts(b, "?");

@@ -13,22 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-size_t prom_utf8(const char *s, size_t n)
-{
-	const unsigned char *u = (const unsigned char *)s;
-	size_t len = u[0] < 0x80 ? 1 : u[0] < 0xc2 ? 0 : u[0] < 0xe0 ? 2 : u[0] < 0xf0 ? 3 : u[0] < 0xf5 ? 4 : 0;
-
-	if (!len || len > n)
-		return 0;
-	for (size_t i = 1; i < len; i++)
-		if ((u[i] & 0xc0) != 0x80)
-			return 0;
-	/* overlong, surrogates, beyond U+10FFFF */
-	if ((u[0] == 0xe0 && u[1] < 0xa0) || (u[0] == 0xed && u[1] > 0x9f) || (u[0] == 0xf0 && u[1] < 0x90) ||
-	    (u[0] == 0xf4 && u[1] > 0x8f))
-		return 0;
-	return len;
-}
+#include "base/strv.h"
 
 static char *skip_blanks(char *p)
 {
@@ -74,7 +59,7 @@ static char *take_quoted(char **p)
 	if ((size_t)(to - start) > PROM_VALUE_MAX)
 		return NULL;
 	for (char *at = start; at < to;) {
-		size_t n = prom_utf8(at, (size_t)(to - at));
+		size_t n = utf8_length(at, (size_t)(to - at));
 
 		if (!n)
 			return NULL;
@@ -169,7 +154,7 @@ static enum prom_line parse_sample(char *p, struct prom_sample *s)
 static bool is_printable(const char *s)
 {
 	for (size_t n; *s; s += n)
-		if (!(n = prom_utf8(s, strlen(s))) || ((unsigned char)*s < ' ' && *s != '\t') || *s == 0x7f)
+		if (!(n = utf8_length(s, strlen(s))) || ((unsigned char)*s < ' ' && *s != '\t') || *s == 0x7f)
 			return false;
 	return true;
 }

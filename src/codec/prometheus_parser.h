@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* One line of Prometheus' text format, taken apart in place. For prometheus.c, but for prom_utf8(). */
+/* One line of Prometheus' text format, taken apart in place. For prometheus.c. */
 #pragma once
 
 #include <stddef.h>
@@ -25,6 +25,3 @@ enum prom_line { PROM_LINE_BAD, PROM_LINE_NOTHING, PROM_LINE_SAMPLE, PROM_LINE_A
 
 /* line: NUL-terminated, changed; what is returned points into it. */
 enum prom_line prom_parse_line(char *line, struct prom_sample *ret_sample, struct prom_about *ret_about);
-
-/* How many bytes the character at s has, at most n; 0: no valid UTF-8 (RFC 3629). */
-size_t prom_utf8(const char *s, size_t n);

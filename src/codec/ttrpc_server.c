@@ -24,8 +24,8 @@
 #include "base/fd.h"
 #include "base/list.h"
 #include "base/log.h"
+#include "base/strv.h"
 #include "codec/pb.h"
-#include "codec/prometheus_parser.h"
 #include "codec/ttrpc.h"
 #include "codec/ttrpc_frame.h"
 #include "proto/ttrpc.pb-c.h"
@@ -440,7 +440,7 @@ void ttrpc_reply(struct ttrpc_request *req, const ProtobufCMessage *response)
 static void make_utf8(char *text)
 {
 	for (size_t n; *text; text += n) {
-		n = prom_utf8(text, strnlen(text, 4));
+		n = utf8_length(text, strnlen(text, 4));
 		if (!n) {
 			*text = '?';
 			n = 1;

@@ -196,6 +196,14 @@ static void note_storages(Grpc__Storage *const *list, size_t n)
 			  list[i]->mount_point, list[i]->n_options ? list[i]->options[0] : "-");
 }
 
+static void note_modules(Grpc__KernelModule *const *list, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		fake_note("  module %s, %zu: %s %s", list[i]->name, list[i]->n_parameters,
+			  list[i]->n_parameters > 0 ? list[i]->parameters[0] : "-",
+			  list[i]->n_parameters > 1 ? list[i]->parameters[1] : "-");
+}
+
 static void fake_sandbox(struct ttrpc_request *req, const ProtobufCMessage *m, void *userdata)
 {
 	const Grpc__CreateSandboxRequest *q = (const Grpc__CreateSandboxRequest *)m;
@@ -203,6 +211,7 @@ static void fake_sandbox(struct ttrpc_request *req, const ProtobufCMessage *m, v
 		fake_asked(req, "CreateSandbox", "%s %s dns=%s", q->sandbox_id, q->hostname, q->n_dns ? q->dns[0] : "");
 
 	if (answer) {
+		note_modules(q->kernel_modules, q->n_kernel_modules);
 		note_storages(q->storages, q->n_storages);
 		fake_empty(req);
 	}

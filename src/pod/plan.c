@@ -54,6 +54,7 @@ const char *const plan_other_keys[] = {
 	"agent.enable_tracing",
 	"agent.container_pipe_size",
 	"agent.debug_console_enabled",
+	"agent.kernel_modules",
 	"agent.dial_timeout",
 	"agent.reconnect_timeout_ms",
 	"agent.create_container_timeout",

@@ -198,15 +198,73 @@ static int storages_init(struct storages *out, const struct plan_storage *list, 
 	return 0;
 }
 
+/* Of "NAME PARAMETER…" each. */
+struct modules {
+	size_t n;
+	Grpc__KernelModule *items, **list;
+	struct strv words; /* names and parameters, one behind the other */
+};
+
+static void modules_fini(struct modules *m)
+{
+	strv_fini(&m->words);
+	free(m->items);
+	free(m->list);
+}
+
+static int split_modules(struct modules *m, const struct strv *from)
+{
+	int r = 0;
+
+	for (size_t i = 0; r == 0 && i < from->len; i++) {
+		_cleanup_free_ char *text = strdup(from->v[i]);
+		size_t begin = m->words.len;
+		char *rest = NULL;
+
+		if (!text)
+			return -ENOMEM;
+		for (char *word = strtok_r(text, " \t", &rest); word && r == 0; word = strtok_r(NULL, " \t", &rest))
+			r = strv_add(&m->words, word);
+		if (m->words.len > begin)
+			m->items[m->n++].n_parameters = m->words.len - begin - 1;
+	}
+	return r;
+}
+
+static int modules_init(struct modules *m, const struct strv *from, struct err *e)
+{
+	size_t at = 0;
+	int r;
+
+	m->items = calloc(from->len + 1, sizeof *m->items);
+	m->list = calloc(from->len + 1, sizeof *m->list);
+	if (!m->items || !m->list)
+		return err_sys(e, ENOMEM, "cannot name the guest's modules");
+	for (size_t i = 0; i < from->len; i++)
+		grpc__kernel_module__init(m->list[i] = &m->items[i]);
+	r = split_modules(m, from);
+	for (size_t i = 0; r == 0 && i < m->n; i++) {
+		m->items[i].name = m->words.v[at];
+		m->items[i].parameters = &m->words.v[at + 1];
+		at += 1 + m->items[i].n_parameters;
+	}
+	return r < 0 ? err_sys(e, -r, "cannot name the guest's modules") : 0;
+}
+
 static int create_sandbox(struct sandbox *s, struct err *e)
 {
 	const struct plan *p = s->plan;
 	Grpc__CreateSandboxRequest q = GRPC__CREATE_SANDBOX_REQUEST__INIT;
 	_cleanup_(storages_fini) struct storages storages = { 0 };
+	_cleanup_(modules_fini) struct modules modules = { 0 };
 	int r = storages_init(&storages, p->sandbox_storages, p->n_sandbox_storages, e);
 
+	if (r == 0)
+		r = modules_init(&modules, &p->config->agent.kernel_modules, e);
 	if (r < 0)
 		return r;
+	q.kernel_modules = modules.list;
+	q.n_kernel_modules = modules.n;
 	q.hostname = p->hostname;
 	q.dns = p->dns.v;
 	q.n_dns = p->dns.len;

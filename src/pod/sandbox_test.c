@@ -300,6 +300,8 @@ static void test_all_steps_copied(void **state)
 		"Check",
 		"SetGuestDateTime now",
 		"CreateSandbox c1 box dns=10.0.2.3",
+		"  module i915, 2: enable_ppgtt=0 a=1,2",
+		"  module e1000e, 0: - -",
 		"UpdateInterface eth0 10.0.2.15/24 mtu 1500",
 		"UpdateRoutes 1 \"\" via 10.0.2.2 dev eth0",
 		"CopyFile " SHARE "/c1-hosts 100644",
@@ -319,6 +321,9 @@ static void test_all_steps_copied(void **state)
 	uint64_t one = 1;
 
 	make_plan("none", "image", "user", false);
+	assert_int_equal(strv_add(&t.config->agent.kernel_modules, "  i915 enable_ppgtt=0  a=1,2 "), 0);
+	assert_int_equal(strv_add(&t.config->agent.kernel_modules, " "), 0);
+	assert_int_equal(strv_add(&t.config->agent.kernel_modules, "e1000e"), 0);
 	/* passt needs its program: the VMM's own stack will do. */
 	free(take_ptr(t.plan->passt_socket));
 	agent_start();

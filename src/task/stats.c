@@ -11,11 +11,11 @@
 #include <errno.h>
 #include <linux/magic.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/vfs.h>
 
 #include "base/cleanup.h"
 #include "base/strv.h"
-#include "codec/prometheus_parser.h"
 #include "proto/metrics_v1.pb-c.h"
 #include "proto/metrics_v2.pb-c.h"
 #include "task/any.h"
@@ -58,7 +58,7 @@ static char *text(char *s)
 	size_t n;
 
 	for (const char *p = s; *p; p += n) {
-		n = prom_utf8(p, strnlen(p, 4));
+		n = utf8_length(p, strnlen(p, 4));
 		if (!n)
 			return (char *)"?";
 	}
