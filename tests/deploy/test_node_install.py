@@ -165,6 +165,25 @@ class NodeInstall(unittest.TestCase):
         self.assertEqual(told.read_text(), "containerd\ncontainerd\n")
         self.assertIn("could not be restarted", self.node.run("install", "--restart-with", "false", status=1))
 
+    def test_restart_that_failed(self):
+        """Who runs it again, as Kubernetes does, gets the engine restarted after all."""
+        self.config(CONFIG_V2)
+        self.node.put("etc/crio/crio.conf", "")
+        before = self.node.tree()
+        for action in ("install", "uninstall"):
+            self.assertIn("could not be restarted", self.node.run(action, "--restart-with", "false", status=1))
+            out = self.node.run(action, "--restart-with", "true")
+            self.assertIn("restarted containerd", out)
+            self.assertIn("restarted crio", out)
+            self.assertNotIn("restarted", self.node.run(action, "--restart-with", "true"))
+        self.assertEqual(self.node.tree(), before)
+
+    def test_fragment_that_was_removed(self):
+        self.node.put("etc/crio/crio.conf", "")
+        self.node.run("install")
+        (self.node.root / "etc/crio/crio.conf.d/50-caisson.conf").unlink()
+        self.assertIn("crio must be restarted", self.node.run("install"))
+
     def test_fewer_handlers(self):
         self.config(CONFIG_V2)
         self.node.run("install")
