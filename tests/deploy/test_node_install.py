@@ -307,6 +307,29 @@ class NodeInstall(unittest.TestCase):
         self.assertIn("neither containerd nor CRI-O", self.node.run("install", status=1))
         self.assertFalse((self.node.root / "var/lib/caisson").exists())
 
+    def test_refuses_before_it_changes_anything(self):
+        self.config(CONFIG_V2)
+        self.node.put("etc/crio/crio.conf", "")
+        for name in ("usr/libexec/caisson/caisson-unpack", "etc/caisson/configuration-stratovirt.toml",
+                     "etc/crio/crio.conf.d/50-caisson.conf"):
+            with self.subTest(name=name):
+                path = self.node.root / name
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.symlink_to("elsewhere")
+                before = self.node.tree()
+                self.assertIn("is no regular file", self.node.run("install", status=1))
+                self.assertEqual(self.node.tree(), before)
+                path.unlink()
+        before = self.node.tree()
+        link = self.node.payload / "usr/libexec/caisson/link"
+        link.symlink_to("elsewhere")
+        self.assertIn("leads nowhere", self.node.run("install", status=1))
+        self.assertEqual(self.node.tree(), before)
+        link.unlink()
+        (self.node.payload / "usr/share/defaults/caisson/configuration-clh.toml").unlink()
+        self.assertIn("no configuration for caisson-clh", self.node.run("install", status=1))
+        self.assertEqual(self.node.tree(), before)
+
     def test_installed_by_a_package(self):
         """Without --from only the engines are configured."""
         self.config(CONFIG_V2)
