@@ -330,6 +330,26 @@ class NodeInstall(unittest.TestCase):
         self.assertIn("no configuration for caisson-clh", self.node.run("install", status=1))
         self.assertEqual(self.node.tree(), before)
 
+    def test_link_in_the_payload(self):
+        """It becomes a file like the one it leads to, once."""
+        self.config(CONFIG_V2)
+        (self.node.payload / "usr/bin/containerd-shim-kata-v2").symlink_to("containerd-shim-caisson-v2")
+        before = self.node.tree()
+        self.node.run("install")
+        tree = self.node.tree()
+        self.assertEqual(tree["usr/bin/containerd-shim-kata-v2"], tree["usr/bin/containerd-shim-caisson-v2"])
+        self.assertEqual(self.node.run("install"), "node-install: done\n")
+        self.check_undone(before)
+
+    @unittest.skipUnless(os.geteuid() == 0, "only root can make files of somebody else")
+    def test_files_are_roots(self):
+        self.config(CONFIG_V2)
+        for path in self.node.payload.rglob("*"):
+            os.chown(path, 1000, 1000)
+        self.node.run("install")
+        for name in ("usr/bin/containerd-shim-caisson-v2", "etc/caisson/configuration-qemu.toml"):
+            self.assertEqual((self.node.root / name).stat().st_uid, 0, name)
+
     def test_installed_by_a_package(self):
         """Without --from only the engines are configured."""
         self.config(CONFIG_V2)
