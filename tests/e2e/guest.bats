@@ -30,6 +30,17 @@ load helper
 		"$BATS_TEST_TMPDIR/x/lib/modules/$(cat "$cache/version")/modules.dep"
 }
 
+@test "a module that the kernel lacks is an error" {
+	printf 'virtio_mmio\nno_such_module\n' >"$BATS_TEST_TMPDIR/modules"
+	for list in -b -d; do
+		run "$TOP/guest/make-initramfs" -k "${CAISSON_CACHE:-$TOP/.cache/guest}/$(uname -m)/debian" \
+			$list "$BATS_TEST_TMPDIR/modules" "$BATS_TEST_TMPDIR/initrd"
+		[ "$status" -ne 0 ]
+		[[ $output == *"no module no_such_module"* ]]
+		[ ! -e "$BATS_TEST_TMPDIR/initrd" ]
+	done
+}
+
 @test "a dynamically linked agent is refused" {
 	run "$TOP/guest/make-initramfs" -a /bin/ls "$BATS_TEST_TMPDIR/initrd"
 	[ "$status" -ne 0 ]
