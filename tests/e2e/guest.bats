@@ -41,6 +41,18 @@ load helper
 	done
 }
 
+@test "an image that was removed is made again" {
+	local agent copy
+	agent=$("$TOP/scripts/built-path" "$TOP/${BUILD:-build}" caisson-agent)
+	copy=$BATS_TEST_TMPDIR/$(uname -m)
+	cp -a "${CAISSON_CACHE:-$TOP/.cache/guest}/$(uname -m)" "$copy"
+	for n in 1 2; do
+		CAISSON_CACHE=$BATS_TEST_TMPDIR "$TOP/guest/build" "$(uname -m)" "$agent"
+		[ -s "$copy/initramfs.img" ]
+		rm "$copy/initramfs.img"
+	done
+}
+
 @test "a dynamically linked agent is refused" {
 	run "$TOP/guest/make-initramfs" -a /bin/ls "$BATS_TEST_TMPDIR/initrd"
 	[ "$status" -ne 0 ]
