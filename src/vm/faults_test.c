@@ -357,6 +357,36 @@ static void test_a_cpu_that_is_plugged(void **state)
 	assert_int_equal(dir_remove(h.dir), 0);
 }
 
+/* What was written in blocks that could not be unplugged is still part of the next difference. */
+static void test_memory_that_stays(void **state)
+{
+	const struct vmm_memory m = { .max = 4 * MEMORY_LARGE_PAGE, .block = MEMORY_LARGE_PAGE };
+	_cleanup_free_ uint64_t *dirty = NULL;
+	struct vmm *vm = NULL;
+	struct err e = { 0 };
+	struct host h = { 0 };
+	struct ram *ram;
+	unsigned last;
+
+	if (!micro_guest_possible())
+		skip();
+	if (make(&h, &vm, &e) < 0 || vmm_add_memory(vm, "memory", &m, &e) < 0)
+		fail_msg("%s", e.text);
+	last = vm->memory.n - 1;
+	ram = &vm->memory.ram[last];
+	assert_int_equal(memory_plug(vm, ram->gpa, 2 * ram->block), 0);
+	dirty = calloc(memory_words(ram), sizeof *dirty);
+	assert_int_equal(memory_take_dirty(vm, last, dirty, memory_words(ram)), 0);
+	memset(dirty, 0, memory_words(ram) * sizeof *dirty);
+	left = 1; /* the second block's slot */
+	assert_int_equal(memory_unplug(vm, ram->gpa, 2 * ram->block), -ENOSPC);
+	left = -1;
+	assert_true(guestmem_valid(vm->mem, ram->gpa, 2 * ram->block));
+	assert_int_equal(memory_take_dirty(vm, last, dirty, memory_words(ram)), 0);
+	assert_true(dirty[0] == UINT64_MAX);
+	vmm_free(vm);
+}
+
 static void test_micro(void **state)
 {
 	sweep(VMM_SHAPE_MICRO);
@@ -371,6 +401,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_a_cpu_that_is_plugged),
+		cmocka_unit_test(test_memory_that_stays),
 		cmocka_unit_test(test_micro),
 		cmocka_unit_test(test_cloud),
 	};
