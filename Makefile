@@ -44,8 +44,8 @@ bench: build guest ## measure; prints the rows of docs/performance.md
 	@BUILD=$(BUILD) tests/bench/clients
 
 install: build ## install the programs, man pages and, when it was made, the guest image
-	DESTDIR=$(DESTDIR) meson install -C $(BUILD) --no-rebuild
-	@BUILD=$(BUILD) DESTDIR=$(DESTDIR) CACHE=$(CACHE) scripts/install-guest /usr/share/caisson/guest
+	DESTDIR=$(abspath $(DESTDIR)) meson install -C $(BUILD) --no-rebuild
+	@BUILD=$(BUILD) DESTDIR=$(abspath $(DESTDIR)) CACHE=$(CACHE) scripts/install-guest /usr/share/caisson/guest
 
 fuzz: ## build the fuzzers with clang and run each for FUZZ_SECONDS (20)
 	@scripts/check fuzz

@@ -234,12 +234,16 @@ static const struct feature_word {
 	{ 7, 0, ECX, ~(1u << 4) },
 	{ 7, 0, EDX, ~0u },
 	{ 7, 1, EAX, ~0u },
+	{ 7, 1, EDX, ~0u },
+	{ 7, 2, EDX, ~0u },
 	{ 0xd, 0, EAX, ~0u },
 	{ 0xd, 1, EAX, ~0u },
+	{ KVM_LEAF + 1, 0, EAX, ~0u }, /* what an older KVM does not serve: calls would be lost without a word */
 	{ 0x80000001, 0, ECX, ~0u },
 	{ 0x80000001, 0, EDX, ~(1u << 9) },
 	{ 0x80000007, 0, EDX, ~0u },
 	{ 0x80000008, 0, EBX, ~0u },
+	{ 0x80000021, 0, EAX, ~0u },
 };
 
 int cpuid_x86_check(const struct kvm_cpuid2 *own, const struct kvm_cpuid2 *saved, struct err *e)

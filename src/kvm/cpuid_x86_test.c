@@ -3,7 +3,9 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <errno.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include <cmocka.h>
 #include <linux/kvm.h>
@@ -149,13 +151,49 @@ static void test_an_old_processor_gets_no_new_leaves(void **state)
 	free(c);
 }
 
+/* A guest does not move to where one of the features that it may use is missing. */
+static void test_a_lack_is_found(void **state)
+{
+	static const struct {
+		uint32_t leaf, sub;
+		enum { A, B, C, D } reg;
+		const char *name;
+	} cases[] = {
+		{ 1, 0, C, "leaf 0x1.0, ecx 0x4" },
+		{ 7, 0, B, "leaf 0x7.0, ebx 0x4" },
+		{ 7, 1, D, "leaf 0x7.1, edx 0x4" },
+		{ 7, 2, D, "leaf 0x7.2, edx 0x4" },
+		{ 0x40000001, 0, A, "leaf 0x40000001.0, eax 0x4" },
+		{ 0x80000008, 0, B, "leaf 0x80000008.0, ebx 0x4" },
+		{ 0x80000021, 0, A, "leaf 0x80000021.0, eax 0x4" },
+	};
+
+	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+		struct supported own = { 0 }, saved = { 0 };
+		const struct kvm_cpuid2 *is = (const struct kvm_cpuid2 *)(const void *)&own,
+					*was = (const struct kvm_cpuid2 *)(const void *)&saved;
+		struct err e = { 0 };
+		uint32_t r[4] = { 0 };
+
+		add(&own, 0, 0, 0x1f, 0, INTEL, 0);
+		add(&saved, 0, 0, 0x1f, 0, INTEL, 0);
+		r[cases[i].reg] = 3;
+		add(&own, cases[i].leaf, cases[i].sub, r[A], r[B], r[C], r[D]);
+		r[cases[i].reg] = 7;
+		add(&saved, cases[i].leaf, cases[i].sub, r[A], r[B], r[C], r[D]);
+		own.entries[1].flags = saved.entries[1].flags = KVM_CPUID_FLAG_SIGNIFCANT_INDEX;
+		assert_int_equal(cpuid_x86_check(is, was, &e), -ENOTSUP);
+		assert_non_null(strstr(e.text, cases[i].name));
+		assert_int_equal(cpuid_x86_check(was, is, &e), 0);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_features),
-		cmocka_unit_test(test_topology_with_threads),
-		cmocka_unit_test(test_topology_of_amd),
-		cmocka_unit_test(test_an_old_processor_gets_no_new_leaves),
+		cmocka_unit_test(test_features),        cmocka_unit_test(test_topology_with_threads),
+		cmocka_unit_test(test_topology_of_amd), cmocka_unit_test(test_an_old_processor_gets_no_new_leaves),
+		cmocka_unit_test(test_a_lack_is_found),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -7,7 +7,9 @@
 #include <stdio.h>
 
 #include <cmocka.h>
+#include <linux/kvm.h>
 #include <sys/eventfd.h>
+#include <sys/ioctl.h>
 
 #include "kvm/micro_guest.h"
 #include "state/state.h"
@@ -473,6 +475,52 @@ static void test_state_moves_to_another_vm(void **state)
 	micro_guest_fini(&b);
 }
 
+static uint64_t tsc_khz(const struct state *s)
+{
+	struct err e = { 0 };
+	uint64_t khz = 0;
+
+	if (!s || state_get_u64(s, "tsc-khz", &khz, &e) < 0)
+		fail_msg("%s", e.text);
+	return khz;
+}
+
+/* A vCPU that is plugged into a VM from another host has the TSC of those that came with it. */
+static void test_later_vcpus_have_the_tsc_of_the_others(void **state)
+{
+	const struct kvm_topology t = { .vcpus = 2, .threads_per_core = 1 };
+	_cleanup_(state_free_p) struct state *s = NULL;
+	struct micro_guest a, b;
+	struct kvm_vcpu *later;
+	struct err e = { 0 };
+	uint64_t khz;
+	bool has;
+
+	begin(&a, 1, false, false, micro_count, micro_count_end);
+	assert_int_equal(state_new(&s), 0);
+	save_guest(&a, s);
+	has = ioctl(kvm_vm_fd(a.vm), KVM_GET_TSC_KHZ, 0) > 0;
+	micro_guest_fini(&a);
+	if (!has) /* before Linux 5.18 */
+		skip();
+	khz = tsc_khz(state_get_child_n(s, "vcpu", 0, &e)) + 1; /* as near as those of two hosts of one model */
+	assert_int_equal(tsc_khz(state_get_child(s, "vm", &e)), khz - 1);
+	state_put_u64(state_child(s, "vm"), "tsc-khz", khz);
+	state_put_u64(state_child_n(s, "vcpu", 0), "tsc-khz", khz);
+
+	assert_int_equal(micro_guest_init(&b, 0, false, false, &e), 0);
+	if (kvm_vm_load(b.vm, state_get_child(s, "vm", &e), 0, &e) < 0 || kvm_vcpu_new(b.vm, 0, &b.vcpus[0], &e) < 0 ||
+	    kvm_vcpu_reset(b.vcpus[0], &t, &e) < 0 ||
+	    kvm_vcpu_load(b.vcpus[0], state_get_child_n(s, "vcpu", 0, &e), 0, &e) < 0 ||
+	    kvm_vcpu_new(b.vm, 1, &later, &e) < 0 || kvm_vcpu_reset(later, &t, &e) < 0 ||
+	    kvm_vcpu_save(later, state_child_n(s, "vcpu", 1), &e) < 0)
+		fail_msg("%s", e.text);
+	assert_int_equal(tsc_khz(state_get_child_n(s, "vcpu", 1, &e)), khz);
+	kvm_vcpu_free(later);
+	kvm_vcpu_free(b.vcpus[0]);
+	micro_guest_fini(&b);
+}
+
 MICRO_GUEST(dirty, "mov $0x80, %dx\n"
 		   "movb $1, 0x100000\n"
 		   "movb $1, 0x105fff\n"
@@ -557,6 +605,7 @@ int main(void)
 		cmocka_unit_test(test_triple_fault),
 		cmocka_unit_test(test_a_kick_stops_a_spinning_guest),
 		cmocka_unit_test(test_state_moves_to_another_vm),
+		cmocka_unit_test(test_later_vcpus_have_the_tsc_of_the_others),
 		cmocka_unit_test(test_dirty_log),
 		cmocka_unit_test(test_slots),
 	};

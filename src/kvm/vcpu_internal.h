@@ -22,4 +22,7 @@ struct kvm_one_msr {
 	struct kvm_msr_entry entry;
 };
 _Static_assert(offsetof(struct kvm_one_msr, entry) == sizeof(struct kvm_msrs), "laid out as KVM defines it");
+
+/* Can a guest whose TSC counted with khz go on here, where that of a new vCPU counts with host? */
+bool kvm_tsc_khz_possible(const struct kvm *kvm, int64_t host, int64_t khz);
 #endif

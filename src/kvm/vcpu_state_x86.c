@@ -133,20 +133,29 @@ static int save_cpuid(struct kvm_vcpu *v, struct state *s, struct err *e)
  * A guest that measured its TSC once goes wrong with another one. Beyond the tolerance only scaling in hardware helps;
  * what KVM does without it is right at exits only.
  */
+static bool tsc_is_near(int64_t host, int64_t khz)
+{
+	return llabs(host - khz) * 1000000 <= khz * TSC_TOLERANCE_PPM;
+}
+
+bool kvm_tsc_khz_possible(const struct kvm *kvm, int64_t host, int64_t khz)
+{
+	return tsc_is_near(host, khz) || kvm_capability(kvm, KVM_CAP_TSC_CONTROL);
+}
+
 static int load_tsc_khz(struct kvm_vcpu *v, uint64_t khz, struct err *e)
 {
-	int64_t host = ioctl(v->fd, KVM_GET_TSC_KHZ, 0), apart = llabs(host - (int64_t)khz);
+	int64_t host = ioctl(v->fd, KVM_GET_TSC_KHZ, 0);
 
 	if (host == (int64_t)khz)
 		return 0;
-	if (apart * 1000000 > (int64_t)khz * TSC_TOLERANCE_PPM &&
-	    !kvm_capability(kvm_vm_kvm(v->vm), KVM_CAP_TSC_CONTROL))
+	if (!kvm_tsc_khz_possible(kvm_vm_kvm(v->vm), host, (int64_t)khz))
 		return err_set(
 			e, ERR_HYPERVISOR, ENOTSUP,
 			"the TSC of vCPU %u ran at %llu kHz when it was saved, this host's runs at %lld kHz and cannot "
 			"be scaled",
 			v->index, (unsigned long long)khz, (long long)host);
-	if (ioctl(v->fd, KVM_SET_TSC_KHZ, (unsigned long)khz) < 0 && apart * 1000000 > (int64_t)khz * TSC_TOLERANCE_PPM)
+	if (ioctl(v->fd, KVM_SET_TSC_KHZ, (unsigned long)khz) < 0 && !tsc_is_near(host, (int64_t)khz))
 		return cannot(v, "set", "TSC frequency", e);
 	return 0;
 }

@@ -4,6 +4,7 @@
 #include <string.h>
 #include <sys/ioctl.h>
 
+#include "kvm/vcpu_internal.h"
 #include "kvm/vm_internal.h"
 #include "state/state.h"
 
@@ -53,10 +54,37 @@ static const struct {
 	{ KVM_IRQCHIP_IOAPIC, "ioapic" },
 };
 
+/*
+ * The frequency of the TSCs of vCPUs that are made from now on: KVM lets a new one count with the others only if it has
+ * theirs. Hosts of one model differ by some kHz, and so does one host from start to start. Before Linux 5.18 KVM has
+ * none but the host's, and a vCPU that is plugged into a restored VM has that.
+ */
+static void save_tsc_khz(struct kvm_vm *vm, struct state *s)
+{
+	int khz = ioctl(vm->fd, KVM_GET_TSC_KHZ, 0);
+
+	if (khz > 0)
+		state_put_u64(s, "tsc-khz", (uint64_t)khz);
+}
+
+/* Before there are vCPUs. What cannot be, the vCPUs' own states refuse. */
+static void load_tsc_khz(struct kvm_vm *vm, const struct state *s)
+{
+	struct err absent = { 0 };
+	int host = ioctl(vm->fd, KVM_GET_TSC_KHZ, 0);
+	uint64_t khz;
+
+	if (host > 0 && state_get_max(s, "tsc-khz", INT32_MAX, &khz, &absent) == 0 &&
+	    kvm_tsc_khz_possible(vm->kvm, host, (int64_t)khz))
+		ioctl(vm->fd, KVM_SET_TSC_KHZ, (unsigned long)khz);
+}
+
 int kvm_vm_save(struct kvm_vm *vm, struct state *s, struct err *e)
 {
 	struct kvm_clock_data clock = { 0 };
 	struct kvm_pit_state2 pit;
+
+	save_tsc_khz(vm, s);
 
 	for (size_t i = 0; !vm->split && i < sizeof chips / sizeof *chips; i++) {
 		struct kvm_irqchip chip = { .chip_id = chips[i].id };
@@ -96,6 +124,7 @@ int kvm_vm_load(struct kvm_vm *vm, const struct state *s, uint64_t elapsed_ns, s
 	struct kvm_pit_state2 pit;
 	int r;
 
+	load_tsc_khz(vm, s);
 	for (size_t i = 0; !vm->split && i < sizeof chips / sizeof *chips; i++) {
 		struct kvm_irqchip chip;
 

@@ -69,10 +69,13 @@ struct pci_bus *board_pci(struct board *b)
 	return b->pci;
 }
 
-/* Half of what a guest can address is for memory, a quarter for BARs. */
+/*
+ * Half of what a guest can address is for memory, a quarter for BARs. Hosts may have 52 bits (LPA, LPA2), but a kernel
+ * for pages of 4 KiB has 48 unless it was built for more (CONFIG_ARM64_PA_BITS), and maps nothing beyond.
+ */
 static uint64_t address_space(const struct vmm *vm)
 {
-	return 1ULL << vm->kvm->phys_bits;
+	return 1ULL << (vm->kvm->phys_bits < 48 ? vm->kvm->phys_bits : 48);
 }
 
 void board_region(const struct vmm *vm, gpa_t *ret_base, gpa_t *ret_end)

@@ -309,7 +309,7 @@ static bool wait_gone(struct vm_device *d, int timeout_ms)
 	bool gone;
 	int r = 0;
 
-	clock_gettime(CLOCK_REALTIME, &until);
+	clock_gettime(CLOCK_MONOTONIC, &until);
 	until.tv_sec += timeout_ms / 1000;
 	until.tv_nsec += timeout_ms % 1000 * 1000000L;
 	if (until.tv_nsec >= 1000000000L) {
@@ -318,7 +318,7 @@ static bool wait_gone(struct vm_device *d, int timeout_ms)
 	}
 	pthread_mutex_lock(&vm->lock);
 	while (!d->gone && vm->state != VMM_ENDED && r != ETIMEDOUT)
-		r = pthread_cond_timedwait(&vm->changed, &vm->lock, &until);
+		r = pthread_cond_clockwait(&vm->changed, &vm->lock, CLOCK_MONOTONIC, &until);
 	gone = d->gone || vm->state == VMM_ENDED;
 	pthread_mutex_unlock(&vm->lock);
 	return gone;

@@ -25,6 +25,7 @@
 #include <sys/un.h>
 
 #include "base/log.h"
+#include "state/state.h"
 #include "vm/machine.h"
 #include "vm/small_guest.h"
 
@@ -181,6 +182,7 @@ static int make(const struct host *h, struct vmm **ret, struct err *e)
 				      .shape = h->shape,
 				      .split_irqchip = h->shape == VMM_SHAPE_CLOUD,
 				      .vcpus = 2,
+				      .max_vcpus = 3,
 				      .memory = RAM,
 				      .shared_memory = true,
 				      .track_dirty = true,
@@ -309,6 +311,82 @@ static void sweep(enum vmm_shape shape)
 	assert_int_equal(dir_remove(h.dir), 0);
 }
 
+/* Call n of the plugging of a CPU fails; asked again, it is a whole CPU or none. False: there was no call n. */
+static bool plug(struct host *h, long n)
+{
+	_cleanup_(state_free_p) struct state *s = NULL;
+	struct vmm *vm = NULL;
+	struct err e = { 0 };
+	const void *features;
+	uint32_t count;
+	size_t len;
+	int r;
+
+	if (make(h, &vm, &e) < 0 || vmm_start(vm, &e) < 0)
+		fail_msg("%s", e.text);
+	failed = NULL;
+	left = n;
+	r = said(vmm_set_vcpus(vm, 3, &count, &e), &e, "vmm_set_vcpus");
+	left = -1;
+	if (failed && r < 0 && vmm_set_vcpus(vm, 3, &count, &e) == 0) {
+		assert_int_equal(state_new(&s), 0);
+		if (vmm_pause(vm, &e) < 0 || kvm_vcpu_save(vm->vcpus[2].kvm, s, &e) < 0 ||
+		    state_get_blob(s, "cpuid", &features, &len, &e) < 0)
+			fail_msg("%s", e.text);
+		if (!len)
+			fail_msg("a CPU without features, since %s, call %ld, failed", failed, n);
+	}
+	vmm_free(vm);
+	return failed;
+}
+
+static void test_a_cpu_that_is_plugged(void **state)
+{
+	struct host h;
+	long n = 0;
+
+	if (!micro_guest_possible())
+		skip();
+	set_up(&h);
+	h.shape = VMM_SHAPE_MICRO;
+	while (plug(&h, n))
+		n++;
+	assert_true(n > 5);
+	close(h.kernel);
+	close(h.passt);
+	assert_int_equal(dir_remove(h.dir), 0);
+}
+
+/* What was written in blocks that could not be unplugged is still part of the next difference. */
+static void test_memory_that_stays(void **state)
+{
+	const struct vmm_memory m = { .max = 4 * MEMORY_LARGE_PAGE, .block = MEMORY_LARGE_PAGE };
+	_cleanup_free_ uint64_t *dirty = NULL;
+	struct vmm *vm = NULL;
+	struct err e = { 0 };
+	struct host h = { 0 };
+	struct ram *ram;
+	unsigned last;
+
+	if (!micro_guest_possible())
+		skip();
+	if (make(&h, &vm, &e) < 0 || vmm_add_memory(vm, "memory", &m, &e) < 0)
+		fail_msg("%s", e.text);
+	last = vm->memory.n - 1;
+	ram = &vm->memory.ram[last];
+	assert_int_equal(memory_plug(vm, ram->gpa, 2 * ram->block), 0);
+	dirty = calloc(memory_words(ram), sizeof *dirty);
+	assert_int_equal(memory_take_dirty(vm, last, dirty, memory_words(ram)), 0);
+	memset(dirty, 0, memory_words(ram) * sizeof *dirty);
+	left = 1; /* the second block's slot */
+	assert_int_equal(memory_unplug(vm, ram->gpa, 2 * ram->block), -ENOSPC);
+	left = -1;
+	assert_true(guestmem_valid(vm->mem, ram->gpa, 2 * ram->block));
+	assert_int_equal(memory_take_dirty(vm, last, dirty, memory_words(ram)), 0);
+	assert_true(dirty[0] == UINT64_MAX);
+	vmm_free(vm);
+}
+
 static void test_micro(void **state)
 {
 	sweep(VMM_SHAPE_MICRO);
@@ -322,6 +400,8 @@ static void test_cloud(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_a_cpu_that_is_plugged),
+		cmocka_unit_test(test_memory_that_stays),
 		cmocka_unit_test(test_micro),
 		cmocka_unit_test(test_cloud),
 	};

@@ -68,6 +68,7 @@ struct vcpu_thread {
 	struct vmm *vm;
 	unsigned index;
 	struct kvm_vcpu *kvm; /* NULL: not made yet */
+	bool made;            /* and it has its features: it may run */
 	pthread_t thread;
 	bool started; /* thread is there */
 	bool enabled; /* the guest may use it; guarded by the loop */

@@ -9,6 +9,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/memfd.h>
+#include <linux/mman.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
@@ -50,7 +51,7 @@ static void *map_aligned(uint64_t size, int flags, int fd, uint64_t offset)
 	if (area == MAP_FAILED)
 		return MAP_FAILED;
 	skip = (LARGE_PAGE - (uintptr_t)area % LARGE_PAGE) % LARGE_PAGE;
-	p = mmap(area + skip, size, PROT_READ | PROT_WRITE, flags | MAP_FIXED | MAP_NORESERVE, fd, (off_t)offset);
+	p = mmap(area + skip, size, PROT_READ | PROT_WRITE, flags | MAP_FIXED, fd, (off_t)offset);
 	if (p == MAP_FAILED) {
 		int code = errno;
 
@@ -67,16 +68,24 @@ static void *map_aligned(uint64_t size, int flags, int fd, uint64_t offset)
 static int map_ram(struct vmm *vm, struct ram *ram, struct err *e)
 {
 	const struct memory *m = &vm->memory;
+	/*
+	 * Large pages are reserved for RAM: without, a lack of them would be a SIGBUS while the guest runs. Where
+	 * blocks come and go, most of the region is never there.
+	 */
+	int reserve = vm->config.hugepages && !ram->block ? 0 : MAP_NORESERVE;
 	void *p;
 	int r;
 
 	if (ram->fd >= 0)
-		p = map_aligned(ram->size, MAP_SHARED, ram->fd, ram->offset);
+		p = map_aligned(ram->size, MAP_SHARED | reserve, ram->fd, ram->offset);
 	else if (m->base >= 0)
-		p = map_aligned(ram->size, MAP_PRIVATE, m->base, memory_file_offset(m, (unsigned)(ram - m->ram)));
-	else
-		p = map_aligned(ram->size, MAP_PRIVATE | MAP_ANONYMOUS | (vm->config.hugepages ? MAP_HUGETLB : 0), -1,
-				0);
+		p = map_aligned(ram->size, MAP_PRIVATE | reserve, m->base,
+				memory_file_offset(m, (unsigned)(ram - m->ram)));
+	else /* of 2 MiB also where the host's default is another size */
+		p = map_aligned(ram->size,
+				MAP_PRIVATE | MAP_ANONYMOUS | reserve |
+					(vm->config.hugepages ? MAP_HUGETLB | MAP_HUGE_2MB : 0),
+				-1, 0);
 	if (p == MAP_FAILED) {
 		r = err_sys(e, errno, "cannot map %llu MiB of guest memory", (unsigned long long)ram->size >> 20);
 		if (vm->config.hugepages)

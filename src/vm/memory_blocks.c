@@ -114,9 +114,10 @@ int memory_unplug(struct vmm *vm, gpa_t gpa, uint64_t len)
 		r = kvm_vm_unmap(vm->kvm_vm, at, ram->block);
 	if (r == 0)
 		r = discard(ram, gpa - ram->gpa, len);
-	if (r < 0) { /* The guest has it still. */
+	if (r < 0) { /* The guest has it still, but what it wrote was logged in slots that are gone. */
 		unmap_blocks(vm, ram, gpa, gpa + len);
 		memory_plug(vm, gpa, len);
+		guestmem_mark_dirty(vm->mem, gpa, len);
 		return r;
 	}
 	/* Its zeroes are news to who has a snapshot from before. */

@@ -193,12 +193,33 @@ static void test_blocks(void **state)
 	}
 }
 
+/* More large pages than the host has: said when the VM is made, not by a fault of it later. */
+static void test_too_few_large_pages(void **state)
+{
+	for (int shared = 0; shared < 2; shared++) {
+		const struct vmm_config c = { .vcpus = 1,
+					      .memory = 1ULL << 40,
+					      .hugepages = true,
+					      .shared_memory = shared,
+					      .serial_in = -1,
+					      .serial_out = -1 };
+		struct err e = { 0 };
+		struct vmm *vm = NULL;
+
+		if (!micro_guest_possible())
+			skip();
+		assert_int_equal(vmm_new(&c, &vm, &e), -ENOMEM);
+		assert_non_null(strstr(e.text, "vm.nr_hugepages"));
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_private_memory),
 		cmocka_unit_test(test_shared_memory),
 		cmocka_unit_test(test_blocks),
+		cmocka_unit_test(test_too_few_large_pages),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -60,9 +60,9 @@ static int save_vcpus(struct vmm *vm, struct state *s, struct err *e)
 		struct vcpu_thread *t = &vm->vcpus[i];
 		struct state *child = state_child_n(s, "vcpu", i);
 
-		state_put_u64(child, "made", t->kvm != NULL);
+		state_put_u64(child, "made", t->made);
 		state_put_u64(child, "enabled", t->enabled);
-		if (t->kvm)
+		if (t->made)
 			r = kvm_vcpu_save(t->kvm, state_child(child, "state"), e);
 	}
 	return r;

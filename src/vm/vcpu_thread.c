@@ -45,13 +45,12 @@ int vcpu_kick_signal_check(int signo, struct err *e)
 int vcpu_new(struct vmm *vm, unsigned i, struct err *e)
 {
 	struct vcpu_thread *t = &vm->vcpus[i];
-	int r;
+	int r = t->kvm ? 0 : kvm_vcpu_new(vm->kvm_vm, i, &t->kvm, e);
 
-	if (t->kvm)
-		return 0;
-	r = kvm_vcpu_new(vm->kvm_vm, i, &t->kvm, e);
-	if (r == 0)
+	/* KVM makes each once: one whose features could not be set is kept, and gets them when it is wanted again. */
+	if (r == 0 && !t->made)
 		r = kvm_vcpu_reset(t->kvm, &vm->topology, e);
+	t->made |= r == 0;
 	return r;
 }
 
@@ -185,5 +184,6 @@ void vcpus_free(struct vmm *vm)
 		t->started = false;
 		kvm_vcpu_free(t->kvm);
 		t->kvm = NULL;
+		t->made = false;
 	}
 }

@@ -227,7 +227,7 @@ static int start_threads(struct vmm *vm, struct err *e)
 	int r = start_loop(vm, e);
 
 	for (unsigned i = 0; r == 0 && i < vm->config.max_vcpus; i++)
-		if (vm->vcpus[i].kvm)
+		if (vm->vcpus[i].made)
 			r = vcpu_start(vm, i, e);
 	return r;
 }

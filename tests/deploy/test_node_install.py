@@ -165,6 +165,25 @@ class NodeInstall(unittest.TestCase):
         self.assertEqual(told.read_text(), "containerd\ncontainerd\n")
         self.assertIn("could not be restarted", self.node.run("install", "--restart-with", "false", status=1))
 
+    def test_restart_that_failed(self):
+        """Who runs it again, as Kubernetes does, gets the engine restarted after all."""
+        self.config(CONFIG_V2)
+        self.node.put("etc/crio/crio.conf", "")
+        before = self.node.tree()
+        for action in ("install", "uninstall"):
+            self.assertIn("could not be restarted", self.node.run(action, "--restart-with", "false", status=1))
+            out = self.node.run(action, "--restart-with", "true")
+            self.assertIn("restarted containerd", out)
+            self.assertIn("restarted crio", out)
+            self.assertNotIn("restarted", self.node.run(action, "--restart-with", "true"))
+        self.assertEqual(self.node.tree(), before)
+
+    def test_fragment_that_was_removed(self):
+        self.node.put("etc/crio/crio.conf", "")
+        self.node.run("install")
+        (self.node.root / "etc/crio/crio.conf.d/50-caisson.conf").unlink()
+        self.assertIn("crio must be restarted", self.node.run("install"))
+
     def test_fewer_handlers(self):
         self.config(CONFIG_V2)
         self.node.run("install")
@@ -237,6 +256,8 @@ class NodeInstall(unittest.TestCase):
         self.assertEqual(got["caisson-builtin"]["runtime_type"], "vm")
         self.assertEqual(got["caisson-builtin"]["runtime_path"], "/usr/bin/containerd-shim-caisson-v2")
         self.assertFalse((self.node.root / "etc/containerd").exists())
+        # what CRI-O leaves there when all pods have gone is no pod
+        (self.node.root / got["caisson"]["runtime_root"].lstrip("/") / "crio/fifo").mkdir(parents=True)
         self.check_undone(before)
 
     def test_refuses(self):
@@ -285,6 +306,49 @@ class NodeInstall(unittest.TestCase):
         shutil.rmtree(self.node.root / "usr")
         self.assertIn("neither containerd nor CRI-O", self.node.run("install", status=1))
         self.assertFalse((self.node.root / "var/lib/caisson").exists())
+
+    def test_refuses_before_it_changes_anything(self):
+        self.config(CONFIG_V2)
+        self.node.put("etc/crio/crio.conf", "")
+        for name in ("usr/libexec/caisson/caisson-unpack", "etc/caisson/configuration-stratovirt.toml",
+                     "etc/crio/crio.conf.d/50-caisson.conf"):
+            with self.subTest(name=name):
+                path = self.node.root / name
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.symlink_to("elsewhere")
+                before = self.node.tree()
+                self.assertIn("is no regular file", self.node.run("install", status=1))
+                self.assertEqual(self.node.tree(), before)
+                path.unlink()
+        before = self.node.tree()
+        link = self.node.payload / "usr/libexec/caisson/link"
+        link.symlink_to("elsewhere")
+        self.assertIn("leads nowhere", self.node.run("install", status=1))
+        self.assertEqual(self.node.tree(), before)
+        link.unlink()
+        (self.node.payload / "usr/share/defaults/caisson/configuration-clh.toml").unlink()
+        self.assertIn("no configuration for caisson-clh", self.node.run("install", status=1))
+        self.assertEqual(self.node.tree(), before)
+
+    def test_link_in_the_payload(self):
+        """It becomes a file like the one it leads to, once."""
+        self.config(CONFIG_V2)
+        (self.node.payload / "usr/bin/containerd-shim-kata-v2").symlink_to("containerd-shim-caisson-v2")
+        before = self.node.tree()
+        self.node.run("install")
+        tree = self.node.tree()
+        self.assertEqual(tree["usr/bin/containerd-shim-kata-v2"], tree["usr/bin/containerd-shim-caisson-v2"])
+        self.assertEqual(self.node.run("install"), "node-install: done\n")
+        self.check_undone(before)
+
+    @unittest.skipUnless(os.geteuid() == 0, "only root can make files of somebody else")
+    def test_files_are_roots(self):
+        self.config(CONFIG_V2)
+        for path in self.node.payload.rglob("*"):
+            os.chown(path, 1000, 1000)
+        self.node.run("install")
+        for name in ("usr/bin/containerd-shim-caisson-v2", "etc/caisson/configuration-qemu.toml"):
+            self.assertEqual((self.node.root / name).stat().st_uid, 0, name)
 
     def test_installed_by_a_package(self):
         """Without --from only the engines are configured."""

@@ -30,6 +30,29 @@ load helper
 		"$BATS_TEST_TMPDIR/x/lib/modules/$(cat "$cache/version")/modules.dep"
 }
 
+@test "a module that the kernel lacks is an error" {
+	printf 'virtio_mmio\nno_such_module\n' >"$BATS_TEST_TMPDIR/modules"
+	for list in -b -d; do
+		run "$TOP/guest/make-initramfs" -k "${CAISSON_CACHE:-$TOP/.cache/guest}/$(uname -m)/debian" \
+			$list "$BATS_TEST_TMPDIR/modules" "$BATS_TEST_TMPDIR/initrd"
+		[ "$status" -ne 0 ]
+		[[ $output == *"no module no_such_module"* ]]
+		[ ! -e "$BATS_TEST_TMPDIR/initrd" ]
+	done
+}
+
+@test "an image that was removed is made again" {
+	local agent copy
+	agent=$("$TOP/scripts/built-path" "$TOP/${BUILD:-build}" caisson-agent)
+	copy=$BATS_TEST_TMPDIR/$(uname -m)
+	cp -a "${CAISSON_CACHE:-$TOP/.cache/guest}/$(uname -m)" "$copy"
+	for n in 1 2; do
+		CAISSON_CACHE=$BATS_TEST_TMPDIR "$TOP/guest/build" "$(uname -m)" "$agent"
+		[ -s "$copy/initramfs.img" ]
+		rm "$copy/initramfs.img"
+	done
+}
+
 @test "a dynamically linked agent is refused" {
 	run "$TOP/guest/make-initramfs" -a /bin/ls "$BATS_TEST_TMPDIR/initrd"
 	[ "$status" -ne 0 ]
