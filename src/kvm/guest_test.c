@@ -491,7 +491,7 @@ static void test_later_vcpus_have_the_tsc_of_the_others(void **state)
 	const struct kvm_topology t = { .vcpus = 2, .threads_per_core = 1 };
 	_cleanup_(state_free_p) struct state *s = NULL;
 	struct micro_guest a, b;
-	struct kvm_vcpu *later;
+	struct kvm_vcpu *later = NULL;
 	struct err e = { 0 };
 	uint64_t khz;
 	bool has;
