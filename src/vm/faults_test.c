@@ -319,7 +319,7 @@ static bool plug(struct host *h, long n)
 	struct err e = { 0 };
 	const void *features;
 	uint32_t count;
-	size_t len;
+	size_t len = 0;
 	int r;
 
 	if (make(h, &vm, &e) < 0 || vmm_start(vm, &e) < 0)
