@@ -11,6 +11,10 @@ bats_require_minimum_version 1.5.0
 
 setup_file() {
 	[ "$(id -u)" = 0 ] || skip "needs root"
+	[ -x "${CAISSON:-}" ] || {
+		echo "CAISSON must name caisson-on-host" >&2
+		return 1
+	}
 	B=$BATS_FILE_TMPDIR/bundle
 	mkdir -p "$B/rootfs/bin" "$B/rootfs/proc" "$B/rootfs/dev"
 	cp "$(command -v busybox)" "$B/rootfs/bin/busybox"
@@ -24,6 +28,15 @@ setup_file() {
 	fi
 	export B RUNTIMES
 	echo "# with: $RUNTIMES" >&3
+}
+
+# Until what was created has said so.
+is_ready() {
+	for _ in $(seq 1200); do
+		! grep -q ready "$BATS_TEST_TMPDIR/out" || return 0
+		sleep 0.05
+	done
+	return 1
 }
 
 # make_bundle NAME COMMAND…: $BATS_FILE_TMPDIR/NAME.bundle
@@ -210,7 +223,7 @@ create() {
 		local signal
 		for signal in 10 USR1 SIGUSR1 usr1; do
 			create && rt start "$ID" || return
-			until grep -q ready "$BATS_TEST_TMPDIR/out"; do sleep 0.05; done
+			is_ready || return
 			says 0 "" kill "$ID" "$signal" || return
 			wait_status stopped || return
 			grep -x usr1 "$BATS_TEST_TMPDIR/out" || return
@@ -219,7 +232,7 @@ create() {
 		create && says 1 "signal" kill "$ID" FOO || return
 		# Does it live?
 		says 0 "" kill "$ID" 0 && says 0 "" start "$ID" && says 0 "" kill "$ID" 0 || return
-		until grep -q ready "$BATS_TEST_TMPDIR/out"; do sleep 0.05; done
+		is_ready || return
 		says 0 "" kill "$ID" USR1 && wait_status stopped && says 1 "container not running" kill "$ID" 0 || return
 		says 0 "" delete --force "$ID"
 	}
@@ -325,7 +338,7 @@ create() {
 			exec timeout -k 1 60 "$program" --root "$BATS_FILE_TMPDIR/state.$RT" run --bundle "$BUNDLE" "$ID"
 		) </dev/null >"$BATS_TEST_TMPDIR/out" 2>&1 3>&- &
 		me=$!
-		until grep -q ready "$BATS_TEST_TMPDIR/out"; do sleep 0.05; done
+		is_ready || return
 		kill -TERM "$me"
 		status=0
 		wait "$me" || status=$?
@@ -365,7 +378,7 @@ create() {
 	make_bundle "$ID" sh -c 'trap "echo hup" HUP; echo ready; while :; do sleep 0.1; done'
 	scenario() {
 		create && rt start "$ID" || return
-		until grep -q ready "$BATS_TEST_TMPDIR/out"; do sleep 0.05; done
+		is_ready || return
 		kill -HUP "$pid"
 		until grep -q hup "$BATS_TEST_TMPDIR/out"; do sleep 0.05; done
 		kill -KILL "$pid"
