@@ -66,27 +66,11 @@ int toml_make(struct toml_parser *t, enum toml_type type, const char *at, struct
 
 /* ---- first pass ---- */
 
-/* Length of the well-formed UTF-8 sequence at p (RFC 3629), 0: none. */
-static size_t utf8_len(const unsigned char *p, size_t n)
-{
-	size_t len = p[0] < 0x80 ? 1 : p[0] < 0xc2 ? 0 : p[0] < 0xe0 ? 2 : p[0] < 0xf0 ? 3 : p[0] < 0xf5 ? 4 : 0;
-
-	if (!len || len > n)
-		return 0;
-	for (size_t i = 1; i < len; i++)
-		if ((p[i] & 0xc0) != 0x80)
-			return 0;
-	if ((p[0] == 0xe0 && p[1] < 0xa0) || (p[0] == 0xed && p[1] > 0x9f) || (p[0] == 0xf0 && p[1] < 0x90) ||
-	    (p[0] == 0xf4 && p[1] > 0x8f))
-		return 0; /* too long a form, a surrogate, or beyond U+10FFFF */
-	return len;
-}
-
 static int check_text(struct toml_parser *t)
 {
 	while (t->p < t->end) {
 		unsigned char c = (unsigned char)*t->p;
-		size_t n = utf8_len((const unsigned char *)t->p, (size_t)(t->end - t->p));
+		size_t n = utf8_length(t->p, (size_t)(t->end - t->p));
 
 		if (!n)
 			return toml_fail(t, "byte 0x%02x is not UTF-8 text here", c);
