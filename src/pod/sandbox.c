@@ -201,54 +201,55 @@ static int storages_init(struct storages *out, const struct plan_storage *list, 
 /* Of "NAME PARAMETER…" each. */
 struct modules {
 	size_t n;
+	struct strv *words; /* of each: its name, and its parameters */
 	Grpc__KernelModule *items, **list;
-	struct strv words; /* names and parameters, one behind the other */
 };
 
 static void modules_fini(struct modules *m)
 {
-	strv_fini(&m->words);
+	for (size_t i = 0; m->words && i <= m->n; i++) /* the last one may have failed */
+		strv_fini(&m->words[i]);
+	free(m->words);
 	free(m->items);
 	free(m->list);
 }
 
-static int split_modules(struct modules *m, const struct strv *from)
+static int split_words(const char *from, struct strv *ret)
 {
+	_cleanup_free_ char *text = strdup(from);
+	char *rest = NULL;
 	int r = 0;
 
-	for (size_t i = 0; r == 0 && i < from->len; i++) {
-		_cleanup_free_ char *text = strdup(from->v[i]);
-		size_t begin = m->words.len;
-		char *rest = NULL;
-
-		if (!text)
-			return -ENOMEM;
-		for (char *word = strtok_r(text, " \t", &rest); word && r == 0; word = strtok_r(NULL, " \t", &rest))
-			r = strv_add(&m->words, word);
-		if (m->words.len > begin)
-			m->items[m->n++].n_parameters = m->words.len - begin - 1;
-	}
+	if (!text)
+		return -ENOMEM;
+	for (char *word = strtok_r(text, " \t", &rest); word && r == 0; word = strtok_r(NULL, " \t", &rest))
+		r = strv_add(ret, word);
 	return r;
 }
 
 static int modules_init(struct modules *m, const struct strv *from, struct err *e)
 {
-	size_t at = 0;
-	int r;
-
+	m->words = calloc(from->len + 1, sizeof *m->words);
 	m->items = calloc(from->len + 1, sizeof *m->items);
 	m->list = calloc(from->len + 1, sizeof *m->list);
-	if (!m->items || !m->list)
+	if (!m->words || !m->items || !m->list)
 		return err_sys(e, ENOMEM, "cannot name the guest's modules");
-	for (size_t i = 0; i < from->len; i++)
-		grpc__kernel_module__init(m->list[i] = &m->items[i]);
-	r = split_modules(m, from);
-	for (size_t i = 0; r == 0 && i < m->n; i++) {
-		m->items[i].name = m->words.v[at];
-		m->items[i].parameters = &m->words.v[at + 1];
-		at += 1 + m->items[i].n_parameters;
+	for (size_t i = 0; i < from->len; i++) {
+		struct strv *words = &m->words[m->n];
+		Grpc__KernelModule *item = &m->items[m->n];
+		int r = split_words(from->v[i], words);
+
+		if (r < 0)
+			return err_sys(e, -r, "cannot name the guest's modules");
+		if (!words->len)
+			continue;
+		grpc__kernel_module__init(item);
+		item->name = words->v[0];
+		item->parameters = words->v + 1;
+		item->n_parameters = words->len - 1;
+		m->list[m->n++] = item;
 	}
-	return r < 0 ? err_sys(e, -r, "cannot name the guest's modules") : 0;
+	return 0;
 }
 
 static int create_sandbox(struct sandbox *s, struct err *e)
