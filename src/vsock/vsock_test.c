@@ -405,17 +405,24 @@ static void test_data_behind_the_connect_line(void **state)
 	assert_memory_equal(f->data, "early", 5);
 }
 
+/* The stream's data that may come now; its length. What came behind it is in f->hdr. */
+static uint32_t take_data(struct fixture *f)
+{
+	uint32_t got = 0;
+
+	while (next(f) == VSOCK_OP_RW)
+		got += le32_get(f->hdr.len);
+	return got;
+}
+
 static void test_guest_credit_is_never_exceeded(void **state)
 {
 	struct fixture *f = *state;
 	static char block[200000];
-	uint32_t got = 0;
 
 	established(f);
 	assert_true(send(f->host, block, sizeof block, MSG_DONTWAIT) > 150000);
-	while (next(f) == VSOCK_OP_RW)
-		got += le32_get(f->hdr.len);
-	assert_int_equal(got, 65536);
+	assert_int_equal(take_data(f), 65536);
 	assert_int_equal(le16_get(f->hdr.op), VSOCK_OP_CREDIT_REQUEST); /* asked once */
 	expect_nothing(f);
 	say(f, VSOCK_OP_CREDIT_UPDATE, 0); /* still none: no ping-pong */
@@ -468,25 +475,31 @@ static void test_credit_that_came_by_itself_is_not_asked_for(void **state)
 	assert_int_equal(through_one_buffer(f), 0);
 }
 
+#define BEYOND_CREDIT 100000
+
+/* The host sends more than the guest has told to have room for: what came of it. */
+static uint32_t send_beyond_credit(struct fixture *f)
+{
+	static const char block[BEYOND_CREDIT];
+
+	established(f);
+	assert_int_equal(send(f->host, block, sizeof block, MSG_DONTWAIT), sizeof block);
+	return take_data(f);
+}
+
 /* A guest that has read something says so in the next packet, whatever that is about. */
 static void test_credit_comes_with_a_half_close(void **state)
 {
 	struct fixture *f = *state;
-	static char block[100000];
-	uint32_t got = 0;
+	uint32_t got = send_beyond_credit(f);
 
-	established(f);
-	assert_int_equal(send(f->host, block, sizeof block, MSG_DONTWAIT), sizeof block);
-	while (next(f) == VSOCK_OP_RW)
-		got += le32_get(f->hdr.len);
 	assert_int_equal(le16_get(f->hdr.op), VSOCK_OP_CREDIT_REQUEST);
 	say(f, VSOCK_OP_CREDIT_UPDATE, 0);
 	expect_nothing(f);
 	f->fwd = got;
 	say(f, VSOCK_OP_SHUTDOWN, VSOCK_SHUTDOWN_SEND);
-	while (next(f) == VSOCK_OP_RW)
-		got += le32_get(f->hdr.len);
-	assert_int_equal(got, sizeof block);
+	got += take_data(f);
+	assert_int_equal(got, BEYOND_CREDIT);
 }
 
 static void test_no_receive_buffers(void **state)
@@ -641,21 +654,15 @@ static void test_host_closes(void **state)
 static void test_host_closes_while_guest_gives_no_credit(void **state)
 {
 	struct fixture *f = *state;
-	static char block[100000];
-	uint32_t got = 0;
+	uint32_t got = send_beyond_credit(f);
 
-	established(f);
-	assert_int_equal(send(f->host, block, sizeof block, MSG_DONTWAIT), sizeof block);
-	while (next(f) == VSOCK_OP_RW)
-		got += le32_get(f->hdr.len);
 	fd_close(&f->host);
 	expect_nothing(f); /* and the loop is not busy with the hang-up: */
 	assert_int_equal(loop_run_once(f->loop, 0), 0);
 	f->fwd = got;
 	say(f, VSOCK_OP_CREDIT_UPDATE, 0);
-	while (next(f) == VSOCK_OP_RW)
-		got += le32_get(f->hdr.len);
-	assert_int_equal(got, sizeof block); /* nothing is lost */
+	got += take_data(f);
+	assert_int_equal(got, BEYOND_CREDIT); /* nothing is lost */
 	assert_int_equal(le16_get(f->hdr.op), VSOCK_OP_SHUTDOWN);
 }
 
