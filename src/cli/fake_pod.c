@@ -228,7 +228,7 @@ void pod_free(struct pod *pod)
 
 /* ---- what is done to them ---- */
 
-int pod_create(struct pod *pod, const struct pod_container_params *params, pid_t *ret_pid, struct err *e)
+static int create(struct pod *pod, const struct pod_container_params *params, pid_t *ret_pid, struct err *e)
 {
 	struct container *c = calloc(1, sizeof *c);
 	const char *trouble;
@@ -256,6 +256,15 @@ int pod_create(struct pod *pod, const struct pod_container_params *params, pid_t
 	process_new(c, "", &params->io, params->standin_fd, params->standin_pid)->spec = c->spec->process;
 	*ret_pid = params->standin_pid;
 	return 0;
+}
+
+void pod_create(struct pod *pod, const struct pod_container_params *params, pod_create_fn fn, void *userdata)
+{
+	struct err e = { 0 };
+	pid_t pid = 0;
+	int r = create(pod, params, &pid, &e);
+
+	fn(r, pid, &e, userdata);
 }
 
 int pod_exec(struct pod *pod, const char *id, const char *exec_id, const Grpc__Process *process,
@@ -340,7 +349,7 @@ void pod_start(struct pod *pod, const char *id, const char *exec_id, pod_start_f
 	fn(r, pid, &e, userdata);
 }
 
-int pod_kill(struct pod *pod, const char *id, const char *exec_id, int signo, bool all, struct err *e)
+static int signal_process(struct pod *pod, const char *id, const char *exec_id, int signo, bool all, struct err *e)
 {
 	struct process *p = find_process(pod, id, exec_id);
 	const char *trouble;
@@ -358,6 +367,14 @@ int pod_kill(struct pod *pod, const char *id, const char *exec_id, int signo, bo
 	if (signo == SIGKILL || signo == SIGTERM)
 		on_child(NULL, 0, signo, p);
 	return 0;
+}
+
+void pod_kill(struct pod *pod, const char *id, const char *exec_id, int signo, bool all, pod_done_fn fn, void *userdata)
+{
+	struct err e = { 0 };
+	int r = signal_process(pod, id, exec_id, signo, all, &e);
+
+	fn(r, &e, userdata);
 }
 
 int pod_delete(struct pod *pod, const char *id, const char *exec_id, bool force, pid_t *ret_pid, struct pod_exit *ret,
@@ -422,14 +439,20 @@ static int pause_to(struct pod *pod, const char *id, bool paused, struct err *e)
 	return p->pid > 0 && kill(p->pid, paused ? SIGSTOP : SIGCONT) < 0 ? -errno : 0;
 }
 
-int pod_pause(struct pod *pod, const char *id, struct err *e)
+void pod_pause(struct pod *pod, const char *id, pod_done_fn fn, void *userdata)
 {
-	return pause_to(pod, id, true, e);
+	struct err e = { 0 };
+	int r = pause_to(pod, id, true, &e);
+
+	fn(r, &e, userdata);
 }
 
-int pod_resume(struct pod *pod, const char *id, struct err *e)
+void pod_resume(struct pod *pod, const char *id, pod_done_fn fn, void *userdata)
 {
-	return pause_to(pod, id, false, e);
+	struct err e = { 0 };
+	int r = pause_to(pod, id, false, &e);
+
+	fn(r, &e, userdata);
 }
 
 int pod_resize_pty(struct pod *pod, const char *id, const char *exec_id, uint32_t width, uint32_t height, struct err *e)
@@ -445,7 +468,7 @@ int pod_close_stdin(struct pod *pod, const char *id, const char *exec_id, struct
 }
 
 /* For the test to look at: BUNDLE/updated.json. */
-int pod_update(struct pod *pod, const char *id, const Grpc__LinuxResources *resources, struct err *e)
+static int update(struct pod *pod, const char *id, const Grpc__LinuxResources *resources, struct err *e)
 {
 	struct container *c = find(pod, id);
 	_cleanup_free_ char *text = oci_resources_to_json(resources), *path = NULL;
@@ -454,6 +477,15 @@ int pod_update(struct pod *pod, const char *id, const Grpc__LinuxResources *reso
 		return missing(e);
 	path = str_printf("%s/updated.json", c->bundle);
 	return file_replace(path, text, strlen(text), 0644);
+}
+
+void pod_update(struct pod *pod, const char *id, Grpc__LinuxResources *resources, pod_done_fn fn, void *userdata)
+{
+	struct err e = { 0 };
+	int r = update(pod, id, resources, &e);
+
+	grpc__linux_resources__free_unpacked(resources, NULL);
+	fn(r, &e, userdata);
 }
 
 int pod_stats(struct pod *pod, const char *id, pod_stats_fn fn, void *userdata, struct err *e)

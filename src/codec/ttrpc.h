@@ -126,6 +126,8 @@ enum ttrpc_code ttrpc_code_from_errno(int r);
 /* Called when the peer of a request that is still unanswered goes away; the request must still be answered. */
 void ttrpc_request_on_close(struct ttrpc_request *req, void (*fn)(struct ttrpc_request *req, void *userdata),
 			    void *userdata);
+/* Give an unanswered request to its handler once more, as if it came now. */
+void ttrpc_request_repeat(struct ttrpc_request *req, void *userdata);
 /* Timeout that the caller gave, in nanoseconds from arrival; 0: none. */
 int64_t ttrpc_request_timeout_ns(const struct ttrpc_request *req);
 /* Attach and fetch a pointer for the handler's own use. */

@@ -59,6 +59,7 @@ struct conn {
 struct ttrpc_request {
 	struct list node;
 	struct conn *conn; /* NULL: the peer has gone */
+	const struct ttrpc_method *method;
 	uint32_t stream;
 	size_t cost; /* of message, to be given back to the connection's budget */
 	ProtobufCMessage *message;
@@ -195,6 +196,7 @@ static void conn_start_request(struct conn *c, const struct ttrpc_method *method
 		return;
 	}
 	req->conn = c;
+	req->method = method;
 	req->stream = stream;
 	req->timeout_ns = envelope->timeout_nano > 0 ? envelope->timeout_nano : 0;
 	req->cost = c->budget - budget;
@@ -505,6 +507,11 @@ void ttrpc_request_on_close(struct ttrpc_request *req, void (*fn)(struct ttrpc_r
 {
 	req->on_close = fn;
 	req->on_close_userdata = userdata;
+}
+
+void ttrpc_request_repeat(struct ttrpc_request *req, void *userdata)
+{
+	req->method->fn(req, req->message, userdata);
 }
 
 int64_t ttrpc_request_timeout_ns(const struct ttrpc_request *req)

@@ -303,31 +303,6 @@ int agent_signal(struct agent *a, const char *id, const char *exec_id, int signo
 	return call_empty(a, "SignalProcess", id, &q.base, e);
 }
 
-int agent_update_container(struct agent *a, const char *id, const Grpc__LinuxResources *resources, struct err *e)
-{
-	Grpc__UpdateContainerRequest q = GRPC__UPDATE_CONTAINER_REQUEST__INIT;
-
-	q.container_id = (char *)id;
-	q.resources = (Grpc__LinuxResources *)resources;
-	return call_empty(a, "UpdateContainer", id, &q.base, e);
-}
-
-int agent_pause(struct agent *a, const char *id, struct err *e)
-{
-	Grpc__PauseContainerRequest q = GRPC__PAUSE_CONTAINER_REQUEST__INIT;
-
-	q.container_id = (char *)id;
-	return call_empty(a, "PauseContainer", id, &q.base, e);
-}
-
-int agent_resume(struct agent *a, const char *id, struct err *e)
-{
-	Grpc__ResumeContainerRequest q = GRPC__RESUME_CONTAINER_REQUEST__INIT;
-
-	q.container_id = (char *)id;
-	return call_empty(a, "ResumeContainer", id, &q.base, e);
-}
-
 int agent_tty_resize(struct agent *a, const char *id, const char *exec_id, uint32_t rows, uint32_t columns,
 		     struct err *e)
 {

@@ -8,8 +8,8 @@
  * container's first process. Answers (ret_*) belong to the caller, are freed with
  * protobuf_c_message_free_unpacked(m, NULL), and are hostile data: checked for form, not for sense.
  *
- * Asynchronous calls answer from the loop, once, unless cancelled; they have no time limit. The handle is valid until
- * the callback runs. When the agent is freed, they end with -ECANCELED.
+ * Asynchronous calls answer from the loop, once, unless cancelled; they have no time limit unless said otherwise. The
+ * handle is valid until the callback runs. When the agent is freed, they end with -ECANCELED.
  */
 #pragma once
 
@@ -85,9 +85,6 @@ int agent_start_container(struct agent *a, const char *id, struct err *e);
 int agent_remove_container(struct agent *a, const char *id, uint32_t timeout_s, struct err *e);
 int agent_exec(struct agent *a, const Grpc__ExecProcessRequest *request, struct err *e);
 int agent_signal(struct agent *a, const char *id, const char *exec_id, int signo, struct err *e);
-int agent_update_container(struct agent *a, const char *id, const Grpc__LinuxResources *resources, struct err *e);
-int agent_pause(struct agent *a, const char *id, struct err *e);
-int agent_resume(struct agent *a, const char *id, struct err *e);
 int agent_tty_resize(struct agent *a, const char *id, const char *exec_id, uint32_t rows, uint32_t columns,
 		     struct err *e);
 /* ret_written: how much the guest took, at most n. */
@@ -118,13 +115,26 @@ int agent_write_stdin_async(struct agent *a, const char *id, const char *exec_id
 
 /* fn NULL: a failure is logged at level debug. */
 typedef void (*agent_done_fn)(int result, const struct err *e, void *userdata);
-/* At most AGENT_TIMEOUT_MS: a container can keep its own processes from starting. */
+/*
+ * Containers and guests can hold these up. At most AGENT_TIMEOUT_MS, the first one create_container_timeout. What is
+ * asked for can still happen after that.
+ */
+int agent_create_container_async(struct agent *a, const Grpc__CreateContainerRequest *request, agent_done_fn fn,
+				 void *userdata, struct agent_call **ret, struct err *e);
+int agent_start_container_async(struct agent *a, const char *id, agent_done_fn fn, void *userdata,
+				struct agent_call **ret, struct err *e);
 int agent_exec_async(struct agent *a, const Grpc__ExecProcessRequest *request, agent_done_fn fn, void *userdata,
 		     struct agent_call **ret, struct err *e);
-int agent_close_stdin_async(struct agent *a, const char *id, const char *exec_id, agent_done_fn fn, void *userdata,
-			    struct agent_call **ret, struct err *e);
 int agent_signal_async(struct agent *a, const char *id, const char *exec_id, int signo, agent_done_fn fn,
 		       void *userdata, struct agent_call **ret, struct err *e);
+int agent_update_container_async(struct agent *a, const char *id, const Grpc__LinuxResources *resources,
+				 agent_done_fn fn, void *userdata, struct agent_call **ret, struct err *e);
+int agent_pause_async(struct agent *a, const char *id, agent_done_fn fn, void *userdata, struct agent_call **ret,
+		      struct err *e);
+int agent_resume_async(struct agent *a, const char *id, agent_done_fn fn, void *userdata, struct agent_call **ret,
+		       struct err *e);
+int agent_close_stdin_async(struct agent *a, const char *id, const char *exec_id, agent_done_fn fn, void *userdata,
+			    struct agent_call **ret, struct err *e);
 int agent_tty_resize_async(struct agent *a, const char *id, const char *exec_id, uint32_t rows, uint32_t columns,
 			   agent_done_fn fn, void *userdata, struct agent_call **ret, struct err *e);
 

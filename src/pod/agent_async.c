@@ -156,58 +156,102 @@ static void deliver_done(struct agent_call *call, int result, const ProtobufCMes
 		log_debug("%s", e->text);
 }
 
-int agent_exec_async(struct agent *a, const Grpc__ExecProcessRequest *request, agent_done_fn fn, void *userdata,
-		     struct agent_call **ret, struct err *e)
+/* Of calls that answer with nothing. */
+static int start_done(struct agent *a, const char *method, unsigned timeout_ms, const char *id,
+		      const ProtobufCMessage *request, agent_done_fn fn, void *userdata, struct agent_call **ret,
+		      struct err *e)
 {
-	struct agent_call draft = { .method = "ExecProcess",
+	struct agent_call draft = { .method = method,
 				    .fn.done = fn,
 				    .deliver = deliver_done,
 				    .userdata = userdata,
-				    .timeout_ms = AGENT_TIMEOUT_MS };
+				    .timeout_ms = (int)timeout_ms };
 
-	return start(a, &draft, request->container_id, &request->base, &google__protobuf__empty__descriptor, ret, e);
+	return start(a, &draft, id, request, &google__protobuf__empty__descriptor, ret, e);
+}
+
+int agent_create_container_async(struct agent *a, const Grpc__CreateContainerRequest *request, agent_done_fn fn,
+				 void *userdata, struct agent_call **ret, struct err *e)
+{
+	return start_done(a, "CreateContainer", a->create_container_ms, request->container_id, &request->base, fn,
+			  userdata, ret, e);
+}
+
+int agent_start_container_async(struct agent *a, const char *id, agent_done_fn fn, void *userdata,
+				struct agent_call **ret, struct err *e)
+{
+	Grpc__StartContainerRequest q = GRPC__START_CONTAINER_REQUEST__INIT;
+
+	q.container_id = (char *)id;
+	return start_done(a, "StartContainer", AGENT_TIMEOUT_MS, id, &q.base, fn, userdata, ret, e);
+}
+
+int agent_exec_async(struct agent *a, const Grpc__ExecProcessRequest *request, agent_done_fn fn, void *userdata,
+		     struct agent_call **ret, struct err *e)
+{
+	return start_done(a, "ExecProcess", AGENT_TIMEOUT_MS, request->container_id, &request->base, fn, userdata, ret,
+			  e);
+}
+
+int agent_update_container_async(struct agent *a, const char *id, const Grpc__LinuxResources *resources,
+				 agent_done_fn fn, void *userdata, struct agent_call **ret, struct err *e)
+{
+	Grpc__UpdateContainerRequest q = GRPC__UPDATE_CONTAINER_REQUEST__INIT;
+
+	q.container_id = (char *)id;
+	q.resources = (Grpc__LinuxResources *)resources;
+	return start_done(a, "UpdateContainer", AGENT_TIMEOUT_MS, id, &q.base, fn, userdata, ret, e);
+}
+
+int agent_pause_async(struct agent *a, const char *id, agent_done_fn fn, void *userdata, struct agent_call **ret,
+		      struct err *e)
+{
+	Grpc__PauseContainerRequest q = GRPC__PAUSE_CONTAINER_REQUEST__INIT;
+
+	q.container_id = (char *)id;
+	return start_done(a, "PauseContainer", AGENT_TIMEOUT_MS, id, &q.base, fn, userdata, ret, e);
+}
+
+int agent_resume_async(struct agent *a, const char *id, agent_done_fn fn, void *userdata, struct agent_call **ret,
+		       struct err *e)
+{
+	Grpc__ResumeContainerRequest q = GRPC__RESUME_CONTAINER_REQUEST__INIT;
+
+	q.container_id = (char *)id;
+	return start_done(a, "ResumeContainer", AGENT_TIMEOUT_MS, id, &q.base, fn, userdata, ret, e);
 }
 
 int agent_close_stdin_async(struct agent *a, const char *id, const char *exec_id, agent_done_fn fn, void *userdata,
 			    struct agent_call **ret, struct err *e)
 {
-	struct agent_call draft = {
-		.method = "CloseStdin", .fn.done = fn, .deliver = deliver_done, .userdata = userdata
-	};
 	Grpc__CloseStdinRequest q = GRPC__CLOSE_STDIN_REQUEST__INIT;
 
 	q.container_id = (char *)id;
 	q.exec_id = (char *)exec_id;
-	return start(a, &draft, id, &q.base, &google__protobuf__empty__descriptor, ret, e);
+	return start_done(a, "CloseStdin", 0, id, &q.base, fn, userdata, ret, e);
 }
 
 int agent_signal_async(struct agent *a, const char *id, const char *exec_id, int signo, agent_done_fn fn,
 		       void *userdata, struct agent_call **ret, struct err *e)
 {
-	struct agent_call draft = {
-		.method = "SignalProcess", .fn.done = fn, .deliver = deliver_done, .userdata = userdata
-	};
 	Grpc__SignalProcessRequest q = GRPC__SIGNAL_PROCESS_REQUEST__INIT;
 
 	q.container_id = (char *)id;
 	q.exec_id = (char *)exec_id;
 	q.signal = (uint32_t)signo;
-	return start(a, &draft, id, &q.base, &google__protobuf__empty__descriptor, ret, e);
+	return start_done(a, "SignalProcess", AGENT_TIMEOUT_MS, id, &q.base, fn, userdata, ret, e);
 }
 
 int agent_tty_resize_async(struct agent *a, const char *id, const char *exec_id, uint32_t rows, uint32_t columns,
 			   agent_done_fn fn, void *userdata, struct agent_call **ret, struct err *e)
 {
-	struct agent_call draft = {
-		.method = "TtyWinResize", .fn.done = fn, .deliver = deliver_done, .userdata = userdata
-	};
 	Grpc__TtyWinResizeRequest q = GRPC__TTY_WIN_RESIZE_REQUEST__INIT;
 
 	q.container_id = (char *)id;
 	q.exec_id = (char *)exec_id;
 	q.row = rows;
 	q.column = columns;
-	return start(a, &draft, id, &q.base, &google__protobuf__empty__descriptor, ret, e);
+	return start_done(a, "TtyWinResize", 0, id, &q.base, fn, userdata, ret, e);
 }
 
 static void deliver_oom(struct agent_call *call, int result, const ProtobufCMessage *m, struct err *e)
@@ -284,12 +328,9 @@ int agent_get_volume_stats_async(struct agent *a, const char *guest_path, int ti
 int agent_resize_volume_async(struct agent *a, const char *guest_path, uint64_t size, agent_done_fn fn, void *userdata,
 			      struct agent_call **ret, struct err *e)
 {
-	struct agent_call draft = {
-		.method = "ResizeVolume", .fn.done = fn, .deliver = deliver_done, .userdata = userdata
-	};
 	Grpc__ResizeVolumeRequest q = GRPC__RESIZE_VOLUME_REQUEST__INIT;
 
 	q.volume_guest_path = (char *)guest_path;
 	q.size = size;
-	return start(a, &draft, guest_path, &q.base, &google__protobuf__empty__descriptor, ret, e);
+	return start_done(a, "ResizeVolume", 0, guest_path, &q.base, fn, userdata, ret, e);
 }

@@ -228,9 +228,9 @@ static void test_errors_and_timeouts(void **state)
 	assert_int_equal(f.timeout_ns, 70000000000);
 	assert_string_equal(f.seen.v[0], "remove 10");
 	/* A method that this agent does not know. */
-	assert_int_equal(agent_pause(f.agent, "c1", &e), -ENOSYS);
+	assert_int_equal(agent_tty_resize(f.agent, "c1", "", 1, 1, &e), -ENOSYS);
 	assert_int_equal(agent_write_stdin(f.agent, "c1", "", "abc", 3, &n, &e), -EPROTO);
-	assert_int_equal(agent_pause(f.agent, "c1", NULL), -ENOSYS);
+	assert_int_equal(agent_tty_resize(f.agent, "c1", "", 1, 1, NULL), -ENOSYS);
 	fake_stop(&f);
 }
 

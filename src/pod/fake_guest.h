@@ -30,7 +30,8 @@
 #include "proto/empty.pb-c.h"
 #include "proto/health.pb-c.h"
 
-enum act { ANSWER, REFUSE, NEVER, GARBAGE, NOISE, HANG_UP, DIE, DIE_SLOWLY, INTERRUPT };
+/* HOLD: a CreateContainer, until statistics are asked for. END_FIRST: a StartContainer of what ends at once, with 7. */
+enum act { ANSWER, REFUSE, NEVER, GARBAGE, NOISE, HANG_UP, DIE, DIE_SLOWLY, INTERRUPT, HOLD, END_FIRST };
 
 #define FAKE_WAITS_MAX 32
 
@@ -54,6 +55,7 @@ static struct {
 	unsigned oom_asked;
 	/* WaitProcess and GetOOMEvent that are not answered yet */
 	struct ttrpc_request *waits[FAKE_WAITS_MAX], *oom;
+	struct ttrpc_request *creation; /* held */
 	struct ttrpc_request *held; /* the last ExecProcess, when it is never answered: until the process is killed */
 	/* the driver */
 	struct vm_capabilities can; /* nothing set: block, net_user, fs_sharing, net_passt */
@@ -245,6 +247,8 @@ static void fake_copy(struct ttrpc_request *req, const ProtobufCMessage *m, void
 		fake_empty(req);
 }
 
+static void forget_wait(struct ttrpc_request *req, void *userdata);
+
 static void fake_create(struct ttrpc_request *req, const ProtobufCMessage *m, void *userdata)
 {
 	const Grpc__CreateContainerRequest *q = (const Grpc__CreateContainerRequest *)m;
@@ -254,13 +258,10 @@ static void fake_create(struct ttrpc_request *req, const ProtobufCMessage *m, vo
 	if (answer) {
 		note_storages(q->storages, q->n_storages);
 		fake_empty(req);
+	} else if (guest.act == HOLD) {
+		guest.creation = req;
+		ttrpc_request_on_close(req, forget_wait, NULL);
 	}
-}
-
-static void fake_start(struct ttrpc_request *req, const ProtobufCMessage *m, void *userdata)
-{
-	if (fake_asked(req, "StartContainer", "%s", ((const Grpc__StartContainerRequest *)m)->container_id))
-		fake_empty(req);
 }
 
 static void fake_remove(struct ttrpc_request *req, const ProtobufCMessage *m, void *userdata)
@@ -295,6 +296,18 @@ static void end_process(const char *id, const char *exec_id, int status)
 	}
 }
 
+static void fake_start(struct ttrpc_request *req, const ProtobufCMessage *m, void *userdata)
+{
+	const char *id = ((const Grpc__StartContainerRequest *)m)->container_id;
+
+	if (fake_asked(req, "StartContainer", "%s", id)) {
+		fake_empty(req);
+	} else if (guest.act == END_FIRST) {
+		end_process(id, "", 7);
+		fake_empty(req);
+	}
+}
+
 static void forget_wait(struct ttrpc_request *req, void *userdata)
 {
 	for (size_t i = 0; i < FAKE_WAITS_MAX; i++)
@@ -304,6 +317,8 @@ static void forget_wait(struct ttrpc_request *req, void *userdata)
 		guest.oom = NULL;
 	if (guest.held == req)
 		guest.held = NULL;
+	if (guest.creation == req)
+		guest.creation = NULL;
 	ttrpc_reply_error(req, TTRPC_CANCELLED, "gone");
 }
 
@@ -391,6 +406,10 @@ static void fake_stats(struct ttrpc_request *req, const ProtobufCMessage *m, voi
 
 	if (fake_asked(req, "StatsContainer", "%s", ((const Grpc__StatsContainerRequest *)m)->container_id))
 		ttrpc_reply(req, &answer.base);
+	if (guest.creation) {
+		fake_empty(guest.creation);
+		guest.creation = NULL;
+	}
 }
 
 static void fake_pause(struct ttrpc_request *req, const ProtobufCMessage *m, void *userdata)

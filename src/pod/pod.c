@@ -252,7 +252,7 @@ int pod_containers(struct pod *pod, struct strv *ret, struct err *e)
 	struct pod_container *c;
 
 	list_foreach (c, &pod->containers, struct pod_container, node)
-		if (strv_add(ret, c->id) < 0)
+		if (!c->create.fn && strv_add(ret, c->id) < 0)
 			return out_of_memory(e);
 	return 0;
 }
@@ -299,7 +299,7 @@ static const char *status_of(const struct pod *pod)
 	struct pod_container *c = list_first(&pod->containers, struct pod_container, node);
 	struct pod_process *p = c ? pod_init_process(c) : NULL;
 
-	return !p                         ? "creating"
+	return !p || c->create.fn         ? "creating"
 	       : p->status == POD_CREATED ? "created"
 	       : p->status == POD_STOPPED ? "stopped"
 	       : c->paused                ? "paused"

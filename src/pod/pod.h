@@ -4,8 +4,9 @@
  * process, its owner (a containerd shim, or the process that `caisson create` leaves behind), and to that process's
  * loop.
  *
- * Functions that wait for the guest do so without running the loop (see pod/agent.h); what happens by itself (exits,
- * out of memory, the VM's end) is told by pod_params.event, always from the loop. A process is named by its container
+ * What a guest can hold up is answered from the loop, so that one container never stops what is done to another;
+ * starting the VM and taking things from it is waited for (see pod/agent.h). What happens by itself (exits, out of
+ * memory, the VM's end) is told by pod_params.event, always from the loop. A process is named by its container
  * and its exec id; "" is the container's first process.
  *
  * Errors: -ENOENT no such container or process; -EEXIST the id is taken; -ESRCH it has ended ("process already
@@ -117,8 +118,16 @@ struct pod_container_params {
 	pid_t standin_pid;
 };
 
-/* The first one starts the VM. ret_pid: the stand-in. */
-int pod_create(struct pod *pod, const struct pod_container_params *params, pid_t *ret_pid, struct err *e);
+/*
+ * result 0: pid is the stand-in's. Else a negative errno, and e says why. fn may call pod_free().
+ */
+typedef void (*pod_create_fn)(int result, pid_t pid, const struct err *e, void *userdata);
+/*
+ * The first one starts the VM, which is waited for here. fn runs once: before this returns, or, since the guest may
+ * have to fetch or unpack much, from the loop later. Until then the container has its id, and no more can be done to
+ * it (-EBUSY). A creation that fails leaves nothing.
+ */
+void pod_create(struct pod *pod, const struct pod_container_params *params, pod_create_fn fn, void *userdata);
 /* process: of the OCI runtime spec; copied. The process is there only after pod_start(). standin_*: as above. */
 int pod_exec(struct pod *pod, const char *id, const char *exec_id, const Grpc__Process *process,
 	     const struct pod_io *io, int standin_fd, pid_t standin_pid, struct err *e);
@@ -129,8 +138,8 @@ int pod_exec(struct pod *pod, const char *id, const char *exec_id, const Grpc__P
  */
 typedef void (*pod_start_fn)(int result, pid_t pid, const struct err *e, void *userdata);
 /*
- * fn runs once: before this returns, or, since a container can hold up its own processes, for an exec from the loop
- * later. Until then the exec can be killed, but not deleted. pod_free() calls what is left.
+ * fn runs once: before this returns, or, since a container can hold up its own processes and those of its pod, from the
+ * loop later. Until then the process can be killed, but not deleted. pod_free() calls what is left.
  */
 void pod_start(struct pod *pod, const char *id, const char *exec_id, pod_start_fn fn, void *userdata);
 /*
@@ -138,9 +147,15 @@ void pod_start(struct pod *pod, const char *id, const char *exec_id, pod_start_f
  * that takes longer is not believed any more: the process counts as ended, and for a container's first one the VM ends.
  */
 #define POD_KILL_MS 30000
+/*
+ * How something ended that the guest was asked to do: 0 or a negative errno, and e says why. Runs once: before the
+ * function returns that it was given to, or from the loop later; -ESRCH when the container is deleted meanwhile.
+ */
+typedef void (*pod_done_fn)(int result, const struct err *e, void *userdata);
 /* all: every process of the container (exec_id "" only). SIGKILL: it ends within POD_KILL_MS, whatever the guest does.
  */
-int pod_kill(struct pod *pod, const char *id, const char *exec_id, int signo, bool all, struct err *e);
+void pod_kill(struct pod *pod, const char *id, const char *exec_id, int signo, bool all, pod_done_fn fn,
+	      void *userdata);
 /* Only what has ended, or was never started; force: end it first. The last container's delete ends the VM. */
 int pod_delete(struct pod *pod, const char *id, const char *exec_id, bool force, pid_t *ret_pid, struct pod_exit *ret,
 	       struct err *e);
@@ -158,13 +173,17 @@ typedef void (*pod_wait_fn)(const struct pod_exit *exit, void *userdata);
 /* fn runs once, from the loop, also when it has ended already or is deleted; pod_free() calls what is left. */
 int pod_wait(struct pod *pod, const char *id, const char *exec_id, pod_wait_fn fn, void *userdata, struct err *e);
 
-int pod_pause(struct pod *pod, const char *id, struct err *e);
-int pod_resume(struct pod *pod, const char *id, struct err *e);
+/* Only one of them at a time: -EBUSY. */
+void pod_pause(struct pod *pod, const char *id, pod_done_fn fn, void *userdata);
+void pod_resume(struct pod *pod, const char *id, pod_done_fn fn, void *userdata);
 int pod_resize_pty(struct pod *pod, const char *id, const char *exec_id, uint32_t width, uint32_t height,
 		   struct err *e);
 int pod_close_stdin(struct pod *pod, const char *id, const char *exec_id, struct err *e);
-/* Limits in the guest, of the VM (when it can be resized), and of the sandbox's cgroup. */
-int pod_update(struct pod *pod, const char *id, const Grpc__LinuxResources *resources, struct err *e);
+/*
+ * Limits in the guest, of the VM (when it can be resized), and of the sandbox's cgroup. resources: taken over. One at a
+ * time for each container: -EBUSY.
+ */
+void pod_update(struct pod *pod, const char *id, Grpc__LinuxResources *resources, pod_done_fn fn, void *userdata);
 /* stats: of this call only; NULL when result is a negative errno, and e says why. */
 typedef void (*pod_stats_fn)(int result, const Grpc__StatsContainerResponse *stats, const struct err *e,
 			     void *userdata);

@@ -86,6 +86,7 @@ static int container_new(struct pod *pod, const struct pod_container_params *par
 	c->pod = pod;
 	list_init(&c->node);
 	list_init(&c->processes);
+	list_init(&c->asks);
 	c->id = strdup(params->id);
 	c->bundle = realpath(params->bundle, NULL);
 	if (!c->id)
@@ -113,6 +114,7 @@ void pod_container_free(struct pod_container *c)
 
 	if (!c)
 		return;
+	pod_ask_give_up(c);
 	while ((p = list_first(&c->processes, struct pod_process, node)))
 		pod_process_free(p);
 	list_remove(&c->node);
@@ -267,20 +269,6 @@ static int create_later(struct pod_container *c, const struct pod_container_para
 	return r;
 }
 
-static int create_in_guest(struct pod_container *c, struct err *e)
-{
-	int r = pod_resize(c->pod, e);
-
-	if (r == 0 && c->pod->volumes)
-		r = volume_watch_add(c->pod->volumes, c->plan, e);
-	if (r == 0)
-		r = sandbox_create_container(c->pod->sandbox, c->plan, e);
-	if (r < 0)
-		return r;
-	c->in_guest = true;
-	return pod_process_watch(pod_init_process(c), e);
-}
-
 /* As if it had never been. */
 static void undo_create(struct pod_container *c)
 {
@@ -315,47 +303,118 @@ static void show_root(const struct pod_container *c)
 	standin_show(pod_init_process(c)->standin_fd, c->rootfs, binds, n);
 }
 
-int pod_create(struct pod *pod, const struct pod_container_params *params, pid_t *ret_pid, struct err *e)
+/* fn may end the pod. */
+static void fail_create(struct pod_container *c, int r, const struct err *e)
+{
+	struct pod *pod = c->pod;
+	pod_create_fn fn = c->create.fn;
+	void *userdata = c->create.userdata;
+
+	undo_create(c);
+	pod_write_state(pod, NULL);
+	fn(r, 0, e, userdata);
+}
+
+static int created(struct pod_container *c, struct err *e)
+{
+	struct pod_process *p = pod_init_process(c);
+	int r;
+
+	c->in_guest = true;
+	r = pod_process_watch(p, e);
+	if (r == 0)
+		r = pod_process_listen(p, e);
+	return r < 0 ? r : pod_write_state(c->pod, e);
+}
+
+static void on_create_answer(int result, const struct err *answer, void *userdata)
+{
+	struct pod_container *c = userdata;
+	pod_create_fn fn = c->create.fn;
+	struct err e = *answer;
+
+	c->create.call = NULL;
+	result = result < 0 ? sandbox_create_failed(c->pod->sandbox, c->plan, result, &e) : created(c, &e);
+	if (result < 0) {
+		if (c->pod->lost)
+			err_set(&e, ERR_GUEST, -result, "%s", c->pod->reason);
+		fail_create(c, result, &e);
+		return;
+	}
+	c->create.fn = NULL;
+	show_root(c);
+	pod_emit(c->pod, POD_EVENT_CREATE, pod_init_process(c));
+	fn(0, pod_init_process(c)->standin_pid, &e, c->create.userdata);
+}
+
+/* Limits and memory first; then the guest is asked, see on_create_answer(). */
+static int create_in_guest(struct pod_container *c, struct err *e)
+{
+	int r = pod_resize(c->pod, e);
+
+	if (r == 0 && c->pod->volumes)
+		r = volume_watch_add(c->pod->volumes, c->plan, e);
+	if (r == 0)
+		r = sandbox_create_container_async(c->pod->sandbox, c->plan, on_create_answer, c, &c->create.call, e);
+	return r;
+}
+
+int pod_check_created(const struct pod_container *c, struct err *e)
+{
+	return c->create.fn ? err_set(e, ERR_CONFIG, EBUSY, "container %s is being created", c->id) : 0;
+}
+
+void pod_create(struct pod *pod, const struct pod_container_params *params, pod_create_fn fn, void *userdata)
 {
 	bool first = pod_is_empty(pod);
 	struct pod_container *c = NULL;
-	int r = state_check_id(params->id, e);
+	struct err e = { 0 };
+	int r = state_check_id(params->id, &e);
 
 	if (r == 0 && pod_find(pod, params->id, NULL))
-		r = err_set(e, ERR_CONFIG, EEXIST, "container %s exists already", params->id);
+		r = err_set(&e, ERR_CONFIG, EEXIST, "container %s exists already", params->id);
 	if (r == 0 && (!first || pod->lost))
-		r = pod_check_guest(pod, e);
+		r = pod_check_guest(pod, &e);
 	if (r == 0)
-		r = container_new(pod, params, &c, e);
+		r = container_new(pod, params, &c, &e);
 	if (r < 0) {
 		if (params->standin_fd >= 0)
 			close(params->standin_fd);
-		return r;
+		fn(r, 0, &e, userdata);
+		return;
 	}
+	c->create.fn = fn;
+	c->create.userdata = userdata;
 	list_append(&pod->containers, &c->node);
-	r = first ? create_first(c, params, e) : create_later(c, params, e);
+	r = first ? create_first(c, params, &e) : create_later(c, params, &e);
 	if (r == 0)
-		r = create_in_guest(c, e);
-	if (r == 0)
-		r = pod_write_state(pod, e);
-	if (r < 0) {
-		undo_create(c);
-		pod_write_state(pod, NULL);
-		return r;
-	}
-	show_root(c);
-	*ret_pid = pod_init_process(c)->standin_pid;
-	pod_emit(pod, POD_EVENT_CREATE, pod_init_process(c));
-	return 0;
+		r = create_in_guest(c, &e);
+	if (r < 0)
+		fail_create(c, r, &e);
 }
 
 /* ---- delete ---- */
+
+/* Its pod ends. */
+static void give_up_create(struct pod_container *c)
+{
+	struct err e = { 0 };
+	int r = err_set(&e, ERR_CONFIG, ECANCELED, "the pod was ended while container %s was created", c->id);
+
+	agent_call_cancel(take_ptr(c->create.call));
+	sandbox_forget_container(c->pod->sandbox, c->plan);
+	fail_create(c, r, &e);
+}
 
 void pod_container_end(struct pod_container *c)
 {
 	struct pod *pod = c->pod;
 	struct pod_process *p;
 
+	if (c->create.fn) {
+		give_up_create(c);
+		return;
+	}
 	/* First the answers that will not come any more. */
 	list_foreach (p, &c->processes, struct pod_process, node)
 		agent_call_cancel(take_ptr(p->wait));
@@ -407,13 +466,15 @@ int pod_delete(struct pod *pod, const char *id, const char *exec_id, bool force,
 
 	if (!p)
 		return -ENOENT;
+	if (pod_check_created(p->container, e) < 0)
+		return -EBUSY;
 	if ((p->status == POD_RUNNING || pod_process_is_starting(p)) && !force)
 		return err_set(e, ERR_CONFIG, EBUSY, "%s %s is running: it must be ended before it is deleted",
 			       *p->exec_id ? "process" : "container", *p->exec_id ? p->exec_id : id);
 	pid = p->standin_pid;
 	if (*p->exec_id) {
 		if ((p->status == POD_RUNNING || pod_process_is_starting(p)) && !pod->lost)
-			agent_signal(pod->sandbox->agent, id, p->exec_id, SIGKILL, NULL);
+			agent_signal_async(pod->sandbox->agent, id, p->exec_id, SIGKILL, NULL, NULL, NULL, NULL);
 		pod_process_ended(p, 128 + SIGKILL, "");
 		*ret = p->exit;
 		pod_process_free(p);
@@ -435,38 +496,61 @@ static struct pod_container *find_running(struct pod *pod, const char *id, bool 
 
 	if (!c || pod_check_guest(pod, e) < 0)
 		return NULL;
-	if (pod_init_process(c)->status == POD_RUNNING && c->paused == paused)
+	if (c->pausing)
+		err_set(e, ERR_CONFIG, EBUSY, "container %s is being paused or resumed", id);
+	else if (pod_init_process(c)->status == POD_RUNNING && c->paused == paused)
 		return c;
-	err_set(e, ERR_CONFIG, EBUSY, "container %s is not %s", id, paused ? "paused" : "running");
+	else
+		err_set(e, ERR_CONFIG, EBUSY, "container %s is not %s", id, paused ? "paused" : "running");
 	return NULL;
 }
 
-static int set_paused(struct pod *pod, const char *id, bool pause, struct err *e)
+static void on_pause_answer(int result, const struct err *answer, void *userdata)
 {
-	struct err own = { 0 };
-	struct pod_container *c = find_running(pod, id, !pause, &own);
+	struct pod_ask *ask = userdata;
+	struct pod_container *c = ask->container;
+	struct err e = *answer;
+
+	ask->call = NULL;
+	c->pausing = false;
+	if (result < 0) {
+		pod_ask_done(ask, pod_explain(c->pod, result, &e), &e);
+		return;
+	}
+	c->paused = ask->pause;
+	pod_emit(c->pod, c->paused ? POD_EVENT_PAUSED : POD_EVENT_RESUMED, pod_init_process(c));
+	pod_note_state(c->pod);
+	pod_ask_done(ask, 0, &e);
+}
+
+static void set_paused(struct pod *pod, const char *id, bool pause, pod_done_fn fn, void *userdata)
+{
+	struct err e = { 0 };
+	struct pod_container *c = find_running(pod, id, !pause, &e);
+	struct pod_ask *ask;
 	int r;
 
 	if (!c) {
-		if (e)
-			*e = own;
-		return -own.code;
+		fn(-e.code, &e, userdata);
+		return;
 	}
-	r = pause ? agent_pause(pod->sandbox->agent, id, e) : agent_resume(pod->sandbox->agent, id, e);
+	ask = pod_ask_new(c, fn, userdata);
+	if (!ask)
+		return;
+	ask->pause = pause;
+	c->pausing = true;
+	r = pause ? agent_pause_async(pod->sandbox->agent, id, on_pause_answer, ask, &ask->call, &e)
+		  : agent_resume_async(pod->sandbox->agent, id, on_pause_answer, ask, &ask->call, &e);
 	if (r < 0)
-		return pod_explain(pod, r, e);
-	c->paused = pause;
-	pod_emit(pod, pause ? POD_EVENT_PAUSED : POD_EVENT_RESUMED, pod_init_process(c));
-	pod_note_state(pod);
-	return 0;
+		on_pause_answer(r, &e, ask);
 }
 
-int pod_pause(struct pod *pod, const char *id, struct err *e)
+void pod_pause(struct pod *pod, const char *id, pod_done_fn fn, void *userdata)
 {
-	return set_paused(pod, id, true, e);
+	set_paused(pod, id, true, fn, userdata);
 }
 
-int pod_resume(struct pod *pod, const char *id, struct err *e)
+void pod_resume(struct pod *pod, const char *id, pod_done_fn fn, void *userdata)
 {
-	return set_paused(pod, id, false, e);
+	set_paused(pod, id, false, fn, userdata);
 }

@@ -146,9 +146,10 @@ bool pod_process_give_up_output(struct pod_process *p, int signo)
 	return true;
 }
 
-static void check_ended(struct pod_process *p)
+void pod_process_check_ended(struct pod_process *p)
 {
-	if (!p->answered)
+	/* Whoever started it is told first that it has begun. */
+	if (!p->answered || p->status == POD_STOPPED || pod_process_is_starting(p))
 		return;
 	if (!p->pumping ||
 	    (!p->drain && loop_add_timer(p->container->pod->loop, DRAIN_MS, on_drain_timeout, p, &p->drain) < 0))
@@ -162,7 +163,7 @@ void pod_process_output_done(int result, const struct err *e, void *userdata)
 	p->pumping = false;
 	if (result < 0 && !p->container->pod->lost)
 		log_warn("container %s: %s", p->container->id, e->text);
-	check_ended(p);
+	pod_process_check_ended(p);
 }
 
 static void lose(struct pod *pod, const char *reason);
@@ -179,7 +180,7 @@ static void on_wait_answer(int result, int status, const struct err *e, void *us
 		/* The guest's word: at most something that an exit status can be. */
 		p->exit.status = status < 0 || status > 255 ? 255 : status;
 		clock_gettime(CLOCK_REALTIME, &p->exit.at);
-		check_ended(p);
+		pod_process_check_ended(p);
 		return;
 	}
 	if (result == -ECANCELED || result == -ECONNRESET || result == -EPIPE || result == -EPROTO) {
@@ -210,9 +211,11 @@ static void lose(struct pod *pod, const char *reason)
 	snprintf(pod->reason, sizeof pod->reason, "%s", reason);
 	log_error("pod %s: the virtual machine has ended: %s", pod->params.id, reason);
 	pod_unwatch_vm(pod);
+	/* What is being created fails by itself. */
 	list_foreach (c, &pod->containers, struct pod_container, node)
 		list_foreach (p, &c->processes, struct pod_process, node)
-			pod_process_ended(p, 255, reason);
+			if (!c->create.fn)
+				pod_process_ended(p, 255, reason);
 	/* A VM whose agent is lost is of no use, and must not run on behind everybody's back. */
 	pod->params.driver->stop(pod->sandbox->vm, 0, NULL);
 }
@@ -228,8 +231,10 @@ void pod_process_give_up(struct pod_process *p)
 	if (ended)
 		return;
 	log_error("container %s%s%s: %s", p->container->id, *p->exec_id ? ", " : "", p->exec_id, reason);
-	if (!*p->exec_id)
-		lose(p->container->pod, reason);
+	if (*p->exec_id)
+		return;
+	pod_ask_killed(p->container);
+	lose(p->container->pod, reason);
 }
 
 static void on_deadline(struct loop_source *source, void *userdata)

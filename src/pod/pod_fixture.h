@@ -194,15 +194,49 @@ static void make_pod(void)
 		fail_msg("%s", e.text);
 }
 
+/* What somebody waits for. */
+struct outcome {
+	bool done;
+	int result;
+	struct err e;
+};
+
+static void on_pid(int result, pid_t pid, const struct err *e, void *userdata)
+{
+	*(struct outcome *)userdata = (struct outcome){ true, result, *e };
+	if (result == 0)
+		assert_int_equal(kill(pid, 0), 0);
+}
+
+static void on_done(int result, const struct err *e, void *userdata)
+{
+	*(struct outcome *)userdata = (struct outcome){ true, result, *e };
+}
+
+/* Run the loop until it is there. */
+static int await_outcome(struct outcome *o, struct err *e)
+{
+	for (int i = 0; i < 2000 && !o->done; i++)
+		loop_run_once(t.loop, 10);
+	assert_true(o->done);
+	if (e)
+		*e = o->e;
+	return o->result;
+}
+
+static int try_create_with(const struct pod_container_params *params, struct err *e)
+{
+	struct outcome o = { 0 };
+
+	pod_create(t.pod, params, on_pid, &o);
+	return await_outcome(&o, e);
+}
+
 static int try_create(const char *id, struct err *e)
 {
 	struct pod_container_params p = { .id = id, .bundle = tmp(id), .io = { .out = "/the/fifo" }, .standin_fd = -1 };
-	pid_t pid = 0;
-	int r = pod_create(t.pod, &p, &pid, e);
 
-	if (r == 0)
-		assert_int_equal(kill(pid, 0), 0);
-	return r;
+	return try_create_with(&p, e);
 }
 
 static void create(const char *id)
@@ -213,34 +247,12 @@ static void create(const char *id)
 		fail_msg("%s", e.text);
 }
 
-struct started {
-	bool done;
-	int result;
-	struct err e;
-};
-
-static void on_started(int result, pid_t pid, const struct err *e, void *userdata)
-{
-	*(struct started *)userdata = (struct started){ true, result, *e };
-	if (result == 0)
-		assert_int_equal(kill(pid, 0), 0);
-}
-
-static void await_start(struct started *s)
-{
-	for (int i = 0; i < 2000 && !s->done; i++)
-		loop_run_once(t.loop, 10);
-	assert_true(s->done);
-}
-
 static int try_start(const char *id, const char *exec_id, struct err *e)
 {
-	struct started s = { 0 };
+	struct outcome o = { 0 };
 
-	pod_start(t.pod, id, exec_id, on_started, &s);
-	await_start(&s);
-	*e = s.e;
-	return s.result;
+	pod_start(t.pod, id, exec_id, on_pid, &o);
+	return await_outcome(&o, e);
 }
 
 static void start(const char *id, const char *exec_id)
@@ -251,12 +263,47 @@ static void start(const char *id, const char *exec_id)
 		fail_msg("%s", e.text);
 }
 
+static int try_kill(const char *id, const char *exec_id, int signo, bool all, struct err *e)
+{
+	struct outcome o = { 0 };
+
+	pod_kill(t.pod, id, exec_id, signo, all, on_done, &o);
+	return await_outcome(&o, e);
+}
+
 static void ask_kill(const char *id, const char *exec_id, int signo)
 {
 	struct err e = { 0 };
 
-	if (pod_kill(t.pod, id, exec_id, signo, false, &e) < 0)
+	if (try_kill(id, exec_id, signo, false, &e) < 0)
 		fail_msg("%s", e.text);
+}
+
+static int try_pause(const char *id, struct err *e)
+{
+	struct outcome o = { 0 };
+
+	pod_pause(t.pod, id, on_done, &o);
+	return await_outcome(&o, e);
+}
+
+static int try_resume(const char *id, struct err *e)
+{
+	struct outcome o = { 0 };
+
+	pod_resume(t.pod, id, on_done, &o);
+	return await_outcome(&o, e);
+}
+
+/* wanted: borrowed. */
+static int try_update(const char *id, const Grpc__LinuxResources *wanted, struct err *e)
+{
+	_cleanup_free_ uint8_t *data = malloc(grpc__linux_resources__get_packed_size(wanted) + 1);
+	size_t n = grpc__linux_resources__pack(wanted, data);
+	struct outcome o = { 0 };
+
+	pod_update(t.pod, id, grpc__linux_resources__unpack(NULL, n, data), on_done, &o);
+	return await_outcome(&o, e);
 }
 
 static struct pod_exit delete (const char *id, const char *exec_id)

@@ -56,7 +56,15 @@ struct pod_container {
 	size_t n_mounts;            /* on BUNDLE/rootfs */
 	struct strv client_mounts;  /* see pod/client_mounts.h */
 	struct host_cgroup *cgroup; /* of a later container: where its stand-ins are; the first one's is the pod's */
+	struct {
+		struct agent_call *call; /* the guest has not answered yet */
+		pod_create_fn fn;        /* NULL: it has been created */
+		void *userdata;
+	} create;
 	bool in_guest, paused;
+	bool pausing; /* or resuming */
+	bool updating;
+	struct list asks;      /* pod_ask */
 	bool hooked;           /* hooks of its creation have run */
 	struct list processes; /* the first one is the container's own */
 };
@@ -70,7 +78,7 @@ struct pod_process {
 	struct pod_streams *streams;
 	bool tried; /* to be started: of what that left nothing can be begun again */
 	struct {
-		struct agent_call *call; /* an exec that the guest has not answered yet */
+		struct agent_call *call; /* the guest has not answered yet */
 		pod_start_fn fn;         /* NULL: answered */
 		void *userdata;
 		int signo; /* it was sent meanwhile; 0: none */
@@ -87,6 +95,20 @@ struct pod_process {
 	struct loop_source *drain;
 	struct loop_source *deadline; /* SIGKILL was sent */
 	struct list waiters;
+};
+
+/* Something that a guest was asked to do to a container, while somebody waits for the answer. */
+struct pod_ask {
+	struct list node; /* in pod_container.asks */
+	struct pod_container *container;
+	struct agent_call *call;
+	pod_done_fn fn;
+	void *userdata;
+	/* Of one kind each: */
+	int signo;
+	bool pause;
+	struct sizing_demand before;
+	Grpc__LinuxResources *resources;
 };
 
 /* ---- pod.c ---- */
@@ -139,6 +161,20 @@ void pod_container_end(struct pod_container *c);
 /* It runs: the hooks for that. */
 void pod_container_started(struct pod_container *c);
 
+/* -EBUSY: it is being created. */
+int pod_check_created(const struct pod_container *c, struct err *e);
+
+/* ---- pod_ask.c ---- */
+
+/* NULL: there was no memory, and fn has been told. */
+struct pod_ask *pod_ask_new(struct pod_container *c, pod_done_fn fn, void *userdata);
+/* Answer, and forget it. */
+void pod_ask_done(struct pod_ask *ask, int result, const struct err *e);
+/* It counts as ended, whatever its guest says: whoever has sent SIGKILL has what he wants. */
+void pod_ask_killed(struct pod_container *c);
+/* The container goes: answer whoever waits. */
+void pod_ask_give_up(struct pod_container *c);
+
 /* ---- pod_process.c ---- */
 
 /*
@@ -155,15 +191,19 @@ struct pod_process_params {
 };
 int pod_process_new(struct pod_container *c, const struct pod_process_params *params, struct pod_process **ret,
 		    struct err *e);
+/* From now on what others do to its stand-in counts. */
+int pod_process_listen(struct pod_process *p, struct err *e);
 /* It must have ended, or never begun. */
 void pod_process_free(struct pod_process *p);
 
-/* Whether it is an exec that is being started, and a start that is not answered fails now. */
+/* Whether it is being started, and a start that is not answered fails now. */
 bool pod_process_is_starting(const struct pod_process *p);
 void pod_process_fail_start(struct pod_process *p, const struct err *e);
 
 /* ---- pod_exit.c ---- */
 
+/* Its start was answered, or failed: it may have ended meanwhile. */
+void pod_process_check_ended(struct pod_process *p);
 /* Ask the guest for the end of a process that is there. */
 int pod_process_watch(struct pod_process *p, struct err *e);
 /* pod_streams_params.done */

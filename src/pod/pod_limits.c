@@ -13,7 +13,7 @@ static struct pod_container *find_in_guest(struct pod *pod, const char *id, stru
 {
 	struct pod_container *c = pod_find(pod, id, e);
 
-	return c && pod_check_guest(pod, e) < 0 ? NULL : c;
+	return c && (pod_check_created(c, e) < 0 || pod_check_guest(pod, e) < 0) ? NULL : c;
 }
 
 /* An update says only what changes. */
@@ -32,46 +32,78 @@ static bool is_more(const struct sizing_demand *now, const struct sizing_demand 
 	return now->cpus > before->cpus || now->memory_bytes > before->memory_bytes;
 }
 
-int pod_update(struct pod *pod, const char *id, const Grpc__LinuxResources *resources, struct err *e)
+/* Less room last. */
+static void on_update_answer(int result, const struct err *answer, void *userdata)
 {
-	struct err own = { 0 };
-	struct pod_container *c = find_in_guest(pod, id, &own);
-	Grpc__LinuxCPU cpu = GRPC__LINUX_CPU__INIT;
-	Grpc__LinuxResources guests = *resources;
-	struct sizing_demand before, changed;
-	int r;
+	struct pod_ask *ask = userdata;
+	struct pod_container *c = ask->container;
+	struct err e = *answer;
 
-	if (!c) {
-		if (e)
-			*e = own;
-		return -own.code;
+	ask->call = NULL;
+	c->updating = false;
+	if (result < 0) {
+		c->demand = ask->before;
+		result = pod_explain(c->pod, result, &e);
 	}
-	before = c->demand;
-	sizing_from_resources(resources, &changed);
-	merge_demand(&c->demand, &changed);
-	/* More room first, less of it last: at no time may the container use what is not there. */
-	if (is_more(&c->demand, &before) && (r = pod_resize(pod, e)) < 0) {
-		c->demand = before;
-		pod_shrink(pod);
-		return r;
-	}
+	pod_shrink(c->pod);
+	if (result == 0 && c->pod->role == POD_ROLE_SINGLE)
+		result = pod_limit_cgroup(c->pod, ask->resources, &e);
+	pod_ask_done(ask, result, &e);
+}
+
+static int ask_guest(struct pod_ask *ask, struct err *e)
+{
+	struct pod_container *c = ask->container;
+	Grpc__LinuxCPU cpu = GRPC__LINUX_CPU__INIT;
+	Grpc__LinuxResources guests = *ask->resources;
+
 	/* As plan_spec() leaves them to the guest: CPUs and disks of the host have no meaning there. */
-	if (resources->cpu) {
-		cpu = *resources->cpu;
+	if (guests.cpu) {
+		cpu = *guests.cpu;
 		cpu.cpus = cpu.mems = (char *)protobuf_c_empty_string;
 		guests.cpu = &cpu;
 	}
 	guests.blockio = NULL;
 	guests.network = NULL;
-	r = agent_update_container(pod->sandbox->agent, id, &guests, e);
-	if (r < 0) {
-		c->demand = before;
-		r = pod_explain(pod, r, e);
+	return agent_update_container_async(c->pod->sandbox->agent, c->id, &guests, on_update_answer, ask, &ask->call,
+					    e);
+}
+
+static int check_update(struct pod *pod, const char *id, struct pod_container **ret, struct err *e)
+{
+	*ret = find_in_guest(pod, id, e);
+	if (!*ret)
+		return -e->code;
+	return (*ret)->updating ? err_set(e, ERR_CONFIG, EBUSY, "container %s is being updated", id) : 0;
+}
+
+void pod_update(struct pod *pod, const char *id, Grpc__LinuxResources *resources, pod_done_fn fn, void *userdata)
+{
+	struct err e = { 0 };
+	struct sizing_demand changed;
+	struct pod_container *c;
+	struct pod_ask *ask;
+	int r = check_update(pod, id, &c, &e);
+
+	ask = r < 0 ? NULL : pod_ask_new(c, fn, userdata);
+	if (!ask) {
+		grpc__linux_resources__free_unpacked(resources, NULL);
+		if (r < 0)
+			fn(r, &e, userdata);
+		return;
 	}
-	pod_shrink(pod);
+	ask->resources = resources;
+	ask->before = c->demand;
+	c->updating = true;
+	sizing_from_resources(resources, &changed);
+	merge_demand(&c->demand, &changed);
+	/* More room first: at no time may the container use what is not there. */
+	if (is_more(&c->demand, &ask->before))
+		r = pod_resize(pod, &e);
+	if (r == 0)
+		r = ask_guest(ask, &e);
 	if (r < 0)
-		return r;
-	return pod->role == POD_ROLE_SINGLE ? pod_limit_cgroup(pod, resources, e) : 0;
+		on_update_answer(r, &e, ask);
 }
 
 int pod_stats(struct pod *pod, const char *id, pod_stats_fn fn, void *userdata, struct err *e)

@@ -133,12 +133,17 @@ int pod_process_new(struct pod_container *c, const struct pod_process_params *pa
 		r = open_streams(p, e);
 	if (r == 0 && p->standin_fd < 0)
 		r = make_standin(p, params, e);
-	if (r == 0 && (r = loop_add_io(c->pod->loop, p->standin_fd, EPOLLIN, on_standin, p, &p->standin)) < 0)
-		r = err_sys(e, -r, "cannot watch the process's stand-in");
 	if (r == 0)
 		*ret = p;
 	/* On failure it goes with its container, or by the caller of an exec. */
 	return r;
+}
+
+int pod_process_listen(struct pod_process *p, struct err *e)
+{
+	int r = loop_add_io(p->container->pod->loop, p->standin_fd, EPOLLIN, on_standin, p, &p->standin);
+
+	return r < 0 ? err_sys(e, -r, "cannot watch the process's stand-in") : 0;
 }
 
 /* It has been told to end, or is killed here. */
@@ -159,7 +164,7 @@ void pod_process_free(struct pod_process *p)
 	if (!p)
 		return;
 	if (pod_process_is_starting(p)) {
-		err_set(&e, ERR_CONFIG, ESRCH, "process %s was deleted while it was started", p->exec_id);
+		err_set(&e, ERR_CONFIG, ESRCH, "%s was deleted while it was started", process_id(p));
 		pod_process_fail_start(p, &e);
 	}
 	if (p->status != POD_STOPPED && p->standin_fd >= 0)
@@ -214,6 +219,8 @@ static int check_exec(struct pod *pod, const char *id, const char *exec_id, stru
 		return err_set(e, ERR_CONFIG, EINVAL, "\"%s\" cannot be the id of a process", exec_id);
 	if (pod_find_process(pod, id, exec_id, NULL))
 		return err_set(e, ERR_CONFIG, EEXIST, "container %s has a process %s already", id, exec_id);
+	if (pod_check_created(c, e) < 0)
+		return -EBUSY;
 	/* runc's words. */
 	if (c->paused)
 		return err_set(e, ERR_CONFIG, EBUSY, "cannot exec in a paused container (%s)", id);
@@ -241,6 +248,8 @@ int pod_exec(struct pod *pod, const char *id, const char *exec_id, const Grpc__P
 	}
 	with_terminal.terminal |= process->terminal;
 	r = pod_process_new(c, &q, &p, e);
+	if (r == 0)
+		r = pod_process_listen(p, e);
 	if (r == 0) {
 		p->spec = copy_process(process);
 		if (!p->spec)
@@ -337,6 +346,20 @@ static int start_exec(struct pod_process *p, struct err *e)
 	return r;
 }
 
+static void on_start_answer(int result, const struct err *answer, void *userdata)
+{
+	struct pod_process *p = userdata;
+	struct err e = *answer;
+
+	p->start.call = NULL;
+	result = sandbox_container_started(p->container->pod->sandbox, result, &e);
+	if (result == 0)
+		started(p, &e);
+	else
+		pod_process_fail_start(p, &e);
+	pod_process_check_ended(p);
+}
+
 /* The streams come first: what it writes at once must find a reader, and a terminal its size. */
 static int start_container(struct pod_process *p, struct err *e)
 {
@@ -347,11 +370,16 @@ static int start_container(struct pod_process *p, struct err *e)
 	if (r == 0)
 		r = pod_streams_start(p->streams, pod->sandbox->agent, e);
 	p->pumping = r == 0;
-	return r < 0 ? r : sandbox_start_container(pod->sandbox, p->container->plan, e);
+	if (r == 0)
+		r = agent_start_container_async(pod->sandbox->agent, p->container->id, on_start_answer, p,
+						&p->start.call, e);
+	return r;
 }
 
 static int check_start(const struct pod_process *p, struct err *e)
 {
+	if (pod_check_created(p->container, e) < 0)
+		return -EBUSY;
 	if (p->status != POD_CREATED || p->tried)
 		return err_set(e, ERR_CONFIG, EBUSY, "%s has been started before", process_id(p));
 	return 0;
@@ -375,8 +403,6 @@ void pod_start(struct pod *pod, const char *id, const char *exec_id, pod_start_f
 		r = *p->exec_id ? start_exec(p, &e) : start_container(p, &e);
 	if (r < 0)
 		pod_process_fail_start(p, &e);
-	else if (!pod_process_is_starting(p))
-		started(p, &e);
 }
 
 /* ---- signals, window size, input ---- */
@@ -395,48 +421,63 @@ static struct pod_process *find_living(struct pod *pod, const char *id, const ch
 		err_set(e, ERR_CONFIG, EBUSY, "process %s has not been started", exec_id);
 		return NULL;
 	}
-	return pod_check_guest(pod, e) < 0 ? NULL : p;
+	return pod_check_created(p->container, e) < 0 || pod_check_guest(pod, e) < 0 ? NULL : p;
 }
 
-/* SIGKILL was asked for: by one process of the container, or by all. A guest that does not even answer has had its
- * time. */
-static void await_end(struct pod_container *c, const struct pod_process *one, bool answered)
+/* SIGKILL was sent: to one process of the container, or to all. */
+static void await_end(struct pod_container *c, const struct pod_process *one)
 {
 	struct pod_process *p;
 
-	list_foreach (p, &c->processes, struct pod_process, node) {
-		if (one && p != one)
-			continue;
-		pod_process_must_end(p);
-		if (p->deadline && !answered)
-			pod_process_give_up(p);
-	}
+	list_foreach (p, &c->processes, struct pod_process, node)
+		if (!one || p == one)
+			pod_process_must_end(p);
 }
 
-int pod_kill(struct pod *pod, const char *id, const char *exec_id, int signo, bool all, struct err *e)
+static void on_signal_answer(int result, const struct err *answer, void *userdata)
 {
-	struct err own = { 0 };
-	struct pod_process *p = find_living(pod, id, exec_id, &own), *ended;
+	struct pod_ask *ask = userdata;
+	struct pod *pod = ask->container->pod;
+	struct err e = *answer;
+
+	ask->call = NULL;
+	/* A guest that is silent has its time to end the process, and no more. */
+	if (ask->signo == SIGKILL && result == -ETIMEDOUT)
+		result = 0;
+	if (result < 0)
+		result = pod_explain(pod, result, &e);
+	/* The loop has not heard of that end yet. With any other error clients would not delete the container. */
+	if (result < 0 && sandbox_has_ended(pod->sandbox))
+		result = err_set(&e, ERR_CONFIG, ESRCH, "process already finished");
+	pod_ask_done(ask, result, &e);
+}
+
+void pod_kill(struct pod *pod, const char *id, const char *exec_id, int signo, bool all, pod_done_fn fn, void *userdata)
+{
+	struct err e = { 0 };
+	struct pod_process *p = find_living(pod, id, exec_id, &e), *ended;
+	struct pod_ask *ask;
 	int r;
 
 	if (!p && (ended = pod_find_process(pod, id, exec_id, NULL)))
 		(void)pod_process_give_up_output(ended, signo);
-	if (!p && !(all && own.code == ESRCH)) {
-		if (e)
-			*e = own;
-		return -own.code;
+	if (!p && !(all && e.code == ESRCH)) {
+		fn(-e.code, &e, userdata);
+		return;
 	}
-	r = agent_signal(pod->sandbox->agent, id, all || !p ? "" : process_id(p), signo, e);
+	ask = pod_ask_new(pod_find(pod, id, NULL), fn, userdata);
+	if (!ask)
+		return;
+	ask->signo = signo;
+	r = agent_signal_async(pod->sandbox->agent, id, all || !p ? "" : process_id(p), signo, on_signal_answer, ask,
+			       &ask->call, &e);
 	if (r >= 0 && p && pod_process_is_starting(p))
 		p->start.signo = signo;
-	/* Also one that refuses has to end it in time. */
+	/* Also a guest that refuses has to end it in time. */
 	if (signo == SIGKILL)
-		await_end(pod_find(pod, id, NULL), all ? NULL : p, r != -ETIMEDOUT);
-	if (r >= 0 || (signo == SIGKILL && r == -ETIMEDOUT))
-		return 0;
-	r = pod_explain(pod, r, e);
-	/* The loop has not heard of that end yet. With any other error clients would not delete the container. */
-	return sandbox_has_ended(pod->sandbox) ? err_set(e, ERR_CONFIG, ESRCH, "process already finished") : r;
+		await_end(ask->container, all ? NULL : p);
+	if (r < 0)
+		on_signal_answer(r, &e, ask);
 }
 
 int pod_resize_pty(struct pod *pod, const char *id, const char *exec_id, uint32_t width, uint32_t height, struct err *e)

@@ -79,7 +79,7 @@ static int update(const char *id, int64_t quota, int64_t limit, struct err *e)
 	memory.limit = limit;
 	res.cpu = &cpu;
 	res.memory = &memory;
-	return pod_update(t.pod, id, &res, e);
+	return try_update(id, &res, e);
 }
 
 static size_t place_of(const char *line, size_t from)

@@ -87,7 +87,7 @@ static void test_ordinary_life(void **state)
 	assert_true(seen("SignalProcess c1 c1 15"));
 	until_event("waited before 143");
 	assert_int_equal(state_of("c1", "").status, POD_STOPPED);
-	assert_int_equal(pod_kill(t.pod, "c1", "", SIGTERM, false, &e), -ESRCH);
+	assert_int_equal(try_kill("c1", "", SIGTERM, false, &e), -ESRCH);
 	assert_string_equal(e.text, "process already finished");
 	assert_int_equal(pod_wait(t.pod, "c1", "", on_waited, (void *)"after", &e), 0);
 	until_event("waited after 143");
@@ -170,12 +170,11 @@ static pid_t start_client(int *ret_fd)
 	return pid;
 }
 
-static int try_create_with(const char *id, int standin, pid_t client, struct err *e)
+static int try_create_for(const char *id, int standin, pid_t client, struct err *e)
 {
 	struct pod_container_params p = { .id = id, .bundle = tmp(id), .standin_fd = standin, .standin_pid = client };
-	pid_t pid;
 
-	return pod_create(t.pod, &p, &pid, e);
+	return try_create_with(&p, e);
 }
 
 /* podman run --pod P -v /proc:/host: the client's is not put over the owner's. */
@@ -193,7 +192,7 @@ static void test_proc_of_a_client(void **state)
 	create("c1");
 	before = count_proc_mounts();
 	client = start_client(&standin);
-	if (try_create_with("c2", standin, client, &e) < 0)
+	if (try_create_for("c2", standin, client, &e) < 0)
 		fail_msg("%s", e.text);
 	assert_int_equal(count_proc_mounts(), before);
 	delete ("c2", "");
@@ -244,7 +243,7 @@ static void test_exec(void **state)
 	start("c1", "");
 	exec("c1", "e1");
 	assert_false(seen("ExecProcess c1 e1 /bin/ps"));
-	assert_int_equal(pod_kill(t.pod, "c1", "e1", SIGTERM, false, &e), -EBUSY);
+	assert_int_equal(try_kill("c1", "e1", SIGTERM, false, &e), -EBUSY);
 	assert_int_equal(try_exec("c1", "e1", &e), -EEXIST);
 	assert_int_equal(try_exec("c1", "../x", &e), -EINVAL);
 	assert_int_equal(try_exec("nothing", "e1", &e), -ENOENT);
@@ -262,25 +261,25 @@ static void test_exec(void **state)
 	exec("c1", "e2");
 	delete ("c1", "e2");
 	assert_false(seen("ExecProcess c1 e2 /bin/ps"));
-	assert_int_equal(pod_pause(t.pod, "c1", &e), 0);
+	assert_int_equal(try_pause("c1", &e), 0);
 	assert_int_equal(try_exec("c1", "e3", &e), -EBUSY);
 	assert_non_null(strstr(e.text, "cannot exec in a paused container"));
-	assert_int_equal(pod_resume(t.pod, "c1", &e), 0);
+	assert_int_equal(try_resume("c1", &e), 0);
 	/* The pod ends with processes in it. */
 	exec("c1", "e3");
 	start("c1", "e3");
 }
 
-static void begin_start(const char *exec_id, struct started *s)
+static void begin_start(const char *exec_id, struct outcome *s)
 {
 	char line[64];
 
-	*s = (struct started){ 0 };
+	*s = (struct outcome){ 0 };
 	snprintf(line, sizeof line, "ExecProcess c1 %s /bin/ps", exec_id);
 	guest.at = "ExecProcess";
 	guest.act = NEVER;
 	exec("c1", exec_id);
-	pod_start(t.pod, "c1", exec_id, on_started, s);
+	pod_start(t.pod, "c1", exec_id, on_pid, s);
 	for (int i = 0; i < 2000 && !seen(line); i++)
 		loop_run_once(t.loop, 10);
 	assert_true(seen(line));
@@ -290,7 +289,7 @@ static void begin_start(const char *exec_id, struct started *s)
 /* A container that holds its execs up keeps the pod from nothing else. */
 static void test_exec_that_does_not_come(void **state)
 {
-	struct started slow;
+	struct outcome slow;
 	struct err e = { 0 };
 	uint64_t one = 1;
 	pid_t pid;
@@ -321,8 +320,7 @@ static void test_exec_that_does_not_come(void **state)
 	/* The VM ends. */
 	begin_start("e4", &slow);
 	(void)!write(guest.exit_fd, &one, sizeof one);
-	await_start(&slow);
-	assert_int_equal(slow.result, -ESRCH);
+	assert_int_equal(await_outcome(&slow, NULL), -ESRCH);
 	delete ("c1", "e4");
 	delete ("c1", "e2");
 	delete ("c1", "");
@@ -330,7 +328,7 @@ static void test_exec_that_does_not_come(void **state)
 
 static void test_pod_ends_before_an_exec_comes(void **state)
 {
-	struct started one, other;
+	struct outcome one, other;
 
 	make_pod();
 	create("c1");
@@ -340,6 +338,142 @@ static void test_pod_ends_before_an_exec_comes(void **state)
 	pod_free(take_ptr(t.pod));
 	assert_true(one.done);
 	assert_true(other.done);
+}
+
+/* What ends so quickly that its end comes before the answer to its start has been started all the same. */
+static void test_end_before_the_answer(void **state)
+{
+	make_pod();
+	create("c1");
+	guest.at = "StartContainer";
+	guest.act = END_FIRST;
+	start("c1", "");
+	guest.act = ANSWER;
+	until_event("exit c1 7");
+	list_is(&t.events, "event", (const char *const[]){ "create c1", "start c1", "exit c1 7", NULL });
+	delete ("c1", "");
+}
+
+static void on_stats(int result, const Grpc__StatsContainerResponse *stats, const struct err *e, void *userdata)
+{
+}
+
+/* The guest lets us wait for the creation of this container. */
+static void begin_create(const char *id, struct outcome *o)
+{
+	struct pod_container_params p = { .id = id, .bundle = tmp(id), .standin_fd = -1 };
+	_cleanup_free_ char *line =
+		str_printf("CreateContainer %s %s root=" GUEST_SHARE_DIR "/%s-rootfs args=/bin/%s", id, id, id, id);
+	size_t before = fake_asked_so_far();
+
+	*o = (struct outcome){ 0 };
+	guest.at = "CreateContainer";
+	guest.act = HOLD;
+	pod_create(t.pod, &p, on_pid, o);
+	for (int i = 0; i < 2000 && fake_asked_at(line, before) == SIZE_MAX && !o->done; i++)
+		loop_run_once(t.loop, 10);
+	assert_false(o->done);
+	guest.act = ANSWER;
+}
+
+static void make_pod_with_member(void)
+{
+	put_bundle("c1", SANDBOX);
+	put_bundle("c2", MEMBER);
+	make_pod();
+	create("c1");
+	start("c1", "");
+}
+
+/* Others live on meanwhile; it is there when it is there. */
+static void test_creation_that_takes_long(void **state)
+{
+	_cleanup_strv_ struct strv ids = { 0 };
+	static struct outcome o; /* told at the latest when the pod ends */
+	struct err e = { 0 };
+	pid_t pid;
+
+	make_pod_with_member();
+	begin_create("c2", &o);
+	exec("c1", "e1");
+	start("c1", "e1");
+	assert_int_equal(try_pause("c1", NULL), 0);
+	assert_int_equal(try_resume("c1", NULL), 0);
+	assert_false(o.done);
+	assert_int_equal(pod_containers(t.pod, &ids, NULL), 0);
+	assert_int_equal(ids.len, 1);
+	assert_int_equal(try_create("c2", &e), -EEXIST);
+	assert_int_equal(try_start("c2", "", &e), -EBUSY);
+	assert_string_equal(e.text, "container c2 is being created");
+	assert_int_equal(try_exec("c2", "e2", &e), -EBUSY);
+	assert_int_equal(try_kill("c2", "", SIGKILL, false, &e), -EBUSY);
+	assert_int_equal(pod_delete(t.pod, "c2", "", true, &pid, &(struct pod_exit){ 0 }, &e), -EBUSY);
+	/* What happens to its stand-in has its effect later. */
+	kill(state_of("c2", "").pid, SIGKILL);
+	for (int i = 0; i < 5; i++)
+		loop_run_once(t.loop, 10);
+	assert_false(seen("SignalProcess c2 c2 9"));
+	assert_int_equal(pod_stats(t.pod, "c1", on_stats, NULL, NULL), 0);
+	assert_int_equal(await_outcome(&o, NULL), 0);
+	until_event("exit c2 137");
+	assert_true(seen("SignalProcess c2 c2 9"));
+	delete ("c2", "");
+}
+
+static void test_vm_ends_while_creating(void **state)
+{
+	static struct outcome o; /* told at the latest when the pod ends */
+	uint64_t one = 1;
+
+	make_pod_with_member();
+	begin_create("c2", &o);
+	assert_int_equal(write(guest.exit_fd, &one, sizeof one), 8);
+	assert_int_equal(await_outcome(&o, NULL), -ENOTCONN);
+	assert_string_equal(o.e.text, "the fake guest panicked");
+	until_event("exit c1 255");
+	assert_false(strv_contains(&t.events, "exit c2 255"));
+	assert_int_equal(pod_state(t.pod, "c2", "", &(struct pod_process_state){ 0 }, NULL), -ENOENT);
+	delete ("c1", "");
+	(void)!read(guest.exit_fd, &one, sizeof one);
+}
+
+static void test_pod_ends_while_creating(void **state)
+{
+	static struct outcome o; /* told at the latest when the pod ends */
+
+	make_pod_with_member();
+	begin_create("c2", &o);
+	pod_free(take_ptr(t.pod));
+	assert_true(o.done);
+	assert_int_equal(o.result, -ECANCELED);
+	make_pod();
+	begin_create("c1", &o);
+	pod_free(take_ptr(t.pod));
+	assert_int_equal(o.result, -ECANCELED);
+}
+
+static void end_pod(int result, pid_t pid, const struct err *e, void *userdata)
+{
+	assert_int_equal(result, -EREMOTEIO);
+	assert_true(pod_is_empty(t.pod));
+	pod_free(take_ptr(t.pod));
+	*(bool *)userdata = true;
+}
+
+/* As the Task service does it, to try again with another configuration. */
+static void test_pod_ended_by_who_is_told(void **state)
+{
+	struct pod_container_params p = { .id = "c1", .bundle = tmp("c1"), .standin_fd = -1 };
+	bool done = false;
+
+	make_pod();
+	guest.at = "CreateContainer";
+	guest.act = REFUSE;
+	guest.words = "no";
+	pod_create(t.pod, &p, end_pod, &done);
+	for (int i = 0; i < 2000 && !done; i++)
+		loop_run_once(t.loop, 10);
+	assert_true(done);
 }
 
 /* What a failed start has begun goes on: a second one must not begin it again. */
@@ -403,8 +537,8 @@ static void test_record_cannot_be_written(void **state)
 	assert_int_equal(unlink(tmp("state/p1/state.json")), 0);
 	assert_int_equal(dir_make(tmp("state/p1/state.json/x"), 0700), 0);
 	start("c1", "");
-	assert_int_equal(pod_pause(t.pod, "c1", &e), 0);
-	assert_int_equal(pod_resume(t.pod, "c1", &e), 0);
+	assert_int_equal(try_pause("c1", &e), 0);
+	assert_int_equal(try_resume("c1", &e), 0);
 	exec("c1", "e1");
 	delete ("c1", "e1");
 	ask_kill("c1", "", SIGKILL);
@@ -505,13 +639,13 @@ static void test_vm_death(void **state)
 	assert_true(strv_contains(&t.events, "exit c1 255"));
 	assert_true(strv_contains(&t.events, "exit c1 e1 255"));
 	assert_string_equal(state_of("c1", "").exit.reason, "the fake guest panicked");
-	assert_int_equal(pod_kill(t.pod, "c1", "", SIGTERM, false, &e), -ESRCH);
+	assert_int_equal(try_kill("c1", "", SIGTERM, false, &e), -ESRCH);
 	assert_int_equal(try_exec("c1", "e2", &e), -ESRCH);
 	assert_string_equal(e.text, "the virtual machine has ended: the fake guest panicked");
 	/* A client's stand-in is not kept for what cannot be. */
 	put_bundle("c2", MEMBER);
 	client = start_client(&standin);
-	assert_int_equal(try_create_with("c2", standin, client, &e), -ESRCH);
+	assert_int_equal(try_create_for("c2", standin, client, &e), -ESRCH);
 	assert_int_equal(waitpid(client, NULL, 0), client);
 	assert_int_equal(delete ("c1", "").status, 255);
 	assert_true(pod_is_empty(t.pod));
@@ -529,7 +663,7 @@ static void kill_in(enum act act)
 	start("c1", "");
 	guest.at = "SignalProcess";
 	guest.act = act;
-	assert_int_equal(pod_kill(t.pod, "c1", "", SIGKILL, true, &e), -ESRCH);
+	assert_int_equal(try_kill("c1", "", SIGKILL, true, &e), -ESRCH);
 	assert_string_equal(e.text, "process already finished");
 	until_event("exit c1 255");
 	delete ("c1", "");
@@ -682,6 +816,11 @@ int main(void)
 		T(test_exec),
 		T(test_exec_that_does_not_come),
 		T(test_pod_ends_before_an_exec_comes),
+		T(test_end_before_the_answer),
+		T(test_creation_that_takes_long),
+		T(test_vm_ends_while_creating),
+		T(test_pod_ends_while_creating),
+		T(test_pod_ended_by_who_is_told),
 		T(test_start_again),
 		T(test_end_before_start),
 		T(test_record_cannot_be_written),

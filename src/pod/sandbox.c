@@ -434,30 +434,39 @@ static int devices_init(struct devices *out, const struct plan_container *c, str
 	return 0;
 }
 
-int sandbox_create_container(struct sandbox *s, struct plan_container *c, struct err *e)
+/* What CreateContainer is asked with: strings of the plan, arrays of its own. */
+struct create_request {
+	Grpc__CreateContainerRequest message;
+	struct storages storages;
+	struct devices devices;
+};
+
+static void create_request_fini(struct create_request *q)
 {
-	Grpc__CreateContainerRequest q = GRPC__CREATE_CONTAINER_REQUEST__INIT;
-	_cleanup_(storages_fini) struct storages storages = { 0 };
-	_cleanup_(devices_fini) struct devices devices = { 0 };
-	int r = give_to_vm(s, c, e);
+	storages_fini(&q->storages);
+	devices_fini(&q->devices);
+}
+
+static int create_request_init(struct create_request *q, struct plan_container *c, struct err *e)
+{
+	int r = storages_init(&q->storages, c->storages, c->n_storages, e);
 
 	if (r == 0)
-		r = storages_init(&storages, c->storages, c->n_storages, e);
-	if (r == 0)
-		r = devices_init(&devices, c, e);
-	if (r == 0) {
-		q.container_id = c->id;
-		q.exec_id = c->id;
-		q.storages = storages.list;
-		q.n_storages = storages.n;
-		q.devices = devices.list;
-		q.n_devices = c->n_blocks;
-		q.oci = c->spec;
-		q.sandbox_pidns = c->share_pidns;
-		r = agent_create_container(s->agent, &q, e);
-	}
-	if (r == 0)
-		return 0;
+		r = devices_init(&q->devices, c, e);
+	grpc__create_container_request__init(&q->message);
+	q->message.container_id = c->id;
+	q->message.exec_id = c->id;
+	q->message.storages = q->storages.list;
+	q->message.n_storages = q->storages.n;
+	q->message.devices = q->devices.list;
+	q->message.n_devices = c->n_blocks;
+	q->message.oci = c->spec;
+	q->message.sandbox_pidns = c->share_pidns;
+	return r;
+}
+
+int sandbox_create_failed(struct sandbox *s, struct plan_container *c, int r, struct err *e)
+{
 	r = sandbox_exec_failure(explain(s, r, e), e);
 	/* The plan's own goes with the sandbox. */
 	if (c != s->plan->container)
@@ -465,10 +474,33 @@ int sandbox_create_container(struct sandbox *s, struct plan_container *c, struct
 	return r;
 }
 
-int sandbox_start_container(struct sandbox *s, struct plan_container *c, struct err *e)
+int sandbox_create_container(struct sandbox *s, struct plan_container *c, struct err *e)
 {
-	int r = agent_start_container(s->agent, c->id, e);
+	_cleanup_(create_request_fini) struct create_request q = { 0 };
+	int r = give_to_vm(s, c, e);
 
+	if (r == 0)
+		r = create_request_init(&q, c, e);
+	if (r == 0)
+		r = agent_create_container(s->agent, &q.message, e);
+	return r < 0 ? sandbox_create_failed(s, c, r, e) : 0;
+}
+
+int sandbox_create_container_async(struct sandbox *s, struct plan_container *c, agent_done_fn fn, void *userdata,
+				   struct agent_call **ret, struct err *e)
+{
+	_cleanup_(create_request_fini) struct create_request q = { 0 };
+	int r = give_to_vm(s, c, e);
+
+	if (r == 0)
+		r = create_request_init(&q, c, e);
+	if (r == 0)
+		r = agent_create_container_async(s->agent, &q.message, fn, userdata, ret, e);
+	return r < 0 ? sandbox_create_failed(s, c, r, e) : 0;
+}
+
+int sandbox_container_started(struct sandbox *s, int r, struct err *e)
+{
 	if (r < 0)
 		return sandbox_exec_failure(explain(s, r, e), e);
 	s->times.container_started = clock_us();
@@ -477,6 +509,11 @@ int sandbox_start_container(struct sandbox *s, struct plan_container *c, struct 
 		return err_sys(e, errno, "cannot pass signals on");
 	s->interrupt_fd = -1;
 	return 0;
+}
+
+int sandbox_start_container(struct sandbox *s, struct plan_container *c, struct err *e)
+{
+	return sandbox_container_started(s, agent_start_container(s->agent, c->id, e), e);
 }
 
 void sandbox_remove_container(struct sandbox *s, struct plan_container *c)

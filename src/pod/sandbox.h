@@ -43,8 +43,14 @@ int sandbox_start(struct loop *loop, struct plan *plan, int interrupt_fd, struct
  * -ENOEXEC when its command cannot be executed. On failure nothing of the container is in the guest.
  */
 int sandbox_create_container(struct sandbox *s, struct plan_container *c, struct err *e);
+/* The guest answers from the loop: a failure is to be given to sandbox_create_failed(), whose result counts. */
+int sandbox_create_container_async(struct sandbox *s, struct plan_container *c, agent_done_fn fn, void *userdata,
+				   struct agent_call **ret, struct err *e);
+int sandbox_create_failed(struct sandbox *s, struct plan_container *c, int r, struct err *e);
 /* interrupt_fd is not watched any more once a container runs. */
 int sandbox_start_container(struct sandbox *s, struct plan_container *c, struct err *e);
+/* For who has asked the agent for it: r is the answer. Returns what sandbox_start_container() would. */
+int sandbox_container_started(struct sandbox *s, int r, struct err *e);
 /* End it in the guest, and take from the VM what it was given for it. A guest that refuses is only told of. */
 void sandbox_remove_container(struct sandbox *s, struct plan_container *c);
 /* The same without asking a guest that may be gone or silent. */

@@ -43,6 +43,14 @@ void answer_error(struct ttrpc_request *req, int r, const struct err *e)
 	}
 }
 
+void answer_done(int result, const struct err *e, void *userdata)
+{
+	if (result < 0)
+		answer_error(userdata, result, e);
+	else
+		answer_empty(userdata);
+}
+
 bool answer_find(struct task_service *s, struct ttrpc_request *req, const char *id, const char *exec_id,
 		 struct pod_process_state *ret)
 {
@@ -50,6 +58,8 @@ bool answer_find(struct task_service *s, struct ttrpc_request *req, const char *
 	struct err e = { 0 };
 	int r;
 
+	if (service_park(s, req, id))
+		return false;
 	if (!s->pod || pod_state(s->pod, id, "", &state, NULL) == -ENOENT) {
 		ttrpc_reply_error(req, TTRPC_NOT_FOUND, "container not created: not found");
 		return false;

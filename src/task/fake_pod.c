@@ -38,6 +38,10 @@ struct pod {
 		pod_start_fn fn; /* NULL: none */
 		void *userdata;
 	} slow; /* the start of an exec of this name: until it is killed */
+	struct {
+		pod_create_fn fn; /* NULL: none */
+		void *userdata;
+	} creating; /* the container of this name */
 };
 
 struct strv fake_pod_calls;
@@ -154,6 +158,23 @@ static void end_slow(struct pod *pod)
 	fn(-ECHILD, 0, &e, pod->slow.userdata);
 }
 
+void fake_pod_go_on(struct pod *pod, int result)
+{
+	pod_create_fn fn = pod->creating.fn;
+	struct process *p = find(pod, "slow", "");
+	pid_t pid = p ? p->pid : 0;
+	struct err e = { 0 };
+
+	if (!fn)
+		return;
+	pod->creating.fn = NULL;
+	if (result < 0) {
+		err_set(&e, ERR_GUEST, -result, "the container cannot be created");
+		process_free(p);
+	}
+	fn(result, pid, &e, pod->creating.userdata);
+}
+
 /* ---- pod.h ---- */
 
 int pod_new(const struct pod_params *params, struct pod **ret, struct err *e)
@@ -177,6 +198,7 @@ void pod_free(struct pod *pod)
 	if (!pod)
 		return;
 	end_slow(pod);
+	fake_pod_go_on(pod, -ECANCELED);
 	while ((p = list_first(&pod->processes, struct process, node)))
 		process_free(p);
 	loop_source_free(pod->timer);
@@ -203,7 +225,7 @@ bool pod_is_empty(const struct pod *pod)
 	return list_empty(&pod->processes);
 }
 
-int pod_create(struct pod *pod, const struct pod_container_params *params, pid_t *ret_pid, struct err *e)
+static int create(struct pod *pod, const struct pod_container_params *params, pid_t *ret_pid, struct err *e)
 {
 	struct process *p;
 
@@ -220,6 +242,20 @@ int pod_create(struct pod *pod, const struct pod_container_params *params, pid_t
 	p->pid = pod->next_pid++;
 	*ret_pid = p->pid;
 	return 0;
+}
+
+void pod_create(struct pod *pod, const struct pod_container_params *params, pod_create_fn fn, void *userdata)
+{
+	struct err e = { 0 };
+	pid_t pid = 0;
+	int r = create(pod, params, &pid, &e);
+
+	if (r == 0 && str_eq(params->id, "slow")) {
+		pod->creating.fn = fn;
+		pod->creating.userdata = userdata;
+		return;
+	}
+	fn(r, pid, &e, userdata);
 }
 
 int pod_exec(struct pod *pod, const char *id, const char *exec_id, const Grpc__Process *process,
@@ -269,7 +305,7 @@ void pod_start(struct pod *pod, const char *id, const char *exec_id, pod_start_f
 	fn(r, pid, &e, userdata);
 }
 
-int pod_kill(struct pod *pod, const char *id, const char *exec_id, int signo, bool all, struct err *e)
+static int signal_process(struct pod *pod, const char *id, const char *exec_id, int signo, bool all, struct err *e)
 {
 	struct process *p;
 	int r = lookup(pod, id, exec_id, &p, e);
@@ -284,6 +320,14 @@ int pod_kill(struct pod *pod, const char *id, const char *exec_id, int signo, bo
 	if (str_eq(exec_id, "slow"))
 		end_slow(pod);
 	return 0;
+}
+
+void pod_kill(struct pod *pod, const char *id, const char *exec_id, int signo, bool all, pod_done_fn fn, void *userdata)
+{
+	struct err e = { 0 };
+	int r = signal_process(pod, id, exec_id, signo, all, &e);
+
+	fn(r, &e, userdata);
 }
 
 int pod_delete(struct pod *pod, const char *id, const char *exec_id, bool force, pid_t *ret_pid, struct pod_exit *ret,
@@ -350,14 +394,20 @@ static int set_paused(struct pod *pod, const char *id, enum pod_status from, enu
 	return 0;
 }
 
-int pod_pause(struct pod *pod, const char *id, struct err *e)
+void pod_pause(struct pod *pod, const char *id, pod_done_fn fn, void *userdata)
 {
-	return set_paused(pod, id, POD_RUNNING, POD_PAUSED, e);
+	struct err e = { 0 };
+	int r = set_paused(pod, id, POD_RUNNING, POD_PAUSED, &e);
+
+	fn(r, &e, userdata);
 }
 
-int pod_resume(struct pod *pod, const char *id, struct err *e)
+void pod_resume(struct pod *pod, const char *id, pod_done_fn fn, void *userdata)
 {
-	return set_paused(pod, id, POD_PAUSED, POD_RUNNING, e);
+	struct err e = { 0 };
+	int r = set_paused(pod, id, POD_PAUSED, POD_RUNNING, &e);
+
+	fn(r, &e, userdata);
 }
 
 int pod_resize_pty(struct pod *pod, const char *id, const char *exec_id, uint32_t width, uint32_t height, struct err *e)
@@ -370,10 +420,19 @@ int pod_close_stdin(struct pod *pod, const char *id, const char *exec_id, struct
 	return strv_addf(&fake_pod_calls, "close-stdin %s/%s", id, exec_id);
 }
 
-int pod_update(struct pod *pod, const char *id, const Grpc__LinuxResources *resources, struct err *e)
+static int update(struct pod *pod, const char *id, const Grpc__LinuxResources *resources, struct err *e)
 {
 	return strv_addf(&fake_pod_calls, "update %s %lld", id,
 			 resources->memory ? (long long)resources->memory->limit : -1);
+}
+
+void pod_update(struct pod *pod, const char *id, Grpc__LinuxResources *resources, pod_done_fn fn, void *userdata)
+{
+	struct err e = { 0 };
+	int r = update(pod, id, resources, &e);
+
+	grpc__linux_resources__free_unpacked(resources, NULL);
+	fn(r, &e, userdata);
 }
 
 int pod_stats(struct pod *pod, const char *id, pod_stats_fn fn, void *userdata, struct err *e)

@@ -91,6 +91,7 @@ int task_service_new(const struct task_service_params *params, struct task_servi
 	}
 	s->params = *params;
 	list_init(&s->execs);
+	list_init(&s->creations);
 	r = loop_add_timer(params->loop, UINT64_MAX, on_shutdown, s, &s->shutdown);
 	if (r < 0) {
 		fd_close(&listen_fd);
@@ -113,7 +114,7 @@ void task_service_free(struct task_service *s)
 
 	if (!s)
 		return;
-	pod_free(s->pod); /* answers those that wait */
+	pod_free(take_ptr(s->pod)); /* answers those that wait */
 	ttrpc_server_free(s->server);
 	loop_source_free(s->shutdown);
 	list_foreach (n, &s->execs, struct exec_note, node)

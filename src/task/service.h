@@ -4,7 +4,8 @@
  * call the process for that owns their pod. Answers, error codes and error texts are those of containerd's runc shim,
  * since its clients look into them ("not found", "process already finished").
  *
- * Requests are worked off one after the other on the loop; Wait, and Start of an exec, are answered later.
+ * Requests are worked off on the loop in the order in which they come. What the guest has to do is answered later, and
+ * others are served meanwhile; but for those that concern a container that is being created: they wait for that.
  */
 #pragma once
 

@@ -7,42 +7,48 @@
 #include "task/any.h"
 #include "task/service_internal.h"
 
-static void answer_result(struct ttrpc_request *req, int r, const struct err *e)
+static void on_paused(int result, const struct err *e, void *userdata)
 {
-	if (r < 0)
-		answer_error(req, r, e);
-	else
-		answer_empty(req);
+	struct ttrpc_request *req = userdata;
+	const Containerd__Task__V2__PauseRequest *q =
+		(const Containerd__Task__V2__PauseRequest *)ttrpc_request_message(req);
+
+	if (result == 0)
+		service_tell_paused(ttrpc_request_data(req), q->id);
+	answer_done(result, e, req);
 }
 
 HANDLER(handle_pause)
 {
 	const Containerd__Task__V2__PauseRequest *q = (const Containerd__Task__V2__PauseRequest *)request;
 	struct task_service *s = userdata;
-	struct err e = { 0 };
-	int r;
 
 	if (!answer_find(s, req, q->id, NULL, NULL))
 		return;
-	r = pod_pause(s->pod, q->id, &e);
-	if (r == 0)
-		service_tell_paused(s, q->id);
-	answer_result(req, r, &e);
+	ttrpc_request_set_data(req, s);
+	pod_pause(s->pod, q->id, on_paused, req);
+}
+
+static void on_resumed(int result, const struct err *e, void *userdata)
+{
+	struct ttrpc_request *req = userdata;
+	const Containerd__Task__V2__ResumeRequest *q =
+		(const Containerd__Task__V2__ResumeRequest *)ttrpc_request_message(req);
+
+	if (result == 0)
+		service_tell_resumed(ttrpc_request_data(req), q->id);
+	answer_done(result, e, req);
 }
 
 HANDLER(handle_resume)
 {
 	const Containerd__Task__V2__ResumeRequest *q = (const Containerd__Task__V2__ResumeRequest *)request;
 	struct task_service *s = userdata;
-	struct err e = { 0 };
-	int r;
 
 	if (!answer_find(s, req, q->id, NULL, NULL))
 		return;
-	r = pod_resume(s->pod, q->id, &e);
-	if (r == 0)
-		service_tell_resumed(s, q->id);
-	answer_result(req, r, &e);
+	ttrpc_request_set_data(req, s);
+	pod_resume(s->pod, q->id, on_resumed, req);
 }
 
 HANDLER(handle_resize_pty)
@@ -52,7 +58,7 @@ HANDLER(handle_resize_pty)
 	struct err e = { 0 };
 
 	if (answer_find(s, req, q->id, q->exec_id, NULL))
-		answer_result(req, pod_resize_pty(s->pod, q->id, q->exec_id, q->width, q->height, &e), &e);
+		answer_done(pod_resize_pty(s->pod, q->id, q->exec_id, q->width, q->height, &e), &e, req);
 }
 
 HANDLER(handle_close_io)
@@ -67,7 +73,7 @@ HANDLER(handle_close_io)
 	if (q->stdin)
 		r = pod_close_stdin(s->pod, q->id, q->exec_id, &e);
 	/* Who closes what has gone has what it wants. */
-	answer_result(req, r == -ESRCH ? 0 : r, &e);
+	answer_done(r == -ESRCH ? 0 : r, &e, req);
 }
 
 HANDLER(handle_update)
@@ -86,9 +92,10 @@ HANDLER(handle_update)
 	else
 		r = err_set(&e, ERR_PROTOCOL, EINVAL, "the resources are of type \"%.100s\", not %s",
 			    q->resources ? q->resources->type_url : "", ANY_OCI_RESOURCES);
-	if (r == 0)
-		r = pod_update(s->pod, q->id, resources, &e);
-	answer_result(req, r, &e);
+	if (r < 0)
+		answer_done(r, &e, req);
+	else
+		pod_update(s->pod, q->id, take_ptr(resources), answer_done, req);
 }
 
 HANDLER(handle_checkpoint)

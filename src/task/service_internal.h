@@ -13,11 +13,19 @@ struct exec_note {
 	pid_t pid;
 };
 
+/* A Create that is not answered yet, and what came for its container meanwhile. */
+struct creation {
+	struct list node;
+	struct task_service *service;
+	struct ttrpc_request *req;
+	struct list parked;
+};
+
 struct task_service {
 	struct task_service_params params;
 	struct ttrpc_server *server;
 	struct pod *pod;
-	struct list execs;
+	struct list execs, creations;
 	struct loop_source *shutdown; /* calls params.shutdown() from the loop */
 };
 
@@ -26,9 +34,12 @@ struct task_service {
 void answer_empty(struct ttrpc_request *req);
 /* For a negative errno of pod.h, but for -ENOENT (see answer_find()); e may be empty. */
 void answer_error(struct ttrpc_request *req, int r, const struct err *e);
+/* pod_done_fn: userdata is the request, which is answered by an empty message or the error. */
+void answer_done(int result, const struct err *e, void *userdata);
 /*
  * Look the process up. NULL exec_id: the container's first one. False: it is not there, and the request has been
- * answered. So what says -ENOENT later on is not "no such process".
+ * answered; or its container is being created, and the handler will be called again after that. So what says -ENOENT
+ * later on is not "no such process".
  */
 bool answer_find(struct task_service *s, struct ttrpc_request *req, const char *id, const char *exec_id,
 		 struct pod_process_state *ret);
@@ -69,6 +80,9 @@ HANDLER(handle_close_io);
 HANDLER(handle_update);
 HANDLER(handle_checkpoint);
 HANDLER(handle_shutdown);
+
+/* Whether the request waits for the creation of this container now. */
+bool service_park(struct task_service *s, struct ttrpc_request *req, const char *id);
 
 void exec_note_add(struct task_service *s, const char *id, const char *exec_id, pid_t pid);
 /* exec_id NULL: all of the container. */

@@ -45,30 +45,60 @@ static void take_standin(struct task_service *s, const char *id, const char *exe
 		s->params.take_standin(id, exec_id, fd, pid, s->params.userdata);
 }
 
-static int create(struct task_service *s, const Containerd__Task__V2__CreateTaskRequest *q, pid_t *ret_pid,
-		  struct err *e)
-{
-	_cleanup_free_ struct pod_mount *rootfs = mounts(q);
-	struct pod_container_params p = { .id = q->id,
-					  .bundle = q->bundle,
-					  .rootfs = rootfs,
-					  .n_rootfs = q->n_rootfs,
-					  .io = streams(q->stdin, q->stdout, q->stderr, q->terminal) };
-	int r;
+/* What came for a container that was being created. */
+struct parked {
+	struct list node;
+	struct ttrpc_request *req;
+};
 
-	if (!rootfs)
-		return err_sys(e, ENOMEM, "cannot create the container");
-	if (!s->pod) {
-		r = s->params.make_pod(q, service_on_pod_event, s, &s->pod, e, s->params.userdata);
-		if (r < 0)
-			return r;
+static struct creation *find_creation(struct task_service *s, const char *id)
+{
+	struct creation *c;
+
+	list_foreach (c, &s->creations, struct creation, node)
+		if (str_eq(((const Containerd__Task__V2__CreateTaskRequest *)ttrpc_request_message(c->req))->id, id))
+			return c;
+	return NULL;
+}
+
+bool service_park(struct task_service *s, struct ttrpc_request *req, const char *id)
+{
+	struct creation *c = find_creation(s, id);
+	struct parked *p = c ? malloc(sizeof *p) : NULL;
+
+	/* Without memory it is told what the pod says: that the container is being created. */
+	if (!p)
+		return false;
+	p->req = req;
+	list_append(&c->parked, &p->node);
+	return true;
+}
+
+static struct creation *creation_new(struct task_service *s, struct ttrpc_request *req)
+{
+	struct creation *c = calloc(1, sizeof *c);
+
+	if (!c)
+		return NULL;
+	c->service = s;
+	c->req = req;
+	list_init(&c->parked);
+	list_append(&s->creations, &c->node);
+	return c;
+}
+
+/* In the order in which they came; the last one may have deleted what it is about. */
+static void creation_end(struct creation *c)
+{
+	struct parked *p;
+
+	list_remove(&c->node);
+	while ((p = list_first(&c->parked, struct parked, node))) {
+		list_remove(&p->node);
+		ttrpc_request_repeat(p->req, c->service);
+		free(p);
 	}
-	take_standin(s, q->id, "", &p.standin_fd, &p.standin_pid);
-	r = pod_create(s->pod, &p, ret_pid, e);
-	/* The next try may come with another configuration. */
-	if (r < 0 && pod_is_empty(s->pod))
-		pod_free(take_ptr(s->pod));
-	return r;
+	free(c);
 }
 
 /* As the runc shim leaves it: for `delete` after a crash, and for people. */
@@ -83,13 +113,47 @@ static void write_pid(const char *bundle, pid_t pid)
 		log_debug("cannot write %s: %s", path ? path : "init.pid", strerror(-r));
 }
 
+static void on_created(int result, pid_t pid, const struct err *e, void *userdata)
+{
+	Containerd__Task__V2__CreateTaskResponse answer = CONTAINERD__TASK__V2__CREATE_TASK_RESPONSE__INIT;
+	struct creation *c = userdata;
+	struct task_service *s = c->service;
+	const Containerd__Task__V2__CreateTaskRequest *q =
+		(const Containerd__Task__V2__CreateTaskRequest *)ttrpc_request_message(c->req);
+
+	if (result < 0) {
+		log_error("container %s: %s", q->id, err_is_set(e) ? e->text : strerror(-result));
+		/* The next try may come with another configuration. */
+		if (s->pod && pod_is_empty(s->pod))
+			pod_free(take_ptr(s->pod));
+		/* "Already finished" is for who sends a signal. */
+		answer_error(c->req, result == -ESRCH ? -EBUSY : result, e);
+	} else {
+		write_pid(q->bundle, pid);
+		service_tell_create(s, q, pid);
+		answer.pid = (uint32_t)pid;
+		ttrpc_reply(c->req, &answer.base);
+	}
+	creation_end(c);
+}
+
+static int make_pod(struct task_service *s, const Containerd__Task__V2__CreateTaskRequest *q, struct err *e)
+{
+	return s->pod ? 0 : s->params.make_pod(q, service_on_pod_event, s, &s->pod, e, s->params.userdata);
+}
+
 HANDLER(handle_create)
 {
 	const Containerd__Task__V2__CreateTaskRequest *q = (const Containerd__Task__V2__CreateTaskRequest *)request;
-	Containerd__Task__V2__CreateTaskResponse answer = CONTAINERD__TASK__V2__CREATE_TASK_RESPONSE__INIT;
 	struct task_service *s = userdata;
+	_cleanup_free_ struct pod_mount *rootfs = mounts(q);
+	struct pod_container_params p = { .id = q->id,
+					  .bundle = q->bundle,
+					  .rootfs = rootfs,
+					  .n_rootfs = q->n_rootfs,
+					  .io = streams(q->stdin, q->stdout, q->stderr, q->terminal) };
+	struct creation *c;
 	struct err e = { 0 };
-	pid_t pid = 0;
 	int r;
 
 	if (!str_empty(q->checkpoint)) {
@@ -98,17 +162,24 @@ HANDLER(handle_create)
 				  "not implemented");
 		return;
 	}
-	r = create(s, q, &pid, &e);
-	if (r < 0) {
-		log_error("container %s: %s", q->id, err_is_set(&e) ? e.text : strerror(-r));
-		/* "Already finished" is for who sends a signal. */
-		answer_error(req, r == -ESRCH ? -EBUSY : r, &e);
+	if (find_creation(s, q->id)) {
+		r = err_set(&e, ERR_CONFIG, EEXIST, "container %s is being created", q->id);
+		answer_error(req, r, &e);
 		return;
 	}
-	write_pid(q->bundle, pid);
-	service_tell_create(s, q, pid);
-	answer.pid = (uint32_t)pid;
-	ttrpc_reply(req, &answer.base);
+	c = rootfs ? creation_new(s, req) : NULL;
+	if (!c) {
+		r = err_sys(&e, ENOMEM, "cannot create the container");
+		answer_error(req, r, &e);
+		return;
+	}
+	r = make_pod(s, q, &e);
+	if (r < 0) {
+		on_created(r, 0, &e, c);
+		return;
+	}
+	take_standin(s, q->id, "", &p.standin_fd, &p.standin_pid);
+	pod_create(s->pod, &p, on_created, c);
 }
 
 /* ---- Start, Exec ---- */
@@ -197,18 +268,13 @@ HANDLER(handle_kill)
 	const Containerd__Task__V2__KillRequest *q = (const Containerd__Task__V2__KillRequest *)request;
 	struct task_service *s = userdata;
 	struct err e = { 0 };
-	int r;
 
 	if (!answer_find(s, req, q->id, q->exec_id, NULL))
 		return;
 	if (q->signal > (uint32_t)SIGRTMAX)
-		r = err_set(&e, ERR_CONFIG, EINVAL, "%u is no signal", q->signal);
+		answer_done(err_set(&e, ERR_CONFIG, EINVAL, "%u is no signal", q->signal), &e, req);
 	else
-		r = pod_kill(s->pod, q->id, q->exec_id, (int)q->signal, q->all, &e);
-	if (r < 0)
-		answer_error(req, r, &e);
-	else
-		answer_empty(req);
+		pod_kill(s->pod, q->id, q->exec_id, (int)q->signal, q->all, answer_done, req);
 }
 
 HANDLER(handle_delete)

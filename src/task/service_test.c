@@ -429,6 +429,92 @@ static void test_slow_start(void **state)
 	assert_int_equal(slow.result, -EREMOTEIO);
 }
 
+struct slow_creation {
+	struct answer create, again, state, kill, delete;
+};
+
+/* A creation that takes long, and what is asked about it meanwhile. */
+static void begin_creation(struct fixture *f, struct slow_creation *c)
+{
+	Containerd__Task__V2__CreateTaskRequest create = CONTAINERD__TASK__V2__CREATE_TASK_REQUEST__INIT;
+	Containerd__Task__V2__StateRequest state = CONTAINERD__TASK__V2__STATE_REQUEST__INIT;
+	Containerd__Task__V2__KillRequest kill = CONTAINERD__TASK__V2__KILL_REQUEST__INIT;
+	Containerd__Task__V2__DeleteRequest delete = CONTAINERD__TASK__V2__DELETE_REQUEST__INIT;
+
+	create.id = state.id = kill.id = delete.id = (char *)"slow";
+	create.bundle = f->dir;
+	kill.signal = 9;
+	begin(f->client, "Create", &create.base, &containerd__task__v2__create_task_response__descriptor, &c->create);
+	begin(f->client, "State", &state.base, &containerd__task__v2__state_response__descriptor, &c->state);
+	begin(f->client, "Kill", &kill.base, &google__protobuf__empty__descriptor, &c->kill);
+	begin(f->client, "Delete", &delete.base, &containerd__task__v2__delete_response__descriptor, &c->delete);
+	call(f, "Create", &create.base, &containerd__task__v2__create_task_response__descriptor, &c->again);
+	assert_int_equal(c->again.result, -EREMOTEIO);
+	assert_string_equal(c->again.e.text, "container slow is being created: already exists");
+}
+
+/* Others are served; who asks about it gets an answer when it is there, in turn. */
+static void test_slow_creation(void **state)
+{
+	struct fixture *f = *state;
+	struct slow_creation c;
+
+	create(f, "c1");
+	begin_creation(f, &c);
+	start(f, "c1", "");
+	expect_state(f, "c1", "", CONTAINERD__V1__TYPES__STATUS__RUNNING, 1000, 0);
+	assert_false(c.create.done || c.state.done || c.kill.done || c.delete.done);
+	fake_pod_go_on(task_service_pod(f->service), 0);
+	finish(f, &c.delete);
+	assert_true(c.create.done && c.state.done && c.kill.done);
+	assert_int_equal(((Containerd__Task__V2__CreateTaskResponse *)c.create.message)->pid, 1001);
+	assert_int_equal(((Containerd__Task__V2__StateResponse *)c.state.message)->status,
+			 CONTAINERD__V1__TYPES__STATUS__CREATED);
+	assert_int_equal(((Containerd__Task__V2__DeleteResponse *)c.delete.message)->exit_status, 137);
+	pb_free(c.create.message);
+	pb_free(c.state.message);
+	pb_free(c.kill.message);
+	pb_free(c.delete.message);
+	expect_topics(f, "/tasks/create containerd.events.TaskCreate", "/tasks/start containerd.events.TaskStart",
+		      "/tasks/create containerd.events.TaskCreate", NULL);
+}
+
+static void expect_not_created(struct fixture *f, struct slow_creation *c)
+{
+	finish(f, &c->delete);
+	assert_int_equal(c->create.result, -EREMOTEIO);
+	assert_string_equal(c->create.e.text, "the container cannot be created");
+	assert_int_equal(c->state.result, -ENOENT);
+	assert_int_equal(c->kill.result, -ENOENT);
+	assert_string_equal(c->delete.e.text, "container not created: not found");
+}
+
+/* It was the only container: its pod goes, too. Another one may have another configuration. */
+static void test_slow_creation_fails(void **state)
+{
+	struct fixture *f = *state;
+	struct slow_creation c;
+
+	begin_creation(f, &c);
+	fake_pod_go_on(task_service_pod(f->service), -EIO);
+	expect_not_created(f, &c);
+	assert_null(task_service_pod(f->service));
+	create(f, "c1");
+	assert_int_equal(f->pods, 2);
+}
+
+static void test_end_while_creating(void **state)
+{
+	struct fixture *f = *state;
+	struct slow_creation c;
+
+	begin_creation(f, &c);
+	task_service_free(f->service);
+	f->service = NULL;
+	finish(f, &c.create);
+	assert_true(c.create.result < 0);
+}
+
 static void test_errors(void **state)
 {
 	struct fixture *f = *state;
@@ -689,9 +775,21 @@ static void test_connect(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		TEST(test_life),   TEST(test_exec),       TEST(test_slow_start),         TEST(test_errors),
-		TEST(test_no_pod), TEST(test_many_waits), TEST(test_waits_at_the_end),   TEST(test_pids),
-		TEST(test_stats),  TEST(test_control),    TEST(test_rootfs_and_console), TEST(test_connect),
+		TEST(test_life),
+		TEST(test_exec),
+		TEST(test_slow_start),
+		TEST(test_slow_creation),
+		TEST(test_slow_creation_fails),
+		TEST(test_end_while_creating),
+		TEST(test_errors),
+		TEST(test_no_pod),
+		TEST(test_many_waits),
+		TEST(test_waits_at_the_end),
+		TEST(test_pids),
+		TEST(test_stats),
+		TEST(test_control),
+		TEST(test_rootfs_and_console),
+		TEST(test_connect),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
