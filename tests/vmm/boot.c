@@ -101,6 +101,16 @@ static int do_unplug(struct vmm *vm, const char *arg, struct err *e)
 	return vmm_remove(vm, "plugged", 60000, e);
 }
 
+/* The disk's file gets another MiB, with a word at its end. */
+static int do_grow(struct vmm *vm, const char *path, struct err *e)
+{
+	FILE *f = fopen(path, "a");
+
+	if (!f || fprintf(f, "%1048576s", "end") < 0 || fclose(f) < 0)
+		return err_sys(e, errno, "cannot write to %s", path);
+	return vmm_update_block(vm, "disk", path, NULL, e);
+}
+
 static int do_plug_net(struct vmm *vm, const char *arg, struct err *e)
 {
 	return vmm_add_net(vm, "plugged", &(struct vmm_net){ .tap = arg }, e);
@@ -208,6 +218,7 @@ static const struct action {
 	{ "plug=", do_plug },         /* FILE: a disk */
 	{ "plug-net=", do_plug_net }, /* TAP */
 	{ "unplug", do_unplug },      /* what was plugged */
+	{ "grow=", do_grow },         /* FILE: that of the disk */
 	{ "snapshot=", do_snapshot }, /* DIR: and stop */
 	{ "save=", do_save },         /* DIR: and go on */
 	{ "balloon=", do_balloon },   /* MIB: and wait until the guest has given as much */
