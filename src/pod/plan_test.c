@@ -511,6 +511,11 @@ static void test_labels_of_the_host(void **state)
 	assert_string_equal(p->container->spec->process->selinuxlabel, "");
 	assert_string_equal(p->container->spec->process->apparmorprofile, "");
 	assert_string_equal(p->container->spec->linux->mountlabel, "");
+	plan_free(p);
+	t.spec = "{\"ociVersion\":\"1.0.2\",\"process\":{\"cwd\":\"/\",\"args\":[\"sh\"],\"selinuxLabel\":\"s\"},"
+		 "\"root\":{\"path\":\"r\"}}";
+	assert_int_equal(build(c, &p, &e), 0);
+	assert_string_equal(p->container->spec->process->selinuxlabel, "");
 }
 
 static void cgroup_becomes(const char *given, const char *expected)
