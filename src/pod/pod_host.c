@@ -6,7 +6,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
-#include <sys/sysinfo.h>
 #include <unistd.h>
 
 #include "base/fd.h"
@@ -125,9 +124,7 @@ void pod_sizing_request(const struct pod *pod, struct sizing_request *ret)
 {
 	const struct config *config = pod->params.config;
 	struct vm_capabilities can = { 0 };
-	struct sysinfo host;
 
-	sysinfo(&host);
 	pod->params.driver->capabilities(&config->hypervisor, &can);
 	*ret = (struct sizing_request){ .hv = &config->hypervisor,
 					.fixed = config->runtime.static_sandbox_resource_mgmt,
@@ -136,9 +133,8 @@ void pod_sizing_request(const struct pod *pod, struct sizing_request *ret)
 							   ? pod->params.driver->vmm_memory_mib
 							   : VMM_MIB,
 					.cpu_hotplug = can.cpu_hotplug,
-					.memory_hotplug = can.memory_hotplug,
-					.host_cpus = (uint32_t)get_nprocs(),
-					.host_memory_mib = (uint64_t)host.totalram * host.mem_unit >> 20 };
+					.memory_hotplug = can.memory_hotplug };
+	sizing_see_host(ret);
 }
 
 int pod_size_vm(struct pod *pod, const struct pod_container *c, struct err *e)
