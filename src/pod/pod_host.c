@@ -11,6 +11,7 @@
 #include "base/fd.h"
 #include "base/log.h"
 #include "oci/spec.h"
+#include "pod/nics.h"
 #include "pod/plan_list.h"
 #include "pod/pod_internal.h"
 
@@ -59,9 +60,7 @@ int pod_open_netns(struct pod *pod, const Grpc__Spec *spec, pid_t pid, struct er
 
 int pod_attach_network(struct pod *pod, struct err *e)
 {
-	unsigned queues = pod->params.config->hypervisor.network_queues;
 	enum pod_network_model model;
-	struct vm_capabilities can = { 0 };
 	int r;
 
 	if (!pod->netns)
@@ -69,12 +68,11 @@ int pod_attach_network(struct pod *pod, struct err *e)
 	r = pod_network_model(&pod->params.config->runtime, &model, e);
 	if (r < 0 || model == POD_NETWORK_NONE)
 		return r;
-	pod->params.driver->capabilities(&pod->params.config->hypervisor, &can);
 	r = pod_network_scan(pod->netns, model, &pod->network, e);
 	if (r == 0)
 		r = pod_write_state(pod, e);
 	if (r == 0)
-		r = pod_network_attach(pod->network, &can, queues < pod->size.vcpus ? queues : pod->size.vcpus, e);
+		r = nics_attach(pod->network, pod->params.driver, &pod->params.config->hypervisor, pod->size.vcpus, e);
 	return r;
 }
 
