@@ -254,3 +254,13 @@ size_t utf8_length(const char *s, size_t n)
 		return 0;
 	return len;
 }
+
+void utf8_repair(char *s)
+{
+	/* No character goes on behind the NUL. */
+	for (size_t n; *s; s += n ? n : 1) {
+		n = utf8_length(s, 4);
+		if (!n)
+			*s = '?';
+	}
+}
