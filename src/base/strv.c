@@ -264,3 +264,17 @@ void utf8_repair(char *s)
 			*s = '?';
 	}
 }
+
+void str_one_line(char *s)
+{
+	char *to = s, *start = s;
+
+	for (; *s; s++)
+		if ((unsigned char)*s >= ' ' && *s != 0x7f)
+			*to++ = *s;
+		else if (to > start && to[-1] != ' ')
+			*to++ = ' ';
+	if (to > start && to[-1] == ' ')
+		to--;
+	*to = '\0';
+}

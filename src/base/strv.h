@@ -48,6 +48,9 @@ size_t utf8_length(const char *s, size_t n);
 /* In place: each byte that does not belong to valid UTF-8 becomes '?'. */
 void utf8_repair(char *s);
 
+/* In place: control characters, line ends among them, become one blank for a run of them, and none at the ends. */
+void str_one_line(char *s);
+
 /* asprintf that returns NULL when memory is short. */
 char *str_printf(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 
