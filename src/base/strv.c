@@ -278,3 +278,19 @@ void str_one_line(char *s)
 		to--;
 	*to = '\0';
 }
+
+int percent_decode(char *s, bool strict)
+{
+	char *to = s;
+
+	for (; *s; s++) {
+		int high = *s == '%' ? hex_digit(s[1]) : -1, low = high < 0 ? -1 : hex_digit(s[2]);
+
+		if ((*s == '%' && low < 0 && strict) || (high == 0 && low == 0))
+			return -EINVAL;
+		*to++ = low < 0 ? *s : (char)(high * 16 + low);
+		s += low < 0 ? 0 : 2;
+	}
+	*to = '\0';
+	return 0;
+}

@@ -51,6 +51,9 @@ void utf8_repair(char *s);
 /* In place: control characters, line ends among them, become one blank for a run of them, and none at the ends. */
 void str_one_line(char *s);
 
+/* In place: %XX becomes that byte. -EINVAL: it would be NUL, or (strict) there is a '%' without two digits. */
+int percent_decode(char *s, bool strict);
+
 /* asprintf that returns NULL when memory is short. */
 char *str_printf(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 
