@@ -26,6 +26,7 @@
 
 #include <cmocka.h>
 
+#include "base/entries.h"
 #include "base/fd.h"
 #include "base/log.h"
 #include "codec/hurry.h"
@@ -210,16 +211,6 @@ static void make_plan(const char *shared_fs, const char *rootfs, const char *net
 	load_config(shared_fs);
 	if (try_plan(shared_fs, tmp(rootfs), net, writable, &e) < 0)
 		fail_msg("%s", e.text);
-}
-
-static unsigned count_fds(void)
-{
-	_cleanup_closedir_ DIR *d = opendir("/proc/self/fd");
-	unsigned n = 0;
-
-	while (readdir(d))
-		n++;
-	return n;
 }
 
 /* fds: how many there were before. The agent's side of a connection may take a moment to go. */
