@@ -23,24 +23,11 @@
 #include "base/fd.h"
 #include "base/log.h"
 #include "base/strv.h"
+#include "codec/pb.h"
 #include "sys/namespaces.h"
 
 #define KILL_TIMEOUT_MS   2000
 #define FREEZE_TIMEOUT_MS 5000
-
-/* ---- the protobuf messages ---- */
-
-/* A deep copy by way of the wire form: the only one that protobuf-c offers. */
-static void *copy_message(const ProtobufCMessage *m)
-{
-	size_t size = protobuf_c_message_get_packed_size(m);
-	_cleanup_free_ uint8_t *data = malloc(size + 1);
-
-	if (!data)
-		return NULL;
-	protobuf_c_message_pack(m, data);
-	return protobuf_c_message_unpack(m->descriptor, NULL, size, data);
-}
 
 /* ---- what the new process needs ---- */
 
@@ -265,7 +252,7 @@ int container_create(const struct container_params *params, struct container **r
 	c->setup_timeout_ms = params->setup_timeout_ms ? params->setup_timeout_ms : SETUP_TIMEOUT_MS;
 	c->id = strdup(params->id);
 	c->bundle = strdup(params->bundle);
-	c->spec = copy_message(&params->spec->base);
+	c->spec = pb_copy(&params->spec->base);
 	if (!c->id || !c->bundle || !c->spec)
 		r = err_sys(e, ENOMEM, "copy the spec");
 	else
@@ -434,7 +421,7 @@ int container_exec(struct container *c, const char *exec_id, const Grpc__Process
 	r = check_exec(c, exec_id, process, e);
 	if (r < 0)
 		return r;
-	copy = copy_message(&process->base);
+	copy = pb_copy(&process->base);
 	p = copy ? process_new(c, exec_id, copy) : NULL;
 	if (!p) {
 		grpc__process__free_unpacked(copy, NULL);

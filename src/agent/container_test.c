@@ -5,7 +5,6 @@
  */
 #include "agent/container.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
@@ -22,6 +21,7 @@
 
 #include <cmocka.h>
 
+#include "base/entries.h"
 #include "base/fd.h"
 #include "base/strv.h"
 
@@ -88,17 +88,6 @@ static void sh(struct fixture *f, const char *script)
 	f->args[2] = (char *)script;
 	f->process.args = f->args;
 	f->process.n_args = 3;
-}
-
-static int count_fds(void)
-{
-	DIR *d = opendir("/proc/self/fd");
-	int n = 0;
-
-	while (readdir(d))
-		n++;
-	closedir(d);
-	return n;
 }
 
 static void make_rootfs(void)

@@ -19,6 +19,7 @@
 #include "agent/agent.h"
 #include "agent/agent_harness.h"
 #include "base/fd.h"
+#include "base/sanitizer.h"
 #include "base/strv.h"
 #include "proto/health.pb-c.h"
 
@@ -350,15 +351,7 @@ static void test_random_bytes(void **state)
 	assert_alive();
 }
 
-#if defined(__SANITIZE_ADDRESS__)
-#define WITH_ASAN
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer)
-#define WITH_ASAN
-#endif
-#endif
-
-#ifndef WITH_ASAN /* which keeps what was freed for a while */
+#if !SANITIZED /* which keeps what was freed for a while */
 /* KiB of memory that is the agent's alone. */
 static unsigned long anonymous_memory(void)
 {
@@ -407,7 +400,7 @@ static void test_memory_is_given_back(void **state)
 	}
 	free(list);
 	free(data);
-#ifndef WITH_ASAN
+#if !SANITIZED
 	assert_in_range(settled_memory(), 1, 512);
 #endif
 }

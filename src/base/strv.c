@@ -254,3 +254,43 @@ size_t utf8_length(const char *s, size_t n)
 		return 0;
 	return len;
 }
+
+void utf8_repair(char *s)
+{
+	/* No character goes on behind the NUL. */
+	for (size_t n; *s; s += n ? n : 1) {
+		n = utf8_length(s, 4);
+		if (!n)
+			*s = '?';
+	}
+}
+
+void str_one_line(char *s)
+{
+	char *to = s, *start = s;
+
+	for (; *s; s++)
+		if ((unsigned char)*s >= ' ' && *s != 0x7f)
+			*to++ = *s;
+		else if (to > start && to[-1] != ' ')
+			*to++ = ' ';
+	if (to > start && to[-1] == ' ')
+		to--;
+	*to = '\0';
+}
+
+int percent_decode(char *s, bool strict)
+{
+	char *to = s;
+
+	for (; *s; s++) {
+		int high = *s == '%' ? hex_digit(s[1]) : -1, low = high < 0 ? -1 : hex_digit(s[2]);
+
+		if ((*s == '%' && low < 0 && strict) || (high == 0 && low == 0))
+			return -EINVAL;
+		*to++ = low < 0 ? *s : (char)(high * 16 + low);
+		s += low < 0 ? 0 : 2;
+	}
+	*to = '\0';
+	return 0;
+}

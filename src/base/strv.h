@@ -45,6 +45,15 @@ int str_to_u64(const char *s, int base, uint64_t *ret);
 /* How many bytes the character at s has, at most n (1 or more); 0: no valid UTF-8 (RFC 3629). */
 size_t utf8_length(const char *s, size_t n);
 
+/* In place: each byte that does not belong to valid UTF-8 becomes '?'. */
+void utf8_repair(char *s);
+
+/* In place: control characters, line ends among them, become one blank for a run of them, and none at the ends. */
+void str_one_line(char *s);
+
+/* In place: %XX becomes that byte. -EINVAL: it would be NUL, or (strict) there is a '%' without two digits. */
+int percent_decode(char *s, bool strict);
+
 /* asprintf that returns NULL when memory is short. */
 char *str_printf(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 

@@ -4,6 +4,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 #include <cmocka.h>
@@ -68,6 +69,43 @@ static void test_utf8(void **state)
 	assert_int_equal(utf8_length("\xff", 1), 0);
 }
 
+static void repaired(const char *given, const char *expected)
+{
+	char text[32];
+
+	snprintf(text, sizeof text, "%s", given);
+	utf8_repair(text);
+	assert_string_equal(text, expected);
+}
+
+static void test_repair(void **state)
+{
+	repaired("", "");
+	repaired("a\n\xc3\xb6\xf0\x9f\x98\x80", "a\n\xc3\xb6\xf0\x9f\x98\x80");
+	repaired("\xff"
+		 "a\xb6",
+		 "?a?");
+	repaired("\xc0\x80", "??");
+	repaired("a\xf0\x9f\x98", "a???"); /* cut off */
+}
+
+static void joined(const char *given, const char *expected)
+{
+	char text[32];
+
+	snprintf(text, sizeof text, "%s", given);
+	str_one_line(text);
+	assert_string_equal(text, expected);
+}
+
+static void test_one_line(void **state)
+{
+	joined("", "");
+	joined("\r\n", "");
+	joined("a  b", "a  b");
+	joined("\n\tone: \r\n\x1b[1mtwo\x7f\xc3\xb6\n", "one: [1mtwo \xc3\xb6");
+}
+
 static void test_err(void **state)
 {
 	struct err e = { 0 };
@@ -83,8 +121,9 @@ static void test_err(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_buf),  cmocka_unit_test(test_strv), cmocka_unit_test(test_u64),
-		cmocka_unit_test(test_utf8), cmocka_unit_test(test_err),
+		cmocka_unit_test(test_buf),  cmocka_unit_test(test_strv),   cmocka_unit_test(test_u64),
+		cmocka_unit_test(test_utf8), cmocka_unit_test(test_repair), cmocka_unit_test(test_one_line),
+		cmocka_unit_test(test_err),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

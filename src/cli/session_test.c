@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A session against a fake agent in the same thread and loop. Linked with --wrap, so that its timers run a hundred
- * times as fast. Standard output and error are files meanwhile.
+ * A session against a fake agent in the same thread and loop. Linked with --wrap, in a hurry all the time: see
+ * codec/hurry.h. Standard output and error are files meanwhile.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -23,33 +23,9 @@
 #include "base/log.h"
 #include "cli/command.h"
 #include "cli/session.h"
+#include "codec/hurry.h"
 #include "codec/ttrpc.h"
 #include "proto/empty.pb-c.h"
-
-/* ---- time ---- */
-
-int __real_loop_add_timer(struct loop *loop, uint64_t delay_ms, loop_timer_fn fn, void *userdata,
-			  struct loop_source **ret);
-int __wrap_loop_add_timer(struct loop *loop, uint64_t delay_ms, loop_timer_fn fn, void *userdata,
-			  struct loop_source **ret);
-void __real_loop_timer_set(struct loop_source *s, uint64_t delay_ms);
-void __wrap_loop_timer_set(struct loop_source *s, uint64_t delay_ms);
-
-static uint64_t quick(uint64_t delay_ms)
-{
-	return delay_ms == UINT64_MAX ? delay_ms : (delay_ms + 99) / 100;
-}
-
-int __wrap_loop_add_timer(struct loop *loop, uint64_t delay_ms, loop_timer_fn fn, void *userdata,
-			  struct loop_source **ret)
-{
-	return __real_loop_add_timer(loop, quick(delay_ms), fn, userdata, ret);
-}
-
-void __wrap_loop_timer_set(struct loop_source *s, uint64_t delay_ms)
-{
-	__real_loop_timer_set(s, quick(delay_ms));
-}
 
 /* ---- the fake agent ---- */
 
@@ -186,6 +162,7 @@ static int set_up(void **state)
 
 	memset(&t, 0, sizeof t);
 	t.status = -1;
+	hurry = true;
 	snprintf(t.log_dir, sizeof t.log_dir, "/tmp/session-XXXXXX");
 	assert_non_null(mkdtemp(t.log_dir));
 	t.log = output_log_new(t.log_dir);

@@ -284,29 +284,6 @@ bool http_parser_wants_continue(struct http_parser *p)
 	return true;
 }
 
-/* In place: what is decoded is never longer. */
-static int decode_form(char *text)
-{
-	char *to = text;
-
-	for (const char *p = text; *p; p++) {
-		int high, low;
-
-		if (*p != '%') {
-			*to++ = *p == '+' ? ' ' : *p;
-			continue;
-		}
-		high = hex_digit(p[1]);
-		low = high < 0 ? -1 : hex_digit(p[2]);
-		if (low < 0 || high + low == 0)
-			return -EINVAL;
-		*to++ = (char)(high * 16 + low);
-		p += 2;
-	}
-	*to = 0;
-	return 0;
-}
-
 int http_query_value(const char *target, const char *name, char **ret)
 {
 	size_t length = strlen(name);
@@ -320,7 +297,9 @@ int http_query_value(const char *target, const char *name, char **ret)
 		value = strndup(p, strcspn(p, "&"));
 		if (!value)
 			return -ENOMEM;
-		if (decode_form(value) < 0)
+		for (char *plus = value; (plus = strchr(plus, '+'));)
+			*plus = ' ';
+		if (percent_decode(value, true) < 0)
 			return -EINVAL;
 		*ret = take_ptr(value);
 		return 0;

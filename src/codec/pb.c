@@ -61,6 +61,15 @@ int pb_pack(const ProtobufCMessage *message, size_t max, struct buf *out)
 	return 0;
 }
 
+void *pb_copy(const ProtobufCMessage *message)
+{
+	_cleanup_buf_ struct buf packed = { 0 };
+
+	if (pb_pack(message, SIZE_MAX, &packed) < 0)
+		return NULL;
+	return protobuf_c_message_unpack(message->descriptor, NULL, packed.len, (const uint8_t *)packed.data);
+}
+
 void pb_free(ProtobufCMessage *message)
 {
 	if (message)

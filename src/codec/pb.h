@@ -26,6 +26,9 @@ int pb_unpack(const ProtobufCMessageDescriptor *type, const void *data, size_t l
 /* Append the packed message. max: largest size accepted, in bytes. 0, -EMSGSIZE, -ENOMEM. */
 int pb_pack(const ProtobufCMessage *message, size_t max, struct buf *out);
 
+/* A deep copy by way of the wire form: the only one that protobuf-c offers. NULL: out of memory. */
+void *pb_copy(const ProtobufCMessage *message);
+
 /* NULL does nothing. */
 void pb_free(ProtobufCMessage *message);
 DEFINE_CLEANUP(ProtobufCMessage *, pb_free)

@@ -106,23 +106,21 @@ static void append_number(struct buf *b, double value, int *r)
 /* Escaped as label values are. */
 static int append_value(struct buf *b, const char *value)
 {
+	size_t start = b->len;
 	int r = 0;
 
-	for (size_t n; *value; value += n) {
-		n = utf8_length(value, strlen(value));
-		if (!n) {
-			n = 1;
-			r |= buf_puts(b, "?");
-		} else if (*value == '\\' || *value == '"') {
+	for (; *value; value++) {
+		if (*value == '\\' || *value == '"')
 			r |= buf_printf(b, "\\%c", *value);
-		} else if (*value == '\n') {
+		else if (*value == '\n')
 			r |= buf_puts(b, "\\n");
-		} else if ((unsigned char)*value < ' ' || *value == 0x7f) {
+		else if ((unsigned char)*value < ' ' || *value == 0x7f)
 			r |= buf_puts(b, "?");
-		} else {
-			r |= buf_append(b, value, n);
-		}
+		else
+			r |= buf_append(b, value, 1);
 	}
+	if (r == 0)
+		utf8_repair(b->data + start);
 	return r;
 }
 

@@ -133,9 +133,7 @@ static int set_status(struct err *e, const Ttrpc__Status *status)
 		return err_set(e, ERR_GUEST, code, "the peer answered with status %d", status->code);
 	err_set(e, ERR_GUEST, code, "%.*s", ERR_TEXT_MAX / 2, status->message);
 	if (e)
-		for (char *p = e->text; *p; p++)
-			if ((unsigned char)*p < 0x20 || *p == 0x7f)
-				*p = ' ';
+		str_one_line(e->text);
 	return -code;
 }
 

@@ -435,21 +435,6 @@ void ttrpc_reply(struct ttrpc_request *req, const ProtobufCMessage *response)
 	request_end(req, &envelope);
 }
 
-/*
- * A string of a message must be UTF-8: the Go implementation cannot read another one, and would know neither the text
- * nor the code. It may name a file that is called otherwise, quote a guest, or be cut inside a character.
- */
-static void make_utf8(char *text)
-{
-	for (size_t n; *text; text += n) {
-		n = utf8_length(text, strnlen(text, 4));
-		if (!n) {
-			*text = '?';
-			n = 1;
-		}
-	}
-}
-
 void ttrpc_reply_error(struct ttrpc_request *req, enum ttrpc_code code, const char *fmt, ...)
 {
 	Ttrpc__Response envelope = TTRPC__RESPONSE__INIT;
@@ -460,7 +445,12 @@ void ttrpc_reply_error(struct ttrpc_request *req, enum ttrpc_code code, const ch
 	va_start(ap, fmt);
 	vsnprintf(text, sizeof text, fmt, ap);
 	va_end(ap);
-	make_utf8(text);
+	/*
+	 * A string of a message must be UTF-8: the Go implementation cannot read another one, and would know neither
+	 * the text nor the code. It may name a file that is called otherwise, quote a guest, or be cut inside a
+	 * character.
+	 */
+	utf8_repair(text);
 	status.code = (int32_t)code;
 	status.message = text;
 	envelope.status = &status;

@@ -11,6 +11,7 @@
 #include <cmocka.h>
 #include <json-c/json.h>
 
+#include "base/sanitizer.h"
 #include "config/value.h"
 
 #define HV "io.katacontainers.config.hypervisor."
@@ -347,15 +348,7 @@ static void test_json(void **state)
 
 /* ---- memory that runs out ---- */
 
-#if defined(__SANITIZE_ADDRESS__)
-#define SANITIZED 1
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer)
-#define SANITIZED 1
-#endif
-#endif
-
-#ifndef SANITIZED
+#if !SANITIZED
 static long countdown = -1; /* the allocation that fails, and none if below 0 */
 static long live;
 

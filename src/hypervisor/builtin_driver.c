@@ -25,6 +25,7 @@
 #include "base/log.h"
 #include "hypervisor/builtin.h"
 #include "hypervisor/console.h"
+#include "hypervisor/guest_params.h"
 #include "hypervisor/guest_root.h"
 
 #define CONSOLE_LOG_MAX (1u << 20)
@@ -109,8 +110,9 @@ static int check(const struct config_hypervisor *hv, struct vm_host_report *ret,
 
 static int add_defaults(const struct vm_config *c, struct strv *p)
 {
-	static const char *const all[] = {
+	int r = guest_params_any(p);
 #ifdef __x86_64__
+	static const char *const x86[] = {
 		/* No timer but the TSC and the local APIC's: there is nothing to check them against. */
 		"tsc=reliable",
 		"no_timer_check",
@@ -119,23 +121,16 @@ static int add_defaults(const struct vm_config *c, struct strv *p)
 		"i8042.noaux",
 		"i8042.nomux",
 		"i8042.dumbkbd",
-#endif
-		"cryptomgr.notests",
-		"rcupdate.rcu_expedited=1",
-		"panic=-1",
 	};
-	int r = 0;
 
-	for (size_t i = 0; i < sizeof all / sizeof *all && r == 0; i++)
-		r = strv_add(p, all[i]);
-#ifdef __x86_64__ /* elsewhere the device tree says that there is none */
+	for (size_t i = 0; i < sizeof x86 / sizeof *x86 && r == 0; i++)
+		r = strv_add(p, x86[i]);
+	/* Elsewhere the device tree says that there is none. */
 	if (r == 0 && shape_of(c->hv) == VMM_SHAPE_MICRO)
 		r = strv_add(p, "pci=off");
 #endif
 	if (r == 0)
-		r = strv_add(p, c->hv->disable_guest_selinux ? "selinux=0" : "selinux=1");
-	if (r == 0)
-		r = strv_add(p, c->hv->enable_debug ? "debug" : "quiet");
+		r = guest_params_manner(c->hv, p);
 	return r == 0 ? strv_add(p, BUILTIN_CONSOLE) : r;
 }
 
@@ -148,9 +143,7 @@ static int command_line(const struct vm_config *c, struct buf *ret, struct err *
 		return r;
 	for (size_t i = 0; i < c->kernel_params.len && r == 0; i++)
 		r = strv_add(&p, c->kernel_params.v[i]);
-	for (size_t i = 0; i < p.len && r == 0; i++)
-		r = buf_printf(ret, "%s%s", i ? " " : "", p.v[i]);
-	return r < 0 ? err_sys(e, -r, "kernel command line") : 0;
+	return r < 0 ? err_sys(e, -r, "kernel command line") : guest_params_join(&p, 0, ret, e);
 }
 
 /* --- prepare --- */

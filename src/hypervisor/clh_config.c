@@ -10,6 +10,7 @@
 
 #include "base/fd.h"
 #include "base/log.h"
+#include "hypervisor/guest_params.h"
 #include "hypervisor/guest_root.h"
 #include "hypervisor/program.h"
 
@@ -218,24 +219,20 @@ int clh_plan_device(struct clh_plan *plan, struct vm_device *d, struct err *e)
 
 static int add_defaults(const struct vm_config *c, struct strv *p)
 {
-	static const char *const all[] = {
-#ifdef __x86_64__
-		/* The paravirtual clock and the local APIC are all the timers that there are. */
-		"tsc=reliable",      "no_timer_check",           "noreplace-smp",
-#endif
-		"cryptomgr.notests", "rcupdate.rcu_expedited=1", "panic=-1",
-	};
 	int r = 0;
 
-	for (size_t i = 0; i < sizeof all / sizeof *all && r == 0; i++)
-		r = strv_add(p, all[i]);
+#ifdef __x86_64__
+	/* The paravirtual clock and the local APIC are all the timers that there are. */
+	if ((r = strv_add(p, "tsc=reliable")) < 0 || (r = strv_add(p, "no_timer_check")) < 0 ||
+	    (r = strv_add(p, "noreplace-smp")) < 0)
+		return r;
+#endif
+	r = guest_params_any(p);
 	/* Added memory becomes movable, so that it can be taken out again: as with QEMU (qemu_root.c). */
 	if (r == 0 && clh_hotplug_mib(c))
 		r = strv_add(p, "memory_hotplug.online_policy=auto-movable");
 	if (r == 0)
-		r = strv_add(p, c->hv->disable_guest_selinux ? "selinux=0" : "selinux=1");
-	if (r == 0)
-		r = strv_add(p, c->hv->enable_debug ? "debug" : "quiet");
+		r = guest_params_manner(c->hv, p);
 	/* The serial port is there from the first line on, so that a panic before any driver is seen, too. */
 	if (r == 0)
 		r = strv_add(p, str_eq(HOST_ARCH, "aarch64") ? "console=ttyAMA0" : "console=ttyS0");
@@ -255,16 +252,7 @@ static int command_line(const struct clh_plan *plan, struct buf *ret, struct err
 		return r;
 	for (size_t i = 0; i < c->kernel_params.len && r == 0; i++)
 		r = strv_add(&p, c->kernel_params.v[i]);
-	for (size_t i = 0; i < p.len && r == 0; i++)
-		r = buf_printf(ret, "%s%s", i ? " " : "", p.v[i]);
-	if (r < 0)
-		return err_sys(e, -r, "kernel command line");
-	/* COMMAND_LINE_SIZE of Linux is 2048 on x86 and arm64; what is behind it is lost without a word. */
-	if (ret->len >= 2048)
-		return err_set(e, ERR_CONFIG, E2BIG,
-			       "the kernel command line has %zu bytes and the kernel takes 2047: shorten kernel_params",
-			       ret->len);
-	return 0;
+	return r < 0 ? err_sys(e, -r, "kernel command line") : guest_params_join(&p, 0, ret, e);
 }
 
 /* --- vm.create --- */

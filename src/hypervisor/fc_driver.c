@@ -24,10 +24,9 @@
 #include "codec/json.h"
 #include "hypervisor/fc.h"
 #include "hypervisor/fc_vm.h"
+#include "hypervisor/vm_console.h"
 
-#define CONSOLE_LOG_MAX (1u << 20)
-#define LOG_MAX         (256u << 10)
-#define CONSOLE_PIPE    (256 << 10) /* a boot's worth, so that nothing is lost while we wait */
+#define LOG_MAX (256u << 10)
 
 struct fc_vm *fc_vm_of(struct vm *vm)
 {
@@ -173,26 +172,6 @@ static int open_stream(struct fc_vm *f, const char *name, const char *prefix, st
 	return r < 0 ? r : console_new(f->loop, fd, path, LOG_MAX, prefix, ret, e);
 }
 
-static int open_console(struct fc_vm *f, int *ret_write_end, struct err *e)
-{
-	const struct vm_config *c = f->vm.config;
-	_cleanup_free_ char *log = c->console_log ? str_printf("%s/console.log", c->run_dir) : NULL;
-	int p[2], r;
-
-	if (c->console_log && !log)
-		return err_sys(e, ENOMEM, "console");
-	if (pipe2(p, O_CLOEXEC) < 0)
-		return err_sys(e, errno, "cannot make a pipe for the console");
-	fcntl(p[1], F_SETPIPE_SZ, CONSOLE_PIPE);
-	r = console_new(f->loop, p[0], log, CONSOLE_LOG_MAX, "guest: ", &f->vm.console, e);
-	if (r < 0) {
-		close(p[1]);
-		return r;
-	}
-	*ret_write_end = p[1];
-	return 0;
-}
-
 static int fill_folder(struct fc_vm *f, struct err *e)
 {
 	const struct vm_config *c = f->vm.config;
@@ -218,7 +197,7 @@ static int spawn_firecracker(struct fc_vm *f, struct err *e)
 	_cleanup_strv_ struct strv argv = { 0 };
 	_cleanup_close_ int console = -1;
 	struct spawn s = { .stdin_fd = -1, .cwd = f->folder.path, .netns = c->netns };
-	int r = open_console(f, &console, e);
+	int r = vm_open_console(&f->vm, f->loop, &console, e);
 
 	if (r == 0)
 		r = open_stream(f, "log", "VMM: ", &f->log, e);

@@ -243,6 +243,7 @@ static void test_description(void **state)
 	struct vm_device root = make_disk("rootfs", true), *devices[] = { &root };
 	_cleanup_strv_ struct strv lines = { 0 };
 	_cleanup_buf_ struct buf text = { 0 };
+	char long_line[2049] = "", *long_params[] = { long_line };
 	struct err e = { 0 };
 
 	root.u.block.path = S("/images/root.erofs");
@@ -258,6 +259,10 @@ static void test_description(void **state)
 		    !str_eq(lines.v[i], "2"))
 			assert_int_equal(buf_printf(&text, "%s\n", lines.v[i]), 0);
 	expect_golden("description", &text);
+	/* The kernel would cut it off. */
+	memset(long_line, 'x', sizeof long_line - 1);
+	config.kernel_params = (struct strv){ .v = long_params, .len = 1 };
+	assert_int_equal(firecracker_driver.describe(&config, devices, 1, &lines, &e), -E2BIG);
 	free(config.run_dir);
 	config.run_dir = str_printf("%s/run", dir);
 }

@@ -6,6 +6,7 @@
 
 #include "codec/json.h"
 #include "hypervisor/fc_plan.h"
+#include "hypervisor/guest_params.h"
 #include "hypervisor/guest_root.h"
 
 #define REFILL_MS 1000
@@ -101,17 +102,14 @@ static int default_params(const struct vm_config *c, struct strv *p)
 		"iommu=off",
 		"net.ifnames=0",
 		"random.trust_cpu=on",
-		"cryptomgr.notests",
-		"rcupdate.rcu_expedited=1",
-		"panic=-1",
 	};
 	int r = 0;
 
 	for (size_t i = 0; i < sizeof all / sizeof *all && r == 0; i++)
 		r = strv_add(p, all[i]);
 	if (r == 0)
-		r = strv_add(p, c->hv->disable_guest_selinux ? "selinux=0" : "selinux=1");
-	return r == 0 ? strv_add(p, c->hv->enable_debug ? "debug" : "quiet") : r;
+		r = guest_params_any(p);
+	return r == 0 ? guest_params_manner(c->hv, p) : r;
 }
 
 static int boot_source(const struct vm_config *c, struct fc_requests *out, struct err *e)
@@ -125,10 +123,11 @@ static int boot_source(const struct vm_config *c, struct fc_requests *out, struc
 		return r;
 	for (size_t i = 0; i < c->kernel_params.len && r == 0; i++)
 		r = strv_add(&p, c->kernel_params.v[i]);
-	for (size_t i = 0; i < p.len && r == 0; i++)
-		r = buf_printf(&args, "%s%s", i ? " " : "", p.v[i]);
 	if (r < 0)
 		return err_sys(e, -r, "kernel command line");
+	r = guest_params_join(&p, 0, &args, e);
+	if (r < 0)
+		return r;
 	o = json_object_make();
 	json_set_str(o, "kernel_image_path", FC_KERNEL);
 	if (!str_empty(c->initrd))

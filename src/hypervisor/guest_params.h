@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The guest kernel's command line: what is the same for the drivers of VMMs that are processes. */
+/* The guest kernel's command line: what is the same for several drivers. */
 #pragma once
 
 #include "base/err.h"

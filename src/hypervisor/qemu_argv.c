@@ -95,28 +95,27 @@ bool qemu_wants_memory_hotplug(const struct qemu_plan *p)
 	return p->layout.machine == QEMU_Q35 && p->config->max_memory_mib > p->config->memory_mib;
 }
 
-/* Bridges, spare ports, the SCSI controller, rng, balloon, virtio-mem: at fixed places, before any other device. */
-static int plan_builtin(struct qemu_plan *p, struct err *e)
+/* Where the next device goes; *r = -ENOSPC with *e: nowhere. */
+static void next_place(struct qemu_layout *l, char at[QEMU_PLACE_MAX], int *slot, int *r, struct err *e)
+{
+	if (*r == 0)
+		*r = qemu_place(l, at, QEMU_PLACE_MAX, slot, e);
+}
+
+static int end_of_plan(int r, struct err *e)
+{
+	return r < 0 && r != -ENOSPC ? err_sys(e, -r, "QEMU's command line") : r;
+}
+
+/* What other devices are behind: the IOMMU, bridges, spare ports. */
+static int plan_bus(struct qemu_plan *p, struct err *e)
 {
 	const struct config_hypervisor *hv = p->config->hv;
 	struct qemu_layout *l = &p->layout;
-	bool pci = l->machine != QEMU_MICROVM;
-	const char *kind = pci ? "pci" : "device";
-	const char *iommu = qemu_iommu_option(p);
-	const char *entropy = str_empty(hv->entropy_source) ? "/dev/urandom" : hv->entropy_source;
-	_cleanup_free_ char *entropy_path = qemu_escape(entropy);
-	int r = entropy_path ? 0 : -ENOMEM, slot;
-	char at[40];
+	char at[QEMU_PLACE_MAX] = "";
+	int r = 0, slot;
 
-#define PLACE()                                                                                                        \
-	do {                                                                                                           \
-		slot = slot_take(&l->root_slots, pci ? 1 : 0);                                                         \
-		if (slot < 0 || (!pci && slot >= 8))                                                                   \
-			return err_set(e, ERR_LIMIT, ENOSPC, "the VM has more devices than slots");                    \
-		snprintf(at, sizeof at, pci ? "bus=pcie.0,addr=0x%x" : "bus=virtio-mmio-bus.%d", (unsigned)slot);      \
-	} while (0)
-
-	l->root_slots = pci ? 1 : 0;
+	l->root_slots = l->machine == QEMU_MICROVM ? 0 : 1;
 	if (hv->enable_iommu && l->machine == QEMU_Q35)
 		option_add(&p->builtin, &r, "-device", "intel-iommu,intremap=on,device-iotlb=on,caching-mode=on");
 	/* A bridge's slots take hot-plugged devices by ACPI, which describes each: the guest reads that at boot. */
@@ -129,30 +128,45 @@ static int plan_builtin(struct qemu_plan *p, struct err *e)
 			   "mem-reserve=1m,pref64-reserve=1m",
 			   i, i + 1, i + 2);
 	}
-	for (unsigned i = 0; pci && i < hv->pcie_root_port; i++) {
-		PLACE();
+	for (unsigned i = 0; l->machine != QEMU_MICROVM && i < hv->pcie_root_port; i++) {
+		next_place(l, at, &slot, &r, e);
 		option_add(&p->builtin, &r, "-device", "pcie-root-port,id=rp%u,%s,chassis=%u,slot=%u,multifunction=off",
 			   i, at, i + 16, i);
 	}
+	return end_of_plan(r, e);
+}
+
+/* The SCSI controller, rng, balloon, virtio-mem: at fixed places, before any device of the caller's. */
+static int plan_builtin(struct qemu_plan *p, struct err *e)
+{
+	const struct config_hypervisor *hv = p->config->hv;
+	struct qemu_layout *l = &p->layout;
+	const char *kind = l->machine == QEMU_MICROVM ? "device" : "pci";
+	const char *iommu = qemu_iommu_option(p);
+	const char *entropy = str_empty(hv->entropy_source) ? "/dev/urandom" : hv->entropy_source;
+	_cleanup_free_ char *entropy_path = qemu_escape(entropy);
+	int r = entropy_path ? 0 : -ENOMEM, slot;
+	char at[QEMU_PLACE_MAX] = "";
+
 	if (hv->enable_iothreads)
 		option_add(&p->builtin, &r, "-object", "iothread,id=iothread0");
 	for (unsigned i = 0; i < hv->indep_iothreads; i++)
 		option_add(&p->builtin, &r, "-object", "iothread,id=indep-iothread-%u", i);
 	option_add(&p->builtin, &r, "-object", "rng-random,id=rng0,filename=%s", entropy_path);
-	PLACE();
+	next_place(l, at, &slot, &r, e);
 	option_add(&p->builtin, &r, "-device", "virtio-rng-%s,rng=rng0,%s%s", kind, at, iommu);
 	if (hv->reclaim_guest_freed_memory) {
-		PLACE();
+		next_place(l, at, &slot, &r, e);
 		option_add(&p->builtin, &r, "-device", "virtio-balloon-%s,id=balloon0,free-page-reporting=on,%s%s",
 			   kind, at, iommu);
 	}
 	if (qemu_block_is_scsi(hv, l->machine)) {
-		PLACE();
+		next_place(l, at, &slot, &r, e);
 		option_add(&p->builtin, &r, "-device", "virtio-scsi-pci,id=scsi0,%s%s%s", at,
 			   hv->enable_iothreads ? ",iothread=iothread0" : "", iommu);
 	}
 	if (qemu_wants_memory_hotplug(p) && hv->enable_virtio_mem) {
-		PLACE();
+		next_place(l, at, &slot, &r, e);
 		option_add(&p->builtin, &r, "-object",
 			   "memory-backend-memfd,id=virtiomem,size=%lluM,share=on,reserve=off",
 			   (unsigned long long)(p->config->max_memory_mib - p->config->memory_mib));
@@ -160,20 +174,18 @@ static int plan_builtin(struct qemu_plan *p, struct err *e)
 			   "virtio-mem-pci,id=virtiomem0,memdev=virtiomem,requested-size=0,%s", at);
 	}
 	if (qemu_has_virtconsole(p)) {
-		PLACE();
+		next_place(l, at, &slot, &r, e);
 		option_add(&p->builtin, &r, "-device", "virtio-serial-pci,id=serial0,%s%s", at, iommu);
 		option_add(&p->builtin, &r, "-device", "virtconsole,id=console0,chardev=console");
 	}
 	if (l->machine == QEMU_Q35)
 		option_add(&p->builtin, &r, "-device", "pvpanic");
 	else if (l->machine == QEMU_VIRT) {
-		PLACE();
+		next_place(l, at, &slot, &r, e);
 		option_add(&p->builtin, &r, "-device", "pvpanic-pci,%s", at);
 	}
-	PLACE();
-	p->vsock_slot = slot;
-#undef PLACE
-	return r < 0 ? err_sys(e, -r, "QEMU's command line") : 0;
+	next_place(l, at, &p->vsock_slot, &r, e);
+	return end_of_plan(r, e);
 }
 
 int qemu_plan_init(struct qemu_plan *plan, const struct vm_config *c, const struct qemu_facts *f, struct err *e)
@@ -199,7 +211,9 @@ int qemu_plan_init(struct qemu_plan *plan, const struct vm_config *c, const stru
 		return err_set(e, ERR_CONFIG, ENAMETOOLONG,
 			       "%s: the path of a Unix socket has at most 107 bytes; use a shorter run directory",
 			       plan->vsock_socket);
-	r = plan_builtin(plan, e);
+	r = plan_bus(plan, e);
+	if (r == 0)
+		r = plan_builtin(plan, e);
 	if (r == 0 && !str_empty(c->image) && !qemu_image_is_pmem(c, plan->layout.machine)) {
 		struct vm_device image = { .kind = VM_DEVICE_BLOCK,
 					   .id = (char *)(uintptr_t) "image",

@@ -92,6 +92,12 @@ size_t qemu_net_queues(const struct config_hypervisor *hv, const struct vm_net *
 /* The tail of a virtio device's options that enable_iommu_platform asks for, or "". */
 const char *qemu_iommu_option(const struct qemu_plan *plan);
 int qemu_scsi_take(struct qemu_layout *l);
+/*
+ * Where a device goes that is there from the start, as an option of its -device. size: QEMU_PLACE_MAX will do. *slot:
+ * its slot. -ENOSPC: all are taken.
+ */
+#define QEMU_PLACE_MAX 40
+int qemu_place(struct qemu_layout *l, char *ret, size_t size, int *slot, struct err *e);
 
 /* The guest kernel's command line. */
 int qemu_kernel_command_line(const struct qemu_plan *plan, struct buf *ret, struct err *e);

@@ -36,8 +36,7 @@ int qemu_scsi_take(struct qemu_layout *l)
 	return -ENOSPC;
 }
 
-/* The transport of a virtio device: where it is plugged in, as the tail of its -device option. Fills slot. */
-static int place(struct qemu_layout *l, char *ret, size_t size, int *slot, struct err *e)
+int qemu_place(struct qemu_layout *l, char *ret, size_t size, int *slot, struct err *e)
 {
 	if (l->machine == QEMU_MICROVM) {
 		/*
@@ -163,10 +162,10 @@ static int add_virtio_disk(struct qemu_plan *plan, struct vm_device *d, const ch
 {
 	const struct config_hypervisor *hv = plan->config->hv;
 	const char *serial = d->u.block.serial;
-	char sectors[80], iothread[48], bus[40], queues[64] = "";
+	char sectors[80], iothread[48], bus[QEMU_PLACE_MAX], queues[64] = "";
 	int r, slot;
 
-	r = place(&plan->layout, bus, sizeof bus, &slot, e);
+	r = qemu_place(&plan->layout, bus, sizeof bus, &slot, e);
 	if (r < 0) {
 		err_wrap(e, "disk %s", d->id);
 		return r;
@@ -270,7 +269,7 @@ static int plan_net(struct qemu_plan *plan, struct vm_device *d, struct err *e)
 	size_t queues = qemu_net_queues(plan->config->hv, net);
 	_cleanup_buf_ struct buf b = { 0 };
 	_cleanup_free_ char *socket = NULL;
-	char bus[40], mq[48] = "", mtu[32] = "";
+	char bus[QEMU_PLACE_MAX], mq[48] = "", mtu[32] = "";
 	int r, slot;
 
 	if (str_eq(net->mode, "tap")) {
@@ -297,7 +296,7 @@ static int plan_net(struct qemu_plan *plan, struct vm_device *d, struct err *e)
 	option_add(&plan->devices, &r, "-netdev", "%s", b.data ? b.data : "");
 	if (r < 0)
 		return err_sys(e, -r, "network device %s", d->id);
-	r = place(&plan->layout, bus, sizeof bus, &slot, e);
+	r = qemu_place(&plan->layout, bus, sizeof bus, &slot, e);
 	if (r < 0) {
 		err_wrap(e, "network device %s", d->id);
 		return r;
@@ -324,12 +323,12 @@ static int plan_fs(struct qemu_plan *plan, struct vm_device *d, struct err *e)
 	const char *source = d->kind == VM_DEVICE_9P ? d->u.fs.path : d->u.fs.socket;
 	_cleanup_free_ char *path = qemu_escape(source ? source : "");
 	uint32_t queue = d->u.fs.queue_size ? d->u.fs.queue_size : plan->config->hv->virtio_fs_queue_size;
-	char bus[40];
+	char bus[QEMU_PLACE_MAX];
 	int r = device_check_tag(d, e), slot;
 
 	if (r < 0)
 		return r;
-	r = place(&plan->layout, bus, sizeof bus, &slot, e);
+	r = qemu_place(&plan->layout, bus, sizeof bus, &slot, e);
 	if (r < 0) {
 		err_wrap(e, "shared directory %s", d->id);
 		return r;

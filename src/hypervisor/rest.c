@@ -279,11 +279,10 @@ static int refuse(const struct call *c, const struct http_message *m, struct err
 {
 	_cleanup_free_ char *text = fault_text(m);
 
-	for (char *s = text; s && *s; s++)
-		if ((unsigned char)*s < ' ')
-			*s = ' ';
+	if (text)
+		str_one_line(text);
 	return err_set(e, ERR_HYPERVISOR, EREMOTEIO, "%s %s %s: %.*s (status %u)", c->rest->name, c->method, c->target,
-		       FAULT_MAX, text ? text : "refused without a word", m->status);
+		       FAULT_MAX, str_empty(text) ? "refused without a word" : text, m->status);
 }
 
 /* ---- the call ---- */

@@ -3,49 +3,23 @@
 #include <errno.h>
 #include <stdlib.h>
 
-#include "base/fd.h"
 #include "pod/host_cgroup_internal.h"
+#include "sys/cgroup_dir.h"
 
-#define TEXT_MAX 4096
 /* cgroup v1: no limit is the largest multiple of a page; the smallest page is 4 KiB, the largest 64 KiB. */
 #define V1_NO_LIMIT ((uint64_t)INT64_MAX - 0xffff)
 
 /* 0 when the file is not there. "max" is UINT64_MAX. */
 static uint64_t number_at(int dir_fd, const char *file)
 {
-	_cleanup_free_ char *text = NULL;
 	uint64_t value;
 
-	if (file_read_at(dir_fd, file, TEXT_MAX, &text, NULL) < 0)
-		return 0;
-	text[strcspn(text, "\n")] = '\0';
-	if (str_eq(text, "max"))
-		return UINT64_MAX;
-	return str_to_u64(text, 10, &value) < 0 ? 0 : value;
+	return cgroup_dir_u64(dir_fd, file, &value) < 0 ? 0 : value;
 }
 
 static uint64_t number(const struct host_group *g, const char *file)
 {
 	return g ? number_at(g->dir_fd, file) : 0;
-}
-
-/* "key value" lines. */
-static uint64_t keyed(const struct host_group *g, const char *file, const char *key)
-{
-	_cleanup_free_ char *text = NULL;
-	char *rest, *line;
-	uint64_t value;
-
-	if (file_read_at(g->dir_fd, file, TEXT_MAX, &text, NULL) < 0)
-		return 0;
-	rest = text;
-	while ((line = strsep(&rest, "\n"))) {
-		const char *v = str_after(line, key);
-
-		if (v && *v == ' ' && str_to_u64(v + 1, 10, &value) == 0)
-			return value;
-	}
-	return 0;
 }
 
 static const char *memory_limit_file(const struct host_group *g)
@@ -81,9 +55,9 @@ static void cpu(const struct host_cgroup *cg, struct host_cgroup_usage *u)
 		g = &cg->groups[i];
 		if (!g->v2)
 			continue;
-		u->cpu_ns = keyed(g, "cpu.stat", "usage_usec") * 1000;
-		u->user_ns = keyed(g, "cpu.stat", "user_usec") * 1000;
-		u->system_ns = keyed(g, "cpu.stat", "system_usec") * 1000;
+		u->cpu_ns = cgroup_dir_key(g->dir_fd, "cpu.stat", "usage_usec") * 1000;
+		u->user_ns = cgroup_dir_key(g->dir_fd, "cpu.stat", "user_usec") * 1000;
+		u->system_ns = cgroup_dir_key(g->dir_fd, "cpu.stat", "system_usec") * 1000;
 	}
 }
 

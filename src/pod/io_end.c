@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "pod/io_end.h"
 
-#include <ctype.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
@@ -18,25 +17,9 @@
 
 char *io_uri_decode(const char *text, size_t n)
 {
-	char *ret = malloc(n + 1), *to = ret;
+	_cleanup_free_ char *ret = strndup(text, n);
 
-	for (size_t i = 0; ret && i < n; i++) {
-		char c = text[i];
-
-		if (c == '%' && i + 2 < n && isxdigit((unsigned char)text[i + 1]) &&
-		    isxdigit((unsigned char)text[i + 2])) {
-			c = (char)(hex_digit(text[i + 1]) << 4 | hex_digit(text[i + 2]));
-			i += 2;
-		}
-		if (!c) {
-			free(ret);
-			return NULL;
-		}
-		*to++ = c;
-	}
-	if (ret)
-		*to = '\0';
-	return ret;
+	return ret && percent_decode(ret, false) == 0 ? take_ptr(ret) : NULL;
 }
 
 /* ---- FIFOs and files ---- */

@@ -616,7 +616,8 @@ static void test_console_nobody(void **state)
 static void test_decode(void **state)
 {
 	const char *const table[][2] = {
-		{ "/a/b", "/a/b" }, { "%2Fa%20b", "/a b" }, { "%", "%" }, { "%4", "%4" }, { "%zz", "%zz" }, { "", "" },
+		{ "/a/b", "/a/b" }, { "%2Fa%20b", "/a b" }, { "%", "%" }, { "%4", "%4" },
+		{ "%zz", "%zz" },   { "%1z", "%1z" },       { "", "" },
 	};
 	char *got;
 

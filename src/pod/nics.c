@@ -36,13 +36,18 @@ int nics_plan(struct plan *p, struct pod_network *n, struct err *e)
 	return r;
 }
 
-static int attach(struct plan *p, struct err *e)
+int nics_attach(struct pod_network *n, const struct hypervisor_driver *driver, const struct config_hypervisor *hv,
+		uint32_t vcpus, struct err *e)
 {
-	unsigned queues = p->config->hypervisor.network_queues;
 	struct vm_capabilities can = { 0 };
 
-	p->driver->capabilities(&p->config->hypervisor, &can);
-	return pod_network_attach(p->network, &can, queues < p->vm.vcpus ? queues : p->vm.vcpus, e);
+	driver->capabilities(hv, &can);
+	return pod_network_attach(n, &can, hv->network_queues < vcpus ? hv->network_queues : vcpus, e);
+}
+
+static int attach(struct plan *p, struct err *e)
+{
+	return nics_attach(p->network, p->driver, &p->config->hypervisor, p->vm.vcpus, e);
 }
 
 /* The queues of an endpoint that was planned before it was attached. */

@@ -9,6 +9,9 @@
 #include "pod/network.h"
 #include "pod/plan.h"
 
+/* pod_network_attach() as the driver can use it, with no more queues than the VM has CPUs. */
+int nics_attach(struct pod_network *n, const struct hypervisor_driver *driver, const struct config_hypervisor *hv,
+		uint32_t vcpus, struct err *e);
 /*
  * One network card in the plan for each endpoint, and the notes. The VMM will run in the namespace. The network
  * outlives the plan, which keeps it as plan.network; it may be attached already or not.

@@ -8,11 +8,9 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
-#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
-#include <sys/sysinfo.h>
 #include <unistd.h>
 
 #include "base/fd.h"
@@ -22,11 +20,6 @@
 #include "pod/plan_mounts.h"
 #include "pod/plan_network.h"
 #include "pod/sizing.h"
-
-/* The smallest guest that boots a distribution's kernel with its modules and leaves something for the container. */
-#define GUEST_MEMORY_MIN_MIB 96
-/* What the guest's kernel, page tables and agent take beside the container's own limit. */
-#define GUEST_KERNEL_MIB 96
 
 const char *const plan_hypervisor_keys[] = {
 	"kernel",
@@ -159,19 +152,6 @@ static int plan_kernel_params(struct plan *p, struct err *e)
 	return r ? out_of_memory(e) : 0;
 }
 
-static uint32_t host_cpus(void)
-{
-	return (uint32_t)get_nprocs();
-}
-
-static uint64_t host_memory_mib(void)
-{
-	struct sysinfo info;
-
-	sysinfo(&info);
-	return (uint64_t)info.totalram * info.mem_unit >> 20;
-}
-
 static int plan_given_size(struct plan *p, const struct sizing *size)
 {
 	p->vm.vcpus = size->vcpus;
@@ -183,39 +163,16 @@ static int plan_given_size(struct plan *p, const struct sizing *size)
 
 static int plan_size(struct plan *p, const Grpc__Spec *spec, struct err *e)
 {
-	const struct config_hypervisor *hv = &p->config->hypervisor;
-	const Grpc__LinuxResources *res = spec->linux ? spec->linux->resources : NULL;
-	double cpus = hv->default_vcpus;
-	struct sizing_demand demand;
+	struct sizing_request q = { .hv = &p->config->hypervisor, .fixed = true, .ceiling_bytes = UINT64_MAX };
+	struct sizing size;
+	int r;
 
-	sizing_from_resources(res, &demand);
-	if (demand.cpus > 0)
-		cpus = demand.cpus;
-	p->vm.vcpus = cpus < 0 ? host_cpus() : cpus < 1 ? 1 : cpus >= UINT32_MAX ? UINT32_MAX : (uint32_t)ceil(cpus);
-	if (p->vm.vcpus > host_cpus()) {
-		if (strv_addf(&p->notes, "%u CPUs were asked for, this host has %u: the guest gets %u", p->vm.vcpus,
-			      host_cpus(), host_cpus()) < 0)
-			return out_of_memory(e);
-		p->vm.vcpus = host_cpus();
-	}
-	p->vm.max_vcpus = hv->default_maxvcpus < host_cpus() ? hv->default_maxvcpus : host_cpus();
-	if (p->vm.max_vcpus < p->vm.vcpus)
-		p->vm.max_vcpus = p->vm.vcpus;
-	p->vm.memory_mib = hv->default_memory;
-	if (res && res->memory && res->memory->limit > 0)
-		p->vm.memory_mib = ((uint64_t)res->memory->limit + (1 << 20) - 1) / (1 << 20) + GUEST_KERNEL_MIB +
-				   hv->overhead_memory;
-	if (p->vm.memory_mib < GUEST_MEMORY_MIN_MIB)
-		return err_set(e, ERR_CONFIG, EINVAL,
-			       "default_memory = %llu MiB is too little: a guest needs %d MiB at least",
-			       (unsigned long long)p->vm.memory_mib, GUEST_MEMORY_MIN_MIB);
-	if (p->vm.memory_mib > host_memory_mib())
-		return err_set(e, ERR_CONFIG, EINVAL, "the guest would need %llu MiB of memory, this host has %llu",
-			       (unsigned long long)p->vm.memory_mib, (unsigned long long)host_memory_mib());
-	p->vm.max_memory_mib = hv->default_maxmemory < host_memory_mib() ? hv->default_maxmemory : host_memory_mib();
-	if (p->vm.max_memory_mib < p->vm.memory_mib)
-		p->vm.max_memory_mib = p->vm.memory_mib;
-	return 0;
+	sizing_see_host(&q);
+	sizing_from_resources(spec->linux ? spec->linux->resources : NULL, &q.demand);
+	/* Which CPUs are the guest's here: those that are named must be there. */
+	q.demand.cpuset = 0;
+	r = sizing_of_vm(&q, &size, &p->notes, e);
+	return r < 0 ? r : plan_given_size(p, &size);
 }
 
 /* ---- files ---- */

@@ -129,14 +129,10 @@ static int adapt_hooks(struct plan_container *c, Grpc__Hooks *h, struct err *e)
 	return drop_hooks(c, "poststop", &h->poststop, &h->n_poststop, e);
 }
 
-/* What the security modules of the host are told means nothing in the guest, whose agent refuses to take it. */
-static void drop_labels(Grpc__Spec *spec)
+void plan_process(Grpc__Process *process)
 {
-	set_string(&spec->linux->mountlabel, (char *)protobuf_c_empty_string);
-	if (spec->process) {
-		set_string(&spec->process->apparmorprofile, (char *)protobuf_c_empty_string);
-		set_string(&spec->process->selinuxlabel, (char *)protobuf_c_empty_string);
-	}
+	set_string(&process->apparmorprofile, (char *)protobuf_c_empty_string);
+	set_string(&process->selinuxlabel, (char *)protobuf_c_empty_string);
 }
 
 /* What is the host's in a spec whose container is in a guest (kata.md §1, step 18): its CPUs and disks by number. */
@@ -171,6 +167,8 @@ int plan_spec(struct plan *p, struct plan_container *c, const struct plan_reques
 		take_host_hooks(c->spec->hooks);
 	else if (c->spec->hooks)
 		r = adapt_hooks(c, c->spec->hooks, e);
+	if (c->spec->process)
+		plan_process(c->spec->process);
 	if (r < 0 || !l)
 		return r;
 	/* A filter that came with a bundle was meant for the host's kernel; one given to us by a flag is wanted. */
@@ -178,7 +176,7 @@ int plan_spec(struct plan *p, struct plan_container *c, const struct plan_reques
 		grpc__linux_seccomp__free_unpacked(l->seccomp, NULL);
 		l->seccomp = NULL;
 	}
-	drop_labels(c->spec);
+	set_string(&l->mountlabel, (char *)protobuf_c_empty_string);
 	if (q->pod)
 		drop_host_resources(c->spec);
 	r = adapt_namespaces(c, l, q->pod, e);

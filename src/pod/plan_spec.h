@@ -8,3 +8,6 @@
 #include "pod/plan.h"
 
 int plan_spec(struct plan *p, struct plan_container *c, const struct plan_request *q, struct err *e);
+
+/* The same of one process: the labels of the host's security modules, which the guest's agent refuses. */
+void plan_process(Grpc__Process *process);

@@ -346,7 +346,9 @@ static void test_sizes(void **state)
 	t.spec = SPEC_HEAD "\"root\":{\"path\":\"r\"},\"linux\":{\"resources\":{\"memory\":{\"limit\":"
 			   "9223372036854775807}}}}";
 	assert_int_equal(sysinfo(&info), 0);
-	expected = str_printf("the guest would need %llu MiB of memory, this host has %llu", (1ull << 43) + 96,
+	/* The limit, 96 MiB around it, and the structures of its pages. */
+	expected = str_printf("the guest would need %llu MiB of memory, this host has %llu",
+			      (1ull << 43) + 96 + ((1ull << 43) + 96 - 2048) / 64,
 			      (unsigned long long)info.totalram * info.mem_unit >> 20);
 	refused(EINVAL, expected);
 	t.spec = SPEC_PLAIN;
@@ -394,6 +396,24 @@ static void test_more_cpus_than_there_are(void **state)
 	assert_int_equal(build(c, &p, &e), 0);
 	assert_int_equal(p->vm.max_vcpus, get_nprocs());
 	assert_true(p->vm.max_memory_mib < UINT64_C(1) << 30);
+	plan_free(take_ptr(p));
+	c->hypervisor.default_vcpus = 2;
+	c->hypervisor.default_maxvcpus = 1;
+	assert_int_equal(build(c, &p, &e), 0);
+	assert_int_equal(p->vm.vcpus, 1);
+}
+
+/* A guest that had the named CPUs alone would have no CPU of that number. */
+static void test_named_cpus(void **state)
+{
+	_cleanup_config_ struct config *c = load_config();
+	_cleanup_(plan_free_p) struct plan *p = NULL;
+	struct err e = { 0 };
+
+	t.spec = SPEC_HEAD "\"root\":{\"path\":\"r\"},\"linux\":{\"resources\":{\"cpu\":{\"cpus\":\"1\"}}}}";
+	c->hypervisor.default_vcpus = 2;
+	assert_int_equal(build(c, &p, &e), 0);
+	assert_int_equal(p->vm.vcpus, get_nprocs() < 2 ? 1 : 2);
 }
 
 /* ---- the guest ---- */
@@ -511,6 +531,11 @@ static void test_labels_of_the_host(void **state)
 	assert_string_equal(p->container->spec->process->selinuxlabel, "");
 	assert_string_equal(p->container->spec->process->apparmorprofile, "");
 	assert_string_equal(p->container->spec->linux->mountlabel, "");
+	plan_free(p);
+	t.spec = "{\"ociVersion\":\"1.0.2\",\"process\":{\"cwd\":\"/\",\"args\":[\"sh\"],\"selinuxLabel\":\"s\"},"
+		 "\"root\":{\"path\":\"r\"}}";
+	assert_int_equal(build(c, &p, &e), 0);
+	assert_string_equal(p->container->spec->process->selinuxlabel, "");
 }
 
 static void cgroup_becomes(const char *given, const char *expected)
@@ -614,6 +639,7 @@ int main(void)
 		T(test_sizes),
 		T(test_too_little_memory),
 		T(test_more_cpus_than_there_are),
+		T(test_named_cpus),
 		T(test_guest_files),
 		T(test_kernel_params),
 		T(test_bundle),

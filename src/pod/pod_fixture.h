@@ -22,6 +22,7 @@
 
 #include <cmocka.h>
 
+#include "base/entries.h"
 #include "base/fd.h"
 #include "base/log.h"
 #include "oci/spec.h"
@@ -82,16 +83,6 @@ static void put_bundle(const char *id, const char *more)
 }
 
 /* ---- set-up, and what must be left: nothing ---- */
-
-static unsigned count_fds(void)
-{
-	_cleanup_closedir_ DIR *d = opendir("/proc/self/fd");
-	unsigned n = 0;
-
-	while (readdir(d))
-		n++;
-	return n;
-}
 
 static void load_config(const char *shared_fs)
 {

@@ -6,12 +6,12 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
-#include <sys/sysinfo.h>
 #include <unistd.h>
 
 #include "base/fd.h"
 #include "base/log.h"
 #include "oci/spec.h"
+#include "pod/nics.h"
 #include "pod/plan_list.h"
 #include "pod/pod_internal.h"
 
@@ -60,9 +60,7 @@ int pod_open_netns(struct pod *pod, const Grpc__Spec *spec, pid_t pid, struct er
 
 int pod_attach_network(struct pod *pod, struct err *e)
 {
-	unsigned queues = pod->params.config->hypervisor.network_queues;
 	enum pod_network_model model;
-	struct vm_capabilities can = { 0 };
 	int r;
 
 	if (!pod->netns)
@@ -70,12 +68,11 @@ int pod_attach_network(struct pod *pod, struct err *e)
 	r = pod_network_model(&pod->params.config->runtime, &model, e);
 	if (r < 0 || model == POD_NETWORK_NONE)
 		return r;
-	pod->params.driver->capabilities(&pod->params.config->hypervisor, &can);
 	r = pod_network_scan(pod->netns, model, &pod->network, e);
 	if (r == 0)
 		r = pod_write_state(pod, e);
 	if (r == 0)
-		r = pod_network_attach(pod->network, &can, queues < pod->size.vcpus ? queues : pod->size.vcpus, e);
+		r = nics_attach(pod->network, pod->params.driver, &pod->params.config->hypervisor, pod->size.vcpus, e);
 	return r;
 }
 
@@ -125,9 +122,7 @@ void pod_sizing_request(const struct pod *pod, struct sizing_request *ret)
 {
 	const struct config *config = pod->params.config;
 	struct vm_capabilities can = { 0 };
-	struct sysinfo host;
 
-	sysinfo(&host);
 	pod->params.driver->capabilities(&config->hypervisor, &can);
 	*ret = (struct sizing_request){ .hv = &config->hypervisor,
 					.fixed = config->runtime.static_sandbox_resource_mgmt,
@@ -136,9 +131,8 @@ void pod_sizing_request(const struct pod *pod, struct sizing_request *ret)
 							   ? pod->params.driver->vmm_memory_mib
 							   : VMM_MIB,
 					.cpu_hotplug = can.cpu_hotplug,
-					.memory_hotplug = can.memory_hotplug,
-					.host_cpus = (uint32_t)get_nprocs(),
-					.host_memory_mib = (uint64_t)host.totalram * host.mem_unit >> 20 };
+					.memory_hotplug = can.memory_hotplug };
+	sizing_see_host(ret);
 }
 
 int pod_size_vm(struct pod *pod, const struct pod_container *c, struct err *e)

@@ -3,53 +3,11 @@
  * A pod whose guest lies or says nothing, and one on a host without memory: an error for the client, nothing that
  * hangs, nothing that is left. (Refusals, garbage and hang-ups at every step are in pod_test.c.)
  *
- * Linked with --wrap for ttrpc_call() and the loop's timers: see the meson.build.
+ * Linked with --wrap: see codec/hurry.h and the meson.build.
  */
 #include "pod/pod_fixture.h"
 
-/* ---- time limits that a test can wait for ---- */
-
-static _Atomic bool hurry;
-#define HURRY_MS 200
-
-int __real_ttrpc_call(struct ttrpc_client *client, const char *service, const char *method,
-		      const ProtobufCMessage *request, const ProtobufCMessageDescriptor *response, int timeout_ms,
-		      ProtobufCMessage **ret_response, struct err *e);
-int __wrap_ttrpc_call(struct ttrpc_client *client, const char *service, const char *method,
-		      const ProtobufCMessage *request, const ProtobufCMessageDescriptor *response, int timeout_ms,
-		      ProtobufCMessage **ret_response, struct err *e);
-
-int __wrap_ttrpc_call(struct ttrpc_client *client, const char *service, const char *method,
-		      const ProtobufCMessage *request, const ProtobufCMessageDescriptor *response, int timeout_ms,
-		      ProtobufCMessage **ret_response, struct err *e)
-{
-	assert_true(timeout_ms > 0);
-	return __real_ttrpc_call(client, service, method, request, response, hurry ? HURRY_MS : timeout_ms,
-				 ret_response, e);
-}
-
-int __real_loop_add_timer(struct loop *loop, uint64_t delay_ms, loop_timer_fn fn, void *userdata,
-			  struct loop_source **ret);
-int __wrap_loop_add_timer(struct loop *loop, uint64_t delay_ms, loop_timer_fn fn, void *userdata,
-			  struct loop_source **ret);
-void __real_loop_timer_set(struct loop_source *s, uint64_t delay_ms);
-void __wrap_loop_timer_set(struct loop_source *s, uint64_t delay_ms);
-
-static uint64_t quick(uint64_t delay_ms)
-{
-	return hurry && delay_ms != UINT64_MAX ? (delay_ms + 99) / 100 : delay_ms;
-}
-
-int __wrap_loop_add_timer(struct loop *loop, uint64_t delay_ms, loop_timer_fn fn, void *userdata,
-			  struct loop_source **ret)
-{
-	return __real_loop_add_timer(loop, quick(delay_ms), fn, userdata, ret);
-}
-
-void __wrap_loop_timer_set(struct loop_source *s, uint64_t delay_ms)
-{
-	__real_loop_timer_set(s, quick(delay_ms));
-}
+#include "codec/hurry.h"
 
 /* ---- silence ---- */
 

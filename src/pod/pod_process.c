@@ -12,6 +12,7 @@
 #include "base/log.h"
 #include "codec/pb.h"
 #include "pod/nics_watch.h"
+#include "pod/plan_spec.h"
 #include "pod/pod_internal.h"
 #include "pod/standin.h"
 
@@ -189,25 +190,6 @@ void pod_process_free(struct pod_process *p)
 
 /* ---- exec ---- */
 
-/*
- * A deep copy by way of the wire form: the only one that protobuf-c offers. Without the labels of the host's security
- * modules, as plan_spec() has it for the first process.
- */
-static Grpc__Process *copy_process(const Grpc__Process *process)
-{
-	_cleanup_free_ uint8_t *data = NULL;
-	Grpc__Process guest = *process;
-	size_t size;
-
-	guest.apparmorprofile = guest.selinuxlabel = (char *)protobuf_c_empty_string;
-	size = grpc__process__get_packed_size(&guest);
-	data = malloc(size + 1);
-	if (!data)
-		return NULL;
-	grpc__process__pack(&guest, data);
-	return grpc__process__unpack(NULL, size, data);
-}
-
 static int check_exec(struct pod *pod, const char *id, const char *exec_id, struct pod_container **ret, struct err *e)
 {
 	struct pod_container *c = pod_find(pod, id, e);
@@ -251,11 +233,13 @@ int pod_exec(struct pod *pod, const char *id, const char *exec_id, const Grpc__P
 	if (r == 0)
 		r = pod_process_listen(p, e);
 	if (r == 0) {
-		p->spec = copy_process(process);
-		if (!p->spec)
+		p->spec = pb_copy(&process->base);
+		if (!p->spec) {
 			r = err_sys(e, ENOMEM, "cannot keep the process");
-		else
+		} else {
+			plan_process(p->spec);
 			p->spec->terminal = with_terminal.terminal;
+		}
 	}
 	if (r < 0) {
 		pod_process_free(pod_find_process(pod, id, exec_id, NULL));

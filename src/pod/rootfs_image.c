@@ -86,16 +86,10 @@ bool rootfs_image_can_pack(enum rootfs_image_kind kind)
 static const char *packer_words(int said_fd, char *ret, size_t size)
 {
 	ssize_t n = pread(said_fd, ret, size - 1, 0);
-	char *end = ret;
 
 	ret[n > 0 ? n : 0] = 0;
-	for (const char *p = ret; *p; p++)
-		if ((unsigned char)*p >= ' ')
-			*end++ = *p;
-		else if (end > ret && end[-1] != ' ')
-			*end++ = ' ';
-	*end = 0;
-	return end > ret ? ret : "it does not say why";
+	str_one_line(ret);
+	return *ret ? ret : "it does not say why";
 }
 
 static int wait_packer(const char *program, pid_t pid, int pidfd, int said_fd, int interrupt_fd, struct err *e)

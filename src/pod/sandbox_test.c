@@ -4,7 +4,7 @@
  * Every step is made to fail in every way that a guest and a user have, and each memory allocation in turn: there is
  * always one error, and nothing is left: no descriptor, process, mount or file.
  *
- * Linked with --wrap for the allocators and ttrpc_call(): see the meson.build.
+ * Linked with --wrap for the allocators and time limits (codec/hurry.h): see the meson.build.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -26,8 +26,10 @@
 
 #include <cmocka.h>
 
+#include "base/entries.h"
 #include "base/fd.h"
 #include "base/log.h"
+#include "codec/hurry.h"
 #include "codec/ttrpc.h"
 #include "oci/spec.h"
 #include "pod/fake_guest.h"
@@ -84,25 +86,6 @@ int __wrap_vasprintf(char **ret, const char *fmt, va_list ap)
 }
 
 /* ---- time limits that a test can wait for ---- */
-
-static bool hurry;
-#define HURRY_MS 200
-
-int __real_ttrpc_call(struct ttrpc_client *client, const char *service, const char *method,
-		      const ProtobufCMessage *request, const ProtobufCMessageDescriptor *response, int timeout_ms,
-		      ProtobufCMessage **ret_response, struct err *e);
-int __wrap_ttrpc_call(struct ttrpc_client *client, const char *service, const char *method,
-		      const ProtobufCMessage *request, const ProtobufCMessageDescriptor *response, int timeout_ms,
-		      ProtobufCMessage **ret_response, struct err *e);
-
-int __wrap_ttrpc_call(struct ttrpc_client *client, const char *service, const char *method,
-		      const ProtobufCMessage *request, const ProtobufCMessageDescriptor *response, int timeout_ms,
-		      ProtobufCMessage **ret_response, struct err *e)
-{
-	assert_true(timeout_ms > 0);
-	return __real_ttrpc_call(client, service, method, request, response, hurry ? HURRY_MS : timeout_ms,
-				 ret_response, e);
-}
 
 /* A VM that has closed its connections is given a moment to end. Here it stays. */
 static bool vm_stays;
@@ -228,16 +211,6 @@ static void make_plan(const char *shared_fs, const char *rootfs, const char *net
 	load_config(shared_fs);
 	if (try_plan(shared_fs, tmp(rootfs), net, writable, &e) < 0)
 		fail_msg("%s", e.text);
-}
-
-static unsigned count_fds(void)
-{
-	_cleanup_closedir_ DIR *d = opendir("/proc/self/fd");
-	unsigned n = 0;
-
-	while (readdir(d))
-		n++;
-	return n;
 }
 
 /* fds: how many there were before. The agent's side of a connection may take a moment to go. */

@@ -6,6 +6,7 @@
 #include <inttypes.h>
 #include <math.h>
 #include <stdlib.h>
+#include <sys/sysinfo.h>
 
 #define MIB (1 << 20)
 /* The kernel has 64 bytes for each page of 4 KiB. What SIZING_GUEST_KERNEL_MIB does not hold of that: above 2 GiB. */
@@ -89,6 +90,15 @@ bool sizing_from_annotations(const Grpc__Spec *spec, struct sizing_demand *ret)
 	if (mem)
 		ret->memory_bytes = memory > 0 ? memory : -1;
 	return cpu || mem;
+}
+
+void sizing_see_host(struct sizing_request *q)
+{
+	struct sysinfo host;
+
+	sysinfo(&host);
+	q->host_cpus = (uint32_t)get_nprocs();
+	q->host_memory_mib = (uint64_t)host.totalram * host.mem_unit / MIB;
 }
 
 /* ---- CPUs ---- */

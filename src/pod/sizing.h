@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * How large a pod's VM is: a pure function of what the pod asks for, the configuration, and the host.
+ * How large a pod's VM, or that of a single container, is: a pure function of what it asks for, the configuration, and
+ * the host.
  *
  * Static sizing (static_sandbox_resource_mgmt = true, the default): the VM has its size before it starts, from the
  * limits of the whole pod, which CRI tells with the sandbox (containerd since 1.6 in annotations), or else from the
@@ -56,6 +57,9 @@ struct sizing_request {
 	uint32_t host_cpus;
 	uint64_t host_memory_mib;
 };
+
+/* Fill in the CPUs and the memory that this host has. */
+void sizing_see_host(struct sizing_request *q);
 
 struct sizing {
 	uint32_t vcpus, max_vcpus;

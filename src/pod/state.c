@@ -359,6 +359,23 @@ int state_list(const char *root, struct strv *ret, struct err *e)
 	return 0;
 }
 
+int state_remove_dead(const char *root, const char *id, struct err *e)
+{
+	_cleanup_close_ int root_fd = -1;
+	int r;
+
+	/* Nobody makes a directory of such a name. */
+	if (state_check_id(id, NULL) < 0)
+		return 0;
+	root_fd = lock_root(root);
+	if (root_fd < 0)
+		return root_fd == -ENOENT ? 0 : err_sys(e, -root_fd, "cannot lock %s", root);
+	r = remove_if_dead(root, id);
+	if (r == 0)
+		return err_set(e, ERR_CONFIG, EBUSY, "the owner of %s lives", id);
+	return r < 0 ? err_sys(e, -r, "cannot remove %s/%s", root, id) : 0;
+}
+
 int state_prune(const char *root, struct strv *ret_removed, struct err *e)
 {
 	_cleanup_strv_ struct strv ids = { 0 };

@@ -72,5 +72,7 @@ DEFINE_CLEANUP(struct state_dir *, state_dir_remove)
 int state_read(const char *root, const char *id, struct pod_state *ret, bool *ret_alive, struct err *e);
 /* The ids under root, sorted; none when root does not exist. */
 int state_list(const char *root, struct strv *ret, struct err *e);
+/* End and remove what a dead owner left of this id. 0 also when there is nothing; -EBUSY: the owner lives. */
+int state_remove_dead(const char *root, const char *id, struct err *e);
 /* End and remove what dead owners left. *ret_removed: ids. Live ones are not touched. */
 int state_prune(const char *root, struct strv *ret_removed, struct err *e);

@@ -112,6 +112,14 @@ static void test_dead_owner(void **state)
 	assert_int_equal(state_list(root, &left, NULL), 0);
 	assert_int_equal(left.len, 1);
 	assert_string_equal(left.v[0], "five");
+	/* One alone. An owner lives before it has written anything, too. */
+	leave_dead("six");
+	assert_int_equal(state_remove_dead(root, "six", NULL), 0);
+	assert_int_equal(state_read(root, "six", &got, &alive, NULL), -ENOENT);
+	assert_int_equal(state_remove_dead(root, "six", NULL), 0);
+	assert_int_equal(state_remove_dead(root, "five", NULL), -EBUSY);
+	assert_int_equal(state_remove_dead(root, ".", NULL), 0);
+	assert_int_equal(state_dir_write(live, &(struct pod_state){ 0 }, NULL), 0);
 	state_dir_remove(live);
 }
 

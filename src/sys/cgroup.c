@@ -150,35 +150,12 @@ int cgroup_read(const struct cgroup *cg, const char *file, char **ret)
 
 int cgroup_read_u64(const struct cgroup *cg, const char *file, uint64_t *ret)
 {
-	_cleanup_free_ char *text = NULL;
-	int r = cgroup_read(cg, file, &text);
-
-	if (r < 0)
-		return r;
-	text[strcspn(text, "\n")] = '\0';
-	if (str_eq(text, "max")) {
-		*ret = UINT64_MAX;
-		return 0;
-	}
-	return str_to_u64(text, 10, ret);
+	return cg->dir_fd < 0 ? -EOPNOTSUPP : cgroup_dir_u64(cg->dir_fd, file, ret);
 }
 
 uint64_t cgroup_read_key(const struct cgroup *cg, const char *file, const char *key)
 {
-	_cleanup_free_ char *text = NULL;
-	char *rest, *line;
-	uint64_t value;
-
-	if (cgroup_read(cg, file, &text) < 0)
-		return 0;
-	rest = text;
-	while ((line = strsep(&rest, "\n"))) {
-		const char *v = str_after(line, key);
-
-		if (v && *v == ' ' && str_to_u64(v + 1, 10, &value) == 0)
-			return value;
-	}
-	return 0;
+	return cgroup_dir_key(cg->dir_fd, file, key);
 }
 
 /* cgroup.events tells of changes by POLLPRI. */

@@ -192,6 +192,41 @@ int cgroup_dir_signal(int dir_fd, int signo, size_t *count)
 	return signal_members(dir_fd, &(struct signal_all){ .signo = signo, .count = count });
 }
 
+/* ---- reading ---- */
+
+int cgroup_dir_u64(int dir_fd, const char *file, uint64_t *ret)
+{
+	_cleanup_free_ char *text = NULL;
+	int r = file_read_at(dir_fd, file, FILE_MAX, &text, NULL);
+
+	if (r < 0)
+		return r;
+	text[strcspn(text, "\n")] = '\0';
+	if (str_eq(text, "max")) {
+		*ret = UINT64_MAX;
+		return 0;
+	}
+	return str_to_u64(text, 10, ret);
+}
+
+uint64_t cgroup_dir_key(int dir_fd, const char *file, const char *key)
+{
+	_cleanup_free_ char *text = NULL;
+	char *rest, *line;
+	uint64_t value;
+
+	if (file_read_at(dir_fd, file, FILE_MAX, &text, NULL) < 0)
+		return 0;
+	rest = text;
+	while ((line = strsep(&rest, "\n"))) {
+		const char *v = str_after(line, key);
+
+		if (v && *v == ' ' && str_to_u64(v + 1, 10, &value) == 0)
+			return value;
+	}
+	return 0;
+}
+
 /* ---- removing ---- */
 
 static void remove_child(int parent_fd, int child_fd, const char *name, void *userdata)

@@ -7,6 +7,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 #include <sys/types.h>
 
 #include "base/err.h"
@@ -29,6 +30,11 @@ bool cgroup_dir_has(int dir_fd, pid_t pid);
  * to processes outside this PID namespace. 0 or -errno.
  */
 int cgroup_dir_signal(int dir_fd, int signo, size_t *count);
+
+/* A file with one number; "max" is UINT64_MAX. 0 or -errno. */
+int cgroup_dir_u64(int dir_fd, const char *file, uint64_t *ret);
+/* The number behind key in a file of "key value" lines; 0 when either is missing. */
+uint64_t cgroup_dir_key(int dir_fd, const char *file, const char *key);
 
 /* Remove the groups inside, as far as no process is left in them. */
 void cgroup_dir_remove_below(int dir_fd);

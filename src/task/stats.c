@@ -55,13 +55,7 @@ static size_t bounded(size_t n)
  */
 static char *text(char *s)
 {
-	size_t n;
-
-	for (const char *p = s; *p; p += n) {
-		n = utf8_length(p, strnlen(p, 4));
-		if (!n)
-			return (char *)"?";
-	}
+	utf8_repair(s);
 	return s;
 }
 

@@ -13,5 +13,5 @@
 
 /* Whether root ("/sys/fs/cgroup") is a cgroup v2 hierarchy and nothing else. */
 bool stats_host_is_v2(const char *root);
-/* Freed by any_fini(). 0, -EMSGSIZE, -ENOMEM. */
+/* Freed by any_fini(). from: its strings become UTF-8. 0, -EMSGSIZE, -ENOMEM. */
 int stats_pack(const Grpc__StatsContainerResponse *from, bool v2, Google__Protobuf__Any *ret);

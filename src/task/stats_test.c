@@ -215,23 +215,24 @@ static void test_bytes_that_are_no_text(void **state)
 	_cleanup_any_ Google__Protobuf__Any v1 = GOOGLE__PROTOBUF__ANY__INIT, v2 = GOOGLE__PROTOBUF__ANY__INIT;
 	Io__Containerd__Cgroups__V1__Metrics *m1;
 	Io__Containerd__Cgroups__V2__Metrics *m2;
+	char op[] = "R\xff", name[] = "\xed\xa0\x80", key[] = "2MB\xc3";
 	struct answer a;
 
 	fill(&a);
-	a.io[0].op = (char *)"R\xff";
+	a.io[0].op = op;
 	a.io[1].op = (char *)"Schreib\xc3\xb6";
-	a.net.name = (char *)"\xed\xa0\x80";
-	a.huge_entry.key = (char *)"2MB\xc3";
+	a.net.name = name;
+	a.huge_entry.key = key;
 	assert_int_equal(stats_pack(&a.top, false, &v1), 0);
 	m1 = io__containerd__cgroups__v1__metrics__unpack(NULL, v1.value.len, v1.value.data);
-	assert_string_equal(m1->blkio->io_service_bytes_recursive[0]->op, "?");
+	assert_string_equal(m1->blkio->io_service_bytes_recursive[0]->op, "R?");
 	assert_string_equal(m1->blkio->io_service_bytes_recursive[1]->op, a.io[1].op);
-	assert_string_equal(m1->network[0]->name, "?");
-	assert_string_equal(m1->hugetlb[0]->pagesize, "?");
+	assert_string_equal(m1->network[0]->name, "???");
+	assert_string_equal(m1->hugetlb[0]->pagesize, "2MB?");
 	io__containerd__cgroups__v1__metrics__free_unpacked(m1, NULL);
 	assert_int_equal(stats_pack(&a.top, true, &v2), 0);
 	m2 = io__containerd__cgroups__v2__metrics__unpack(NULL, v2.value.len, v2.value.data);
-	assert_string_equal(m2->hugetlb[0]->pagesize, "?");
+	assert_string_equal(m2->hugetlb[0]->pagesize, "2MB?");
 	io__containerd__cgroups__v2__metrics__free_unpacked(m2, NULL);
 }
 

@@ -24,11 +24,6 @@ struct toy {
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-static int activate(struct virtio_device *dev)
-{
-	return 0;
-}
-
 static void kick(struct virtio_device *dev, unsigned queue)
 {
 	struct toy *t = (struct toy *)dev;
@@ -42,10 +37,6 @@ static void kick(struct virtio_device *dev, unsigned queue)
 static void config_read(struct virtio_device *dev, uint32_t offset, void *data, uint32_t len)
 {
 	virtio_config_copy("conf", 4, offset, data, len);
-}
-
-static void reset(struct virtio_device *dev)
-{
 }
 
 static void on_ended(struct vhost_user_session *s, void *userdata)
@@ -102,9 +93,7 @@ static void help(struct vhost_user_msg *m, uint8_t how)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-	static const struct virtio_device_ops ops = {
-		.activate = activate, .queue_kick = kick, .config_read = config_read, .reset = reset
-	};
+	static const struct virtio_device_ops ops = { .queue_kick = kick, .config_read = config_read };
 	static const uint16_t max[] = { 16, 16 };
 	static struct loop *loop;
 	static int memfd = -1, event = -1, null = -1;

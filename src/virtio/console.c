@@ -177,11 +177,6 @@ static void on_again(struct loop_source *s, void *userdata)
 	pump_rx(userdata);
 }
 
-static int activate(struct virtio_device *base)
-{
-	return 0;
-}
-
 static void queue_kick(struct virtio_device *base, unsigned queue)
 {
 	if (queue == QUEUE_TX)
@@ -249,7 +244,6 @@ static void device_free(struct virtio_device *base)
 }
 
 static const struct virtio_device_ops ops = {
-	.activate = activate,
 	.queue_kick = queue_kick,
 	.config_read = config_read,
 	.reset = reset,

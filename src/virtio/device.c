@@ -25,7 +25,7 @@ int virtio_device_activate(struct virtio_device *dev)
 		return 0;
 	dev->broken = false;
 	dev->active = true;
-	r = dev->ops->activate(dev);
+	r = dev->ops->activate ? dev->ops->activate(dev) : 0;
 	if (r < 0)
 		virtio_device_break(dev, "the device could not be activated");
 	return r;
@@ -45,7 +45,8 @@ void virtio_device_quiesce(struct virtio_device *dev)
 
 void virtio_device_reset(struct virtio_device *dev)
 {
-	dev->ops->reset(dev);
+	if (dev->ops->reset)
+		dev->ops->reset(dev);
 	dev->active = dev->broken = false;
 	dev->acked = 0;
 	memset(dev->queues, 0, dev->n_queues * sizeof *dev->queues);

@@ -55,7 +55,10 @@ struct virtio_transport {
 };
 
 struct virtio_device_ops {
-	/* The driver is ready: dev->acked, dev->mem and the queues are set. 0, or -errno: the device needs a reset. */
+	/*
+	 * The driver is ready: dev->acked, dev->mem and the queues are set. 0, or -errno: the device needs a reset.
+	 * NULL: nothing is to be done.
+	 */
 	int (*activate)(struct virtio_device *dev);
 	/* The guest kicked, or the queue was just started. Bounded work per call. */
 	void (*queue_kick)(struct virtio_device *dev, unsigned queue);
@@ -64,7 +67,10 @@ struct virtio_device_ops {
 	void (*config_write)(struct virtio_device *dev, uint32_t offset, const void *data, uint32_t len);
 	/* Finish or drop everything that refers to guest memory or to a popped chain. NULL: never holds any. */
 	void (*quiesce)(struct virtio_device *dev);
-	/* Back to the state after new; host resources that serve the next driver (listeners, files) stay. */
+	/*
+	 * Back to the state after new; host resources that serve the next driver (listeners, files) stay. NULL: it has
+	 * no other state.
+	 */
 	void (*reset)(struct virtio_device *dev);
 	/*
 	 * The device's own state beyond features and queues, which the transport keeps: for a snapshot, taken quiesced.

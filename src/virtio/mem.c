@@ -277,10 +277,6 @@ static void config_read(struct virtio_device *base, uint32_t offset, void *data,
 	virtio_config_copy(&c, sizeof c, offset, data, len);
 }
 
-static void reset(struct virtio_device *base)
-{
-}
-
 static void save(struct virtio_device *base, struct state *s)
 {
 	struct mem *dev = mem(base);
@@ -332,7 +328,6 @@ static const struct virtio_device_ops ops = {
 	.activate = activate,
 	.queue_kick = queue_kick,
 	.config_read = config_read,
-	.reset = reset,
 	.save = save,
 	.load = load,
 	.free = device_free,

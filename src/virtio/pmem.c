@@ -93,11 +93,6 @@ static void on_rate(void *userdata)
 	pump(userdata);
 }
 
-static int activate(struct virtio_device *base)
-{
-	return 0;
-}
-
 static void queue_kick(struct virtio_device *base, unsigned queue)
 {
 	pmem(base)->counters[COUNT_KICKS]++;
@@ -107,10 +102,6 @@ static void queue_kick(struct virtio_device *base, unsigned queue)
 static void config_read(struct virtio_device *base, uint32_t offset, void *data, uint32_t len)
 {
 	virtio_config_copy(&pmem(base)->config, sizeof pmem(base)->config, offset, data, len);
-}
-
-static void reset(struct virtio_device *base)
-{
 }
 
 /* Start and size are the machine's to keep: it maps the file there before it makes the device. */
@@ -135,10 +126,8 @@ static void device_free(struct virtio_device *base)
 }
 
 static const struct virtio_device_ops ops = {
-	.activate = activate,
 	.queue_kick = queue_kick,
 	.config_read = config_read,
-	.reset = reset,
 	.save = save,
 	.load = load,
 	.free = device_free,

@@ -98,11 +98,6 @@ static void on_rate(void *userdata)
 	pump(userdata);
 }
 
-static int activate(struct virtio_device *base)
-{
-	return 0;
-}
-
 static void queue_kick(struct virtio_device *base, unsigned queue)
 {
 	pump(rng(base));
@@ -111,10 +106,6 @@ static void queue_kick(struct virtio_device *base, unsigned queue)
 static void config_read(struct virtio_device *base, uint32_t offset, void *data, uint32_t len)
 {
 	virtio_config_copy("", 0, offset, data, len);
-}
-
-static void reset(struct virtio_device *base)
-{
 }
 
 static void save(struct virtio_device *base, struct state *s)
@@ -137,10 +128,8 @@ static void device_free(struct virtio_device *base)
 }
 
 static const struct virtio_device_ops ops = {
-	.activate = activate,
 	.queue_kick = queue_kick,
 	.config_read = config_read,
-	.reset = reset,
 	.save = save,
 	.load = load,
 	.free = device_free,

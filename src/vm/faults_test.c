@@ -15,7 +15,6 @@
 #include <stdio.h>
 
 #include <cmocka.h>
-#include <dirent.h>
 #include <malloc.h>
 #include <stdlib.h>
 #include <sys/epoll.h>
@@ -24,6 +23,7 @@
 #include <sys/socket.h>
 #include <sys/un.h>
 
+#include "base/entries.h"
 #include "base/log.h"
 #include "state/state.h"
 #include "vm/machine.h"
@@ -84,20 +84,9 @@ struct usage {
 	unsigned long size;                     /* of the address space, bytes */
 };
 
-static unsigned entries(const char *path)
-{
-	DIR *d = opendir(path);
-	unsigned n = 0;
-
-	while (readdir(d))
-		n++;
-	closedir(d);
-	return n;
-}
-
 static struct usage usage(void)
 {
-	struct usage u = { .descriptors = entries("/proc/self/fd"), .threads = entries("/proc/self/task") };
+	struct usage u = { .descriptors = count_fds(), .threads = count_entries("/proc/self/task") };
 	FILE *f = fopen("/proc/self/maps", "re");
 	char line[512];
 

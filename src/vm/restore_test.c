@@ -31,7 +31,7 @@ static void test_files_that_do_not_fit(void **state)
 
 	make_snapshot(&p, false, false);
 	make_snapshot(&q, false, false);
-	files = open_files();
+	files = count_fds();
 	c = from(&p);
 	c.memory_path = q.memory;
 	refuse(&c, "state and memory belong to different snapshots");
@@ -56,7 +56,7 @@ static void test_files_that_do_not_fit(void **state)
 	refuse(&c, "cannot open");
 	assert_int_equal(file_replace(other, zeroes, sizeof zeroes, 0600), 0);
 	refuse(&c, "is not a saved state of a machine");
-	assert_int_equal(open_files(), files);
+	assert_int_equal(count_fds(), files);
 	drop_place(&p);
 	drop_place(&q);
 }
@@ -127,7 +127,7 @@ static void test_spoilt_states(void **state)
 	make_snapshot(&p, false, false);
 	c = from(&p);
 	assert_int_equal(file_read(p.state, 1 << 20, &data, &len), 0);
-	files = open_files();
+	files = count_fds();
 	for (size_t i = 0; i < len; i += len / 100 + 1) {
 		for (int right = 0; right < 2; right++) {
 			uint64_t crc;
@@ -155,7 +155,7 @@ static void test_spoilt_states(void **state)
 		}
 	}
 	assert_true(restored && refused > restored);
-	assert_int_equal(open_files(), files);
+	assert_int_equal(count_fds(), files);
 	drop_place(&p);
 }
 

@@ -2,8 +2,7 @@
 /* For tests of snapshots: a small guest that finds out by itself whether something got lost, saved and restored. */
 #pragma once
 
-#include <dirent.h>
-
+#include "base/entries.h"
 #include "state/state.h"
 #include "vm/small_guest.h"
 
@@ -161,24 +160,9 @@ static inline uint32_t counter(const char *memory)
 	return n;
 }
 
-static inline unsigned open_files(void)
-{
-	_cleanup_closedir_ DIR *d = opendir("/proc/self/fd");
-	unsigned n = 0;
-
-	while (readdir(d))
-		n++;
-	return n;
-}
-
 static inline unsigned files_in(const char *dir)
 {
-	_cleanup_closedir_ DIR *d = opendir(dir);
-	unsigned n = 0;
-
-	while (readdir(d))
-		n++;
-	return n - 2;
+	return count_entries(dir) - 2;
 }
 
 /* Let it run until it has spoken. */

@@ -327,10 +327,10 @@ static void test_clones_share_memory(void **state)
 	make_snapshot(&p, false, false);
 	assert_int_equal(pipe(console), 0);
 	c = from(&p);
-	files = open_files();
+	files = count_fds();
 	for (int i = 0; i < 100; i++)
 		vmm_free(restore(&c));
-	assert_int_equal(open_files(), files);
+	assert_int_equal(count_fds(), files);
 	assert_int_equal(in_smaps(p.memory, "Size"), 0);
 	c.serial_out = console[1];
 	for (int i = 0; i < 8; i++)
@@ -346,7 +346,7 @@ static void test_clones_share_memory(void **state)
 	}
 	for (int i = 0; i < 8; i++)
 		vmm_free(clones[i]);
-	assert_int_equal(open_files(), files);
+	assert_int_equal(count_fds(), files);
 	close(console[0]);
 	close(console[1]);
 	drop_place(&p);
