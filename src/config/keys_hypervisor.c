@@ -107,8 +107,7 @@ const struct config_key config_keys_hypervisor[] = {
 
 	/* block devices */
 	H(block_device_driver, CONFIG_VMM,
-	  "virtio-blk-pci;"
-	  "dragonball=virtio-blk-mmio;firecracker=virtio-blk-mmio;stratovirt=virtio-mmio", "driver of disks that are added to the VM", ANN,
+	  "virtio-blk-pci;firecracker=virtio-blk-mmio;stratovirt=virtio-mmio", "driver of disks that are added to the VM", ANN,
 	  .check = "virtio-scsi|virtio-blk|virtio-blk-pci|virtio-blk-mmio|virtio-blk-ccw|virtio-mmio|virtio-pmem|nvdimm"),
 	H(disable_block_device_use, Q | C | S, "false", "never pass a host block device as a container's root", ANN),
 	H(block_device_aio, Q | F, "threads", "how the VMM reads and writes disks", ANN,

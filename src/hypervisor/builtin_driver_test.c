@@ -61,7 +61,7 @@ void __wrap_vmm_free(struct vmm *vm)
 /* Guests' flushes are honoured unless both keys say otherwise, as with the other hypervisors. */
 static void test_flushes(void **state)
 {
-	struct config_hypervisor hv = { 0 };
+	struct config_hypervisor hv = { .block_device_driver = (char *)"virtio-blk-mmio" };
 	struct vm_config c = { .id = (char *)"vm", .run_dir = (char *)"/run", .memory_mib = 64, .vcpus = 1, .hv = &hv };
 	struct vm_device disk = { .kind = VM_DEVICE_BLOCK,
 				  .id = (char *)"disk",
