@@ -10,21 +10,64 @@
 #include "base/log.h"
 #include "cli/command.h"
 #include "cli/list_oci.h"
+#include "cli/oci_record.h"
 #include "cli/table.h"
 #include "oci/image.h"
+#include "pod/hooks.h"
 #include "pod/state.h"
+
+/* Containers of OCI clients and their bundles, one for one. What is told of them goes with what they left. */
+struct bundles {
+	struct strv ids, paths;
+};
+
+static void bundles_fini(struct bundles *b)
+{
+	strv_fini(&b->ids);
+	strv_fini(&b->paths);
+}
+
+static int find_bundles(const char *root, struct bundles *ret, struct err *e)
+{
+	_cleanup_strv_ struct strv ids = { 0 };
+	int r = state_list(root, &ids, e);
+
+	for (size_t i = 0; r == 0 && i < ids.len; i++) {
+		_cleanup_oci_record_ struct oci_record record = { 0 };
+
+		if (oci_record_read(root, ids.v[i], &record, NULL) < 0)
+			continue;
+		if (strv_add(&ret->paths, record.bundle) < 0 || strv_add(&ret->ids, ids.v[i]) < 0)
+			r = err_sys(e, ENOMEM, "cannot prune %s", root);
+	}
+	return r;
+}
+
+/* What its owner would have done in the end: see left_over() in delete.c. */
+static void run_hooks(const struct bundles *b, const char *id)
+{
+	for (size_t i = 0; i < b->ids.len; i++)
+		if (str_eq(b->ids.v[i], id))
+			hooks_run_poststop_left(id, b->paths.v[i]);
+}
 
 static int prune(const char *root)
 {
+	_cleanup_(bundles_fini) struct bundles bundles = { 0 };
 	_cleanup_strv_ struct strv removed = { 0 };
 	struct err e = { 0 };
+	int r = find_bundles(root, &bundles, &e);
 
-	if (state_prune(root, &removed, &e) < 0) {
+	if (r == 0)
+		r = state_prune(root, &removed, &e);
+	for (size_t i = 0; i < removed.len; i++) {
+		run_hooks(&bundles, removed.v[i]);
+		printf("removed %s\n", removed.v[i]);
+	}
+	if (r < 0) {
 		log_error("%s", e.text);
 		return EXIT_CAISSON;
 	}
-	for (size_t i = 0; i < removed.len; i++)
-		printf("removed %s\n", removed.v[i]);
 	/* Half-unpacked images, too. */
 	if (oci_image_clean_store(OCI_IMAGE_STORE, &e) < 0) {
 		log_error("%s", e.text);

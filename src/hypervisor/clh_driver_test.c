@@ -280,6 +280,8 @@ static void test_life_of_new_version(void **state)
 
 /* What the last request was given to be answered in (meson.build). */
 static uint64_t request_ms;
+/* It is given no more. */
+static uint64_t request_ms_max = UINT64_MAX;
 
 int __real_rest_call(struct rest *r, const char *method, const char *target, const char *body, const int *fds,
 		     size_t n_fds, uint64_t deadline_ms, char **ret, struct err *e);
@@ -290,6 +292,8 @@ int __wrap_rest_call(struct rest *r, const char *method, const char *target, con
 		     size_t n_fds, uint64_t deadline_ms, char **ret, struct err *e)
 {
 	request_ms = deadline_ms - clock_ms();
+	if (request_ms > request_ms_max)
+		deadline_ms = clock_ms() + request_ms_max;
 	return __real_rest_call(r, method, target, body, fds, n_fds, deadline_ms, ret, e);
 }
 
@@ -306,6 +310,30 @@ static void test_memory_taken_beforehand(void **state)
 	assert_int_equal(mib, 384);
 	assert_true(request_ms > CLH_PREALLOC_MS);
 	clh_driver.free(vm);
+}
+
+/* What is not answered in time may be there or not: it can be removed, and plugged once more. */
+static void expect_late_plug(const char *fail)
+{
+	struct vm_device d = disk("data");
+	struct err e = { 0 };
+	struct vm *vm;
+
+	setenv("CLH_DOUBLE_FAIL", fail, 1);
+	vm = started();
+	request_ms_max = 300;
+	refused(clh_driver.add_device(vm, &d, &e), -ETIMEDOUT, &e, "did not answer");
+	request_ms_max = UINT64_MAX;
+	if (strstr(fail, "silent"))
+		ok(clh_driver.add_device(vm, &d, &e), &e);
+	ok(clh_driver.remove_device(vm, "data", &e), &e);
+	clh_driver.free(vm);
+}
+
+static void test_plug_is_late(void **state)
+{
+	expect_late_plug("vm.add-disk=silent");
+	expect_late_plug("vm.add-disk=hang");
 }
 
 static void test_virtio_mem(void **state)
@@ -593,6 +621,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_life, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_life_of_new_version, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_memory_taken_beforehand, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_plug_is_late, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_virtio_mem, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_snapshot, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_ends, set_up, tear_down),

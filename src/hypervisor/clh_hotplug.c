@@ -2,6 +2,8 @@
 /*
  * Devices of a running VM, in and out. Cloud Hypervisor tells where it put one. To take one out is a request to the
  * guest, and that the guest let go is told by an event; a guest that does so after we stopped waiting is noticed too.
+ * Of a plug that is not answered nobody knows whether it is done or will be: the device keeps its id, and can be
+ * removed, which the next plug of that id does first.
  */
 #include <errno.h>
 #include <poll.h>
@@ -103,23 +105,30 @@ static int add(struct clh_vm *q, struct vm_device *d, struct err *e)
 	snprintf(h->id, sizeof h->id, "%s", d->id);
 	list_append(&q->hotplugged, &h->link);
 	r = request(q, d, &answer, e);
-	if (r < 0) {
+	if (r == -EREMOTEIO) {
 		forget(h);
 		return r;
 	}
-	/* It is there, so that it can be removed, but cannot be used. */
-	return take_answer(d, answer, e);
+	if (r == 0)
+		r = take_answer(d, answer, e);
+	/* It may be there, so that it can be removed, but cannot be used. */
+	h->doubtful = r < 0;
+	return r;
 }
 
 int clh_hotplug_add(struct clh_vm *q, struct vm_device *d, struct err *e)
 {
+	struct clh_hotplugged *h;
 	struct err local = { 0 };
 	int r;
 
 	e = e ? e : &local;
 	forget_late_ones(q);
 	r = clh_check_device(&q->plan, d, e);
-	if (r == 0 && find(q, d->id))
+	h = r == 0 ? find(q, d->id) : NULL;
+	if (h && h->doubtful)
+		r = clh_hotplug_remove(q, d->id, e);
+	else if (h)
 		return err_set(e, ERR_CONFIG, EEXIST, "device \"%s\": the id is in use", d->id);
 	if (r == 0 && d->kind == VM_DEVICE_BLOCK && q->vm.config->hv->enable_landlock)
 		return err_set(e, ERR_CONFIG, ENOTSUP,
@@ -166,6 +175,9 @@ static int unplug(struct clh_vm *q, struct clh_hotplugged *h, struct err *e)
 	body = json_object_make();
 	json_set_str(body, "id", id);
 	r = clh_put(q, "vm.remove-device", body, e);
+	/* It knows no such device: requests are done in the order in which they were sent. */
+	if (r == -EREMOTEIO && h->doubtful)
+		return 0;
 	if (r < 0)
 		return r;
 	r = wait_gone(q, h, clock_ms() + q->unplug_ms);

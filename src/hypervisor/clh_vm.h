@@ -28,7 +28,8 @@ struct clh_facts {
 struct clh_hotplugged {
 	struct list link;
 	char id[33];
-	bool gone; /* the guest let go of it, maybe after we had stopped waiting */
+	bool gone;     /* the guest let go of it, maybe after we had stopped waiting */
+	bool doubtful; /* Cloud Hypervisor did not say that it is there, nor that it is not */
 };
 
 struct clh_vm {

@@ -161,7 +161,10 @@ struct hypervisor_driver {
 
 	/* Allocate the VM and what must exist before it runs. loop: events of the VM are served there. */
 	int (*prepare)(struct loop *loop, const struct vm_config *c, struct vm **ret, struct err *e);
-	/* Before start: cold-plug. After: hot-plug. The driver keeps no reference to `device` but fills its address. */
+	/*
+	 * Before start: cold-plug. After: hot-plug. The driver keeps no reference to `device` but fills its address.
+	 * -ETIMEDOUT: it may be there or come yet; remove_device() finds that out, and so does another add_device().
+	 */
 	int (*add_device)(struct vm *vm, struct vm_device *device, struct err *e);
 	int (*remove_device)(struct vm *vm, const char *id, struct err *e);
 	int (*start)(struct vm *vm, struct err *e);

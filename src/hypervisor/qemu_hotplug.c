@@ -3,8 +3,8 @@
  * Disks and network devices of a running VM, in and out over QMP.
  *
  * Each plug is a back end (blockdev-add, netdev_add) and a front end (device_add); when the second fails the first is
- * undone. PCI devices go behind the bridges made at start, so that their path "02/01" is known to the agent; SCSI disks
- * go to the controller.
+ * undone, and when QEMU does not answer in time the device is doubtful (qemu_plugged.c). PCI devices go behind the
+ * bridges made at start, so that their path "02/01" is known to the agent; SCSI disks go to the controller.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -46,6 +46,23 @@ static void give_pci_address(struct vm_device *d, const struct qemu_hotplugged *
 {
 	d->address_kind = VM_ADDRESS_PCI;
 	snprintf(d->address, sizeof d->address, "%02x/%02x", (unsigned)h->bridge + 2, (unsigned)h->slot);
+}
+
+static int delete_back_end(struct qemu_vm *q, const struct qemu_hotplugged *h)
+{
+	char netdev[48];
+
+	if (h->kind == QEMU_PLUGGED_DISK)
+		return qemu_delete(q, "blockdev-del", "node-name", h->node);
+	snprintf(netdev, sizeof netdev, "net-%s", h->id);
+	return qemu_delete(q, "netdev_del", "id", netdev);
+}
+
+/* The front end failed: its back end goes, too, unless QEMU is at work on both. */
+static void undo_back_end(struct qemu_vm *q, struct qemu_hotplugged *h, int r)
+{
+	if (r != -ETIMEDOUT)
+		h->doubtful = delete_back_end(q, h) == -ETIMEDOUT;
 }
 
 /* --- disks --- */
@@ -120,7 +137,7 @@ static int add_disk(struct qemu_vm *q, struct vm_device *d, struct qemu_hotplugg
 	}
 	r = qemu_command(q, "device_add", a, -1, NULL, e);
 	if (r < 0) {
-		qemu_delete(q, "blockdev-del", "node-name", h->node);
+		undo_back_end(q, h, r);
 		return r;
 	}
 	if (scsi) {
@@ -220,7 +237,7 @@ static int add_nic(struct qemu_vm *q, struct vm_device *d, struct qemu_hotplugge
 	set_bridge(a, h);
 	r = qemu_command(q, "device_add", a, -1, NULL, e);
 	if (r < 0) {
-		qemu_delete(q, "netdev_del", "id", netdev);
+		undo_back_end(q, h, r);
 		return r;
 	}
 	give_pci_address(d, h);
@@ -229,10 +246,18 @@ static int add_nic(struct qemu_vm *q, struct vm_device *d, struct qemu_hotplugge
 
 int qemu_hotplug_add(struct qemu_vm *q, struct vm_device *d, struct err *e)
 {
-	struct qemu_hotplugged *h;
+	struct qemu_hotplugged *h = str_empty(d->id) ? NULL : qemu_plugged_find(q, d->id);
 	int r;
 
-	if (str_empty(d->id) || strlen(d->id) > 32 || qemu_plugged_find(q, d->id))
+	if (h && h->doubtful) {
+		r = qemu_hotplug_remove(q, d->id, e);
+		if (r < 0) {
+			err_wrap(e, "cannot plug in device %s again", d->id);
+			return r;
+		}
+		h = NULL;
+	}
+	if (str_empty(d->id) || strlen(d->id) > 32 || h)
 		return err_set(e, ERR_CONFIG, EEXIST, "device \"%s\": the id is unsuitable or in use",
 			       d->id ? d->id : "");
 	if (d->kind != VM_DEVICE_BLOCK && d->kind != VM_DEVICE_NET)
@@ -243,7 +268,9 @@ int qemu_hotplug_add(struct qemu_vm *q, struct vm_device *d, struct err *e)
 		return err_sys(e, ENOMEM, "device %s", d->id);
 	r = d->kind == VM_DEVICE_BLOCK ? add_disk(q, d, h, e) : add_nic(q, d, h, e);
 	if (r < 0) {
-		qemu_plugged_forget(q, h);
+		h->doubtful |= r == -ETIMEDOUT;
+		if (!h->doubtful)
+			qemu_plugged_forget(q, h);
 		err_wrap(e, "cannot plug in device %s", d->id);
 		return r;
 	}
@@ -254,7 +281,6 @@ int qemu_hotplug_remove(struct qemu_vm *q, const char *id, struct err *e)
 {
 	struct qemu_hotplugged *h = qemu_plugged_find(q, id);
 	struct err local = { 0 };
-	char netdev[48];
 	int r;
 
 	e = e ? e : &local;
@@ -265,12 +291,7 @@ int qemu_hotplug_remove(struct qemu_vm *q, const char *id, struct err *e)
 		err_wrap(e, "cannot unplug device %s", id);
 		return r;
 	}
-	if (h->kind == QEMU_PLUGGED_DISK) {
-		qemu_delete(q, "blockdev-del", "node-name", h->node);
-	} else {
-		snprintf(netdev, sizeof netdev, "net-%s", h->id);
-		qemu_delete(q, "netdev_del", "id", netdev);
-	}
+	delete_back_end(q, h);
 	qemu_plugged_forget(q, h);
 	return 0;
 }

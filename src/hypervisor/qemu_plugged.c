@@ -6,6 +6,10 @@
  * DEVICE_UNPLUG_GUEST_ERROR for others), or does not answer. In the last two cases the device stays known and usable,
  * and removing it may be tried again. A guest that lets go after we stopped waiting is noticed too: the device is then
  * marked as gone, and its owner clears up behind it at the next occasion.
+ *
+ * A QEMU that does not answer a plug in time may do it later. What is perhaps there ("doubtful") keeps its name and its
+ * address until QEMU has said, in answer to device_del, that it is not there, or has taken it out. Commands are done in
+ * the order in which they are sent, so this answer is the truth.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -121,14 +125,17 @@ struct json_object *qemu_device_args(const char *driver, const char *id)
 	return a;
 }
 
-void qemu_delete(struct qemu_vm *q, const char *command, const char *key, const char *name)
+int qemu_delete(struct qemu_vm *q, const char *command, const char *key, const char *name)
 {
 	struct json_object *a = json_object_make();
 	struct err e = { 0 };
+	int r;
 
 	json_set_str(a, key, name);
-	if (qemu_command(q, command, a, -1, NULL, &e) < 0)
+	r = qemu_command(q, command, a, -1, NULL, &e);
+	if (r < 0)
 		log_debug("%s", e.text);
+	return r;
 }
 
 static bool is_answered(void *userdata)

@@ -59,7 +59,10 @@ static int plug_cpu(struct qemu_vm *q, struct json_object *list, uint32_t number
 	if (!type)
 		return err_set(e, ERR_LIMIT, ENOSPC, "the VM has no room for another vCPU");
 	snprintf(id, sizeof id, "cpu.%u", number);
-	h = qemu_plugged_add(q, QEMU_PLUGGED_VCPU, id);
+	/* Known already: QEMU did not answer in time when it was plugged, and lists it as free. */
+	h = qemu_plugged_find(q, id);
+	if (!h)
+		h = qemu_plugged_add(q, QEMU_PLUGGED_VCPU, id);
 	if (!h)
 		return err_sys(e, ENOMEM, "vCPU");
 	a = qemu_device_args(type, id);
@@ -69,7 +72,8 @@ static int plug_cpu(struct qemu_vm *q, struct json_object *list, uint32_t number
 		return err_sys(e, ENOMEM, "vCPU");
 	}
 	r = qemu_command(q, "device_add", a, -1, NULL, e);
-	if (r < 0)
+	/* What may come late must be known, or it would count among those that the VM booted with. */
+	if (r < 0 && r != -ETIMEDOUT)
 		qemu_plugged_forget(q, h);
 	return r;
 }
@@ -193,13 +197,14 @@ static int plug_dimm(struct qemu_vm *q, uint64_t mib, struct err *e)
 		a = qemu_device_args("pc-dimm", id);
 		json_set_str(a, "memdev", h->node);
 		r = qemu_command(q, "device_add", a, -1, NULL, e);
-		if (r < 0)
+		if (r < 0 && r != -ETIMEDOUT)
 			qemu_delete(q, "object-del", "id", h->node);
 	}
-	if (r < 0)
-		qemu_plugged_forget(q, h);
-	else
+	h->doubtful = r == -ETIMEDOUT;
+	if (r == 0)
 		q->plugged_mib += mib;
+	else if (!h->doubtful)
+		qemu_plugged_forget(q, h);
 	return r;
 }
 
@@ -211,6 +216,31 @@ static void drop_dimm(struct qemu_vm *q, struct qemu_hotplugged *h)
 	qemu_plugged_forget(q, h);
 }
 
+/* Out with a DIMM of which QEMU did not say whether it came. One that came and that the guest keeps counts. */
+static int settle_dimm(struct qemu_vm *q, struct qemu_hotplugged *h, struct err *e)
+{
+	int r = qemu_unplug(q, h, e);
+
+	if (r < 0 && r != -EBUSY)
+		return r;
+	h->doubtful = false;
+	q->plugged_mib += h->mib;
+	if (r == 0)
+		drop_dimm(q, h);
+	return 0;
+}
+
+static int settle_dimms(struct qemu_vm *q, struct err *e)
+{
+	struct qemu_hotplugged *h;
+	int r = 0;
+
+	list_foreach (h, &q->hotplugged, struct qemu_hotplugged, link)
+		if (r == 0 && h->kind == QEMU_PLUGGED_DIMM && h->doubtful)
+			r = settle_dimm(q, h, e);
+	return r;
+}
+
 /* DIMMs that the guest released after we had stopped waiting. */
 static void drop_late_dimms(struct qemu_vm *q)
 {
@@ -219,7 +249,7 @@ static void drop_late_dimms(struct qemu_vm *q)
 	qmp_dispatch(q->vmm.qmp);
 	/* drop_dimm() may make more of them gone, but frees only its own. */
 	list_foreach (h, &q->hotplugged, struct qemu_hotplugged, link)
-		if (h->kind == QEMU_PLUGGED_DIMM && h->gone)
+		if (h->kind == QEMU_PLUGGED_DIMM && h->gone && !h->doubtful)
 			drop_dimm(q, h);
 }
 
@@ -298,6 +328,9 @@ int qemu_resize_memory(struct vm *vm, uint64_t mib, uint64_t *ret, struct err *e
 	} else {
 		if (q->vmm.qmp)
 			drop_late_dimms(q);
+		r = settle_dimms(q, e);
+		if (r < 0)
+			return r;
 		if (mib > c->memory_mib + q->plugged_mib)
 			r = add_dimm(q, mib, e);
 		else

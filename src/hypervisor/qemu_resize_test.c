@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * vCPUs and DIMMs in and out, against a fake monitor: a thread at the other end of a socketpair that keeps count of
- * what is plugged, and lets go of it, or does not, as the test says. The same with a real guest: qemu_vm_test.c.
+ * vCPUs and DIMMs in and out, and disks that QEMU is slow to plug, against a fake monitor: a thread at the other end of
+ * a socketpair that keeps count of what is plugged, and lets go of it, or does not, as the test says. The same with a
+ * real guest: qemu_vm_test.c.
  */
 #include <errno.h>
 #include <pthread.h>
@@ -42,9 +43,11 @@ static struct {
 	enum answer answer;
 	unsigned cpus;
 	bool no_device_add;
-	char silent[48];  /* what was asked for and not answered */
-	char resized[16]; /* node of the last block_resize */
-	struct buf log;   /* "object-add hotplugged-0; device_add dev-dimm.0; " */
+	bool not_there;      /* device_del: there is no such device */
+	const char *unheard; /* this command is done and not answered */
+	char silent[48];     /* what was asked for and not answered */
+	char resized[16];    /* node of the last block_resize */
+	struct buf log;      /* "object-add hotplugged-0; device_add dev-dimm.0; " */
 } fake;
 
 static void say(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
@@ -133,8 +136,14 @@ static void on_request(const char *line)
 		say("{\"id\":\"%s\",\"error\":{\"class\":\"GenericError\",\"desc\":\"no slot\"}}\n", n);
 		return;
 	}
+	if (!strcmp(command, "device_del") && fake.not_there) {
+		say("{\"id\":\"%s\",\"error\":{\"class\":\"DeviceNotFound\",\"desc\":\"none\"}}\n", n);
+		return;
+	}
 	if (!strcmp(command, "device_add") && !strcmp(driver, "fake-cpu"))
 		fake.cpus++;
+	if (fake.unheard && !strcmp(command, fake.unheard))
+		return;
 	say("{\"id\":\"%s\",\"return\":{}}\n", n);
 	if (!strcmp(command, "device_del"))
 		on_device_del(id);
@@ -289,6 +298,8 @@ int __wrap_qmp_execute(struct qmp *m, const char *command, struct json_object *a
 {
 	if (!strcmp(command, "object-add"))
 		object_add_ms = deadline_ms - clock_ms();
+	if (fake.unheard && !strcmp(command, fake.unheard))
+		deadline_ms = clock_ms() + 100;
 	return __real_qmp_execute(m, command, args, fd, deadline_ms, ret, e);
 }
 
@@ -381,6 +392,96 @@ static void test_cpu_refused(void **state)
 			  "software; this needs KVM");
 }
 
+/* A command that QEMU does and does not answer. Without locks: the fake is at rest. */
+#define LATE " no answer from the monitor in time"
+
+static void test_late_cpu(void **state)
+{
+	fake.unheard = "device_add";
+	expect_cpus_error(2, -ETIMEDOUT, "cannot change the VM to 2 vCPUs (it has 1): QEMU: device_add:" LATE);
+	fake.unheard = NULL;
+	/* It came, and is not taken for one that the VM booted with. */
+	expect_cpus(1, 1);
+	expect_log("device_add dev-cpu.1; device_del dev-cpu.1; ");
+	/* It did not come. */
+	fake.unheard = "device_add";
+	expect_cpus_error(2, -ETIMEDOUT, "cannot change the VM to 2 vCPUs (it has 1): QEMU: device_add:" LATE);
+	fake.unheard = NULL;
+	fake.cpus--;
+	expect_cpus(2, 2);
+	expect_cpus(1, 1);
+	assert_true(list_empty(&q.hotplugged));
+}
+
+static void test_late_dimm(void **state)
+{
+	fake.unheard = "device_add";
+	expect_mib_error(512, -ETIMEDOUT, "cannot add 256 MiB of memory to the VM: QEMU: device_add:" LATE);
+	fake.unheard = NULL;
+	expect_mib(512, 512);
+	expect_log("object-add hotplugged-0; device_add dev-dimm.0; device_del dev-dimm.0; object-del hotplugged-0; "
+		   "object-add hotplugged-1; device_add dev-dimm.1; ");
+	fake.unheard = "object-add";
+	expect_mib_error(640, -ETIMEDOUT, "cannot add 128 MiB of memory to the VM: QEMU: object-add:" LATE);
+	fake.unheard = NULL;
+	fake.not_there = true;
+	expect_mib(512, 512);
+	expect_log("object-add hotplugged-2; device_del dev-dimm.2; object-del hotplugged-2; ");
+	/* The guest keeps one that came. */
+	fake.unheard = "device_add";
+	expect_mib_error(640, -ETIMEDOUT, "cannot add 128 MiB of memory to the VM: QEMU: device_add:" LATE);
+	fake.unheard = NULL;
+	fake.not_there = false;
+	set_answer(IN_USE);
+	expect_mib(640, 640);
+	assert_int_equal(q.plugged_mib, 384);
+}
+
+static void expect_plug(struct vm_device *d, int code, const char *address)
+{
+	struct err e = { 0 };
+
+	if (qemu_hotplug_add(&q, d, &e) != code)
+		fail_msg("%s", e.text);
+	assert_string_equal(d->address, address);
+	d->address[0] = 0;
+}
+
+/* Its name and its slot stay taken until it is known to be away. */
+static void test_late_disk(void **state)
+{
+	struct vm_device a = { .kind = VM_DEVICE_BLOCK, .id = STR("a"), .u.block = { .path = STR("/a") } };
+	struct vm_device b = a;
+
+	q.plan.layout.n_bridges = 1;
+	b.id = STR("b");
+	fake.unheard = "device_add";
+	expect_plug(&a, -ETIMEDOUT, "");
+	fake.unheard = NULL;
+	expect_plug(&b, 0, "02/02");
+	expect_log("blockdev-add ?; device_add dev-a; blockdev-add ?; device_add dev-b; ");
+	expect_plug(&a, 0, "02/01");
+	expect_log("device_del dev-a; blockdev-del ?; blockdev-add ?; device_add dev-a; ");
+	assert_int_equal(qemu_hotplug_remove(&q, "a", NULL), 0);
+	/* The same with the first half, of which nothing came. */
+	fake.unheard = "blockdev-add";
+	expect_plug(&a, -ETIMEDOUT, "");
+	fake.unheard = NULL;
+	fake.not_there = true;
+	fake.log.len = 0;
+	assert_int_equal(qemu_hotplug_remove(&q, "a", NULL), 0);
+	expect_log("device_del dev-a; blockdev-del ?; ");
+	/* A plug that was refused, and whose undoing is not answered. */
+	fake.no_device_add = true;
+	fake.unheard = "blockdev-del";
+	expect_plug(&a, -EREMOTEIO, "");
+	fake.unheard = NULL;
+	fake.no_device_add = false;
+	fake.log.len = 0;
+	expect_plug(&a, 0, "02/01");
+	expect_log("device_del dev-a; blockdev-del ?; blockdev-add ?; device_add dev-a; ");
+}
+
 /* A guest may say anything, of any device: nothing but what is ours and was asked for counts. */
 static void test_strange_events(void **state)
 {
@@ -434,6 +535,9 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_dimm_not_plugged, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_cpus, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_cpu_refused, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_late_cpu, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_late_dimm, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_late_disk, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_strange_events, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_disk_grows, set_up, tear_down),
 	};

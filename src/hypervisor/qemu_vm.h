@@ -25,6 +25,7 @@ struct qemu_hotplugged {
 	char node[24];       /* disk: block node; DIMM: memory back end */
 	uint64_t mib;        /* DIMM */
 	bool gone;           /* DEVICE_DELETED came */
+	bool doubtful;       /* QEMU was asked for it and did not answer in time: it may be there */
 	const char *refusal; /* why the guest will not let go of it, as it said last; NULL: it did not say so */
 	int bridge, slot;    /* -1: not on a bridge */
 	int scsi_id;         /* -1: not SCSI */
@@ -73,8 +74,8 @@ void qemu_plugged_fini(struct qemu_vm *q);
 int qemu_unplug(struct qemu_vm *q, struct qemu_hotplugged *h, struct err *e);
 /* The arguments of device_add that all devices have. */
 struct json_object *qemu_device_args(const char *driver, const char *id);
-/* blockdev-del, netdev_del, object-del: a failure is logged only, for nothing could be done about it. */
-void qemu_delete(struct qemu_vm *q, const char *command, const char *key, const char *name);
+/* blockdev-del, netdev_del, object-del: a failure is logged, for little could be done about it. 0 or -errno. */
+int qemu_delete(struct qemu_vm *q, const char *command, const char *key, const char *name);
 
 /* qemu_hotplug.c: add_device and remove_device of a running VM */
 int qemu_hotplug_add(struct qemu_vm *q, struct vm_device *device, struct err *e);

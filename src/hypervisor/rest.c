@@ -209,31 +209,38 @@ static int receive_some(const struct call *c, struct http_parser *p, struct err 
 	}
 }
 
-static int receive_answer(const struct call *c, struct http_parser *p, const struct http_message **ret, struct err *e)
+/* The answer out of what has been received. 1; 0: it is not whole yet. */
+static int next_answer(const struct call *c, struct http_parser *p, unsigned *interim, const struct http_message **ret,
+		       struct err *e)
 {
-	bool late = false;
+	int k;
 
-	for (unsigned interim = 0;;) {
-		int k = http_parser_next(p, ret, e);
-
-		if (k < 0) {
-			err_wrap(e, "%s answers %s %s wrongly", c->rest->name, c->method, c->target);
-			/* Which rule of HTTP is broken makes no difference to a caller. */
-			return k == -EFBIG || k == -ENOMEM ? k : -EPROTO;
-		}
-		if (k > 0 && (*ret)->status >= 200)
-			break;
-		if (k > 0 && ++interim > INTERIM_MAX)
+	while ((k = http_parser_next(p, ret, e)) > 0 && (*ret)->status < 200)
+		if (++*interim > INTERIM_MAX)
 			return err_set(e, ERR_PROTOCOL, EPROTO, "%s answers %s %s with more than %d interim statuses",
 				       c->rest->name, c->method, c->target, INTERIM_MAX);
-		/* One that sends empty lines for ever gives us no reason to wait. */
-		if (k == 0 && late)
+	if (k >= 0)
+		return k;
+	err_wrap(e, "%s answers %s %s wrongly", c->rest->name, c->method, c->target);
+	/* Which rule of HTTP is broken makes no difference to a caller. */
+	return k == -EFBIG || k == -ENOMEM ? k : -EPROTO;
+}
+
+static int receive_answer(const struct call *c, struct http_parser *p, const struct http_message **ret, struct err *e)
+{
+	unsigned interim = 0;
+	int k;
+
+	do {
+		k = receive_some(c, p, e);
+		if (k == 0)
+			k = next_answer(c, p, &interim, ret, e);
+		/* Whatever there is: one that sends empty lines for ever may not hold us either. */
+		if (k == 0 && clock_ms() >= c->deadline_ms)
 			return fail(c, -ETIMEDOUT, e);
-		k = k > 0 ? 0 : receive_some(c, p, e);
-		if (k < 0)
-			return k;
-		late = clock_ms() >= c->deadline_ms;
-	}
+	} while (k == 0);
+	if (k < 0)
+		return k;
 	/* Among others, a body without a length. */
 	if (!http_parser_idle(p))
 		return err_set(e, ERR_PROTOCOL, EPROTO, "%s sent more than one answer to %s %s", c->rest->name,

@@ -376,6 +376,29 @@ static void test_plug_fails(void **state)
 	driver->free(vm);
 }
 
+/* What is not answered in time may be there all the same: nothing else gets its port, and it comes out first. */
+static void expect_late_plug(const char *command)
+{
+	struct vm_device d = { .kind = VM_DEVICE_BLOCK, .id = STR("a"), .u.block = { .path = disk_path } };
+	struct vm *vm;
+
+	setenv("DOUBLE", command, 1);
+	vm = started();
+	stratovirt_vm_of(vm)->command_ms = 300;
+	must_fail(driver->add_device(vm, &d, e), "no answer from the monitor in time");
+	stratovirt_vm_of(vm)->command_ms = STRATOVIRT_COMMAND_MS;
+	plug_disk(vm, "b", "02/00");
+	plug_disk(vm, "a", "01/00");
+	must(driver->remove_device(vm, "a", e));
+	driver->free(vm);
+}
+
+static void test_plug_is_late(void **state)
+{
+	expect_late_plug("device_add:silent");
+	expect_late_plug("blockdev-add:silent");
+}
+
 /* --- how it ends --- */
 
 static void fake(const char *version, const char *body)
@@ -470,10 +493,11 @@ static int remove_dir(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		TEST(test_life),           TEST(test_options),     TEST(test_plug_ports),       TEST(test_plug_places),
-		TEST(test_guest_keeps_it), TEST(test_start_fails), TEST(test_command_fails),    TEST(test_quit_hangs),
-		TEST(test_plug_fails),     TEST(test_versions),    TEST(test_greeted_versions), TEST(test_advice),
-		TEST(test_elf_kernel),
+		TEST(test_life),          TEST(test_options),        TEST(test_plug_ports),
+		TEST(test_plug_places),   TEST(test_guest_keeps_it), TEST(test_start_fails),
+		TEST(test_command_fails), TEST(test_quit_hangs),     TEST(test_plug_fails),
+		TEST(test_plug_is_late),  TEST(test_versions),       TEST(test_greeted_versions),
+		TEST(test_advice),        TEST(test_elf_kernel),
 	};
 
 	return cmocka_run_group_tests(tests, make_dir, remove_dir);

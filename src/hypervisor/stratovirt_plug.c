@@ -7,6 +7,9 @@
  * takes an empty place, back end and front end must have the same name, and device_del takes both out at once; the
  * guest is not asked, it sees a disk without sectors. A failed front end leaves a back end of microvm behind, which
  * device_del takes away, too.
+ *
+ * A StratoVirt that does not answer a plug in time may do it later: the device keeps its name and its place, and can be
+ * removed, which the next plug of that id does first.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -84,25 +87,27 @@ static int take_place(struct stratovirt_vm *s, struct stratovirt_plugged *p, str
 			 : "the VM has no root port to plug into: set default_bridges = 1");
 }
 
-/* A failure is logged only, for nothing could be done about it. */
-static void del(struct stratovirt_vm *s, const char *command, const char *key, const char *name)
+/* A failure is logged, for little could be done about it. */
+static int del(struct stratovirt_vm *s, const char *command, const char *key, const char *name)
 {
 	struct json_object *a = json_object_make();
 	struct err e = { 0 };
+	int r;
 
 	json_set_str(a, key, name);
-	if (stratovirt_command(s, command, a, -1, NULL, &e) < 0)
+	r = stratovirt_command(s, command, a, -1, NULL, &e);
+	if (r < 0)
 		log_debug("%s", e.text);
+	return r;
 }
 
-static void delete_back_end(struct stratovirt_vm *s, bool disk, const char *name)
+static int delete_back_end(struct stratovirt_vm *s, bool disk, const char *name)
 {
 	if (is_micro(s))
-		del(s, "device_del", "id", name);
-	else if (disk)
-		del(s, "blockdev-del", "node-name", name);
-	else
-		del(s, "netdev_del", "id", name);
+		return del(s, "device_del", "id", name);
+	if (disk)
+		return del(s, "blockdev-del", "node-name", name);
+	return del(s, "netdev_del", "id", name);
 }
 
 static int add_drive(struct stratovirt_vm *s, const struct vm_block *b, const char *name, struct err *e)
@@ -222,9 +227,10 @@ static int plug(struct stratovirt_vm *s, struct vm_device *d, struct stratovirt_
 	if (r < 0)
 		return r;
 	r = add_front_end(s, d, p, name, queues, e);
-	if (r < 0)
-		delete_back_end(s, p->disk, name);
-	else
+	/* Its back end goes, too, unless StratoVirt is at work on both. */
+	if (r < 0 && r != -ETIMEDOUT)
+		p->doubtful = delete_back_end(s, p->disk, name) == -ETIMEDOUT;
+	if (r == 0)
 		set_address(s, d, p);
 	return r;
 }
@@ -236,8 +242,16 @@ int stratovirt_plug(struct stratovirt_vm *s, struct vm_device *d, struct err *e)
 
 	if (r < 0)
 		return r;
-	if (find(s, d->id))
+	p = find(s, d->id);
+	if (p && p->doubtful) {
+		r = stratovirt_unplug(s, d->id, e);
+		if (r < 0) {
+			err_wrap(e, "cannot plug in device %s again", d->id);
+			return r;
+		}
+	} else if (p) {
 		return err_set(e, ERR_CONFIG, EEXIST, "device \"%s\": the id is in use", d->id);
+	}
 	if (d->kind != VM_DEVICE_BLOCK && d->kind != VM_DEVICE_NET)
 		return err_set(e, ERR_HYPERVISOR, ENOTSUP,
 			       "device %s: shared directories cannot be added to a running VM", d->id);
@@ -252,7 +266,9 @@ int stratovirt_plug(struct stratovirt_vm *s, struct vm_device *d, struct err *e)
 	d->address[0] = 0;
 	r = plug(s, d, p, e);
 	if (r < 0) {
-		forget(s, p);
+		p->doubtful |= r == -ETIMEDOUT;
+		if (!p->doubtful)
+			forget(s, p);
 		err_wrap(e, "cannot plug in device %s", d->id);
 	}
 	return r;
@@ -276,6 +292,9 @@ static int ask_guest(struct stratovirt_vm *s, struct stratovirt_plugged *p, cons
 	a = json_object_make();
 	json_set_str(a, "id", name);
 	r = stratovirt_command(s, "device_del", a, -1, NULL, e);
+	/* It knows no such device: commands are done in the order in which they were sent. */
+	if ((r == -ENODEV || r == -EREMOTEIO) && p->doubtful)
+		return 0;
 	if (r < 0)
 		return r;
 	r = qmp_wait(s->vmm.qmp, is_gone, p, clock_ms() + s->unplug_ms);

@@ -21,8 +21,9 @@ struct stratovirt_plugged {
 	struct list link;
 	char id[33];
 	bool disk;
-	int place; /* microvm: of its kind; else the root port */
-	bool gone; /* DEVICE_DELETED came */
+	int place;     /* microvm: of its kind; else the root port */
+	bool gone;     /* DEVICE_DELETED came */
+	bool doubtful; /* StratoVirt was asked for it and did not answer in time: it may be there */
 };
 
 struct stratovirt_vm {

@@ -15,6 +15,11 @@
 #define LEAF1_ECX_TSC_DEADLINE (1u << 24)
 #define LEAF1_ECX_HYPERVISOR   (1u << 31)
 #define LEAF1_EDX_HTT          (1u << 28)
+#define LEAF7_EDX_AMX          (1u << 22 | 1u << 24 | 1u << 25) /* BF16, TILE, INT8 */
+#define LEAF7_1_EAX_AMX        (1u << 21)                       /* FP16 */
+#define LEAF7_1_EDX_AMX        (1u << 8)                        /* COMPLEX */
+#define XCR0_TILECFG           17
+#define XCR0_TILEDATA          18
 #define AMD1_ECX_CMP_LEGACY    (1u << 1)
 #define AMD1_ECX_SVM           (1u << 2)
 #define AMD1_ECX_PERF          (1u << 23 | 1u << 24 | 1u << 28) /* core, NB and LLC counters */
@@ -87,6 +92,33 @@ static void leaf4(const struct builder *b, struct kvm_cpuid_entry2 *n)
 	n->eax |= cache_sharing(b, n->eax >> 5 & 7) << 14 | ((cores - 1) & 0x3f) << 26;
 }
 
+static void clear(struct kvm_cpuid_entry2 *n)
+{
+	n->eax = n->ebx = n->ecx = n->edx = 0;
+}
+
+/*
+ * Tiles (AMX) need a permission that a process asks for (arch_prctl(2), ARCH_REQ_XCOMP_GUEST_PERM), and nobody does
+ * here. KVM then leaves their state out of leaf 0xd, some versions half of it, but goes on to offer the instructions.
+ */
+static void leaf7(struct kvm_cpuid_entry2 *n)
+{
+	if (n->index == 0)
+		n->edx &= ~LEAF7_EDX_AMX;
+	if (n->index == 1) {
+		n->eax &= ~LEAF7_1_EAX_AMX;
+		n->edx &= ~LEAF7_1_EDX_AMX;
+	}
+}
+
+static void leaf_d(struct kvm_cpuid_entry2 *n)
+{
+	if (n->index == 0)
+		n->eax &= ~(1u << XCR0_TILECFG | 1u << XCR0_TILEDATA);
+	else if (n->index == XCR0_TILECFG || n->index == XCR0_TILEDATA)
+		clear(n);
+}
+
 /* AMD's */
 static void leaf8000001d(const struct builder *b, struct kvm_cpuid_entry2 *n)
 {
@@ -113,8 +145,19 @@ static void adjust(const struct builder *b, struct kvm_cpuid_entry2 *n)
 	case 4:
 		leaf4(b, n);
 		break;
-	case 0xa: /* performance counters */
-		n->eax = n->ebx = n->ecx = n->edx = 0;
+	case 7:
+		leaf7(n);
+		break;
+	case 0xd:
+		leaf_d(n);
+		break;
+	case 0xa:        /* performance counters */
+	case 0x1d:       /* tiles */
+	case 0x1e:       /* what multiplies them */
+	case 0x8000000a: /* SVM */
+	case 0x8000001f: /* encrypted memory, of a host that can make guests with it: this is none */
+	case 0x80000022: /* performance counters */
+		clear(n);
 		break;
 	case KVM_LEAF:
 		n->eax = KVM_LEAF_TIMING;
@@ -124,10 +167,6 @@ static void adjust(const struct builder *b, struct kvm_cpuid_entry2 *n)
 		break;
 	case 0x80000008: /* threads in the package, bits of their ids; Intel reserves it */
 		n->ecx = b->amd ? (b->t->vcpus - 1) | b->all_bits << 12 : 0;
-		break;
-	case 0x8000000a: /* SVM */
-	case 0x80000022: /* performance counters */
-		n->eax = n->ebx = n->ecx = n->edx = 0;
 		break;
 	case 0x8000001d:
 		leaf8000001d(b, n);
@@ -222,7 +261,10 @@ static void vendor_name(const struct kvm_cpuid_entry2 *leaf0, char ret[13])
 	ret[12] = '\0';
 }
 
-/* Where each bit is a feature; without those that the guest switches (APIC, OSXSAVE, OSPKE, MONITOR). */
+/*
+ * Where each bit is a feature; without those that the guest switches (APIC, OSXSAVE, OSPKE, MONITOR), and without
+ * tiles, which earlier versions told of and no guest could use.
+ */
 static const struct feature_word {
 	uint32_t leaf, sub;
 	enum reg reg;
@@ -232,11 +274,11 @@ static const struct feature_word {
 	{ 1, 0, EDX, ~(1u << 9) },
 	{ 7, 0, EBX, ~0u },
 	{ 7, 0, ECX, ~(1u << 4) },
-	{ 7, 0, EDX, ~0u },
-	{ 7, 1, EAX, ~0u },
-	{ 7, 1, EDX, ~0u },
+	{ 7, 0, EDX, ~LEAF7_EDX_AMX },
+	{ 7, 1, EAX, ~LEAF7_1_EAX_AMX },
+	{ 7, 1, EDX, ~LEAF7_1_EDX_AMX },
 	{ 7, 2, EDX, ~0u },
-	{ 0xd, 0, EAX, ~0u },
+	{ 0xd, 0, EAX, ~(1u << XCR0_TILECFG) },
 	{ 0xd, 1, EAX, ~0u },
 	{ KVM_LEAF + 1, 0, EAX, ~0u }, /* what an older KVM does not serve: calls would be lost without a word */
 	{ 0x80000001, 0, ECX, ~0u },

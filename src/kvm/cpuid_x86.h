@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * What a vCPU says of itself: the features that KVM supports on this host, without those that the monitor does not
- * offer (performance counters, nested virtualization), and with the VM's own topology. Pure.
+ * offer (performance counters, nested virtualization, tiles, encrypted memory), and with the VM's own topology. Pure.
  */
 #pragma once
 

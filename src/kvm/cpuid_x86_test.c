@@ -18,14 +18,20 @@
 /* struct kvm_cpuid2 with room for its entries. */
 struct supported {
 	uint32_t nent, padding;
-	struct kvm_cpuid_entry2 entries[16];
+	struct kvm_cpuid_entry2 entries[32];
 };
 
 static void add(struct supported *s, uint32_t leaf, uint32_t sub, uint32_t eax, uint32_t ebx, uint32_t ecx,
 		uint32_t edx)
 {
 	s->entries[s->nent++] = (struct kvm_cpuid_entry2){
-		.function = leaf, .index = sub, .eax = eax, .ebx = ebx, .ecx = ecx, .edx = edx
+		.function = leaf,
+		.index = sub,
+		.flags = leaf == 7 || leaf == 0xd ? KVM_CPUID_FLAG_SIGNIFCANT_INDEX : 0,
+		.eax = eax,
+		.ebx = ebx,
+		.ecx = ecx,
+		.edx = edx,
 	};
 }
 
@@ -39,6 +45,16 @@ static struct supported host(uint32_t vendor)
 	add(&s, 4, 0, 0xffffc121, 0, 0, 0); /* data, level 1 */
 	add(&s, 4, 3, 0xffffc163, 0, 0, 0); /* unified, level 3 */
 	add(&s, 4, 4, 0, 0, 0, 0);          /* no more */
+	add(&s, 7, 0, 2, 0xffffffff, 0xffffffff, 0xffffffff);
+	add(&s, 7, 1, 0xffffffff, 0xffffffff, 0xffffffff, 0xffffffff);
+	add(&s, 0xd, 0, 0x600e7, 0x2b00, 0x2b00, 0);
+	add(&s, 0xd, 1, 0x1f, 0, 0, 0);
+	add(&s, 0xd, 2, 0x100, 0x240, 0, 0);
+	add(&s, 0xd, 17, 64, 0xac0, 2, 0);
+	add(&s, 0xd, 18, 0x2000, 0xb00, 6, 0);
+	add(&s, 0x1d, 0, 1, 0, 0, 0);
+	add(&s, 0x1d, 1, 0x4002000, 0x80040, 16, 0);
+	add(&s, 0x1e, 0, 0, 0x4010, 0, 0);
 	add(&s, 0xa, 0, 0x07300404, 0, 0, 0x603);
 	add(&s, 0xb, 0, 1, 2, 3, 4);
 	add(&s, 0x1f, 0, 1, 2, 3, 4);
@@ -48,6 +64,7 @@ static struct supported host(uint32_t vendor)
 	add(&s, 0x80000008, 0, 0x3030, 0, 0xffffffff, 0);
 	add(&s, 0x8000001d, 3, 0xffffc163, 0, 0, 0);
 	add(&s, 0x8000001e, 0, 9, 9, 9, 9);
+	add(&s, 0x8000001f, 0, 0x1000f, 0x173, 509, 100); /* SME, SEV, SEV-ES */
 	return s;
 }
 
@@ -96,6 +113,50 @@ static void test_features(void **state)
 	free(c);
 	c = build(&s, 1, 1, 0, false);
 	assert_false(leaf(c, 1, 0)->ecx >> 24 & 1);
+	free(c);
+}
+
+static void expect_empty(const struct kvm_cpuid2 *c, uint32_t function, uint32_t index)
+{
+	const struct kvm_cpuid_entry2 *n = leaf(c, function, index);
+
+	assert_int_equal(n->eax | n->ebx | n->ecx | n->edx, 0);
+}
+
+/* What KVM offers and nobody has asked the kernel for. */
+static void test_no_tiles_and_no_encryption(void **state)
+{
+	struct supported s = host(AMD);
+	struct kvm_cpuid2 *c = build(&s, 1, 1, 0, true);
+
+	assert_int_equal(leaf(c, 7, 0)->edx, ~(1u << 22 | 1u << 24 | 1u << 25));
+	assert_int_equal(leaf(c, 7, 0)->ebx & leaf(c, 7, 0)->ecx, 0xffffffff);
+	assert_int_equal(leaf(c, 7, 1)->eax, ~(1u << 21));
+	assert_int_equal(leaf(c, 7, 1)->edx, ~(1u << 8));
+	assert_int_equal(leaf(c, 0xd, 0)->eax, 0xe7);
+	assert_int_equal(leaf(c, 0xd, 1)->eax, 0x1f);
+	assert_int_equal(leaf(c, 0xd, 2)->eax, 0x100);
+	expect_empty(c, 0xd, 17);
+	expect_empty(c, 0xd, 18);
+	expect_empty(c, 0x1d, 0);
+	expect_empty(c, 0x1d, 1);
+	expect_empty(c, 0x1e, 0);
+	expect_empty(c, 0x8000001f, 0);
+	free(c);
+}
+
+/* A guest that was told of tiles by an earlier version has not used them, and goes on. */
+static void test_tiles_are_not_missed(void **state)
+{
+	struct supported s = host(INTEL);
+	struct kvm_cpuid2 *c = build(&s, 1, 1, 0, true);
+	struct supported saved = { 0 };
+	struct err e = { 0 };
+
+	add(&saved, 0, 0, 0x1f, 0, INTEL, 0);
+	add(&saved, 7, 0, 2, 0, 0, 1u << 24);
+	add(&saved, 0xd, 0, 0x200e7, 0, 0, 0);
+	assert_int_equal(cpuid_x86_check(c, (const struct kvm_cpuid2 *)(const void *)&saved, &e), 0);
 	free(c);
 }
 
@@ -191,9 +252,13 @@ static void test_a_lack_is_found(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_features),        cmocka_unit_test(test_topology_with_threads),
-		cmocka_unit_test(test_topology_of_amd), cmocka_unit_test(test_an_old_processor_gets_no_new_leaves),
+		cmocka_unit_test(test_features),
+		cmocka_unit_test(test_topology_with_threads),
+		cmocka_unit_test(test_topology_of_amd),
+		cmocka_unit_test(test_an_old_processor_gets_no_new_leaves),
 		cmocka_unit_test(test_a_lack_is_found),
+		cmocka_unit_test(test_no_tiles_and_no_encryption),
+		cmocka_unit_test(test_tiles_are_not_missed),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

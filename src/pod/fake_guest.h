@@ -589,6 +589,8 @@ static int fake_add_device(struct vm *vm, struct vm_device *d, struct err *e)
 {
 	if (fake_fail("add", e) < 0)
 		return -e->code;
+	if (guest.running && str_eq(guest.fail_at, "plug"))
+		return err_set(e, ERR_HYPERVISOR, ETIMEDOUT, "the fake VM does not answer");
 	if (guest.running)
 		strv_addf(&guest.devices, "add %s %s", d->id, d->kind == VM_DEVICE_BLOCK ? d->u.block.path : "");
 	if (d->kind == VM_DEVICE_BLOCK) {

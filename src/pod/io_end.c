@@ -56,7 +56,8 @@ static int open_path(const char *path, bool writing, struct io_end *ret)
 	return ret->fd < 0 ? -errno : 0;
 }
 
-/* file://: made with the folders that lead to it, as containerd's shims do. */
+/* file://: made with the folders that lead to it, as containerd's shims do. A FIFO that is there is one all the same.
+ */
 static int open_log_file(const char *uri_path, struct io_end *ret)
 {
 	_cleanup_free_ char *path = io_uri_decode(uri_path, strlen(uri_path));
@@ -71,7 +72,10 @@ static int open_log_file(const char *uri_path, struct io_end *ret)
 	*slash = '/';
 	if (r < 0)
 		return r;
-	ret->fd = open(path, O_WRONLY | O_APPEND | O_CREAT | O_NOCTTY | O_CLOEXEC, 0644);
+	r = open_path(path, true, ret);
+	if (r != -ENOENT)
+		return r;
+	ret->fd = open(path, O_WRONLY | O_APPEND | O_CREAT | O_NONBLOCK | O_NOCTTY | O_CLOEXEC, 0644);
 	return ret->fd < 0 ? -errno : 0;
 }
 

@@ -424,6 +424,28 @@ static void test_file_uri(void **state)
 	free(path);
 }
 
+/* It is opened as any other, without waiting for a reader, who comes when he likes. */
+static void test_file_uri_of_a_fifo(void **state)
+{
+	struct fixture *f = *state;
+	char *path = make_fifo(f, "out"), *uri = str_printf("file://%s", path);
+	struct pod_io io = { .out = uri };
+	int fd;
+
+	alarm(30);
+	begin(f, &io);
+	alarm(0);
+	speak(f, 1, "one\n");
+	speak(f, 2, "two\n");
+	rounds(f, 20);
+	fd = open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+	expect_read(f, fd, "one\ntwo\n");
+	exit_process(f);
+	close(fd);
+	free(uri);
+	free(path);
+}
+
 /* ---- logging programs ---- */
 
 static char *make_program(struct fixture *f, const char *body)
@@ -642,6 +664,7 @@ int main(void)
 		TEST(test_hang_up),
 		TEST(test_bad_names),
 		TEST(test_file_uri),
+		TEST(test_file_uri_of_a_fifo),
 		TEST(test_logger),
 		TEST(test_logger_dies),
 		TEST(test_logger_missing),

@@ -14,13 +14,19 @@
 #include <sys/epoll.h>
 #include <time.h>
 
+#include "base/fd.h"
 #include "base/log.h"
 #include "pod/pod_internal.h"
 #include "pod/standin.h"
 
 #define DRAIN_MS 5000
-/* Between two questions when the guest tells of containers that there are not: a liar shall not keep us busy. */
+/*
+ * Out of memory: how many are taken in within this time, one right behind the other, for an end that comes with a
+ * shortage is to be told after it. Then there is a pause, and at once when the guest tells of a container that there is
+ * not: a liar shall not keep us busy.
+ */
 #define OOM_PAUSE_MS 1000
+#define OOM_BURST    8
 
 /* ---- those who wait ---- */
 
@@ -280,6 +286,7 @@ static void on_oom(int result, const char *id, const struct err *e, void *userda
 {
 	struct pod *pod = userdata;
 	struct pod_container *c = result < 0 ? NULL : pod_find(pod, id, NULL);
+	uint64_t now = clock_ms();
 
 	pod->oom = NULL;
 	if (result < 0) {
@@ -288,7 +295,13 @@ static void on_oom(int result, const char *id, const struct err *e, void *userda
 	}
 	if (c)
 		pod_emit(pod, POD_EVENT_OOM, pod_init_process(c));
-	if (loop_add_timer(pod->loop, OOM_PAUSE_MS, on_oom_pause_over, pod, &pod->oom_pause) < 0)
+	if (now - pod->oom_since_ms >= OOM_PAUSE_MS) {
+		pod->oom_since_ms = now;
+		pod->oom_burst = 0;
+	}
+	if (c && ++pod->oom_burst < OOM_BURST)
+		ask_oom(pod);
+	else if (loop_add_timer(pod->loop, OOM_PAUSE_MS, on_oom_pause_over, pod, &pod->oom_pause) < 0)
 		log_warn("out of memory: the guest's shortages are not told any more");
 }
 

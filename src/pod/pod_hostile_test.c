@@ -308,6 +308,33 @@ static void test_oom(void **state)
 	until_event("oom c1");
 }
 
+static unsigned count_ooms(void)
+{
+	unsigned n = 0;
+
+	for (size_t i = 0; i < t.events.len; i++)
+		n += str_eq(t.events.v[i], "oom c1");
+	return n;
+}
+
+/* The next ones are told without a pause, but not without end. */
+static void test_oom_again(void **state)
+{
+	uint64_t since;
+
+	guest.lie_oom = "c1";
+	make_pod();
+	create("c1");
+	start("c1", "");
+	since = clock_ms();
+	while (count_ooms() < 3)
+		assert_int_equal(loop_run_once(t.loop, 5000), 0);
+	assert_true(clock_ms() - since < 1000);
+	while (clock_ms() - since < 500)
+		loop_run_once(t.loop, 10);
+	assert_in_range(count_ooms(), 3, 8 * (1 + (clock_ms() - since) / 1000));
+}
+
 int main(void)
 {
 #define T(fn) cmocka_unit_test_setup_teardown(fn, set_up, tear_down)
@@ -318,6 +345,7 @@ int main(void)
 		T(test_status_that_is_none),
 		T(test_oom_of_strangers),
 		T(test_oom),
+		T(test_oom_again),
 		T(test_immortal),
 		T(test_immortal_without_standin),
 		T(test_immortal_that_does_not_answer),

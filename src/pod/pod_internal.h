@@ -38,6 +38,8 @@ struct pod {
 	struct loop_source *end;
 	struct agent_call *oom; /* NULL: not asked */
 	struct loop_source *oom_pause;
+	uint64_t oom_since_ms; /* the first of oom_burst answers */
+	unsigned oom_burst;
 	bool lost; /* the VM has ended by itself, or its agent is not to be talked to any more */
 	char reason[160];
 	struct list containers;

@@ -372,6 +372,17 @@ int sandbox_exec_failure(int r, struct err *e)
 
 /* ---- containers ---- */
 
+static int plug(struct sandbox *s, struct vm_device *d, struct err *e)
+{
+	struct err left = { 0 };
+	int r = s->plan->driver->add_device(s->vm, d, e);
+
+	/* It may come yet, and keep what is behind it open for as long as the VM lives. */
+	if (r == -ETIMEDOUT && s->plan->driver->remove_device(s->vm, d->id, &left) < 0)
+		log_warn("%s", left.text);
+	return r;
+}
+
 /* What a container that came later needs, in the VM that runs. */
 static int give_to_vm(struct sandbox *s, struct plan_container *c, struct err *e)
 {
@@ -384,7 +395,7 @@ static int give_to_vm(struct sandbox *s, struct plan_container *c, struct err *e
 	for (size_t i = 0; r == 0 && i < c->n_devices; i++)
 		/* Another container may have brought the volume. */
 		if (plan_disk_holders(s->plan, c->devices[i]) == 1 || c->devices[i]->address_kind == VM_ADDRESS_NONE)
-			r = s->plan->driver->add_device(s->vm, c->devices[i], e);
+			r = plug(s, c->devices[i], e);
 	return r < 0 ? r : share_publish(&s->plan->share, s->agent, e);
 }
 

@@ -364,6 +364,29 @@ static void test_writable_image_is_synced(void **state)
 	nothing_left(fds);
 }
 
+/* A disk of which nobody knows whether it came is not left to the VM. */
+static void test_late_disk(void **state)
+{
+	struct vm_device d = { .kind = VM_DEVICE_BLOCK, .id = (char *)"late", .u.block = { .path = (char *)"/x" } };
+	struct vm_device *devices[] = { &d };
+	struct plan_container later = { .id = (char *)"c2", .devices = devices, .n_devices = 1, .image_fd = -1 };
+	struct sandbox *s = NULL;
+	struct err e = { 0 };
+	unsigned fds = count_fds();
+
+	make_plan("none", "image", "none", false);
+	agent_start();
+	if (sandbox_start(t.loop, t.plan, guest.interrupt_fd, &s, &e) < 0)
+		fail_msg("%s", e.text);
+	guest.fail_at = "plug";
+	assert_int_equal(sandbox_create_container(s, &later, &e), -ETIMEDOUT);
+	assert_true(strv_contains(&guest.devices, "remove late"));
+	guest.fail_at = NULL;
+	sandbox_free(s);
+	agent_stop();
+	nothing_left(fds);
+}
+
 static void test_staged_share(void **state)
 {
 	struct sandbox *s = NULL;
@@ -771,6 +794,7 @@ int main(void)
 		T(test_all_steps_copied),
 		T(test_block_addresses),
 		T(test_writable_image_is_synced),
+		T(test_late_disk),
 		T(test_staged_share),
 		T(test_file_server_ends),
 		T(test_file_server_is_left),

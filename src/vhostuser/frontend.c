@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The life of the rings: activate() hands memory and rings over; quiesce() takes the rings back, and the server says
- * where each stopped; the next kick hands them over again. Requests are synchronous with a time limit: they are few,
- * and the guest's vCPU that caused one waits for it anyway.
+ * where each stopped; the next kick hands them over again. Requests are synchronous, with a time limit for all that one
+ * of these needs: they are few, and the guest's vCPU that caused one waits for it anyway.
  *
  * Addresses in messages are "user addresses" of the front end, which a server uses for looking rings up and nothing
  * else; ours are guest-physical addresses, so that no pointer leaves this process.
@@ -24,7 +24,8 @@
 #include "base/unix_socket.h"
 #include "vhostuser/protocol.h"
 
-#define ANSWER_S        5
+#define ANSWER_S        5   /* for the answers to everything that a start, a stop or the first meeting asks */
+#define LOOK_MS         100 /* how often that is looked at while nothing comes */
 #define VIRTIO_ID_FS    26
 #define FS_TAG_MAX      36
 #define WANTED_PROTOCOL (VHOST_USER_PROTOCOL_F_MQ | VHOST_USER_PROTOCOL_F_REPLY_ACK)
@@ -40,6 +41,7 @@ struct frontend {
 	struct loop *loop;
 	char *name;
 	int fd;
+	uint64_t deadline_ms; /* of the answers */
 	struct loop_source *io;
 	uint64_t server_features, protocol_features;
 	bool memory_told, running;
@@ -85,6 +87,13 @@ static int send_message(struct frontend *f, struct vhost_user_msg *m, const int 
 	return n < 0 ? -errno : (size_t)n == iov.iov_len ? 0 : -EPIPE;
 }
 
+/* What is asked from here on is to be answered in time. */
+static void start_clock(struct frontend *f)
+{
+	f->deadline_ms = clock_ms() + ANSWER_S * 1000;
+}
+
+/* A recv(2) waits for LOOK_MS at the most: an answer that trickles is late, too. */
 static int receive(struct frontend *f, void *data, size_t len)
 {
 	for (size_t done = 0; done < len;) {
@@ -92,9 +101,11 @@ static int receive(struct frontend *f, void *data, size_t len)
 
 		if (n == 0)
 			return -EPIPE;
-		if (n < 0 && errno != EINTR)
-			return errno == EAGAIN ? -ETIMEDOUT : -errno;
+		if (n < 0 && errno != EINTR && errno != EAGAIN)
+			return -errno;
 		done += n > 0 ? (size_t)n : 0;
+		if (done < len && clock_ms() >= f->deadline_ms)
+			return -ETIMEDOUT;
 	}
 	return 0;
 }
@@ -229,9 +240,10 @@ static int start_ring(struct frontend *f, unsigned i)
 
 static int start_rings(struct frontend *f)
 {
-	int r = tell_u64(f, VHOST_USER_SET_FEATURES,
-			 f->base.acked | (f->server_features & VHOST_USER_F_PROTOCOL_FEATURES));
+	int r;
 
+	start_clock(f);
+	r = tell_u64(f, VHOST_USER_SET_FEATURES, f->base.acked | (f->server_features & VHOST_USER_F_PROTOCOL_FEATURES));
 	if (r == 0 && !f->memory_told) {
 		r = tell_memory(f);
 		f->memory_told = r == 0;
@@ -252,6 +264,7 @@ static void stop_rings(struct frontend *f)
 	if (!f->running)
 		return;
 	f->running = false;
+	start_clock(f);
 	for (unsigned i = 0; i < f->base.n_queues && r == 0; i++) {
 		struct vhost_user_msg m = message(VHOST_USER_GET_VRING_BASE, sizeof m.u.state);
 
@@ -412,12 +425,12 @@ static int make_rings(struct frontend *f, const struct vhost_user_frontend_confi
 
 static int connect_server(struct frontend *f, const char *socket)
 {
-	struct timeval limit = { .tv_sec = ANSWER_S };
+	const struct timeval look = { .tv_usec = LOOK_MS * 1000 }, limit = { .tv_sec = ANSWER_S };
 	int r = unix_connect(socket, &f->fd);
 
 	if (r == 0)
 		r = fd_set_nonblock(f->fd, false);
-	if (r == 0 && (setsockopt(f->fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof limit) < 0 ||
+	if (r == 0 && (setsockopt(f->fd, SOL_SOCKET, SO_RCVTIMEO, &look, sizeof look) < 0 ||
 		       setsockopt(f->fd, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof limit) < 0))
 		r = -errno;
 	return r;
@@ -427,8 +440,10 @@ static int handshake(struct frontend *f, unsigned n_queues, struct err *e)
 {
 	struct vhost_user_msg owner = message(VHOST_USER_SET_OWNER, 0);
 	uint64_t offered = 0, queues = 0;
-	int r = get_u64(f, VHOST_USER_GET_FEATURES, &f->server_features);
+	int r;
 
+	start_clock(f);
+	r = get_u64(f, VHOST_USER_GET_FEATURES, &f->server_features);
 	if (r == 0 && (f->server_features & VHOST_USER_F_PROTOCOL_FEATURES)) {
 		r = get_u64(f, VHOST_USER_GET_PROTOCOL_FEATURES, &offered);
 		/* Whether it acknowledges is settled by this message, which is not acknowledged itself. */

@@ -122,6 +122,8 @@ int machine_add_boot_timer(struct vmm *vm, uint64_t base);
 
 /* ---- memory.c ---- */
 
+/* Fill in the map of RAM. -E2BIG: this host's processor has no room for so much. */
+int memory_place(struct vmm *vm, struct err *e);
 /* source NULL: zeroes. Else it is borrowed until memory_loaded(); its descriptor may go on to be used. */
 int memory_new(struct vmm *vm, const struct memory_source *source, struct err *e);
 /* All regions are there, and nobody has touched them. */

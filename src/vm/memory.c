@@ -184,14 +184,38 @@ static int add_ram(struct vmm *vm, struct ram *ram, bool prealloc, struct err *e
 	return 0;
 }
 
+/* RAM goes on as far as the configuration says, but not into the window of BARs, nor to where there are no addresses.
+ */
+int memory_place(struct vmm *vm, struct err *e)
+{
+	const struct ram *last;
+	gpa_t base, end, ram_end;
+
+	board_ram(vm->config.memory, &vm->memory);
+	last = &vm->memory.ram[vm->memory.n - 1];
+	ram_end = last->gpa + last->size;
+	board_region(vm, &base, &end);
+	if (vm->config.shape != VMM_SHAPE_CLOUD)
+		end *= 2; /* there are no BARs behind it */
+	if (ram_end <= end)
+		return 0;
+	return err_set(e, ERR_LIMIT, E2BIG,
+		       "%llu MiB of memory are too much: with this host's %u address bits such a machine can have %llu "
+		       "MiB",
+		       (unsigned long long)vm->config.memory >> 20, vm->kvm->phys_bits,
+		       (unsigned long long)(end - (ram_end - vm->config.memory)) >> 20);
+}
+
 int memory_new(struct vmm *vm, const struct memory_source *source, struct err *e)
 {
 	struct memory *m = &vm->memory;
-	int r = guestmem_new(&vm->mem);
+	int r = memory_place(vm, e);
 
 	if (r < 0)
+		return r;
+	r = guestmem_new(&vm->mem);
+	if (r < 0)
 		return err_sys(e, -r, "cannot make guest memory");
-	board_ram(vm->config.memory, m);
 	m->source = source;
 	if (source && source->fd >= 0 && !vm->config.shared_memory) {
 		m->base = fcntl(source->fd, F_DUPFD_CLOEXEC, 3);

@@ -198,7 +198,7 @@ static void test_too_few_large_pages(void **state)
 {
 	for (int shared = 0; shared < 2; shared++) {
 		const struct vmm_config c = { .vcpus = 1,
-					      .memory = 1ULL << 40,
+					      .memory = 1ULL << 37,
 					      .hugepages = true,
 					      .shared_memory = shared,
 					      .serial_in = -1,
@@ -213,13 +213,73 @@ static void test_too_few_large_pages(void **state)
 	}
 }
 
+/* RAM ends before the window of BARs, or where there is none before the last address. */
+static void test_too_much_memory(void **state)
+{
+	static const uint64_t gib = 1ULL << 30;
+	static const struct {
+		unsigned bits;
+		enum vmm_shape shape;
+		uint64_t most;
+	} cases[] = {
+		{ 39, VMM_SHAPE_CLOUD, 255 * gib }, /* of 512, half is for memory, and 1 is the hole below 4 */
+		{ 39, VMM_SHAPE_MICRO, 511 * gib },
+		{ 36, VMM_SHAPE_CLOUD, 31 * gib },
+		{ 52, VMM_SHAPE_CLOUD, 1ULL << 44 },
+	};
+
+	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+		struct kvm kvm = { .phys_bits = cases[i].bits };
+		struct vmm vm = { .kvm = &kvm, .config = { .shape = cases[i].shape, .memory = cases[i].most } };
+		struct err e = { 0 };
+		char most[40];
+
+		ok(memory_place(&vm, &e), &e);
+		if (cases[i].bits == 52)
+			continue; /* nobody may ask for more */
+		vm.config.memory += MEMORY_LARGE_PAGE;
+		assert_int_equal(memory_place(&vm, &e), -E2BIG);
+		snprintf(most, sizeof most, "can have %llu MiB", (unsigned long long)cases[i].most >> 20);
+		assert_non_null(strstr(e.text, most));
+	}
+}
+
+/* The processor of this test (meson.build). */
+static unsigned fake_bits;
+
+int __real_kvm_open(const char *path, struct kvm **ret, struct err *e);
+int __wrap_kvm_open(const char *path, struct kvm **ret, struct err *e);
+
+int __wrap_kvm_open(const char *path, struct kvm **ret, struct err *e)
+{
+	int r = __real_kvm_open(path, ret, e);
+
+	if (r == 0 && fake_bits)
+		(*ret)->phys_bits = fake_bits;
+	return r;
+}
+
+static void test_too_much_memory_for_this_host(void **state)
+{
+	const struct vmm_config c = {
+		.vcpus = 1, .shape = VMM_SHAPE_CLOUD, .memory = 32ULL << 30, .serial_in = -1, .serial_out = -1
+	};
+	struct err e = { 0 };
+	struct vmm *vm;
+
+	if (!micro_guest_possible())
+		skip();
+	fake_bits = 36;
+	assert_int_equal(vmm_new(&c, &vm, &e), -E2BIG);
+	fake_bits = 0;
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_private_memory),
-		cmocka_unit_test(test_shared_memory),
-		cmocka_unit_test(test_blocks),
-		cmocka_unit_test(test_too_few_large_pages),
+		cmocka_unit_test(test_private_memory),  cmocka_unit_test(test_shared_memory),
+		cmocka_unit_test(test_blocks),          cmocka_unit_test(test_too_few_large_pages),
+		cmocka_unit_test(test_too_much_memory), cmocka_unit_test(test_too_much_memory_for_this_host),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -549,6 +549,14 @@ console() {
 	says 0 "" delete "$ID"
 	jq -e '.status == "stopped" and (has("pid") | not)' "$BATS_TEST_TMPDIR/hook"
 	says 1 "container does not exist" state "$ID"
+	# Or by who cleans up all that dead ones left.
+	rm "$BATS_TEST_TMPDIR/hook"
+	create && rt start "$ID"
+	kill -KILL "$(owners "$ID\$")"
+	gone "$pid"
+	rt list --prune
+	jq -e '.status == "stopped" and (has("pid") | not)' "$BATS_TEST_TMPDIR/hook"
+	says 1 "container does not exist" state "$ID"
 	create && rt start "$ID" && rt delete --force "$ID"
 }
 

@@ -165,6 +165,13 @@ class NodeInstall(unittest.TestCase):
         self.assertEqual(told.read_text(), "containerd\ncontainerd\n")
         self.assertIn("could not be restarted", self.node.run("install", "--restart-with", "false", status=1))
 
+    def test_restart_by_systemd(self):
+        """An engine that is there and does not run is not started."""
+        self.config(CONFIG_V2)
+        systemctl = self.node.put("bin/systemctl", '#!/bin/sh\necho "$@" >"${0%/*}/told"\n', mode=0o755).parent
+        self.node.run("install", "--restart", env={"PATH": f"{systemctl}:{os.environ['PATH']}"})
+        self.assertEqual(self.node.read("bin/told"), "try-restart containerd\n")
+
     def test_restart_that_failed(self):
         """Who runs it again, as Kubernetes does, gets the engine restarted after all."""
         self.config(CONFIG_V2)
