@@ -24,7 +24,7 @@
 #include "base/unix_socket.h"
 #include "vhostuser/protocol.h"
 
-#define ANSWER_S        5   /* for the answers to everything that a start, a stop or the first meeting asks */
+#define ANSWER_S        10  /* for the answers to everything that a start, a stop or the first meeting asks */
 #define LOOK_MS         100 /* how often that is looked at while nothing comes */
 #define VIRTIO_ID_FS    26
 #define FS_TAG_MAX      36
