@@ -86,6 +86,7 @@ static int container_new(struct pod *pod, const struct pod_container_params *par
 	c->pod = pod;
 	list_init(&c->node);
 	list_init(&c->processes);
+	c->sandbox_only = params->sandbox_only;
 	c->id = strdup(params->id);
 	c->bundle = realpath(params->bundle, NULL);
 	if (!c->id)
@@ -150,6 +151,10 @@ static int make_rootfs(struct pod_container *c, const struct pod_container_param
 	bool readonly;
 	int r;
 
+	if (c->sandbox_only) {
+		*ret_writable = false;
+		return 0;
+	}
 	*ret_writable = !c->spec->root || !c->spec->root->readonly;
 	if (takes_disks(c->pod) && rootfs_is_disk(params->rootfs, params->n_rootfs, &readonly)) {
 		*ret_writable = !readonly;
@@ -269,8 +274,11 @@ static int create_later(struct pod_container *c, const struct pod_container_para
 
 static int create_in_guest(struct pod_container *c, struct err *e)
 {
-	int r = pod_resize(c->pod, e);
+	int r;
 
+	if (c->sandbox_only)
+		return 0;
+	r = pod_resize(c->pod, e);
 	if (r == 0 && c->pod->volumes)
 		r = volume_watch_add(c->pod->volumes, c->plan, e);
 	if (r == 0)
@@ -323,6 +331,8 @@ int pod_create(struct pod *pod, const struct pod_container_params *params, pid_t
 
 	if (r == 0 && pod_find(pod, params->id, NULL))
 		r = err_set(e, ERR_CONFIG, EEXIST, "container %s exists already", params->id);
+	if (r == 0 && params->sandbox_only && !first)
+		r = err_set(e, ERR_CONFIG, EBUSY, "the pod has containers already");
 	if (r == 0 && (!first || pod->lost))
 		r = pod_check_guest(pod, e);
 	if (r == 0)
@@ -343,7 +353,8 @@ int pod_create(struct pod *pod, const struct pod_container_params *params, pid_t
 		pod_write_state(pod, NULL);
 		return r;
 	}
-	show_root(c);
+	if (!c->sandbox_only)
+		show_root(c);
 	*ret_pid = pod_init_process(c)->standin_pid;
 	pod_emit(pod, POD_EVENT_CREATE, pod_init_process(c));
 	return 0;

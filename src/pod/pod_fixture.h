@@ -194,15 +194,24 @@ static void make_pod(void)
 		fail_msg("%s", e.text);
 }
 
-static int try_create(const char *id, struct err *e)
+static int try_create_as(const char *id, bool sandbox_only, struct err *e)
 {
-	struct pod_container_params p = { .id = id, .bundle = tmp(id), .io = { .out = "/the/fifo" }, .standin_fd = -1 };
+	struct pod_container_params p = { .id = id,
+					  .bundle = tmp(id),
+					  .io = { .out = "/the/fifo" },
+					  .sandbox_only = sandbox_only,
+					  .standin_fd = -1 };
 	pid_t pid = 0;
 	int r = pod_create(t.pod, &p, &pid, e);
 
 	if (r == 0)
 		assert_int_equal(kill(pid, 0), 0);
 	return r;
+}
+
+static int try_create(const char *id, struct err *e)
+{
+	return try_create_as(id, false, e);
 }
 
 static void create(const char *id)

@@ -57,6 +57,7 @@ struct pod_container {
 	struct strv client_mounts;  /* see pod/client_mounts.h */
 	struct host_cgroup *cgroup; /* of a later container: where its stand-ins are; the first one's is the pod's */
 	bool in_guest, paused;
+	bool sandbox_only;     /* see pod_container_params */
 	bool hooked;           /* hooks of its creation have run */
 	struct list processes; /* the first one is the container's own */
 };

@@ -87,6 +87,10 @@ static void on_standin(struct loop_source *source, int fd, uint32_t revents, voi
 	}
 	if (pod_process_give_up_output(p, signo))
 		return;
+	if (p->container->sandbox_only) {
+		pod_process_ended(p, 128 + signo, "");
+		return;
+	}
 	if (p->status == POD_STOPPED || pod->lost || !pod->sandbox || !p->container->in_guest)
 		return;
 	agent_signal_async(pod->sandbox->agent, p->container->id, process_id(p), signo, NULL, NULL, NULL, NULL);
@@ -344,6 +348,8 @@ static int start_container(struct pod_process *p, struct err *e)
 	bool first = list_first(&pod->containers, struct pod_container, node) == p->container;
 	int r = first ? nics_watch_look(pod->sandbox->nics, e) : 0;
 
+	if (r == 0 && p->container->sandbox_only)
+		return 0;
 	if (r == 0)
 		r = pod_streams_start(p->streams, pod->sandbox->agent, e);
 	p->pumping = r == 0;
@@ -425,6 +431,10 @@ int pod_kill(struct pod *pod, const char *id, const char *exec_id, int signo, bo
 		if (e)
 			*e = own;
 		return -own.code;
+	}
+	if (p && p->container->sandbox_only) {
+		pod_process_ended(p, 128 + signo, "");
+		return 0;
 	}
 	r = agent_signal(pod->sandbox->agent, id, all || !p ? "" : process_id(p), signo, e);
 	if (r >= 0 && p && pod_process_is_starting(p))
