@@ -11,6 +11,7 @@
 #include "base/strv.h"
 #include "oci/spec.h"
 #include "task/any.h"
+#include "task/sandbox_bundle.h"
 #include "task/service_internal.h"
 
 /* ---- Create ---- */
@@ -58,6 +59,12 @@ static int create(struct task_service *s, const Containerd__Task__V2__CreateTask
 
 	if (!rootfs)
 		return err_sys(e, ENOMEM, "cannot create the container");
+	if (s->sandbox.id) {
+		r = service_sandbox_runs(s) ? sandbox_bundle_give(s->sandbox.bundle, q->bundle, e)
+					    : err_set(e, ERR_CONFIG, EBUSY, "sandbox %s does not run", s->sandbox.id);
+		if (r < 0)
+			return r;
+	}
 	if (!s->pod) {
 		r = s->params.make_pod(q, service_on_pod_event, s, &s->pod, e, s->params.userdata);
 		if (r < 0)
