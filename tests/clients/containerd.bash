@@ -33,7 +33,7 @@ containerd_conf() {
 			[plugins."$cri".containerd.runtimes.runc]
 			  runtime_type = "io.containerd.runc.v2"
 		END
-		sed '/^version/d' "$TOP/deploy/containerd/config-v$version.toml"
+		sed "/^version/d; /runtimes.caisson\]/a sandboxer = \"${CLIENTS_SANDBOXER:-}\"" "$TOP/deploy/containerd/config-v$version.toml"
 	} >/run/clients/containerd.toml
 }
 
