@@ -264,6 +264,11 @@ int plan_build(const struct plan_request *q, struct plan **ret, struct err *e)
 		plan_free(p);
 		return r;
 	}
+	if (q->sandbox_only) {
+		grpc__spec__free_unpacked(q->spec, NULL);
+		*ret = p;
+		return 0;
+	}
 	r = plan_add_container(p, q, &p->container, e);
 	if (r < 0) {
 		plan_free(p);

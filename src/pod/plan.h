@@ -66,6 +66,7 @@ struct plan_request {
 	const struct hypervisor_driver *driver;
 	Grpc__Spec *spec;     /* process, namespaces, mounts; its root is set here */
 	const char *bundle;   /* the folder whose config.json spec is; NULL: it was made for this machine */
+	bool sandbox_only;    /* plan_build(): without a container; spec is the pod's */
 	bool pod;             /* of a client that manages pods: hooks are run by the caller, and Kata's rules for
 				 volumes, namespaces and resources apply */
 	const char *rootfs;   /* a directory, or an ext4, xfs or erofs image file */

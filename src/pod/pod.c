@@ -252,7 +252,7 @@ int pod_containers(struct pod *pod, struct strv *ret, struct err *e)
 	struct pod_container *c;
 
 	list_foreach (c, &pod->containers, struct pod_container, node)
-		if (!c->create.fn && strv_add(ret, c->id) < 0)
+		if (!c->create.fn && !c->sandbox_only && strv_add(ret, c->id) < 0)
 			return out_of_memory(e);
 	return 0;
 }

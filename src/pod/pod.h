@@ -113,6 +113,11 @@ struct pod_container_params {
 	const struct pod_mount *rootfs; /* to be mounted at BUNDLE/rootfs; none: the spec's root is there already */
 	size_t n_rootfs;
 	struct pod_io io;
+	/*
+	 * Of the first one: it is the pod and nothing else. It has a stand-in and holds the VM, but the guest has no
+	 * container for it: no root, no process, no streams.
+	 */
+	bool sandbox_only;
 	/* Connected socket of a stand-in that the caller made (pod/standin.h), taken over; -1: make one. */
 	int standin_fd;
 	pid_t standin_pid;
@@ -194,7 +199,7 @@ typedef void (*pod_stats_fn)(int result, const Grpc__StatsContainerResponse *sta
 int pod_stats(struct pod *pod, const char *id, pod_stats_fn fn, void *userdata, struct err *e);
 /* Host pids that stand for the container's processes: the stand-ins of those that live. Caller frees *ret. */
 int pod_pids(struct pod *pod, const char *id, pid_t **ret, size_t *ret_n, struct err *e);
-/* For listings and metrics. */
+/* For listings and metrics: those that the guest has. */
 int pod_containers(struct pod *pod, struct strv *ret, struct err *e);
 struct vm *pod_vm(struct pod *pod);       /* NULL: not started */
 struct agent *pod_agent(struct pod *pod); /* NULL: not started */

@@ -87,6 +87,7 @@ static int container_new(struct pod *pod, const struct pod_container_params *par
 	list_init(&c->node);
 	list_init(&c->processes);
 	list_init(&c->asks);
+	c->sandbox_only = params->sandbox_only;
 	c->id = strdup(params->id);
 	c->bundle = realpath(params->bundle, NULL);
 	if (!c->id)
@@ -152,6 +153,10 @@ static int make_rootfs(struct pod_container *c, const struct pod_container_param
 	bool readonly;
 	int r;
 
+	if (c->sandbox_only) {
+		*ret_writable = false;
+		return 0;
+	}
 	*ret_writable = !c->spec->root || !c->spec->root->readonly;
 	if (takes_disks(c->pod) && rootfs_is_disk(params->rootfs, params->n_rootfs, &readonly)) {
 		*ret_writable = !readonly;
@@ -320,8 +325,8 @@ static int created(struct pod_container *c, struct err *e)
 	struct pod_process *p = pod_init_process(c);
 	int r;
 
-	c->in_guest = true;
-	r = pod_process_watch(p, e);
+	c->in_guest = !c->sandbox_only;
+	r = c->in_guest ? pod_process_watch(p, e) : 0;
 	if (r == 0)
 		r = pod_process_listen(p, e);
 	return r < 0 ? r : pod_write_state(c->pod, e);
@@ -342,7 +347,8 @@ static void on_create_answer(int result, const struct err *answer, void *userdat
 		return;
 	}
 	c->create.fn = NULL;
-	show_root(c);
+	if (!c->sandbox_only)
+		show_root(c);
 	pod_emit(c->pod, POD_EVENT_CREATE, pod_init_process(c));
 	fn(0, pod_init_process(c)->standin_pid, &e, c->create.userdata);
 }
@@ -350,8 +356,11 @@ static void on_create_answer(int result, const struct err *answer, void *userdat
 /* Limits and memory first; then the guest is asked, see on_create_answer(). */
 static int create_in_guest(struct pod_container *c, struct err *e)
 {
-	int r = pod_resize(c->pod, e);
+	int r;
 
+	if (c->sandbox_only)
+		return 0;
+	r = pod_resize(c->pod, e);
 	if (r == 0 && c->pod->volumes)
 		r = volume_watch_add(c->pod->volumes, c->plan, e);
 	if (r == 0)
@@ -373,6 +382,8 @@ void pod_create(struct pod *pod, const struct pod_container_params *params, pod_
 
 	if (r == 0 && pod_find(pod, params->id, NULL))
 		r = err_set(&e, ERR_CONFIG, EEXIST, "container %s exists already", params->id);
+	if (r == 0 && params->sandbox_only && !first)
+		r = err_set(&e, ERR_CONFIG, EBUSY, "the pod has containers already");
 	if (r == 0 && (!first || pod->lost))
 		r = pod_check_guest(pod, &e);
 	if (r == 0)
@@ -391,6 +402,8 @@ void pod_create(struct pod *pod, const struct pod_container_params *params, pod_
 		r = create_in_guest(c, &e);
 	if (r < 0)
 		fail_create(c, r, &e);
+	else if (c->sandbox_only)
+		on_create_answer(0, &e, c);
 }
 
 /* ---- delete ---- */

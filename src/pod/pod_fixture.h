@@ -223,11 +223,20 @@ static int try_create_with(const struct pod_container_params *params, struct err
 	return await_outcome(&o, e);
 }
 
-static int try_create(const char *id, struct err *e)
+static int try_create_as(const char *id, bool sandbox_only, struct err *e)
 {
-	struct pod_container_params p = { .id = id, .bundle = tmp(id), .io = { .out = "/the/fifo" }, .standin_fd = -1 };
+	struct pod_container_params p = { .id = id,
+					  .bundle = tmp(id),
+					  .io = { .out = "/the/fifo" },
+					  .sandbox_only = sandbox_only,
+					  .standin_fd = -1 };
 
 	return try_create_with(&p, e);
+}
+
+static int try_create(const char *id, struct err *e)
+{
+	return try_create_as(id, false, e);
 }
 
 static void create(const char *id)

@@ -67,6 +67,7 @@ struct pod_container {
 	bool pausing; /* or resuming */
 	bool updating;
 	struct list asks;      /* pod_ask */
+	bool sandbox_only;     /* see pod_container_params */
 	bool hooked;           /* hooks of its creation have run */
 	struct list processes; /* the first one is the container's own */
 };

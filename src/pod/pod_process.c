@@ -88,6 +88,10 @@ static void on_standin(struct loop_source *source, int fd, uint32_t revents, voi
 	}
 	if (pod_process_give_up_output(p, signo))
 		return;
+	if (p->container->sandbox_only) {
+		pod_process_ended(p, 128 + signo, "");
+		return;
+	}
 	if (p->status == POD_STOPPED || pod->lost || !pod->sandbox || !p->container->in_guest)
 		return;
 	agent_signal_async(pod->sandbox->agent, p->container->id, process_id(p), signo, NULL, NULL, NULL, NULL);
@@ -351,6 +355,10 @@ static int start_container(struct pod_process *p, struct err *e)
 	bool first = list_first(&pod->containers, struct pod_container, node) == p->container;
 	int r = first ? nics_watch_look(pod->sandbox->nics, e) : 0;
 
+	if (r == 0 && p->container->sandbox_only) {
+		started(p, e);
+		return 0;
+	}
 	if (r == 0)
 		r = pod_streams_start(p->streams, pod->sandbox->agent, e);
 	p->pumping = r == 0;
@@ -447,6 +455,11 @@ void pod_kill(struct pod *pod, const char *id, const char *exec_id, int signo, b
 		(void)pod_process_give_up_output(ended, signo);
 	if (!p && !(all && e.code == ESRCH)) {
 		fn(-e.code, &e, userdata);
+		return;
+	}
+	if (p && p->container->sandbox_only) {
+		pod_process_ended(p, 128 + signo, "");
+		fn(0, &e, userdata);
 		return;
 	}
 	ask = pod_ask_new(pod_find(pod, id, NULL), fn, userdata);

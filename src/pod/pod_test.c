@@ -137,6 +137,39 @@ static void test_two_containers(void **state)
 	assert_int_equal(guest.vms, 0);
 }
 
+/* A pod by itself: a VM and a stand-in, and the guest has nothing of it. */
+static void test_sandbox_only(void **state)
+{
+	struct strv ids = { 0 };
+	struct err e = { 0 };
+
+	put_bundle("c1", SANDBOX);
+	put_bundle("c2", MEMBER);
+	make_pod();
+	assert_int_equal(try_create_as("c1", true, &e), 0);
+	start("c1", "");
+	assert_int_equal(guest.vms, 1);
+	assert_int_equal(host.networks, 1);
+	assert_int_equal(try_create_as("c2", true, &e), -EBUSY);
+	create("c2");
+	start("c2", "");
+	assert_int_equal(pod_containers(t.pod, &ids, &e), 0);
+	assert_int_equal(ids.len, 1);
+	assert_string_equal(ids.v[0], "c2");
+	strv_fini(&ids);
+	ask_kill("c2", "", SIGKILL);
+	until_event("exit c2 137");
+	delete ("c2", "");
+	assert_int_equal(state_of("c1", "").status, POD_RUNNING);
+	assert_int_equal(guest.vms, 1);
+	ask_kill("c1", "", SIGKILL);
+	assert_int_equal(state_of("c1", "").status, POD_STOPPED);
+	delete ("c1", "");
+	assert_int_equal(guest.vms, 0);
+	for (size_t i = 0; i < guest.seen.len; i++)
+		assert_null(strstr(guest.seen.v[i], "Container c1"));
+}
+
 static size_t count_proc_mounts(void)
 {
 	_cleanup_free_ char *text = NULL;
@@ -813,6 +846,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		T(test_ordinary_life),
 		T(test_two_containers),
+		T(test_sandbox_only),
 		T(test_exec),
 		T(test_exec_that_does_not_come),
 		T(test_pod_ends_before_an_exec_comes),

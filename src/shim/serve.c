@@ -105,6 +105,7 @@ static int start(struct shim *shim, struct err *e)
 			return err_sys(e, -r, "cannot receive signals");
 	}
 	events.loop = service.loop = shim->loop;
+	service.sandboxes = true;
 	r = publisher_new(&events, &shim->publisher, e);
 	if (r < 0)
 		return r;

@@ -29,16 +29,19 @@
 #include "codec/pb.h"
 #include "codec/ttrpc.h"
 #include "pod/state.h"
+#include "proto/cri_pod.pb-c.h"
 #include "proto/empty.pb-c.h"
 #include "proto/forward.pb-c.h"
 #include "proto/runtime_info.pb-c.h"
 #include "proto/runtime_options.pb-c.h"
+#include "proto/sandbox.pb-c.h"
 #include "proto/task.pb-c.h"
 #include "shim/address.h"
 #include "task/any.h"
 
 #define CONTAINERD "/run/test/containerd.sock"
 #define TASK       "containerd.task.v2.Task"
+#define SANDBOX    "containerd.runtime.sandbox.v1.Sandbox"
 #define EVENTS     "containerd.services.events.ttrpc.v1.Events"
 
 static const char *program;
@@ -191,8 +194,8 @@ static int reap(struct fixture *f)
 
 /* ---- calls ---- */
 
-static int call_raw(const char *address, const char *method, const ProtobufCMessage *request,
-		    const ProtobufCMessageDescriptor *response, ProtobufCMessage **ret, struct err *e)
+static int call_service(const char *address, const char *service, const char *method, const ProtobufCMessage *request,
+			const ProtobufCMessageDescriptor *response, ProtobufCMessage **ret, struct err *e)
 {
 	struct ttrpc_client *client;
 	struct loop *loop;
@@ -201,10 +204,16 @@ static int call_raw(const char *address, const char *method, const ProtobufCMess
 	assert_int_equal(loop_new(&loop, NULL), 0);
 	assert_int_equal(unix_connect(shim_address_path(address), &fd), 0);
 	assert_int_equal(ttrpc_client_new(loop, fd, -1, &client, NULL), 0);
-	r = ttrpc_call(client, TASK, method, request, response, 20000, ret, e);
+	r = ttrpc_call(client, service, method, request, response, 20000, ret, e);
 	ttrpc_client_free(client);
 	loop_free(loop);
 	return r;
+}
+
+static int call_raw(const char *address, const char *method, const ProtobufCMessage *request,
+		    const ProtobufCMessageDescriptor *response, ProtobufCMessage **ret, struct err *e)
+{
+	return call_service(address, TASK, method, request, response, ret, e);
 }
 
 static void call(const char *address, const char *method, const ProtobufCMessage *request,
@@ -486,6 +495,141 @@ static void test_options(void **state)
 	assert_int_equal(reap(f), 0);
 }
 
+/* ---- the Sandbox API ---- */
+
+static ProtobufCMessage *ask_sandbox(const char *address, const char *method, const ProtobufCMessage *request,
+				     const ProtobufCMessageDescriptor *response)
+{
+	ProtobufCMessage *m = NULL;
+	struct err e = { 0 };
+
+	if (call_service(address, SANDBOX, method, request, response, &m, &e) < 0)
+		fail_msg("%s: %s", method, e.text);
+	return m;
+}
+
+static void create_sandbox(const char *address, const char *id, const char *bundle)
+{
+	Containerd__Runtime__Sandbox__V1__CreateSandboxRequest q =
+		CONTAINERD__RUNTIME__SANDBOX__V1__CREATE_SANDBOX_REQUEST__INIT;
+	Runtime__V1__PodSandboxConfig pod = RUNTIME__V1__POD_SANDBOX_CONFIG__INIT;
+	Runtime__V1__LinuxPodSandboxConfig config = RUNTIME__V1__LINUX_POD_SANDBOX_CONFIG__INIT;
+	Runtime__V1__LinuxPodSandboxConfig__SysctlsEntry
+		sysctl = RUNTIME__V1__LINUX_POD_SANDBOX_CONFIG__SYSCTLS_ENTRY__INIT,
+		*sysctls[] = { &sysctl };
+	Runtime__V1__DNSConfig dns = RUNTIME__V1__DNSCONFIG__INIT;
+	char *server = (char *)"10.9.8.7";
+	Google__Protobuf__Any any;
+
+	sysctl.key = (char *)"net.ipv4.ip_forward";
+	sysctl.value = (char *)"1";
+	config.sysctls = sysctls;
+	config.n_sysctls = 1;
+	config.cgroup_parent = (char *)"/kubepods/pod1";
+	dns.servers = &server;
+	dns.n_servers = 1;
+	pod.hostname = (char *)"podded";
+	pod.dns_config = &dns;
+	pod.linux = &config;
+	assert_int_equal(any_pack(&pod.base, &any), 0);
+	q.sandbox_id = (char *)id;
+	q.bundle_path = (char *)bundle;
+	q.netns_path = (char *)"/run/netns/pod1";
+	q.options = &any;
+	pb_free(ask_sandbox(address, "CreateSandbox", &q.base,
+			    &containerd__runtime__sandbox__v1__create_sandbox_response__descriptor));
+	any_fini(&any);
+}
+
+static void expect_in_file(const char *path, const char *text)
+{
+	_cleanup_free_ char *got = NULL;
+
+	assert_int_equal(file_read(path, 1 << 16, &got, NULL), 0);
+	if (!strstr(got, text))
+		fail_msg("%s has no %s: %s", path, text, got);
+}
+
+static void expect_sandbox_state(const char *address, const char *id, const char *state)
+{
+	Containerd__Runtime__Sandbox__V1__SandboxStatusRequest q =
+		CONTAINERD__RUNTIME__SANDBOX__V1__SANDBOX_STATUS_REQUEST__INIT;
+	Containerd__Runtime__Sandbox__V1__SandboxStatusResponse *m;
+
+	q.sandbox_id = (char *)id;
+	q.verbose = true;
+	m = (Containerd__Runtime__Sandbox__V1__SandboxStatusResponse *)ask_sandbox(
+		address, "SandboxStatus", &q.base,
+		&containerd__runtime__sandbox__v1__sandbox_status_response__descriptor);
+	assert_string_equal(m->state, state);
+	assert_int_equal(m->pid, 1000);
+	assert_non_null(strstr(m->info[0]->value, "\"pid\":1000"));
+	pb_free(&m->base);
+}
+
+/* A pod without a pause container: containerd gives it an empty bundle. */
+static void test_sandbox(void **state)
+{
+	Containerd__Runtime__Sandbox__V1__StartSandboxRequest start_q =
+		CONTAINERD__RUNTIME__SANDBOX__V1__START_SANDBOX_REQUEST__INIT;
+	Containerd__Runtime__Sandbox__V1__StopSandboxRequest stop_q =
+		CONTAINERD__RUNTIME__SANDBOX__V1__STOP_SANDBOX_REQUEST__INIT;
+	Containerd__Runtime__Sandbox__V1__WaitSandboxRequest wait_q =
+		CONTAINERD__RUNTIME__SANDBOX__V1__WAIT_SANDBOX_REQUEST__INIT;
+	Containerd__Runtime__Sandbox__V1__ShutdownSandboxRequest end_q =
+		CONTAINERD__RUNTIME__SANDBOX__V1__SHUTDOWN_SANDBOX_REQUEST__INIT;
+	Containerd__Runtime__Sandbox__V1__StartSandboxResponse *started;
+	Containerd__Runtime__Sandbox__V1__WaitSandboxResponse *waited;
+	struct fixture *f = *state;
+	_cleanup_free_ char *c1 = strdup(make_bundle("c1", "pod")), *address = shim_address(CONTAINERD, "ns1", "pod");
+	struct err e = { 0 };
+
+	start_q.sandbox_id = stop_q.sandbox_id = wait_q.sandbox_id = end_q.sandbox_id = (char *)"pod";
+	assert_int_equal(mkdir("/run/test/pod", 0700), 0);
+	assert_int_equal(start(f, "pod", "/run/test/pod"), 0);
+	assert_string_equal(f->out.data, address);
+	assert_int_equal(call_service(address, SANDBOX, "StartSandbox", &start_q.base,
+				      &containerd__runtime__sandbox__v1__start_sandbox_response__descriptor, NULL, &e),
+			 -ENOENT);
+	create_sandbox(address, "pod", "/run/test/pod");
+	expect_in_file("/run/test/pod/config.json", "/kubepods/pod1/pod");
+	expect_in_file("/run/test/pod/config.json", "/run/netns/pod1");
+	expect_in_file("/run/test/pod/resolv.conf", "nameserver 10.9.8.7\n");
+	expect_in_file("/run/test/pod/hostname", "podded\n");
+	started = (Containerd__Runtime__Sandbox__V1__StartSandboxResponse *)ask_sandbox(
+		address, "StartSandbox", &start_q.base,
+		&containerd__runtime__sandbox__v1__start_sandbox_response__descriptor);
+	assert_int_equal(started->pid, 1000);
+	assert_string_equal(started->spec->type_url, ANY_OCI_SPEC);
+	pb_free(&started->base);
+	expect_sandbox_state(address, "pod", "SANDBOX_READY");
+	/* Its container gets what a pause container's pod has by itself. */
+	assert_int_equal(start(f, "c1", c1), 0);
+	assert_string_equal(f->out.data, address);
+	create(address, "c1", c1);
+	expect_in_file("/run/test/c1/config.json", "/run/test/pod/resolv.conf");
+	expect_in_file("/run/test/c1/config.json", "/dev/shm");
+	expect_in_file("/run/test/c1/config.json", "net.ipv4.ip_forward");
+	kill_and_delete(address, "c1");
+	shut_down(address, "c1"); /* the pod goes on without containers */
+	expect_sandbox_state(address, "pod", "SANDBOX_READY");
+	pb_free(ask_sandbox(address, "StopSandbox", &stop_q.base,
+			    &containerd__runtime__sandbox__v1__stop_sandbox_response__descriptor));
+	expect_sandbox_state(address, "pod", "SANDBOX_NOTREADY");
+	waited = (Containerd__Runtime__Sandbox__V1__WaitSandboxResponse *)ask_sandbox(
+		address, "WaitSandbox", &wait_q.base,
+		&containerd__runtime__sandbox__v1__wait_sandbox_response__descriptor);
+	assert_int_equal(waited->exit_status, 137);
+	pb_free(&waited->base);
+	shut_down(address, "c1");
+	assert_true(shim_is_alive(address));
+	pb_free(ask_sandbox(address, "ShutdownSandbox", &end_q.base,
+			    &containerd__runtime__sandbox__v1__shutdown_sandbox_response__descriptor));
+	assert_int_equal(reap(f), 0);
+	/* Of the pod itself nothing was told as of a container. */
+	assert_int_equal(f->topics.len, 3);
+}
+
 static void test_refusals(void **state)
 {
 	struct fixture *f = *state;
@@ -496,7 +640,8 @@ static void test_refusals(void **state)
 					 "google.protobuf.Any\n");
 	assert_int_equal(run(f, bundle, "\n\003a.b", 5, (const char *[]){ FLAGS("c1"), "start", NULL }), 1);
 	assert_non_null(strstr(f->err.data, "runtime options of type \"a.b\" are not known here"));
-	assert_int_equal(run(f, "/run/test", "", 0, (const char *[]){ FLAGS("c1"), "start", NULL }), 1);
+	assert_int_equal(file_replace("/run/test/c1/config.json", "[]", 2, 0600), 0);
+	assert_int_equal(run(f, bundle, "", 0, (const char *[]){ FLAGS("c1"), "start", NULL }), 1);
 	assert_non_null(strstr(f->err.data, "config.json"));
 	assert_int_equal(run(f, bundle, "", 0, (const char *[]){ "shim", "start", NULL }), 1);
 	assert_int_equal(run(f, bundle, "", 0, (const char *[]){ FLAGS("c1"), "restart", NULL }), 1);
@@ -538,6 +683,7 @@ int main(int argc, char **argv)
 		TEST(test_poststop_hooks),
 		TEST(test_sigterm),
 		TEST(test_options),
+		TEST(test_sandbox),
 		TEST(test_refusals),
 		TEST(test_about),
 	};

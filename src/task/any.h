@@ -12,6 +12,7 @@
 
 #define ANY_OCI_PROCESS   "types.containerd.io/opencontainers/runtime-spec/1/Process"
 #define ANY_OCI_RESOURCES "types.containerd.io/opencontainers/runtime-spec/1/LinuxResources"
+#define ANY_OCI_SPEC      "types.containerd.io/opencontainers/runtime-spec/1/Spec"
 
 /* Whether it holds a message of this type: by its name, with or without "type.googleapis.com/". NULL: no. */
 bool any_is_message(const Google__Protobuf__Any *any, const ProtobufCMessageDescriptor *type);

@@ -13,6 +13,7 @@
 
 #include "base/fd.h"
 #include "codec/pb.h"
+#include "proto/bootstrap.pb-c.h"
 #include "proto/runc_options.pb-c.h"
 #include "proto/runtime_options.pb-c.h"
 #include "task/any.h"
@@ -97,6 +98,40 @@ static void test_garbage(void **state)
 	assert_string_equal(e.text, "runtime options: the bytes are no runtimeoptions.v1.Options");
 }
 
+/* What `start` gets from containerd 2.3. */
+static void test_bootstrap(void **state)
+{
+	Containerd__Runtime__Bootstrap__V1__BootstrapParams params =
+		CONTAINERD__RUNTIME__BOOTSTRAP__V1__BOOTSTRAP_PARAMS__INIT;
+	Containerd__Runtime__Bootstrap__V1__Extension other = CONTAINERD__RUNTIME__BOOTSTRAP__V1__EXTENSION__INIT,
+						      ours = other, *extensions[] = { &other, &ours };
+	Runtimeoptions__V1__Options o = RUNTIMEOPTIONS__V1__OPTIONS__INIT;
+	Google__Protobuf__Any unknown = GOOGLE__PROTOBUF__ANY__INIT;
+	_cleanup_any_ Google__Protobuf__Any any = GOOGLE__PROTOBUF__ANY__INIT;
+	_cleanup_buf_ struct buf none = { 0 }, some = { 0 };
+	struct task_options got;
+
+	params.instance_id = (char *)"c1";
+	params.namespace_ = (char *)"default";
+	params.log_level = -4;
+	params.containerd_version = (char *)"2.3.4";
+	params.containerd_grpc_address = (char *)"/run/containerd/containerd.sock";
+	assert_int_equal(pb_pack(&params.base, 4096, &none), 0);
+	assert_int_equal(task_options_read(none.data, none.len, &got, NULL), 0);
+	assert_null(got.config_path);
+	o.config_path = (char *)"/etc/caisson.toml";
+	assert_int_equal(any_pack(&o.base, &any), 0);
+	unknown.type_url = (char *)"containerd.io/nri.v1.PluginConfig";
+	other.value = &unknown;
+	ours.value = &any;
+	params.n_extensions = 2;
+	params.extensions = extensions;
+	assert_int_equal(pb_pack(&params.base, 4096, &some), 0);
+	assert_int_equal(task_options_read(some.data, some.len, &got, NULL), 0);
+	assert_string_equal(got.config_path, "/etc/caisson.toml");
+	task_options_fini(&got);
+}
+
 /* ---- pods ---- */
 
 static int read_group(const char *annotations, struct task_group *ret)
@@ -153,8 +188,8 @@ static void test_group(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_types),   cmocka_unit_test(test_body),  cmocka_unit_test(test_none),
-		cmocka_unit_test(test_garbage), cmocka_unit_test(test_group),
+		cmocka_unit_test(test_types),   cmocka_unit_test(test_body),      cmocka_unit_test(test_none),
+		cmocka_unit_test(test_garbage), cmocka_unit_test(test_bootstrap), cmocka_unit_test(test_group),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/strv.h"
+#include "proto/sandbox.pb-c.h"
 #include "task/service_internal.h"
 
 #define METHOD(name, type, fn)                                                                                         \
@@ -33,8 +34,26 @@ static const struct ttrpc_method methods[] = {
 	METHOD("Shutdown", shutdown_request, handle_shutdown),
 };
 
+#define SANDBOX_METHOD(name, type, fn)                                                                                 \
+	{                                                                                                              \
+		name, &containerd__runtime__sandbox__v1__##type##__descriptor, fn                                      \
+	}
+
+static const struct ttrpc_method sandbox_methods[] = {
+	SANDBOX_METHOD("CreateSandbox", create_sandbox_request, handle_create_sandbox),
+	SANDBOX_METHOD("StartSandbox", start_sandbox_request, handle_start_sandbox),
+	SANDBOX_METHOD("Platform", platform_request, handle_platform),
+	SANDBOX_METHOD("StopSandbox", stop_sandbox_request, handle_stop_sandbox),
+	SANDBOX_METHOD("WaitSandbox", wait_sandbox_request, handle_wait_sandbox),
+	SANDBOX_METHOD("SandboxStatus", sandbox_status_request, handle_sandbox_status),
+	SANDBOX_METHOD("PingSandbox", ping_request, handle_ping_sandbox),
+	SANDBOX_METHOD("ShutdownSandbox", shutdown_sandbox_request, handle_shutdown_sandbox),
+};
+
+/* The second one is containerd's only. */
 static const struct ttrpc_service services[] = {
 	{ "containerd.task.v2.Task", methods, sizeof methods / sizeof *methods },
+	{ "containerd.runtime.sandbox.v1.Sandbox", sandbox_methods, sizeof sandbox_methods / sizeof *sandbox_methods },
 };
 
 /* ---- processes that Exec made ---- */
@@ -97,7 +116,7 @@ int task_service_new(const struct task_service_params *params, struct task_servi
 		fd_close(&listen_fd);
 		return err_sys(e, -r, "cannot set up the Task service");
 	}
-	r = ttrpc_server_new(params->loop, listen_fd, services, 1, s, &s->server, e);
+	r = ttrpc_server_new(params->loop, listen_fd, services, params->sandboxes ? 2 : 1, s, &s->server, e);
 	if (r == 0)
 		*ret = take_ptr(s);
 	return r;
@@ -119,5 +138,6 @@ void task_service_free(struct task_service *s)
 	loop_source_free(s->shutdown);
 	list_foreach (n, &s->execs, struct exec_note, node)
 		exec_note_free(n);
+	service_sandbox_fini(s);
 	free(s);
 }

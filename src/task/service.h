@@ -30,6 +30,7 @@ struct task_service_params {
 	struct loop *loop;
 	int listen_fd;            /* taken over, also on failure */
 	struct publisher *events; /* borrowed; NULL: nobody listens */
+	bool sandboxes;           /* serve containerd.runtime.sandbox.v1.Sandbox, too */
 	/*
 	 * Make the pod: asked for with the first Create. event, event_userdata: for pod_params. The service takes the
 	 * pod over; what it borrows has to outlive the service.

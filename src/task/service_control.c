@@ -109,8 +109,11 @@ HANDLER(handle_shutdown)
 	const Containerd__Task__V2__ShutdownRequest *q = (const Containerd__Task__V2__ShutdownRequest *)request;
 	struct task_service *s = userdata;
 
-	/* containerd says it with every container of a pod that it has deleted: the last one counts. */
-	if (q->now || !s->pod || pod_is_empty(s->pod))
+	/*
+	 * containerd says it with every container of a pod that it has deleted: the last one counts. Where the pod is a
+	 * sandbox of its own, that says more than its containers (ShutdownSandbox).
+	 */
+	if (q->now || (!s->sandbox.id && (!s->pod || pod_is_empty(s->pod))))
 		loop_timer_set(s->shutdown, 0);
 	answer_empty(req);
 }

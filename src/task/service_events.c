@@ -39,6 +39,9 @@ void service_on_pod_event(const struct pod_event *event, void *userdata)
 {
 	struct task_service *s = userdata;
 
+	/* Of a sandbox containerd hears by WaitSandbox. */
+	if (str_eq(event->container_id, s->sandbox.id))
+		return;
 	switch (event->kind) {
 	case POD_EVENT_EXIT:
 		tell_exit(s, event);

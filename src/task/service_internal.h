@@ -27,6 +27,13 @@ struct task_service {
 	struct pod *pod;
 	struct list execs, creations;
 	struct loop_source *shutdown; /* calls params.shutdown() from the loop */
+	/* The pod's own, when it was made by the Sandbox service (service_sandbox.c). */
+	struct {
+		char *id, *bundle; /* NULL: there is none */
+		struct timespec created;
+		pid_t pid;            /* 0: not started */
+		struct pod_exit exit; /* at.tv_sec 0: it has not ended */
+	} sandbox;
 };
 
 /* ---- answers (answer.c) ---- */
@@ -83,6 +90,20 @@ HANDLER(handle_shutdown);
 
 /* Whether the request waits for the creation of this container now. */
 bool service_park(struct task_service *s, struct ttrpc_request *req, const char *id);
+
+/* service_sandbox.c: containerd.runtime.sandbox.v1.Sandbox */
+HANDLER(handle_create_sandbox);
+HANDLER(handle_start_sandbox);
+HANDLER(handle_platform);
+HANDLER(handle_stop_sandbox);
+HANDLER(handle_wait_sandbox);
+HANDLER(handle_sandbox_status);
+HANDLER(handle_ping_sandbox);
+HANDLER(handle_shutdown_sandbox);
+
+/* False also when there is no such sandbox. */
+bool service_sandbox_runs(const struct task_service *s);
+void service_sandbox_fini(struct task_service *s);
 
 void exec_note_add(struct task_service *s, const char *id, const char *exec_id, pid_t pid);
 /* exec_id NULL: all of the container. */

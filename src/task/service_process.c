@@ -11,6 +11,7 @@
 #include "base/strv.h"
 #include "oci/spec.h"
 #include "task/any.h"
+#include "task/sandbox_bundle.h"
 #include "task/service_internal.h"
 
 /* ---- Create ---- */
@@ -139,7 +140,14 @@ static void on_created(int result, pid_t pid, const struct err *e, void *userdat
 
 static int make_pod(struct task_service *s, const Containerd__Task__V2__CreateTaskRequest *q, struct err *e)
 {
-	return s->pod ? 0 : s->params.make_pod(q, service_on_pod_event, s, &s->pod, e, s->params.userdata);
+	int r = 0;
+
+	if (s->sandbox.id)
+		r = service_sandbox_runs(s) ? sandbox_bundle_give(s->sandbox.bundle, q->bundle, e)
+					    : err_set(e, ERR_CONFIG, EBUSY, "sandbox %s does not run", s->sandbox.id);
+	if (r == 0 && !s->pod)
+		r = s->params.make_pod(q, service_on_pod_event, s, &s->pod, e, s->params.userdata);
+	return r;
 }
 
 HANDLER(handle_create)

@@ -3,26 +3,38 @@
 # containerd at its usual places (which are empty in tests/clients/isolated), for ctr, for CRI and for docker. Both
 # runtimes are CRI handlers of their own name.
 
-# Its CRI plugin needs a pause image, and cannot lower oom_score_adj where that capability is missing.
+# what containerd 2 says of cgroup v1 with each call is no part of a transcript
+export CONTAINERD_SUPPRESS_DEPRECATION_WARNINGS=1
+
+# containerd_conf DISABLED: its CRI plugin needs a pause image, and cannot lower oom_score_adj where that capability is
+# missing. containerd 2 has a form of its own. The handlers are those that we ship for it.
 containerd_conf() {
-	cat >/run/clients/containerd.toml <<-END
-		version = 2
-		disabled_plugins = [$1]
-		[plugins."io.containerd.internal.v1.opt"]
-		  path = "/run/clients/opt"
-		[plugins."io.containerd.grpc.v1.cri"]
-		  sandbox_image = "localhost/pause:1"
-		  restrict_oom_score_adj = true
-		  disable_apparmor = true
-		[plugins."io.containerd.grpc.v1.cri".cni]
-		  bin_dir = "/usr/lib/cni"
-		[plugins."io.containerd.grpc.v1.cri".containerd.runtimes.runc]
-		  runtime_type = "io.containerd.runc.v2"
-		[plugins."io.containerd.grpc.v1.cri".containerd.runtimes.caisson]
-		  runtime_type = "io.containerd.caisson.v2"
-		  pod_annotations = ["io.katacontainers.*"]
-		  privileged_without_host_devices = true
-	END
+	local version=2 cri='io.containerd.grpc.v1.cri' cni='bin_dir = "/usr/lib/cni"'
+	if [ "$(containerd --version | awk '{ sub(/^v/, "", $3); print int($3) }')" -ge 2 ]; then
+		version=3 cri='io.containerd.cri.v1.runtime' cni='bin_dirs = ["/usr/lib/cni"]'
+	fi
+	{
+		cat <<-END
+			version = $version
+			disabled_plugins = [$1]
+			[plugins."io.containerd.internal.v1.opt"]
+			  path = "/run/clients/opt"
+			[plugins."$cri"]
+			  restrict_oom_score_adj = true
+			  disable_apparmor = true
+		END
+		case $version in
+		2) echo '  sandbox_image = "localhost/pause:1"' ;;
+		3) printf '[plugins."io.containerd.cri.v1.images".pinned_images]\n  sandbox = "localhost/pause:1"\n' ;;
+		esac
+		cat <<-END
+			[plugins."$cri".cni]
+			  $cni
+			[plugins."$cri".containerd.runtimes.runc]
+			  runtime_type = "io.containerd.runc.v2"
+		END
+		sed "/^version/d; /runtimes.caisson\]/a sandboxer = \"${CLIENTS_SANDBOXER:-}\"" "$TOP/deploy/containerd/config-v$version.toml"
+	} >/run/clients/containerd.toml
 }
 
 # The network of ctr --cni and of CRI: a bridge with addresses, and published ports.
@@ -33,6 +45,12 @@ cni_conf() {
 		    "ipam": { "type": "host-local", "subnet": "10.99.0.0/24", "routes": [ { "dst": "0.0.0.0/0" } ] } },
 		  { "type": "portmap", "capabilities": { "portMappings": true } } ] }
 	END
+	# where ctr looks, unless it is Debian's
+	if [ ! -e /opt/cni/bin ]; then
+		mount -t tmpfs opt /opt
+		mkdir /opt/cni
+		ln -s /usr/lib/cni /opt/cni/bin
+	fi
 }
 
 containerd_start() {

@@ -16,6 +16,8 @@ cri_start() {
 		[ ! -e "$IMAGES/$image.tar" ] || ctr -n k8s.io images import "$IMAGES/$image.tar" >&2
 	done
 	until_true 60 cri ready
+	# containerd makes it for the first sandbox, and leaves it
+	[ -z "${CLIENTS_SANDBOXER:-}" ] || mkdir -p /run/containerd/io.containerd.sandbox.controller.v1.shim/k8s.io
 }
 
 client_start() {

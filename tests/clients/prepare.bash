@@ -7,7 +7,7 @@
 DEBIAN=$TOP/.cache/e2e/debian
 export BIN=/run/clients/bin LOGS=/run/clients/logs WORK=/run/clients/work
 mkdir -p "$BIN" "$LOGS" "$WORK"
-export PATH=$BIN:/usr/local/sbin:/usr/sbin:/usr/bin:/sbin:/bin HOME=/root LC_ALL=C.UTF-8
+export PATH=$BIN:${CLIENTS_PATH:+$CLIENTS_PATH:}/usr/local/sbin:/usr/sbin:/usr/bin:/sbin:/bin HOME=/root LC_ALL=C.UTF-8
 unset XDG_RUNTIME_DIR
 for file in harness leaks images caisson "$@"; do
 	# shellcheck source=/dev/null

@@ -115,12 +115,13 @@ class NodeInstall(unittest.TestCase):
         self.assertTrue(self.node.read("etc/containerd/config.toml").startswith(CONFIG_V2))
         self.check_undone(before)
 
-    def test_version_3(self):
-        self.config(CONFIG_V3)
-        before = self.node.tree()
-        self.node.run("install")
-        self.assertEqual(sorted(self.node.runtimes(V3)), sorted(HANDLERS + ["runc"]))
-        self.check_undone(before)
+    def test_versions_3_and_4(self):
+        for version in (3, 4):
+            self.config(CONFIG_V3.replace("version = 3", f"version = {version}"))
+            before = self.node.tree()
+            self.node.run("install")
+            self.assertEqual(sorted(self.node.runtimes(V3)), sorted(HANDLERS + ["runc"]))
+            self.check_undone(before)
 
     def test_no_configuration(self):
         before = self.node.tree()
@@ -273,7 +274,7 @@ class NodeInstall(unittest.TestCase):
         table = f'[plugins."{V2}".containerd.runtimes.caisson]\n'
         for text, why in {
                 'root = "/x"\n': "version 1",
-                "version = 4\n": "version 4 is not known",
+                "version = 5\n": "version 5 is not known",
                 'disabled_plugins = ["cri"]\n' + v2: "disabled",
                 'disabled_plugins = [\n  "aufs",\n  "io.containerd.grpc.v1.cri" ]\n' + v2: "disabled",
                 v2 + table: "not of node-install",
