@@ -44,6 +44,13 @@ int __wrap_netlink_call(int fd, struct nlreq *q, nlmsg_fn fn, void *userdata)
 	return fails() ? -EIO : __real_netlink_call(fd, q, fn, userdata);
 }
 
+int __real_netlink_dump(int fd, struct nlreq *q, nlmsg_fn fn, void (*again)(void *userdata), void *userdata);
+int __wrap_netlink_dump(int fd, struct nlreq *q, nlmsg_fn fn, void (*again)(void *userdata), void *userdata);
+int __wrap_netlink_dump(int fd, struct nlreq *q, nlmsg_fn fn, void (*again)(void *userdata), void *userdata)
+{
+	return fails() ? -EIO : __real_netlink_dump(fd, q, fn, again, userdata);
+}
+
 #define WRAP_ALLOC(type, name, parameters, arguments)                                                                  \
 	type __real_##name parameters;                                                                                 \
 	type __wrap_##name parameters;                                                                                 \

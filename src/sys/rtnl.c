@@ -313,6 +313,11 @@ static int table_add(uint16_t type, const void *body, size_t n, void *userdata)
 	return r < 0 ? r : 0;
 }
 
+static void table_clear(void *userdata)
+{
+	((struct table *)userdata)->n = 0;
+}
+
 static int dump(int fd, uint16_t request, struct table *t, void **ret, size_t *ret_n)
 {
 	/* All headers begin with a family byte; the longest serves for each. */
@@ -321,7 +326,7 @@ static int dump(int fd, uint16_t request, struct table *t, void **ret, size_t *r
 	int r;
 
 	nlreq_init(&q, request, NLM_F_DUMP, &h, sizeof h);
-	r = netlink_call(fd, &q, table_add, t);
+	r = netlink_dump(fd, &q, table_add, table_clear, t);
 	if (r < 0) {
 		free(t->items);
 		return r;
