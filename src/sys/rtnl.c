@@ -364,7 +364,7 @@ int rtnl_open(void)
 int rtnl_open_watch(void)
 {
 	struct sockaddr_nl a = { .nl_family = AF_NETLINK,
-				 .nl_groups = RTMGRP_LINK | RTMGRP_IPV4_IFADDR | RTMGRP_IPV4_ROUTE |
+				 .nl_groups = RTMGRP_LINK | RTMGRP_NEIGH | RTMGRP_IPV4_IFADDR | RTMGRP_IPV4_ROUTE |
 					      RTMGRP_IPV6_IFADDR | RTMGRP_IPV6_ROUTE };
 	_cleanup_close_ int fd = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC | SOCK_NONBLOCK, NETLINK_ROUTE);
 
