@@ -73,6 +73,19 @@ static int free_name(int fd, const struct rtnl_link *links, size_t n, const char
 	return r < 0 ? r : rtnl_link_change(fd, other->index, &rename);
 }
 
+static bool is_wanted(const Types__Interface *want, const struct rtnl_addr *a)
+{
+	char address[64], mask[16];
+
+	rtnl_ip_format(&a->ip, address, sizeof address);
+	snprintf(mask, sizeof mask, "%u", a->prefix);
+	for (size_t i = 0; i < want->n_ipaddresses; i++)
+		if (!strcmp(want->ipaddresses[i]->address, address) && !strcmp(want->ipaddresses[i]->mask, mask))
+			return true;
+	return false;
+}
+
+/* What stays is not touched: with an address its routes go, and what is sent meanwhile. */
 static int set_addresses(int fd, int index, const Types__Interface *want, struct err *e)
 {
 	_cleanup_free_ struct rtnl_addr *old = NULL;
@@ -82,7 +95,7 @@ static int set_addresses(int fd, int index, const Types__Interface *want, struct
 	if (r < 0)
 		return err_sys(e, -r, "cannot list addresses");
 	for (size_t i = 0; i < n; i++)
-		if (old[i].index == index && old[i].scope != RT_SCOPE_LINK)
+		if (old[i].index == index && old[i].scope != RT_SCOPE_LINK && !is_wanted(want, &old[i]))
 			rtnl_addr_del(fd, &old[i]);
 	for (size_t i = 0; i < want->n_ipaddresses; i++) {
 		const Types__IPAddress *ip = want->ipaddresses[i];

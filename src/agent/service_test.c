@@ -484,6 +484,7 @@ static int update_interface(const char *hw, const char *name, const char *addres
 static void test_network(void **state)
 {
 	Grpc__ListInterfacesRequest list = GRPC__LIST_INTERFACES_REQUEST__INIT;
+	Grpc__ListRoutesRequest list_routes = GRPC__LIST_ROUTES_REQUEST__INIT;
 	Grpc__UpdateRoutesRequest update = GRPC__UPDATE_ROUTES_REQUEST__INIT;
 	Grpc__AddARPNeighborsRequest add = GRPC__ADD_ARPNEIGHBORS_REQUEST__INIT;
 	Grpc__ARPNeighbors neighbors = GRPC__ARPNEIGHBORS__INIT;
@@ -544,6 +545,14 @@ static void test_network(void **state)
 		assert_int_equal(n_net, 1);
 		protobuf_c_message_free_unpacked(m, NULL);
 	}
+	/* An address that stays is not taken away for a moment, which would take its routes along. */
+	assert_int_equal(update_interface(VETH_HW, "eth0", "10.7.0.3"), 0);
+	assert_int_equal(harness_call(&h, "ListRoutes", &list_routes.base, &grpc__routes__descriptor, &m), 0);
+	found = false;
+	for (size_t i = 0; i < ((Grpc__Routes *)m)->n_routes; i++)
+		found |= !strcmp(((Grpc__Routes *)m)->routes[i]->gateway, "10.8.0.1");
+	assert_true(found);
+	protobuf_c_message_free_unpacked(m, NULL);
 	net.device = (char *)"eth7";
 	assert_int_equal(harness_do(&h, "UpdateRoutes", &update.base), -ENOENT);
 

@@ -407,7 +407,7 @@ static int add_device(struct vm *vm, struct vm_device *d, struct err *e)
 
 static int remove_device(struct vm *vm, const char *id, struct err *e)
 {
-	return vmm_remove(builtin_vm_of(vm)->vmm, id, UNPLUG_MS, e);
+	return vmm_remove(builtin_vm_of(vm)->vmm, id, (int)vm_unplug_ms(vm, UNPLUG_MS), e);
 }
 
 static int resize_block(struct vm *vm, const struct vm_device *disk, struct err *e)

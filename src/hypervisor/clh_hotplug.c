@@ -164,6 +164,7 @@ static int wait_gone(struct clh_vm *q, const struct clh_hotplugged *h, uint64_t 
 
 static int unplug(struct clh_vm *q, struct clh_hotplugged *h, struct err *e)
 {
+	unsigned wait_ms = vm_unplug_ms(&q->vm, q->unplug_ms);
 	struct json_object *body;
 	char id[48];
 	int r;
@@ -180,11 +181,10 @@ static int unplug(struct clh_vm *q, struct clh_hotplugged *h, struct err *e)
 		return 0;
 	if (r < 0)
 		return r;
-	r = wait_gone(q, h, clock_ms() + q->unplug_ms);
+	r = wait_gone(q, h, clock_ms() + wait_ms);
 	if (r == -EOWNERDEAD)
 		return vm_explain_exit(&q->vm, e);
-	return r < 0 ? err_set(e, ERR_GUEST, EBUSY, "the guest did not release it within %u s", q->unplug_ms / 1000)
-		     : 0;
+	return r < 0 ? err_set(e, ERR_GUEST, EBUSY, "the guest did not release it within %u s", wait_ms / 1000) : 0;
 }
 
 int clh_hotplug_remove(struct clh_vm *q, const char *id, struct err *e)

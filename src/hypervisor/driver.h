@@ -166,6 +166,10 @@ struct hypervisor_driver {
 	 * -ETIMEDOUT: it may be there or come yet; remove_device() finds that out, and so does another add_device().
 	 */
 	int (*add_device)(struct vm *vm, struct vm_device *device, struct err *e);
+	/*
+	 * Out of the running VM. -EBUSY, -ETIMEDOUT: the guest has not let go; try again later, it may have by then.
+	 * -ENODEV, -ENOTSUP: this device stays for as long as the VM.
+	 */
 	int (*remove_device)(struct vm *vm, const char *id, struct err *e);
 	int (*start)(struct vm *vm, struct err *e);
 	int (*pause)(struct vm *vm, struct err *e);
@@ -202,6 +206,8 @@ struct vm {
 	int exit_fd;
 	/* Set by the owner after prepare(): once readable, vm_connect() gives up with -ECANCELED; -1: none. */
 	int interrupt_fd;
+	/* Set by the owner: remove_device() waits for the guest no longer; 0: than the driver's own bound. */
+	unsigned unplug_ms;
 	/* The guest's console, owned by the driver; NULL before start(). */
 	struct console *console;
 };
@@ -214,6 +220,12 @@ int vm_explain_exit(struct vm *vm, struct err *e);
 
 /* Has the VM ended, or does it within timeout_ms? False also before start(). */
 bool vm_wait_exit(const struct vm *vm, int timeout_ms);
+
+/* How long remove_device() waits. own: the driver's bound. */
+static inline unsigned vm_unplug_ms(const struct vm *vm, unsigned own)
+{
+	return vm->unplug_ms && vm->unplug_ms < own ? vm->unplug_ms : own;
+}
 
 /*
  * Connect to a vsock port of the guest, trying again while nobody listens there. deadline: clock_ms() value. 0 and a

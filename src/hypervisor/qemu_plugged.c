@@ -149,6 +149,7 @@ int qemu_unplug(struct qemu_vm *q, struct qemu_hotplugged *h, struct err *e)
 {
 	struct json_object *a;
 	struct err refused = { 0 };
+	unsigned wait_ms = vm_unplug_ms(&q->vm, q->unplug_ms);
 	char name[48];
 	int r;
 
@@ -168,9 +169,9 @@ int qemu_unplug(struct qemu_vm *q, struct qemu_hotplugged *h, struct err *e)
 		*e = refused;
 		return r;
 	}
-	r = qmp_wait(q->vmm.qmp, is_answered, h, clock_ms() + q->unplug_ms);
+	r = qmp_wait(q->vmm.qmp, is_answered, h, clock_ms() + wait_ms);
 	if (r == -ETIMEDOUT)
-		return err_set(e, ERR_GUEST, EBUSY, "the guest did not release it within %u s", q->unplug_ms / 1000);
+		return err_set(e, ERR_GUEST, EBUSY, "the guest did not release it within %u s", wait_ms / 1000);
 	if (r < 0 && process_wait(q->vmm.process, clock_ms() + PROCESS_END_MS) == 0)
 		return vm_explain_exit(&q->vm, e);
 	if (r < 0)

@@ -282,6 +282,7 @@ static bool is_gone(void *userdata)
 /* Ask the guest for it and wait. 0: it is gone; -EBUSY: it stays, and removing it may be tried again. */
 static int ask_guest(struct stratovirt_vm *s, struct stratovirt_plugged *p, const char *name, struct err *e)
 {
+	unsigned wait_ms = vm_unplug_ms(&s->vm, s->unplug_ms);
 	struct json_object *a;
 	int r;
 
@@ -297,9 +298,9 @@ static int ask_guest(struct stratovirt_vm *s, struct stratovirt_plugged *p, cons
 		return 0;
 	if (r < 0)
 		return r;
-	r = qmp_wait(s->vmm.qmp, is_gone, p, clock_ms() + s->unplug_ms);
+	r = qmp_wait(s->vmm.qmp, is_gone, p, clock_ms() + wait_ms);
 	if (r == -ETIMEDOUT)
-		return err_set(e, ERR_GUEST, EBUSY, "the guest did not release it within %u s", s->unplug_ms / 1000);
+		return err_set(e, ERR_GUEST, EBUSY, "the guest did not release it within %u s", wait_ms / 1000);
 	if (r < 0 && process_wait(s->vmm.process, clock_ms() + PROCESS_END_MS) == 0)
 		return vm_explain_exit(&s->vm, e);
 	return r < 0 ? err_sys(e, -r, "monitor") : 0;

@@ -29,6 +29,7 @@ static struct {
 	unsigned cgroups, networks, streams;
 	uint64_t ceiling;
 	struct pod_streams *last;
+	struct pod_nic nic;
 } host;
 
 static int fake_step(struct err *e, const char *where, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
@@ -260,6 +261,20 @@ void pod_network_forget_unattached(struct pod_network *n)
 {
 }
 
+struct pod_nic *pod_network_nic(struct pod_network *n, size_t endpoint)
+{
+	return &host.nic;
+}
+
+int pod_network_return(struct pod_network *n, size_t endpoint, struct err *e)
+{
+	return 0;
+}
+
+void pod_network_remove(struct pod_network *n, size_t endpoint)
+{
+}
+
 const char *pod_network_tap(const struct pod_network *n, size_t endpoint)
 {
 	return "tap0";
@@ -276,6 +291,8 @@ void pod_network_free(struct pod_network *n)
 		return;
 	fake_step(NULL, "detach", "%s", "");
 	host.networks--;
+	free(host.nic.told.data);
+	host.nic = (struct pod_nic){ 0 };
 	types__interface__free_unpacked(n->interfaces[0], NULL);
 	free(n->interfaces);
 	free(n->netns);

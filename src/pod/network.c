@@ -30,54 +30,41 @@ int pod_network_model(const struct config_runtime *runtime, enum pod_network_mod
 	return 0;
 }
 
-static void tables_fini(struct network_tables *t)
-{
-	free(t->links);
-	free(t->addrs);
-	free(t->routes);
-	free(t->neighs);
-}
-
-static int by_index(const void *a, const void *b)
-{
-	const struct rtnl_link *x = a, *y = b;
-
-	return x->index < y->index ? -1 : x->index > y->index;
-}
-
 /* Whose link has gone (`docker network disconnect`): another one may come by its name, with routes of its own. */
 static void find_gone(struct pod_network *n, const struct network_tables *t)
 {
 	for (size_t i = 0; i < n->n_endpoints; i++) {
 		struct pod_endpoint *ep = n->endpoints[i];
 
-		ep->gone = true;
-		for (size_t k = 0; k < t->n_links && ep->gone; k++)
-			ep->gone = t->links[k].index != ep->link.index;
+		if (ep->attached && !ep->nic.gone &&
+		    (!network_find_link(t, ep->link.index) || network_tie_is_lost(n, ep)))
+			network_lose_link(ep);
 	}
 }
 
 static int look(struct pod_network *n, struct err *e)
 {
-	_cleanup_(tables_fini) struct network_tables t = { 0 };
-	int r = rtnl_links(n->rtnl_fd, &t.links, &t.n_links);
+	_cleanup_(network_tables_fini) struct network_tables t = { 0 };
+	struct network_tables old = *n->seen;
+	int r = network_tables_read(n->rtnl_fd, &t);
 
-	if (r == 0)
-		r = rtnl_addrs(n->rtnl_fd, &t.addrs, &t.n_addrs);
-	if (r == 0)
-		r = rtnl_routes(n->rtnl_fd, &t.routes, &t.n_routes);
-	if (r == 0)
-		r = rtnl_neighs(n->rtnl_fd, &t.neighs, &t.n_neighs);
 	if (r < 0)
 		return err_sys(e, -r, "cannot list the interfaces of %s", n->netns);
-	if (t.n_links)
-		qsort(t.links, t.n_links, sizeof *t.links, by_index);
 	strv_fini(&n->notes);
 	if (n->model == POD_NETWORK_NONE)
 		return 0;
 	find_gone(n, &t);
+	r = network_tables_keep(n, &t);
+	if (r < 0)
+		return err_sys(e, -r, "cannot look at the interfaces of %s", n->netns);
 	r = network_find_endpoints(n, &t, e);
-	return r < 0 ? r : network_make_messages(n, &t, e);
+	if (r == 0)
+		r = network_make_messages(n, &t, e);
+	if (r == 0) {
+		*n->seen = t;
+		t = old;
+	}
+	return r;
 }
 
 static int open_socket(void *userdata)
@@ -118,7 +105,8 @@ int pod_network_scan(const char *netns, enum pod_network_model model, struct pod
 	n->model = model;
 	n->ns_fd = n->rtnl_fd = -1;
 	n->netns = strdup(netns);
-	if (!n->netns)
+	n->seen = calloc(1, sizeof *n->seen);
+	if (!n->netns || !n->seen)
 		return err_sys(e, ENOMEM, "cannot look at the network");
 	r = open_namespace(n, e);
 	if (r == 0)
@@ -128,13 +116,19 @@ int pod_network_scan(const char *netns, enum pod_network_model model, struct pod
 	return r;
 }
 
+static void endpoint_free(struct pod_endpoint *ep)
+{
+	free(ep->nic.told.data);
+	free(ep);
+}
+
 /* Forget the endpoints from `first` on, which are not attached. */
 static void forget_from(struct pod_network *n, size_t first)
 {
 	while (n->n_interfaces > first)
 		protobuf_c_message_free_unpacked(&n->interfaces[--n->n_interfaces]->base, NULL);
 	while (n->n_endpoints > first)
-		free(n->endpoints[--n->n_endpoints]);
+		endpoint_free(n->endpoints[--n->n_endpoints]);
 }
 
 void pod_network_forget_unattached(struct pod_network *n)
@@ -153,6 +147,29 @@ int pod_network_rescan(struct pod_network *n, size_t *ret_first_new, struct err 
 	if (r == 0)
 		*ret_first_new = network_first_unattached(n);
 	return r;
+}
+
+int pod_network_return(struct pod_network *n, size_t endpoint, struct err *e)
+{
+	struct pod_endpoint *ep = n->endpoints[endpoint];
+	const struct rtnl_link *l = ep->model == POD_NETWORK_TCFILTER ? network_find_returned(n, n->seen, ep) : NULL;
+	int r = l ? network_tie_again(n, ep, l, e) : 0;
+
+	return r < 0 ? r : l != NULL;
+}
+
+void pod_network_remove(struct pod_network *n, size_t endpoint)
+{
+	struct pod_endpoint **ep = &n->endpoints[endpoint];
+	Types__Interface **nic = &n->interfaces[endpoint];
+	size_t behind = --n->n_endpoints - endpoint;
+
+	network_detach(n, *ep);
+	endpoint_free(*ep);
+	memmove(ep, ep + 1, behind * sizeof *ep);
+	protobuf_c_message_free_unpacked(&(*nic)->base, NULL);
+	memmove(nic, nic + 1, behind * sizeof *nic);
+	n->n_interfaces--;
 }
 
 static int open_watch(void *userdata)
@@ -183,6 +200,11 @@ const char *pod_network_link(const struct pod_network *n, size_t endpoint)
 	return n->endpoints[endpoint]->link.name;
 }
 
+struct pod_nic *pod_network_nic(struct pod_network *n, size_t endpoint)
+{
+	return &n->endpoints[endpoint]->nic;
+}
+
 int pod_network_device(struct pod_network *n, size_t endpoint, struct vm_device **ret, struct err *e)
 {
 	struct pod_endpoint *ep = n->endpoints[endpoint];
@@ -191,8 +213,7 @@ int pod_network_device(struct pod_network *n, size_t endpoint, struct vm_device 
 	if (!d)
 		return err_sys(e, ENOMEM, "network device of %s", ep->link.name);
 	d->kind = VM_DEVICE_NET;
-	/* Not the interface's name, which has characters that ids must not have. */
-	d->id = str_printf("net%zu", endpoint);
+	d->id = strdup(ep->nic.id);
 	d->u.net.mode = strdup("tap");
 	d->u.net.tap = strdup(ep->tap);
 	d->u.net.mtu = ep->link.mtu;
@@ -220,8 +241,13 @@ void pod_network_free(struct pod_network *n)
 	pod_network_detach(n);
 	network_free_messages(n);
 	for (size_t i = 0; i < n->n_endpoints; i++)
-		free(n->endpoints[i]);
+		endpoint_free(n->endpoints[i]);
 	free(n->endpoints);
+	if (n->seen)
+		network_tables_fini(n->seen);
+	free(n->seen);
+	free(n->told_routes.data);
+	free(n->told_neighbours.data);
 	strv_fini(&n->notes);
 	fd_close(&n->rtnl_fd);
 	fd_close(&n->ns_fd);

@@ -8,6 +8,10 @@
  * pod_network_detach() undoes that, in any half-done state, also when the namespace's name or its interfaces are gone.
  * The calling thread never leaves its own namespace. As long as a pod_network is there, its namespace is, too.
  *
+ * pod_network_rescan() looks again, while the VM runs: interfaces come and go, and their addresses, routes and
+ * neighbours change. What the namespace had only learned (from a router) stays when it runs out there: with the VM
+ * attached, its stack hears no router any more.
+ *
  * With tcfilter the interfaces keep their addresses, as with Kata, but the namespace's own stack gets no frame any
  * more: it answers nobody in the guest's place. With macvtap they lose addresses and MAC until pod_network_detach().
  */
@@ -15,6 +19,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 #include "base/cleanup.h"
 #include "base/err.h"
@@ -31,6 +36,21 @@ enum pod_network_model { POD_NETWORK_TCFILTER, POD_NETWORK_MACVTAP, POD_NETWORK_
  */
 int pod_network_model(const struct config_runtime *runtime, enum pod_network_model *ret, struct err *e);
 
+/* A message as the guest was told it last, packed, for who tells it. */
+struct pod_told {
+	uint8_t *data;
+	size_t len;
+};
+
+/* An endpoint's network card, for who plugs it and tells the guest. */
+struct pod_nic {
+	char id[16]; /* of its vm_device; unique among those that there are */
+	bool gone;   /* its interface has gone */
+	struct pod_told told;
+	unsigned refusals; /* how often it could not be unplugged; the next try is at retry_ms */
+	uint64_t retry_ms;
+};
+
 struct pod_network {
 	char *netns; /* path */
 	enum pod_network_model model;
@@ -43,7 +63,9 @@ struct pod_network {
 	size_t n_routes;
 	Types__ARPNeighbor **neighbours;
 	size_t n_neighbours;
-	struct strv notes; /* what could not be carried over, one sentence each */
+	struct pod_told told_routes, told_neighbours;
+	struct network_tables *seen; /* opaque: at the last look, and what was kept of those before it */
+	struct strv notes;           /* what could not be carried over, one sentence each */
 	/* Our own: the namespace, and an rtnetlink socket in it. */
 	int ns_fd, rtnl_fd;
 };
@@ -67,14 +89,24 @@ int pod_network_device(struct pod_network *n, size_t endpoint, struct vm_device 
 /* How an endpoint is tied to its interface, for people: "tap0_caisson", "eth0". */
 const char *pod_network_tap(const struct pod_network *n, size_t endpoint);
 const char *pod_network_link(const struct pod_network *n, size_t endpoint);
+struct pod_nic *pod_network_nic(struct pod_network *n, size_t endpoint);
 /*
  * Scan again: what came after the last scan (docker's hook, `docker network connect`); new endpoints are at the end of
- * the list, *ret_first_new is the first that is not attached. What is known about attached ones stays.
+ * the list, *ret_first_new is the first that is not attached. Of attached ones the messages follow the namespace; those
+ * whose interface has vanished (`docker network disconnect`) are marked as gone.
  */
 int pod_network_rescan(struct pod_network *n, size_t *ret_first_new, struct err *e);
 /*
+ * An interface with the MAC of a gone one may have come: it is tied to that one's tap, whose card is in the VM, and
+ * nothing has to be plugged. 1: so it was, and the next scan says what the guest is to be told; 0: there is none, or it
+ * cannot be tied so (macvtap).
+ */
+int pod_network_return(struct pod_network *n, size_t endpoint, struct err *e);
+/* A gone one whose card is not in the VM any more. Those behind it move up; scan again for the messages. */
+void pod_network_remove(struct pod_network *n, size_t endpoint);
+/*
  * A descriptor of the caller's, non-blocking, that is readable (netlink messages, to be thrown away) after interfaces,
- * addresses or routes of the namespace have changed.
+ * addresses, routes or neighbours of the namespace have changed.
  */
 int pod_network_watch(struct pod_network *n, int *ret_fd, struct err *e);
 /* Endpoints that are not attached, with their routes and neighbours: the next scan finds them again. */

@@ -136,6 +136,22 @@ static int hear_all_multicast(struct pod_network *n, struct pod_endpoint *ep)
 	return r;
 }
 
+/* Redirections both ways between the link and its tap. */
+static int tie(struct pod_network *n, struct pod_endpoint *ep, struct err *e)
+{
+	int r = hear_all_multicast(n, ep);
+
+	if (r == 0)
+		r = tc_redirect(n->rtnl_fd, ep->tap_index, ep->link.index);
+	if (r == 0) {
+		r = tc_redirect(n->rtnl_fd, ep->link.index, ep->tap_index);
+		ep->redirected = r == 0;
+	}
+	return r < 0 ? err_sys(e, -r, "cannot tie %s to %s by tc (ingress, u32 and mirred are needed)", ep->link.name,
+			       ep->tap)
+		     : 0;
+}
+
 static int attach_tcfilter(struct pod_network *n, struct pod_endpoint *ep, size_t queues, struct err *e)
 {
 	int r = free_ingress(n, ep, e);
@@ -148,16 +164,51 @@ static int attach_tcfilter(struct pod_network *n, struct pod_endpoint *ep, size_
 	r = set_up_tap(n, ep);
 	if (r < 0)
 		return err_sys(e, -r, "cannot set up the tap %s", ep->tap);
-	r = hear_all_multicast(n, ep);
-	if (r == 0)
-		r = tc_redirect(n->rtnl_fd, ep->tap_index, ep->link.index);
+	return tie(n, ep, e);
+}
+
+bool network_tie_is_lost(const struct pod_network *n, const struct pod_endpoint *ep)
+{
+	enum tc_ingress who;
+	int to;
+
+	return ep->redirected && tc_ingress(n->rtnl_fd, ep->link.index, &who, &to) == 0 && who == TC_INGRESS_NONE;
+}
+
+void network_lose_link(struct pod_endpoint *ep)
+{
+	ep->nic.gone = true;
+	ep->redirected = ep->all_multicast = ep->hardware_changed = ep->addresses_saved = false;
+	rtnl_saved_fini(&ep->saved);
+}
+
+int network_tie_again(struct pod_network *n, struct pod_endpoint *ep, const struct rtnl_link *l, struct err *e)
+{
+	struct rtnl_link lost = ep->link;
+	int r;
+
+	ep->link = *l;
+	if (ep->link.mtu > ep->card_mtu)
+		ep->link.mtu = ep->card_mtu;
+	r = free_ingress(n, ep, e);
 	if (r == 0) {
-		r = tc_redirect(n->rtnl_fd, ep->link.index, ep->tap_index);
-		ep->redirected = r == 0;
+		/* What redirected to the old link. */
+		r = tc_ingress_del(n->rtnl_fd, ep->tap_index);
+		r = r < 0 && r != -ENOENT && r != -EINVAL
+			    ? err_sys(e, -r, "cannot take the tap %s from an interface that has gone", ep->tap)
+			    : tie(n, ep, e);
+		if (r < 0 && ep->redirected)
+			tc_ingress_del(n->rtnl_fd, ep->link.index);
 	}
-	return r < 0 ? err_sys(e, -r, "cannot tie %s to %s by tc (ingress, u32 and mirred are needed)", ep->link.name,
-			       ep->tap)
-		     : 0;
+	if (r < 0) {
+		ep->link = lost;
+		network_lose_link(ep);
+		return r;
+	}
+	ep->nic.gone = false;
+	ep->nic.refusals = 0;
+	ep->nic.retry_ms = 0;
+	return 0;
 }
 
 /* ---- macvtap ---- */
@@ -234,8 +285,7 @@ static void warn_unless_gone(int r, const struct pod_endpoint *ep, const char *w
 		log_warn("%s: cannot %s: %s", ep->link.name, what, strerror(-r));
 }
 
-/* From any half-done state. */
-static void detach_endpoint(struct pod_network *n, struct pod_endpoint *ep)
+void network_detach(struct pod_network *n, struct pod_endpoint *ep)
 {
 	struct rtnl_link_change few = { .mask = IFF_ALLMULTI };
 	_cleanup_free_ struct rtnl_link *links = NULL;
@@ -268,7 +318,7 @@ static void detach_endpoint(struct pod_network *n, struct pod_endpoint *ep)
 void pod_network_detach_from(struct pod_network *n, size_t first)
 {
 	for (size_t i = n->n_endpoints; i-- > first;)
-		detach_endpoint(n, n->endpoints[i]);
+		network_detach(n, n->endpoints[i]);
 }
 
 size_t network_first_unattached(const struct pod_network *n)

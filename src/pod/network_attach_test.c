@@ -411,6 +411,8 @@ static void test_rescan(void **state)
 	size_t first = 99;
 
 	NEEDS_HOST;
+	sh("ip -n pod -6 route del default && ip -n pod -6 route add default via fd01::1 dev eth0 proto ra &&"
+	   " ip -n pod addr change fd01::2/64 dev eth0 valid_lft 1000 preferred_lft 1000");
 	n = attached(POD_NETWORK_TCFILTER, &by_fds, 1);
 	assert_int_equal(pod_network_rescan(n, &first, NULL), 0);
 	assert_int_equal(first, 1);
@@ -425,7 +427,8 @@ static void test_rescan(void **state)
 	assert_int_equal(n->interfaces[0]->n_ipaddresses, 2);
 	assert_int_equal(n->n_routes, 3);
 	/* What a router gave eth0 runs out in the namespace: the guest keeps it. */
-	sh("ip -n pod addr flush dev eth0 && ip -n pod neigh add 10.6.0.9 lladdr 02:00:00:00:00:09 dev net1 nud "
+	sh("ip -n pod -6 route del default && ip -n pod addr del fd01::2/64 dev eth0 && ip -n pod neigh add 10.6.0.9 "
+	   "lladdr 02:00:00:00:00:09 dev net1 nud "
 	   "permanent");
 	assert_int_equal(pod_network_rescan(n, &first, NULL), 0);
 	assert_int_equal(n->interfaces[0]->n_ipaddresses, 2);

@@ -44,6 +44,13 @@ int __wrap_netlink_call(int fd, struct nlreq *q, nlmsg_fn fn, void *userdata)
 	return fails() ? -EIO : __real_netlink_call(fd, q, fn, userdata);
 }
 
+int __real_netlink_dump(int fd, struct nlreq *q, nlmsg_fn fn, void (*again)(void *userdata), void *userdata);
+int __wrap_netlink_dump(int fd, struct nlreq *q, nlmsg_fn fn, void (*again)(void *userdata), void *userdata);
+int __wrap_netlink_dump(int fd, struct nlreq *q, nlmsg_fn fn, void (*again)(void *userdata), void *userdata)
+{
+	return fails() ? -EIO : __real_netlink_dump(fd, q, fn, again, userdata);
+}
+
 #define WRAP_ALLOC(type, name, parameters, arguments)                                                                  \
 	type __real_##name parameters;                                                                                 \
 	type __wrap_##name parameters;                                                                                 \
@@ -80,20 +87,25 @@ static void settle(int n)
 }
 
 /* eth0 in the namespace, h0 here. */
-static int set_up(void **state)
+static int set_up_interface(void)
 {
-	if (unable)
-		return 0;
-	sh("ip netns add pod && ip -n pod link set lo up &&"
-	   " ip netns exec pod sh -c 'echo 0 >/proc/sys/net/ipv6/conf/default/accept_dad;"
-	   " echo 0 >/proc/sys/net/ipv6/conf/default/router_solicitations' &&"
-	   " ip link add h0 mtu 1400 type veth peer name eth0 mtu 1400 address " GUEST_MAC " netns pod &&"
+	sh("ip link add h0 mtu 1400 type veth peer name eth0 mtu 1400 address " GUEST_MAC " netns pod &&"
 	   " ip link set h0 up && ip addr add 10.1.1.1/24 dev h0 && ip addr add fd01::1/64 dev h0 nodad &&"
 	   " ip -n pod addr add 10.1.1.2/24 dev eth0 && ip -n pod addr add fd01::2/64 dev eth0 &&"
 	   " ip -n pod link set eth0 up && ip -n pod route add default via 10.1.1.1 &&"
 	   " ip -n pod route add default via fd01::1");
 	settle(1);
 	return 0;
+}
+
+static int set_up(void **state)
+{
+	if (unable)
+		return 0;
+	sh("ip netns add pod && ip -n pod link set lo up &&"
+	   " ip netns exec pod sh -c 'echo 0 >/proc/sys/net/ipv6/conf/default/accept_dad;"
+	   " echo 0 >/proc/sys/net/ipv6/conf/default/router_solicitations'");
+	return set_up_interface();
 }
 
 static int tear_down(void **state)

@@ -6,7 +6,7 @@
  * The protocol has no metric. Of several routes to one destination the best is told, which is what the namespace did
  * with each packet, too; that the others would follow it is lost, and noted.
  *
- * Messages are made of malloc()ed parts and freed by protobuf-c.
+ * Messages are made of malloc()ed parts and freed by protobuf-c. They are made anew at each look.
  */
 #include <errno.h>
 #include <linux/if_addr.h>
@@ -34,19 +34,15 @@ static Types__IPFamily family_of(int family)
 static const struct pod_endpoint *endpoint_at(const struct pod_network *n, int index)
 {
 	for (size_t i = 0; i < n->n_endpoints; i++)
-		if (n->endpoints[i]->link.index == index)
+		if (!n->endpoints[i]->nic.gone && n->endpoints[i]->link.index == index)
 			return n->endpoints[i];
 	return NULL;
 }
 
-/*
- * What is known about an attached one stays: with macvtap its addresses are not on the link any more, and with tcfilter
- * those that a router gave run out, because the namespace's stack hears none.
- */
 static bool is_settled(const struct pod_network *n, const char *name)
 {
 	for (size_t i = 0; i < n->n_endpoints; i++)
-		if (n->endpoints[i]->attached && !n->endpoints[i]->gone && str_eq(n->endpoints[i]->link.name, name))
+		if (n->endpoints[i]->attached && !n->endpoints[i]->nic.gone && str_eq(n->endpoints[i]->link.name, name))
 			return true;
 	return false;
 }
@@ -87,21 +83,24 @@ static int add_address(Types__Interface *i, const struct rtnl_addr *a)
 	return 0;
 }
 
-static int fill_interface(Types__Interface *i, const struct rtnl_link *l, const struct network_tables *t)
+/* A card that stays in the VM without its interface has no addresses, and leaves the name to others. */
+static int fill_interface(Types__Interface *i, const struct pod_endpoint *ep, const struct network_tables *t)
 {
-	char hw[96];
+	const struct rtnl_link *l = &ep->link;
+	char hw[96], name[IF_NAMESIZE];
 	int r = 0;
 
+	snprintf(name, sizeof name, "%s%.9s", ep->nic.gone ? "gone-" : "", ep->nic.gone ? ep->nic.id : "");
 	rtnl_hw_format(l->hw, l->hw_len, hw, sizeof hw);
-	i->device = strdup(l->name);
-	i->name = strdup(l->name);
+	i->device = strdup(ep->nic.gone ? name : l->name);
+	i->name = strdup(ep->nic.gone ? name : l->name);
 	i->hwaddr = strdup(hw);
 	i->type = strdup(l->kind);
 	i->mtu = l->mtu;
 	i->raw_flags = l->flags & IFF_NOARP;
 	if (!i->device || !i->name || !i->hwaddr || !i->type)
 		return -ENOMEM;
-	for (size_t k = 0; k < t->n_addrs && r == 0; k++)
+	for (size_t k = 0; k < t->n_addrs && r == 0 && !ep->nic.gone; k++)
 		if (t->addrs[k].index == l->index && network_addr_counts(&t->addrs[k]))
 			r = add_address(i, &t->addrs[k]);
 	return r;
@@ -115,17 +114,13 @@ static int make_interfaces(struct pod_network *n, const struct network_tables *t
 		return -ENOMEM;
 	n->interfaces = list;
 	for (size_t k = 0; k < n->n_endpoints; k++) {
-		const struct pod_endpoint *ep = n->endpoints[k];
-		Types__Interface *one;
+		Types__Interface *one = malloc(sizeof *one);
 		int r;
 
-		if (k < n->n_interfaces && ep->attached)
-			continue;
-		one = malloc(sizeof *one);
 		if (!one)
 			return -ENOMEM;
 		types__interface__init(one);
-		r = fill_interface(one, &ep->link, t);
+		r = fill_interface(one, n->endpoints[k], t);
 		if (r < 0) {
 			protobuf_c_message_free_unpacked(&one->base, NULL);
 			return r;
@@ -263,10 +258,12 @@ static int best_first(const void *a, const void *b)
 	return x->priority < y->priority ? -1 : 1;
 }
 
-/* Behind the first ones: those without a gateway, which others' gateways are reached by, before the others. */
-static void put_in_order(struct pod_network *n, size_t first)
+/* Those without a gateway, which others' gateways are reached by, before the others. */
+static void put_in_order(struct pod_network *n)
 {
-	for (size_t i = first; i < n->n_routes; i++) {
+	size_t first = 0;
+
+	for (size_t i = 0; i < n->n_routes; i++) {
 		Types__Route *one = n->routes[i];
 
 		if (*one->gateway)
@@ -292,7 +289,6 @@ static void drop_unsettled_routes(struct pod_network *n)
 static int make_routes(struct pod_network *n, const struct network_tables *t)
 {
 	_cleanup_free_ const struct rtnl_route **order = calloc(t->n_routes + 1, sizeof(struct rtnl_route *));
-	size_t first;
 	int r = 0;
 
 	if (!order)
@@ -300,13 +296,11 @@ static int make_routes(struct pod_network *n, const struct network_tables *t)
 	for (size_t i = 0; i < t->n_routes; i++)
 		order[i] = &t->routes[i];
 	qsort(order, t->n_routes, sizeof *order, best_first);
-	first = n->n_routes;
 	for (size_t i = 0; i < t->n_routes && r == 0; i++) {
-		const struct pod_endpoint *ep = endpoint_at(n, order[i]->oif);
 		const char *why = route_obstacle(n, order[i]);
 		char text[2 * IP_TEXT + 8];
 
-		if (comes_with_address(order[i], t) || (ep && ep->attached))
+		if (comes_with_address(order[i], t))
 			continue;
 		route_text(order[i], text, sizeof text);
 		if (!why)
@@ -314,7 +308,7 @@ static int make_routes(struct pod_network *n, const struct network_tables *t)
 		else if (order[i]->protocol != RTPROT_KERNEL)
 			r = strv_addf(&n->notes, "the VM does not get the route to %s: %s", text, why);
 	}
-	put_in_order(n, first);
+	put_in_order(n);
 	return r;
 }
 
@@ -363,7 +357,7 @@ static int make_neighbours(struct pod_network *n, const struct network_tables *t
 	for (size_t i = 0; i < t->n_neighs && r == 0; i++) {
 		const struct pod_endpoint *ep = endpoint_at(n, t->neighs[i].index);
 
-		if (ep && !ep->attached && (t->neighs[i].state & NUD_PERMANENT) && t->neighs[i].hw_len)
+		if (ep && (t->neighs[i].state & NUD_PERMANENT) && t->neighs[i].hw_len)
 			r = add_neighbour(n, &t->neighs[i], ep->link.name);
 	}
 	return r;
@@ -375,11 +369,22 @@ void network_drop_unsettled(struct pod_network *n)
 	drop_unsettled_neighbours(n);
 }
 
+static void free_routes_and_neighbours(struct pod_network *n)
+{
+	for (size_t i = 0; i < n->n_routes; i++)
+		protobuf_c_message_free_unpacked(&n->routes[i]->base, NULL);
+	for (size_t i = 0; i < n->n_neighbours; i++)
+		protobuf_c_message_free_unpacked(&n->neighbours[i]->base, NULL);
+	free(take_ptr(n->routes));
+	free(take_ptr(n->neighbours));
+	n->n_routes = n->n_neighbours = 0;
+}
+
 int network_make_messages(struct pod_network *n, const struct network_tables *t, struct err *e)
 {
 	int r = make_interfaces(n, t);
 
-	network_drop_unsettled(n);
+	free_routes_and_neighbours(n);
 	if (r == 0)
 		r = make_routes(n, t);
 	if (r == 0)
@@ -391,11 +396,6 @@ void network_free_messages(struct pod_network *n)
 {
 	for (size_t i = 0; i < n->n_interfaces; i++)
 		protobuf_c_message_free_unpacked(&n->interfaces[i]->base, NULL);
-	for (size_t i = 0; i < n->n_routes; i++)
-		protobuf_c_message_free_unpacked(&n->routes[i]->base, NULL);
-	for (size_t i = 0; i < n->n_neighbours; i++)
-		protobuf_c_message_free_unpacked(&n->neighbours[i]->base, NULL);
 	free(n->interfaces);
-	free(n->routes);
-	free(n->neighbours);
+	free_routes_and_neighbours(n);
 }

@@ -19,7 +19,8 @@
 static const struct pod_endpoint *endpoint_of(const struct pod_network *n, int index)
 {
 	for (size_t i = 0; i < n->n_endpoints; i++)
-		if (n->endpoints[i]->link.index == index || n->endpoints[i]->tap_index == index)
+		if ((n->endpoints[i]->link.index == index && !n->endpoints[i]->nic.gone) ||
+		    n->endpoints[i]->tap_index == index)
 			return n->endpoints[i];
 	return NULL;
 }
@@ -81,8 +82,9 @@ static bool only_carries_others(const struct network_tables *t, const struct rtn
 	return false;
 }
 
-/* Why an interface that was meant for the container cannot become a NIC; NULL: it can. */
-static const char *obstacle(const struct pod_network *n, const struct rtnl_link *l)
+/* Why an interface that was meant for the container cannot become a NIC; NULL: it can. as: the one it is to go on with.
+ */
+static const char *obstacle(const struct pod_network *n, const struct rtnl_link *l, const struct pod_endpoint *as)
 {
 	const struct pod_endpoint *parent = endpoint_of(n, l->parent);
 
@@ -96,9 +98,9 @@ static const char *obstacle(const struct pod_network *n, const struct rtnl_link 
 	if (parent && sits_on(l, parent->link.index))
 		return "is part of an interface that is given to the VM itself";
 	for (size_t i = 0; i < n->n_endpoints; i++)
-		if (!memcmp(n->endpoints[i]->link.hw, l->hw, 6))
+		if (n->endpoints[i] != as && !memcmp(n->endpoints[i]->link.hw, l->hw, 6))
 			return "has the MAC address of another one";
-	return n->n_endpoints == ENDPOINTS_MAX ? "is one too many" : NULL;
+	return !as && n->n_endpoints == ENDPOINTS_MAX ? "is one too many" : NULL;
 }
 
 static bool name_taken(const struct pod_network *n, const struct network_tables *t, const char *name)
@@ -118,6 +120,14 @@ static bool takes_macvtap(const struct rtnl_link *l)
 	return !str_eq(l->kind, "macvlan") && !str_eq(l->kind, "ipvlan") && !str_eq(l->kind, "bridge");
 }
 
+static bool id_taken(const struct pod_network *n, const char *id)
+{
+	for (size_t i = 0; i < n->n_endpoints; i++)
+		if (str_eq(n->endpoints[i]->nic.id, id))
+			return true;
+	return false;
+}
+
 static int add_endpoint(struct pod_network *n, const struct network_tables *t, const struct rtnl_link *l)
 {
 	struct pod_endpoint **grown = reallocarray(n->endpoints, n->n_endpoints + 1, sizeof *grown), *ep;
@@ -129,9 +139,13 @@ static int add_endpoint(struct pod_network *n, const struct network_tables *t, c
 	if (!ep)
 		return -ENOMEM;
 	ep->link = *l;
+	ep->card_mtu = l->mtu;
 	ep->model = takes_macvtap(l) ? n->model : POD_NETWORK_TCFILTER;
 	for (unsigned i = 0; !ep->tap[0] || name_taken(n, t, ep->tap); i++)
 		snprintf(ep->tap, sizeof ep->tap, TAP_NAME, i);
+	/* Not the interface's name, which has characters that ids must not have. */
+	for (unsigned i = 0; !ep->nic.id[0] || id_taken(n, ep->nic.id); i++)
+		snprintf(ep->nic.id, sizeof ep->nic.id, "net%u", i);
 	grown[n->n_endpoints++] = ep;
 	if (ep->model == n->model)
 		return 0;
@@ -146,21 +160,35 @@ static bool is_our_tap(const char *name)
 	return sscanf(name, "tap%u_caisso%c", &i, &end) == 2 && end == 'n';
 }
 
+/* Is it one of the container's, and not there yet? */
+static bool is_meant(const struct pod_network *n, const struct network_tables *t, const struct rtnl_link *l)
+{
+	return !endpoint_of(n, l->index) && !is_our_tap(l->name) && !(l->flags & IFF_LOOPBACK) && !l->master &&
+	       !only_carries_others(t, l) && (has_address(t, l->index) || (l->flags & IFF_UP));
+}
+
 static int consider(struct pod_network *n, const struct network_tables *t, const struct rtnl_link *l)
 {
-	bool addressed = has_address(t, l->index);
 	const char *why;
 
-	if (endpoint_of(n, l->index) || is_our_tap(l->name))
+	if ((l->flags & IFF_LOOPBACK) && has_address(t, l->index))
+		return strv_addf(&n->notes, "the addresses of %s stay on the host", l->name);
+	if (!is_meant(n, t, l))
 		return 0;
-	if (l->flags & IFF_LOOPBACK)
-		return addressed ? strv_addf(&n->notes, "the addresses of %s stay on the host", l->name) : 0;
-	if (l->master || only_carries_others(t, l) || (!addressed && !(l->flags & IFF_UP)))
-		return 0;
-	why = obstacle(n, l);
+	why = obstacle(n, l, NULL);
 	if (!why)
 		return add_endpoint(n, t, l);
 	return strv_addf(&n->notes, "the VM gets no interface %s: it %s", l->name, why);
+}
+
+const struct rtnl_link *network_find_returned(const struct pod_network *n, const struct network_tables *t,
+					      const struct pod_endpoint *ep)
+{
+	for (size_t i = 0; i < t->n_links; i++)
+		if (t->links[i].hw_len == 6 && !memcmp(t->links[i].hw, ep->link.hw, 6) &&
+		    is_meant(n, t, &t->links[i]) && !obstacle(n, &t->links[i], ep))
+			return &t->links[i];
+	return NULL;
 }
 
 int network_find_endpoints(struct pod_network *n, const struct network_tables *t, struct err *e)

@@ -22,8 +22,17 @@ int nics_plan(struct plan *p, struct pod_network *n, struct err *e);
 int nics_connect(struct plan *p, struct err *e);
 /* When there is a sandbox in the guest: names, addresses, MTUs; then all routes, then all neighbours. */
 int nics_tell_agent(const struct plan *p, struct agent *a, struct err *e);
+struct nics_changes {
+	size_t plugged, unplugged, returned;
+	uint64_t again_ms; /* look again after this time: a guest has not let go of a card yet; 0: it has */
+};
 /*
- * Interfaces that came after the last look, into the running VM. *ret_n (may be NULL): how many. What failed is tried
- * again by the next call. -ENOTSUP: the driver plugs none, or not into a VM with fixed_devices.
+ * What has changed since the last look, into the running VM: interfaces that came are plugged in, those that vanished
+ * are unplugged, and the guest is told of addresses, routes and neighbours. What failed is tried again by the next
+ * call. -ENOTSUP: one came, and the driver plugs none, or not into a VM with fixed_devices.
+ *
+ * For an unplug a guest has a second here, since the caller's loop stands still: it is asked again, a few times and
+ * ever less often. A card that stays (also one that was there at the start, with most drivers) has no addresses any
+ * more, and is used again by an interface with its MAC. Its tap ends with the network.
  */
-int nics_plug(struct plan *p, struct vm *vm, struct agent *a, size_t *ret_n, struct err *e);
+int nics_follow(struct plan *p, struct vm *vm, struct agent *a, struct nics_changes *ret, struct err *e);

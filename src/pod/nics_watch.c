@@ -10,6 +10,8 @@
 #include "base/log.h"
 
 #define QUIET_MS 300
+/* Where something changes all the time it is looked at all the same. */
+#define UNREST_MAX_MS 5000
 /* An attempt that fails makes taps and takes them away, which is told as well: each is twice as late as the last. */
 #define QUIET_MAX_MS 60000
 
@@ -20,27 +22,40 @@ struct nics_watch {
 	struct loop_source *changes, *quiet;
 	int fd;
 	unsigned warned, quiet_ms;
+	uint64_t first_change; /* since the last look; 0: none */
 };
 
 static void on_change(struct loop_source *s, int fd, uint32_t revents, void *userdata)
 {
 	struct nics_watch *w = userdata;
+	uint64_t now = clock_ms(), latest;
 	char message[8192];
 
 	/* What has changed is seen by looking; ENOBUFS, that messages were lost, is one more reason to. */
 	for (int i = 0; i < 64; i++)
 		if (recv(fd, message, sizeof message, 0) < 0 && errno == EAGAIN)
 			break;
-	loop_timer_set(w->quiet, w->quiet_ms);
+	if (!w->first_change)
+		w->first_change = now;
+	latest = w->first_change + (w->quiet_ms > UNREST_MAX_MS ? w->quiet_ms : UNREST_MAX_MS);
+	loop_timer_set(w->quiet, now >= latest ? 0 : latest - now < w->quiet_ms ? latest - now : w->quiet_ms);
 }
 
 int nics_watch_look(struct nics_watch *w, struct err *e)
 {
-	size_t n = 0;
-	int r = w ? nics_plug(w->plan, w->vm, w->agent, &n, e) : 0;
+	struct nics_changes n = { 0 };
+	int r;
 
-	if (r == 0 && n)
-		log_info("%zu interface%s more in the VM", n, n == 1 ? "" : "s");
+	/* Of a VM that has ended the engine takes the interfaces away as well. */
+	if (!w || vm_wait_exit(w->vm, 0))
+		return 0;
+	w->first_change = 0;
+	r = nics_follow(w->plan, w->vm, w->agent, &n, e);
+	if (n.plugged || n.unplugged || n.returned)
+		log_info("network cards of the VM: %zu more, %zu less, %zu used again", n.plugged, n.unplugged,
+			 n.returned);
+	if (n.again_ms)
+		loop_timer_set(w->quiet, n.again_ms);
 	return r;
 }
 
@@ -48,13 +63,17 @@ static void on_quiet(struct loop_source *s, void *userdata)
 {
 	struct nics_watch *w = userdata;
 	struct err e = { 0 };
+	int r = nics_watch_look(w, &e);
 
-	if (nics_watch_look(w, &e) == 0) {
+	if (r == 0) {
 		w->quiet_ms = QUIET_MS;
 		return;
 	}
 	log_warn_few(&w->warned, "%s", e.text);
 	w->quiet_ms = w->quiet_ms < QUIET_MAX_MS / 2 ? 2 * w->quiet_ms : QUIET_MAX_MS;
+	/* A guest that does not answer holds the loop up each time: it is told with the next change. */
+	if (r != -ENOTSUP && r != -ETIMEDOUT)
+		loop_timer_set(w->quiet, w->quiet_ms);
 }
 
 int nics_watch_new(struct loop *loop, struct plan *p, struct vm *vm, struct agent *a, struct nics_watch **ret,

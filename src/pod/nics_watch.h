@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Interfaces that come to a pod's network namespace while the VM runs (`docker network connect` tells nobody) are
- * plugged in as soon as nothing has changed for a moment: whoever brings one gives it its name, addresses and routes
- * bit by bit.
+ * What changes in a pod's network namespace while the VM runs (`docker network connect` and `disconnect` tell nobody)
+ * reaches the VM as soon as nothing has changed for a moment: whoever brings an interface gives it its name, addresses
+ * and routes bit by bit.
  */
 #pragma once
 
@@ -11,7 +11,7 @@
 
 struct nics_watch;
 
-/* All outlive it. *ret: NULL for a plan without a pod's network. Failures to plug are logged. */
+/* All outlive it. *ret: NULL for a plan without a pod's network. Failures are logged. */
 int nics_watch_new(struct loop *loop, struct plan *p, struct vm *vm, struct agent *a, struct nics_watch **ret,
 		   struct err *e);
 /*

@@ -13,6 +13,7 @@
 #include "base/cleanup.h"
 
 #define DATAGRAM_MAX 32768 /* the kernel fills dumps up to 32 KiB when the reader asks for that much */
+#define DUMP_TRIES   8
 #define ALIGN4(n)    (((n) + 3u) & ~(size_t)3)
 
 static void put(struct nlreq *q, const void *data, size_t n)
@@ -107,7 +108,20 @@ uint32_t nlattr_u32(const struct nlattr_view *a)
 	return v;
 }
 
-int netlink_parse(const void *datagram, size_t n, uint32_t seq, nlmsg_fn fn, void *userdata)
+/* The number behind a header: of NLMSG_ERROR 0 or what failed; of NLMSG_DONE, where it may be missing, the same. */
+static int read_code(const char *p, const struct nlmsghdr *h)
+{
+	int code = 0;
+
+	if (h->nlmsg_len < sizeof *h + sizeof code)
+		return h->nlmsg_type == NLMSG_DONE ? 1 : -EBADMSG;
+	memcpy(&code, p + sizeof *h, sizeof code);
+	if (h->nlmsg_type == NLMSG_DONE && code > 0)
+		return 1;
+	return code == 0 ? 1 : code < 0 && code >= -4095 ? code : -EBADMSG;
+}
+
+int netlink_parse(const void *datagram, size_t n, uint32_t seq, nlmsg_fn fn, void *userdata, unsigned *flags)
 {
 	const char *p = datagram;
 
@@ -120,16 +134,10 @@ int netlink_parse(const void *datagram, size_t n, uint32_t seq, nlmsg_fn fn, voi
 		if (h.nlmsg_len < sizeof h || h.nlmsg_len > n)
 			return -EBADMSG;
 		if (h.nlmsg_seq == seq) {
-			if (h.nlmsg_type == NLMSG_ERROR) {
-				int code = 0;
-
-				if (h.nlmsg_len < sizeof h + sizeof code)
-					return -EBADMSG;
-				memcpy(&code, p + sizeof h, sizeof code);
-				return code == 0 ? 1 : code < 0 && code >= -4095 ? code : -EBADMSG;
-			}
-			if (h.nlmsg_type == NLMSG_DONE)
-				return 1;
+			if (flags)
+				*flags |= h.nlmsg_flags;
+			if (h.nlmsg_type == NLMSG_ERROR || h.nlmsg_type == NLMSG_DONE)
+				return read_code(p, &h);
 			if (h.nlmsg_type >= NLMSG_MIN_TYPE && fn)
 				r = fn(h.nlmsg_type, p + sizeof h, h.nlmsg_len - sizeof h, userdata);
 			if (r < 0)
@@ -155,14 +163,33 @@ int netlink_open(int protocol)
 	return fd;
 }
 
-int netlink_call(int fd, struct nlreq *q, nlmsg_fn fn, void *userdata)
+/* An error of fn does not end the exchange: the kernel starts no dump on a socket with another one half read. */
+struct exchange {
+	nlmsg_fn fn;
+	void *userdata;
+	int error;
+};
+
+static int pass_on(uint16_t type, const void *body, size_t n, void *userdata)
+{
+	struct exchange *x = userdata;
+
+	if (x->fn && x->error == 0)
+		x->error = x->fn(type, body, n, x->userdata);
+	return 0;
+}
+
+/* *ret_flags: of the answers. */
+static int exchange(int fd, struct nlreq *q, nlmsg_fn fn, void *userdata, unsigned *ret_flags)
 {
 	static atomic_uint last_seq;
 	struct sockaddr_nl kernel = { .nl_family = AF_NETLINK };
+	struct exchange x = { .fn = fn, .userdata = userdata };
 	_cleanup_free_ char *datagram = NULL;
 	struct nlmsghdr h;
 	uint32_t seq = atomic_fetch_add(&last_seq, 1) + 1;
 
+	*ret_flags = 0;
 	if (q->overflow)
 		return -EMSGSIZE;
 	memcpy(&h, q->data, sizeof h);
@@ -187,8 +214,30 @@ int netlink_call(int fd, struct nlreq *q, nlmsg_fn fn, void *userdata)
 		}
 		if (n > DATAGRAM_MAX)
 			return -EMSGSIZE;
-		r = netlink_parse(datagram, (size_t)n, seq, fn, userdata);
+		r = netlink_parse(datagram, (size_t)n, seq, pass_on, &x, ret_flags);
 		if (r != 0)
-			return r < 0 ? r : 0;
+			return r < 0 ? r : x.error < 0 ? x.error : 0;
 	}
+}
+
+int netlink_call(int fd, struct nlreq *q, nlmsg_fn fn, void *userdata)
+{
+	unsigned flags;
+
+	return exchange(fd, q, fn, userdata, &flags);
+}
+
+int netlink_dump(int fd, struct nlreq *q, nlmsg_fn fn, void (*again)(void *userdata), void *userdata)
+{
+	for (int i = 0; i < DUMP_TRIES; i++) {
+		unsigned flags;
+		int r;
+
+		if (i > 0)
+			again(userdata);
+		r = exchange(fd, q, fn, userdata, &flags);
+		if (r < 0 || !(flags & NLM_F_DUMP_INTR))
+			return r;
+	}
+	return -EAGAIN;
 }

@@ -44,11 +44,17 @@ typedef int (*nlmsg_fn)(uint16_t type, const void *body, size_t n, void *userdat
 
 /*
  * Read the messages of one datagram that answer request seq (others are skipped). 1: the exchange is complete,
- * 0: more datagrams follow, negative: the error the kernel reported, fn's, or -EBADMSG.
+ * 0: more datagrams follow, negative: the error the kernel reported (of a dump: that broke it off), fn's, or -EBADMSG.
+ * *flags (may be NULL) gets those of the messages added: NLM_F_DUMP_INTR.
  */
-int netlink_parse(const void *datagram, size_t n, uint32_t seq, nlmsg_fn fn, void *userdata);
+int netlink_parse(const void *datagram, size_t n, uint32_t seq, nlmsg_fn fn, void *userdata, unsigned *flags);
 
 /* A socket of the given protocol (NETLINK_ROUTE), or a negative errno. Answers are waited for at most 5 s. */
 int netlink_open(int protocol);
-/* Send and handle all answers; fn may be NULL. For dumps set NLM_F_DUMP, else NLM_F_ACK is added. */
+/* Send and handle all answers; fn may be NULL. NLM_F_ACK is added. */
 int netlink_call(int fd, struct nlreq *q, nlmsg_fn fn, void *userdata);
+/*
+ * The same for a request with NLM_F_DUMP. What changes while the kernel lists it may be listed twice, or not at all:
+ * the dump is repeated then, after `again` has thrown away what fn had gathered. -EAGAIN: it changes all the time.
+ */
+int netlink_dump(int fd, struct nlreq *q, nlmsg_fn fn, void (*again)(void *userdata), void *userdata);

@@ -313,6 +313,11 @@ static int table_add(uint16_t type, const void *body, size_t n, void *userdata)
 	return r < 0 ? r : 0;
 }
 
+static void table_clear(void *userdata)
+{
+	((struct table *)userdata)->n = 0;
+}
+
 static int dump(int fd, uint16_t request, struct table *t, void **ret, size_t *ret_n)
 {
 	/* All headers begin with a family byte; the longest serves for each. */
@@ -321,7 +326,7 @@ static int dump(int fd, uint16_t request, struct table *t, void **ret, size_t *r
 	int r;
 
 	nlreq_init(&q, request, NLM_F_DUMP, &h, sizeof h);
-	r = netlink_call(fd, &q, table_add, t);
+	r = netlink_dump(fd, &q, table_add, table_clear, t);
 	if (r < 0) {
 		free(t->items);
 		return r;
@@ -359,7 +364,7 @@ int rtnl_open(void)
 int rtnl_open_watch(void)
 {
 	struct sockaddr_nl a = { .nl_family = AF_NETLINK,
-				 .nl_groups = RTMGRP_LINK | RTMGRP_IPV4_IFADDR | RTMGRP_IPV4_ROUTE |
+				 .nl_groups = RTMGRP_LINK | RTMGRP_NEIGH | RTMGRP_IPV4_IFADDR | RTMGRP_IPV4_ROUTE |
 					      RTMGRP_IPV6_IFADDR | RTMGRP_IPV6_ROUTE };
 	_cleanup_close_ int fd = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC | SOCK_NONBLOCK, NETLINK_ROUTE);
 

@@ -72,7 +72,7 @@ int rtnl_hw_parse(const char *text, uint8_t hw[32], size_t *ret_len);
 void rtnl_hw_format(const uint8_t *hw, size_t len, char *out, size_t size);
 
 int rtnl_open(void);
-/* Non-blocking, and only told of changes: of links, addresses and routes. */
+/* Non-blocking, and only told of changes: of links, addresses, routes and neighbours. */
 int rtnl_open_watch(void);
 
 int rtnl_links(int fd, struct rtnl_link **ret, size_t *ret_n);

@@ -30,7 +30,7 @@ static int each(uint16_t type, const void *body, size_t n, void *userdata)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
 {
-	netlink_parse(data, n, 0, each, NULL);
+	netlink_parse(data, n, 0, each, NULL, NULL);
 	each(0, data, n, NULL);
 	return 0;
 }

@@ -56,6 +56,11 @@ static int save_one(uint16_t type, const void *body, size_t n, void *userdata)
 	return s->out->len > (1u << 20) ? -E2BIG : 0;
 }
 
+static void save_again(void *userdata)
+{
+	((struct saving *)userdata)->out->len = 0;
+}
+
 static int save(int fd, uint16_t request, uint16_t answer, int index, struct buf *out)
 {
 	struct saving s = { .out = out, .type = answer, .index = index };
@@ -63,7 +68,7 @@ static int save(int fd, uint16_t request, uint16_t answer, int index, struct buf
 	struct nlreq q;
 
 	nlreq_init(&q, request, NLM_F_DUMP, &h, sizeof h);
-	return netlink_call(fd, &q, save_one, &s);
+	return netlink_dump(fd, &q, save_one, save_again, &s);
 }
 
 int rtnl_save(int fd, int index, struct rtnl_saved *ret)

@@ -201,6 +201,19 @@ static int look_at_filter(uint16_t type, const void *body, size_t n, void *userd
 	return 0;
 }
 
+static void forget_qdisc(void *userdata)
+{
+	((struct look *)userdata)->qdisc = false;
+}
+
+static void forget_filters(void *userdata)
+{
+	struct look *l = userdata;
+
+	l->ours = l->others = 0;
+	l->to = 0;
+}
+
 int tc_ingress(int fd, int index, enum tc_ingress *ret, int *ret_to)
 {
 	struct tcmsg h = { .tcm_ifindex = index };
@@ -209,11 +222,11 @@ int tc_ingress(int fd, int index, enum tc_ingress *ret, int *ret_to)
 	int r;
 
 	nlreq_init(&q, RTM_GETQDISC, NLM_F_DUMP, &h, sizeof h);
-	r = netlink_call(fd, &q, look_at_qdisc, &l);
+	r = netlink_dump(fd, &q, look_at_qdisc, forget_qdisc, &l);
 	if (r == 0 && l.qdisc) {
 		h.tcm_parent = INGRESS_HANDLE;
 		nlreq_init(&q, RTM_GETTFILTER, NLM_F_DUMP, &h, sizeof h);
-		r = netlink_call(fd, &q, look_at_filter, &l);
+		r = netlink_dump(fd, &q, look_at_filter, forget_filters, &l);
 	}
 	if (r < 0)
 		return r;

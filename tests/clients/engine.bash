@@ -69,6 +69,37 @@ row_net_bridge() {
 	expect_line 'knows itself'
 }
 
+# reaches NET: by the interface with an address there, whose name engines choose.
+reaches() {
+	engine exec mover sh -c "ping -I \$(ip -o -4 address | sed -n 's/^[0-9]*: *\([a-z0-9]*\) *inet $1\..*/\1/p') -c 1 -W 2 $1.1"
+}
+
+# left NET: no address is there.
+left() {
+	engine exec mover sh -c "! ip -o -4 address | grep ' $1\.'"
+}
+
+# Another network comes and goes while it runs, and then the one that was there at the start.
+row_net_connect() {
+	ask engine network create --subnet 10.77.0.0/24 side
+	ask engine network create --subnet 10.78.0.0/24 first
+	ask engine run -d --name mover --net first "$BB" sleep 1000
+	for _ in 1 2; do
+		ask engine network connect side mover
+		until_true 60 reaches 10.77.0
+		ask engine network disconnect side mover
+		until_true 60 left 10.77.0
+		ask reaches 10.78.0
+	done
+	ask engine network disconnect first mover
+	until_true 60 left 10.78.0
+	ask engine network connect first mover
+	until_true 60 reaches 10.78.0
+	ok engine exec mover sh -c 'ip route | grep -o "^default via [0-9.]* dev [a-z0-9]*"'
+	ask engine rm -f mover
+	ask engine network rm side first
+}
+
 fetch() {
 	curl -sf -m 10 "$1"
 }

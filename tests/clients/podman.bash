@@ -14,6 +14,7 @@ podman_conf() {
 		default_ulimits = ["nofile=4096:16384", "nproc=16384:16384"]
 		[network]
 		network_backend = "netavark"
+		network_config_dir = "/run/clients/networks"
 		[engine]
 		cgroup_manager = "cgroupfs"
 		events_logger = "file"

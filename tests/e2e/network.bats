@@ -33,6 +33,7 @@ remove_pod() {
 	ip netns del pod
 	ip link del h0
 	ip link del h1
+	ip link del h2
 	ip netns del client
 	umount /run/netns # a mount since the first one
 	nft delete table ip e2e
@@ -128,6 +129,75 @@ fetch() {
 	vm_wait
 	[ "${vm_status:-}" = 137 ]
 	[ -z "$(tc -n pod filter show dev eth0 ingress 2>/dev/null)" ]
+}
+
+# join_pod NAME IN_POD MAC MTU ADDRESS GUEST_ADDRESS: one more interface, as `docker network connect` brings it.
+join_pod() {
+	ip link add "$1" mtu "$4" type veth peer name "$2" mtu "$4" address "$3" netns pod
+	ip address add "$5" dev "$1"
+	ip link set "$1" up
+	ip -n pod address add "$6" dev "$2"
+	ip -n pod link set "$2" up
+}
+
+# in_guest CMD…: in the container, quietly.
+in_guest() {
+	caisson exec "$NAME" "$@" >/dev/null 2>&1
+}
+
+# no_link NAME: the guest has none of this name.
+no_link() {
+	in_guest /bin/sh -c "! ip link show $1"
+}
+
+# no_card MAC
+no_card() {
+	in_guest /bin/sh -c "! grep -q $1 /sys/class/net/*/address"
+}
+
+# has_address ADDRESS: one of the guest's.
+has_address() {
+	in_guest /bin/sh -c "ip -o address | grep -q ' $1 '"
+}
+
+# bats test_tags=lab:network
+@test "a network namespace: interfaces and addresses come and go while it runs" {
+	needs_capability net_hotplug
+	make_pod
+	# a container of its own has no room for devices otherwise
+	printf '[hypervisor.%s]\ndefault_bridges = 1\n' "$DRIVER" >"$BATS_TEST_TMPDIR/config.toml"
+	vm_bg --config "$BATS_TEST_TMPDIR/config.toml" --net netns:pod -- /bin/sh -c 'echo ready && sleep 600'
+	for _ in 1 2; do
+		# twice with the same MAC, as an engine gives it to whoever gets the same address
+		join_pod h2 net2 02:00:00:00:08:02 1500 10.8.0.1/24 10.8.0.2/24
+		wait_for 60 in_guest ping -I net2 -c 1 -W 2 10.8.0.1
+		[ -n "$(tc -n pod filter show dev net2 ingress)" ]
+		ip link del h2
+		wait_for 60 no_card 02:00:00:00:08:02
+		wait_for 60 eval '! ip -n pod link show tap2_caisson'
+	done
+	in_guest ping -I net1 -c 1 -W 10 10.6.0.1
+	# on one that is there
+	ip -n pod address add 10.1.1.9/24 dev eth0
+	ip -n pod route add 10.9.0.0/16 via 10.1.1.1
+	wait_for 60 has_address 10.1.1.9/24
+	wait_for 60 in_guest /bin/sh -c 'ip route | grep "^10.9.0.0/16 via 10.1.1.1 dev eth0"'
+	in_guest /bin/sh -c 'ip route | grep "^default via 10.1.1.1 dev eth0"'
+	in_guest ping -c 1 -W 10 10.1.1.1
+	ip -n pod address del 10.1.1.9/24 dev eth0
+	wait_for 60 eval '! has_address 10.1.1.9/24'
+	# one that was there at the start: whether the card goes is the hypervisor's affair
+	ip link del h0
+	wait_for 60 no_link eth0
+	join_pod h0 eth0 02:00:00:00:01:02 1400 10.1.1.1/24 10.1.1.4/24
+	wait_for 60 in_guest ping -I eth0 -c 1 -W 2 10.1.1.1
+	has_address 10.1.1.4/24
+	in_guest ping -I net1 -c 1 -W 10 10.6.0.1
+	caisson kill "$NAME" KILL
+	vm_wait
+	[ "${vm_status:-}" = 137 ]
+	[ -z "$(tc -n pod filter show dev eth0 ingress 2>/dev/null)" ]
+	[ "$(ip -n pod -o link | grep -c _caisson)" = 0 ]
 }
 
 @test "a network namespace: by macvtap" {
