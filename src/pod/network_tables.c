@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: Apache-2.0
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The tables of a namespace, look by look. For the interfaces of a VM they are not all that counts: with macvtap the
  * addresses were taken from the link, and with tcfilter those that a router gave run out, because the namespace's stack
