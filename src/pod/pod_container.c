@@ -10,6 +10,7 @@
 #include "pod/client_mounts.h"
 #include "pod/hooks.h"
 #include "pod/plan_mounts.h"
+#include "pod/plan_volumes.h"
 #include "pod/pod_internal.h"
 #include "pod/rootfs_mounts.h"
 #include "pod/standin.h"
@@ -243,10 +244,37 @@ static int fetch_client_mounts(struct pod_container *c, struct err *e)
 	if (!rootfs)
 		return out_of_memory(e);
 	r = client_mounts_fetch(p->standin_pid, rootfs, &c->client_mounts, e);
-	for (size_t i = 0; r == 0 && i < c->spec->n_mounts; i++)
-		if (plan_is_bind(c->spec->mounts[i]) && !plan_is_guests_own(c->spec->mounts[i]->source))
-			r = client_mounts_fetch(p->standin_pid, c->spec->mounts[i]->source, &c->client_mounts, e);
+	for (size_t i = 0; r == 0 && i < c->spec->n_mounts; i++) {
+		const Grpc__Mount *m = c->spec->mounts[i];
+		_cleanup_free_ char *volume = NULL;
+
+		if (!plan_is_bind(m) || plan_is_guests_own(m->source))
+			continue;
+		if (plan_subpath_volume(m->source, &volume) < 0)
+			return out_of_memory(e);
+		/* Of a subPath it is to be known what it is a part of. */
+		if (volume)
+			r = client_mounts_fetch(p->standin_pid, volume, &c->client_mounts, e);
+		if (r == 0)
+			r = client_mounts_fetch(p->standin_pid, m->source, &c->client_mounts, e);
+	}
 	return r;
+}
+
+/* What the guest's agent can do counts for parts of volumes only: nobody else waits for its answer. */
+static int ask_for_subpaths(const struct pod_container *c, struct err *e)
+{
+	struct pod *pod = c->pod;
+
+	for (size_t i = 0; i < c->spec->n_mounts && !pod->plan->subpaths; i++) {
+		_cleanup_free_ char *volume = NULL;
+
+		if (plan_subpath_volume(c->spec->mounts[i]->source, &volume) < 0)
+			return out_of_memory(e);
+		if (volume)
+			pod->plan->subpaths = sandbox_has_storage_driver(pod->sandbox, PLAN_SUBPATH_DRIVER);
+	}
+	return 0;
 }
 
 static int create_later(struct pod_container *c, const struct pod_container_params *params, struct err *e)
@@ -258,7 +286,7 @@ static int create_later(struct pod_container *c, const struct pod_container_para
 	if ((r = make_init_process(c, params, false, e)) < 0 || (r = pod_write_state(pod, e)) < 0 ||
 	    (r = fetch_client_mounts(c, e)) < 0 || (r = make_rootfs(c, params, &q.rootfs_writable, e)) < 0 ||
 	    (r = run_create_hooks(c, e)) < 0 || (r = pod_make_cgroup(pod, c, e)) < 0 ||
-	    (r = oci_spec_load(c->bundle, &q.spec, NULL, e)) < 0)
+	    (r = ask_for_subpaths(c, e)) < 0 || (r = oci_spec_load(c->bundle, &q.spec, NULL, e)) < 0)
 		return r;
 	q.rootfs = c->rootfs;
 	r = plan_add_container(pod->plan, &q, &c->plan, e);
