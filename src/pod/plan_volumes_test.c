@@ -519,6 +519,72 @@ static void test_block_device(void **state)
 	plan_free(p);
 }
 
+static void assert_bound(const struct plan *p, const char *source, const char *target, bool readonly)
+{
+	const Grpc__Linux *l = p->container->spec->linux;
+	const struct vm_device *disk;
+
+	assert_int_equal(p->container->n_blocks, 1);
+	assert_string_equal(p->container->blocks[0].container_path, target);
+	disk = p->container->blocks[0].device;
+	assert_string_equal(disk->u.block.path, source);
+	assert_int_equal(disk->u.block.readonly, readonly);
+	assert_string_equal(l->devices[l->n_devices - 1]->path, target);
+	assert_string_equal(l->devices[l->n_devices - 1]->type, "b");
+	assert_int_equal(l->devices[l->n_devices - 1]->filemode, 0640);
+	assert_null(source_of(p, target));
+}
+
+/* -v /dev/loop0:/dev/xvda: the guest has no such device, or another one of that name. */
+static void test_bound_block_device(void **state)
+{
+	unsigned major, minor;
+	_cleanup_free_ char *disk = some_disk(&major, &minor), *node = str_printf("%s/node", t.dir), *text = NULL,
+			    *mounts = NULL, *one = NULL, *two = NULL;
+	struct plan_volume volume = { .source = node, .target = (char *)"/dev/xvda", .readonly = true };
+	_cleanup_config_ struct config *c = load_config();
+	struct err e = { 0 };
+	struct plan *p = NULL;
+
+	if (!disk || mknod(node, S_IFBLK | 0640, makedev(major, minor)) < 0)
+		skip();
+	/* What is behind it stays a mount. */
+	one = bind_text(node, "/dev/xvda", ",\"ro\"");
+	two = bind_text(tmp("data"), "/data", "");
+	mounts = str_printf("%s,%s", one, two);
+	plan_of(mounts, "", &p);
+	assert_bound(p, node, "/dev/xvda", true);
+	assert_int_equal(p->container->spec->n_mounts, 1);
+	assert_string_equal(source_of(p, "/data"), GUEST_SHARE_DIR "/c1-mount-1");
+	assert_int_equal(p->container->items.len, 2);
+	plan_free(p);
+	/* A privileged container gets none of the host's devices but this one. */
+	plan_of(one, "\"devices\":[" DEVICE("/dev/sda", "b", "8", "0") "]," ALLOW_ALL, &p);
+	assert_int_equal(p->container->spec->linux->n_devices, 1);
+	assert_bound(p, node, "/dev/xvda", true);
+	plan_free(p);
+	/* It has come as a device, too. */
+	text = str_printf("\"devices\":[{\"path\":\"/dev/xvda\",\"type\":\"b\",\"major\":%u,\"minor\":%u}]", major,
+			  minor);
+	plan_of(one, text, &p);
+	assert_int_equal(p->container->n_blocks, 1);
+	assert_int_equal(p->container->spec->linux->n_devices, 1);
+	assert_null(source_of(p, "/dev/xvda"));
+	plan_free(p);
+
+	/* Of `caisson run`. */
+	t.spec = SPEC_HEAD "\"root\":{\"path\":\"root\"}}";
+	t.q.pod = false;
+	t.q.volumes = &volume;
+	t.q.n_volumes = 1;
+	assert_int_equal(build(c, &p, &e), 0);
+	assert_bound(p, node, "/dev/xvda", true);
+	plan_free(p);
+	can.block = false;
+	refused(ENOTSUP,
+		"device /dev/xvda of the container is a block device, and this hypervisor has none for guests");
+}
+
 static void test_device_refusals(void **state)
 {
 	t.q.bundle = t.dir;
@@ -556,6 +622,7 @@ int main(void)
 		T(test_character_devices),
 		T(test_privileged),
 		T(test_block_device),
+		T(test_bound_block_device),
 		T(test_device_refusals),
 	};
 
