@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <stdlib.h>
 
+#include "base/log.h"
 #include "pod/plan_spec.h"
 #include "pod/pod_internal.h"
 
@@ -55,12 +56,20 @@ int pod_update(struct pod *pod, const char *id, const Grpc__LinuxResources *reso
 		pod_shrink(pod);
 		return r;
 	}
-	/* As plan_spec() leaves them to the guest: CPUs and disks of the host have no meaning there. */
+	/*
+	 * As plan_spec() leaves them to the guest: CPUs and disks of the host have no meaning there. Nor have its
+	 * numbers of devices, which the guest has replaced in the container's rules; containerd sends all of these with
+	 * every update, and runc's changes none either.
+	 */
 	if (resources->cpu) {
 		cpu = *resources->cpu;
 		cpu.cpus = cpu.mems = (char *)protobuf_c_empty_string;
 		guests.cpu = &cpu;
 	}
+	if (resources->n_devices)
+		log_debug("container %s: %zu rules about devices are left out of an update", id, resources->n_devices);
+	guests.devices = NULL;
+	guests.n_devices = 0;
 	guests.blockio = NULL;
 	guests.network = NULL;
 	r = agent_update_container(pod->sandbox->agent, id, &guests, e);

@@ -536,6 +536,25 @@ def row_config_map():
     pod.remove()
 
 
+def row_block_device():
+    """volumeDevices: a device that may be read only, also when containerd has sent the host's numbers again with new limits."""
+    image = WORK / "block-device"
+    image.write_bytes(b"of the host\n".ljust(1 * MIB, b"\0"))
+    disk = subprocess.run(["losetup", "--show", "-f", image], check=True, capture_output=True, text=True).stdout.strip()
+    try:
+        pod = Pod("device").run()
+        container = pod.start("only", ["/bin/sleep", "1000"], devices=[
+            api.Device(container_path="/dev/xvda", host_path=disk, permissions="r")])
+        ask = "[ -b /dev/xvda ] && head -n 1 /dev/xvda; echo x 2>/dev/null >/dev/xvda || echo read-only"
+        print(container.out("sh", "-c", ask), end="")
+        cri.call("UpdateContainerResources", api.UpdateContainerResourcesRequest(
+            container_id=container.id, linux=api.LinuxContainerResources(memory_limit_in_bytes=64 * MIB)))
+        print(container.out("sh", "-c", ask), end="")
+        pod.remove()
+    finally:
+        subprocess.run(["losetup", "-d", disk], check=True)
+
+
 def ask_monitors(*request):
     """The answer of the only pod whose monitor has one: a pod without the volume in question says so."""
     for monitor in pathlib.Path("/run/caisson").glob("*/shim-monitor.sock"):
