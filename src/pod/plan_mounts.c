@@ -34,7 +34,7 @@ bool plan_is_bind(const Grpc__Mount *m)
 	return bind;
 }
 
-static bool is_readonly(const Grpc__Mount *m)
+bool plan_is_readonly(const Grpc__Mount *m)
 {
 	bool readonly = false;
 
@@ -158,7 +158,7 @@ static int plan_mount(struct plan *p, struct plan_container *c, const struct pla
 {
 	Grpc__Mount *m = c->spec->mounts[i];
 	_cleanup_free_ char *name = str_printf("%s-mount-%zu", c->id, i), *source = NULL, *where = NULL, *place = NULL;
-	bool readonly = is_readonly(m);
+	bool readonly = plan_is_readonly(m);
 	int r;
 
 	/* Relative sources are relative to the bundle (OCI runtime spec 1.1, config.md "Mounts"). */

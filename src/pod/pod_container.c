@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <signal.h>
 #include <stdlib.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/log.h"
@@ -328,19 +329,57 @@ static void undo_create(struct pod_container *c)
 	pod_host_stop(pod);
 }
 
-/* Clients look for the container below /proc/PID/root. A root that is a disk of the guest's cannot be there. */
+/* Where the container's mount on target comes from, in the guest. NULL: there is none, or it is a device. */
+static const char *guest_source(const struct pod_container *c, const char *target)
+{
+	const Grpc__Spec *spec = c->plan->spec;
+
+	for (size_t i = 0; i < spec->n_mounts; i++)
+		if (str_eq(spec->mounts[i]->destination, target))
+			return spec->mounts[i]->source;
+	return NULL;
+}
+
+/* What the guest has in a place is no path of the host's: a tmpfs, /dev/shm, an emptyDir in memory. */
+static bool is_in_guest_only(const struct pod_container *c, const Grpc__Mount *m)
+{
+	const char *source;
+
+	/* Of /dev there are the image's own files to see. */
+	if (str_eq(m->type, "tmpfs"))
+		return !str_eq(m->destination, "/dev");
+	source = guest_source(c, m->destination);
+	return source && str_after(source, GUEST_RUN_DIR "/") && !str_after(source, GUEST_SHARE_DIR "/");
+}
+
+/*
+ * Clients look for the container below /proc/PID/root. They can read there what the guest was given, and write only
+ * where that reaches the guest: else a copy would seem to have arrived. A root that is a disk of the guest's cannot be
+ * there.
+ */
 static void show_root(const struct pod_container *c)
 {
-	struct standin_bind binds[STANDIN_BINDS_MAX];
-	size_t n = 0;
+	bool copied = share_copies(&c->pod->plan->share);
+	struct standin_bind binds[STANDIN_BINDS_MAX] = { { .source = c->rootfs, .target = "/" } };
+	struct stat st;
+	size_t n = 1;
 
+	binds[0].readonly = copied || (c->spec->root && c->spec->root->readonly);
+	if (stat(c->rootfs, &st) == 0 && !S_ISDIR(st.st_mode))
+		binds[0].source = NULL;
 	for (size_t i = 0; i < c->spec->n_mounts && n < STANDIN_BINDS_MAX; i++) {
 		const Grpc__Mount *m = c->spec->mounts[i];
+		struct standin_bind *b = &binds[n];
 
-		if (plan_is_bind(m) && m->source[0] == '/')
-			binds[n++] = (struct standin_bind){ .source = m->source, .target = m->destination };
+		*b = (struct standin_bind){ .target = m->destination, .readonly = copied || plan_is_readonly(m) };
+		if (!is_in_guest_only(c, m)) {
+			if (!plan_is_bind(m) || m->source[0] != '/')
+				continue;
+			b->source = m->source;
+		}
+		n++;
 	}
-	standin_show(pod_init_process(c)->standin_fd, c->rootfs, binds, n);
+	standin_show(pod_init_process(c)->standin_fd, binds, n);
 }
 
 int pod_create(struct pod *pod, const struct pod_container_params *params, pid_t *ret_pid, struct err *e)
