@@ -686,14 +686,15 @@ static void exec_joins(void **state)
 				 "[ $(readlink /proc/self/ns/$n) = $(readlink /proc/1/ns/$n 2>/dev/null || "
 				 "readlink /proc/self/ns/$n) ] || echo differs $n; done; cat /proc/1/comm; ls "
 				 "/proc/self/fd | grep -c ." };
-	char *env[] = { (char *)"PATH=/bin", (char *)"V=w" };
+	/* An empty HOME is none (as with runc). */
+	char *env[] = { (char *)"PATH=/bin", (char *)"V=w", (char *)"HOME=" };
 
 	user.uid = 1000;
 	request.user = &user;
 	request.args = args;
 	request.n_args = 3;
 	request.env = env;
-	request.n_env = 2;
+	request.n_env = 3;
 	if (exec(f, c, "e1", &request, &p) < 0)
 		fail_msg("%s", f->e.text);
 	assert_ptr_equal(container_find_process(c, "e1"), p);
