@@ -471,7 +471,7 @@ int container_signal_all(struct container *c, int signo, struct err *e)
 
 int container_update(struct container *c, const Grpc__LinuxResources *resources, struct err *e)
 {
-	int r = resources_apply(c->cgroup, resources, c->spec->linux, e);
+	int r = resources_update(c->cgroup, resources, e);
 
 	if (r < 0)
 		err_wrap(e, "update container %s", c->id);

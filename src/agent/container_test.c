@@ -544,6 +544,13 @@ static void propagation(void **state)
 	assert_int_equal(umount(TOP "/vol"), 0);
 }
 
+/* Nodes on it do not open: as on what the host shares with the guest, and on the guest's own /run. */
+static void forbid_nodes(const char *dir)
+{
+	assert_int_equal(mount(dir, dir, NULL, MS_BIND, NULL), 0);
+	assert_int_equal(mount(NULL, dir, NULL, MS_BIND | MS_REMOUNT | MS_NODEV, NULL), 0);
+}
+
 static void devices(void **state)
 {
 	struct fixture *f = *state;
@@ -562,6 +569,29 @@ static void devices(void **state)
 	      "readlink /dev/fd; readlink /dev/ptmx; stat -c %a /dev/null /dev/tty; stat -c %t:%T /dev/urandom");
 	run(f);
 	assert_output(f, "character special file 1:5 644 3 4\n3\n/proc/self/fd\npts/ptmx\n666\n666\n1:9\n");
+}
+
+static void devices_where_nodes_do_not_open(void **state)
+{
+	struct fixture *f = *state;
+	Grpc__LinuxDevice d = GRPC__LINUX_DEVICE__INIT, *list[] = { &d };
+
+	forbid_nodes(ROOT);
+	forbid_nodes(BUNDLE);
+	d.path = (char *)"/data/zero";
+	d.type = (char *)"c";
+	d.major = 1;
+	d.minor = 5;
+	d.filemode = 0640;
+	d.gid = 4;
+	f->linux_.devices = list;
+	f->linux_.n_devices = 1;
+	sh(f, "stat -c '%F %t:%T %a %u %g' /data/zero; head -c 3 /data/zero | wc -c");
+	run(f);
+	assert_output(f, "character special file 1:5 640 0 4\n3\n");
+	assert_int_equal(access(BUNDLE "/.dev6", F_OK), -1);
+	assert_int_equal(umount(BUNDLE), 0);
+	assert_int_equal(umount(ROOT), 0);
 }
 
 /* An image full of links that point out of it must not make us touch anything outside. */
@@ -645,14 +675,15 @@ static void exec_joins(void **state)
 				 "[ $(readlink /proc/self/ns/$n) = $(readlink /proc/1/ns/$n 2>/dev/null || "
 				 "readlink /proc/self/ns/$n) ] || echo differs $n; done; cat /proc/1/comm; ls "
 				 "/proc/self/fd | grep -c ." };
-	char *env[] = { (char *)"PATH=/bin", (char *)"V=w" };
+	/* An empty HOME is none (as with runc). */
+	char *env[] = { (char *)"PATH=/bin", (char *)"V=w", (char *)"HOME=" };
 
 	user.uid = 1000;
 	request.user = &user;
 	request.args = args;
 	request.n_args = 3;
 	request.env = env;
-	request.n_env = 2;
+	request.n_env = 3;
 	if (exec(f, c, "e1", &request, &p) < 0)
 		fail_msg("%s", f->e.text);
 	assert_ptr_equal(container_find_process(c, "e1"), p);
@@ -983,6 +1014,7 @@ static void user_namespace(void **state)
 	f->linux_.n_uidmappings = f->linux_.n_gidmappings = 1;
 	add_ns(f, "user");
 	add_mount(f, "/sys", "sysfs", "sysfs", "ro", NULL); /* not ours to make: bound */
+	forbid_nodes(BUNDLE);
 	/* Whoever uses a user namespace gives the image to its root. */
 	assert_int_equal(system("chown -hR 100000:100000 " ROOT), 0);
 	sh(f, "id -u; cat /proc/self/uid_map | sed 's/  */ /g'; echo x >/dev/null && echo null; [ -d /sys/kernel ] && "
@@ -990,6 +1022,7 @@ static void user_namespace(void **state)
 	      "/dev/null");
 	run(f);
 	assert_output(f, "0\n 0 100000 65536\nnull\nsys\n0\n65534\n");
+	assert_int_equal(umount(BUNDLE), 0);
 }
 
 static void sandbox_namespaces(void **state)
@@ -1096,6 +1129,7 @@ int main(void)
 		T(exec_errors),
 		T(mounts_and_readonly),
 		T(devices),
+		T(devices_where_nodes_do_not_open),
 		T(propagation),
 		T(hostile_rootfs),
 		T(the_agents_files_are_gone),

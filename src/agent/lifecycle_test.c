@@ -783,7 +783,8 @@ static bool has_note(void)
 /* An emptyDir outlives the containers that mount it; test_destroy_ends_all() sees its end. */
 static void test_volume_of_the_pod(void **state)
 {
-	Grpc__Storage volume = GRPC__STORAGE__INIT, layer = GRPC__STORAGE__INIT;
+	Grpc__Storage volume = GRPC__STORAGE__INIT, layer = GRPC__STORAGE__INIT, part = GRPC__STORAGE__INIT;
+	char *path[] = { (char *)"path=link/etc" };
 
 	(void)state;
 	NEED_AGENT();
@@ -802,6 +803,23 @@ static void test_volume_of_the_pod(void **state)
 	assert_int_equal(create("v1", "true", false), 0);
 	assert_true(has_note());
 	assert_int_equal(delete ("v1"), 0);
+	assert_true(has_note());
+	/* A part of it, in whose place a container has left a link to the guest's root. */
+	part.driver = (char *)"caisson.subpath";
+	part.source = (char *)VOLUME;
+	part.mount_point = (char *)"/run/kata-containers/sandbox/subpath/v1";
+	part.driver_options = path;
+	part.n_driver_options = 1;
+	storage = &part;
+	assert_int_equal(symlink("/", harness_path(&h, VOLUME "/link")), 0);
+	assert_int_equal(create("v1", "true", false), -EREMOTEIO);
+	assert_non_null(strstr(h.e.text, "Too many levels of symbolic links"));
+	assert_int_equal(access(harness_path(&h, part.mount_point), F_OK), -1);
+	path[0] = (char *)"path=note"; /* a file */
+	assert_int_equal(create("v1", "true", false), 0);
+	assert_int_equal(access(harness_path(&h, part.mount_point), F_OK), 0);
+	assert_int_equal(delete ("v1"), 0);
+	assert_int_equal(access(harness_path(&h, part.mount_point), F_OK), -1);
 	assert_true(has_note());
 	/* What is the container's own goes with it. */
 	storage = &layer;

@@ -4,12 +4,15 @@
  * Devices" and runtime-linux.md "Dev symbolic links".
  *
  * In a user namespace mknod(2) is not possible: the stage makes the nodes in the bundle, init mounts them, and the
- * agent takes the names away (not earlier: an unlinked file cannot be attached).
+ * agent takes the names away (not earlier: an unlinked file cannot be attached). Where nodes do not open, as in a root
+ * that the host shares, init does all of this.
  */
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
+#include <sys/mount.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <sys/sysmacros.h>
 #include <unistd.h>
 
@@ -80,18 +83,65 @@ owner:
 	return 0;
 }
 
-static int make_node(struct rootfs *r, const struct node *n, int source_fd, struct err *e)
+/* Where the node with this number is in the bundle. */
+struct place {
+	char name[32];
+};
+
+static struct place place(size_t i)
 {
-	_cleanup_close_ int parent = -1, target = -1;
+	struct place p;
+
+	snprintf(p.name, sizeof(p.name), ".dev%zu", i);
+	return p;
+}
+
+/* The i-th node in the bundle, as a mount. That is on a file system whose nodes do not open, as a rule. */
+static int node_mount(struct rootfs *r, const struct node *n, size_t i)
+{
+	struct mount_attr dev = { .attr_clr = MOUNT_ATTR_NODEV };
+	_cleanup_close_ int dir = open(r->bundle, O_RDONLY | O_DIRECTORY | O_CLOEXEC), fd = -1;
+	struct place p = place(i);
+	int rc = dir < 0 ? -errno : make_at(dir, p.name, n);
+
+	if (rc < 0)
+		return rc;
+	fd = mount_clone_at(dir, p.name, false);
+	if (fd >= 0 && mount_setattr(fd, "", AT_EMPTY_PATH, &dev, sizeof(dev)) < 0)
+		return -errno;
+	return take_fd(&fd);
+}
+
+static int attach_node(struct rootfs *r, const struct node *n, int source_fd, struct err *e)
+{
+	_cleanup_close_ int target = inroot_mount_point(r->root_fd, n->path, false);
+	int rc = target < 0 ? target : mount_attach(source_fd, target);
+
+	return rc < 0 ? err_sys(e, -rc, "mount device %s", n->path) : 0;
+}
+
+static void forget_node(const char *bundle, size_t i)
+{
+	_cleanup_close_ int dir = open(bundle, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+	if (dir >= 0)
+		unlinkat(dir, place(i).name, 0);
+}
+
+static int make_node(struct rootfs *r, const struct node *n, size_t i, struct err *e)
+{
+	_cleanup_close_ int parent = -1, source = -1;
+	struct statvfs fs;
 	const char *name;
 	int rc;
 
-	if (source_fd >= 0) {
-		target = inroot_mount_point(r->root_fd, n->path, false);
-		rc = target < 0 ? target : mount_attach(source_fd, target);
-		return rc < 0 ? err_sys(e, -rc, "mount device %s", n->path) : 0;
-	}
 	parent = inroot_parent(r->root_fd, n->path, &name);
+	if (parent >= 0 && n->type != S_IFIFO && fstatvfs(parent, &fs) == 0 && (fs.f_flag & ST_NODEV)) {
+		source = node_mount(r, n, i);
+		rc = source < 0 ? err_sys(e, -source, "prepare device %s", n->path) : attach_node(r, n, source, e);
+		forget_node(r->bundle, i);
+		return rc;
+	}
 	rc = parent < 0 ? parent : make_at(parent, name, n);
 	return rc < 0 ? err_sys(e, -rc, "create device %s", n->path) : 0;
 }
@@ -118,15 +168,8 @@ static int for_each(struct rootfs *r, int (*fn)(struct rootfs *, const struct no
 
 static int open_node(struct rootfs *r, const struct node *n, size_t i, struct err *e)
 {
-	char name[32];
-	_cleanup_close_ int dir = open(r->bundle, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	int rc = dir < 0 ? -errno : 0;
+	int rc = r->device_fds[i] = node_mount(r, n, i);
 
-	snprintf(name, sizeof(name), ".dev%zu", i);
-	if (rc == 0)
-		rc = make_at(dir, name, n);
-	if (rc == 0)
-		rc = r->device_fds[i] = mount_clone_at(dir, name, false);
 	return rc < 0 ? err_sys(e, -rc, "prepare device %s", n->path) : 0;
 }
 
@@ -145,21 +188,19 @@ int rootfs_open_devices(struct rootfs *r, struct err *e)
 void rootfs_forget_devices(const Grpc__Spec *spec, const char *bundle)
 {
 	size_t n = N_DEFAULTS + (spec->linux ? spec->linux->n_devices : 0);
-	_cleanup_close_ int dir = open(bundle, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	char name[32];
 
-	for (size_t i = 0; dir >= 0 && i < n; i++) {
-		snprintf(name, sizeof(name), ".dev%zu", i);
-		unlinkat(dir, name, 0);
-	}
+	for (size_t i = 0; i < n; i++)
+		forget_node(bundle, i);
 }
 
 static int place_node(struct rootfs *r, const struct node *n, size_t i, struct err *e)
 {
-	int rc = make_node(r, n, r->device_fds ? r->device_fds[i] : -1, e);
+	int rc;
 
-	if (r->device_fds)
-		fd_close(&r->device_fds[i]);
+	if (!r->device_fds)
+		return make_node(r, n, i, e);
+	rc = attach_node(r, n, r->device_fds[i], e);
+	fd_close(&r->device_fds[i]);
 	return rc;
 }
 

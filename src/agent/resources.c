@@ -247,3 +247,14 @@ int resources_apply(struct cgroup *cg, const Grpc__LinuxResources *res, const Gr
 		r = apply_devices(cg, res, l, e);
 	return r;
 }
+
+int resources_update(struct cgroup *cg, const Grpc__LinuxResources *res, struct err *e)
+{
+	Grpc__LinuxResources known = *res;
+
+	if (known.n_devices)
+		log_debug("%zu rules about devices are left out of an update", known.n_devices);
+	known.devices = NULL;
+	known.n_devices = 0;
+	return resources_apply(cg, &known, NULL, e);
+}

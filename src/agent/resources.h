@@ -11,6 +11,12 @@
 int resources_apply(struct cgroup *cg, const Grpc__LinuxResources *res, const Grpc__Linux *linux_spec, struct err *e);
 
 /*
+ * Of a container that is there. Its rules about devices stay as they are, as with runc: those of an update have the
+ * host's numbers, and nobody tells here which device is which.
+ */
+int resources_update(struct cgroup *cg, const Grpc__LinuxResources *res, struct err *e);
+
+/*
  * The rules about devices: the spec's, then what every container may use, then all access to the devices that the spec
  * creates, but for those that a rule of its own names. Caller frees *ret. For resources_apply(), and tests.
  */

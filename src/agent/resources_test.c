@@ -138,6 +138,27 @@ static void missing_controller_is_named(void **state)
 	assert_int_equal(resources_apply(f->cg, NULL, NULL, NULL), 0);
 }
 
+/* Devices of an update have the host's numbers; limits count. */
+static void update_leaves_devices_alone(void **state)
+{
+	struct fake *f = *state;
+	Grpc__LinuxResources res = GRPC__LINUX_RESOURCES__INIT;
+	Grpc__LinuxDeviceCgroup none = GRPC__LINUX_DEVICE_CGROUP__INIT, *rules[] = { &none };
+	Grpc__LinuxPids pids = GRPC__LINUX_PIDS__INIT;
+
+	pids.limit = 7;
+	none.access = (char *)"rwm";
+	res.pids = &pids;
+	res.devices = rules;
+	res.n_devices = 1;
+	/* A folder takes no rules. */
+	assert_true(resources_apply(f->cg, &res, NULL, NULL) < 0);
+	pids.limit = 8;
+	assert_int_equal(resources_update(f->cg, &res, NULL), 0);
+	assert_file(f, "pids.max", "8");
+	assert_int_equal(res.n_devices, 1);
+}
+
 /* "docker run --device /dev/x:/dev/x:r": the device is not given more than its rule does. */
 static void device_is_allowed_what_its_rule_says(void **state)
 {
@@ -179,6 +200,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(hands_controllers_down, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(applies_all, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(missing_controller_is_named, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(update_leaves_devices_alone, set_up, tear_down),
 		cmocka_unit_test(device_is_allowed_what_its_rule_says),
 	};
 

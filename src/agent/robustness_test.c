@@ -55,6 +55,7 @@ static const char *const words[] = {
 	"ephemeral",
 	"local",
 	"bind",
+	"caisson.subpath",
 	"watchable-bind",
 	"overlayfs",
 	"virtio-fs",
@@ -150,7 +151,7 @@ static const struct {
 } hints[] = {
 	{ "container_id", { "c1", "c2" } },
 	{ "exec_id", { "e1", "" } },
-	{ "driver", { "ephemeral", "local", "bind", "overlayfs", "mmioblk", "virtio-fs", "watchable-bind" } },
+	{ "driver", { "ephemeral", "local", "bind", "overlayfs", "mmioblk", "caisson.subpath", "watchable-bind" } },
 	{ "fstype", { "tmpfs", "overlay", "ext4" } },
 	{ "mount_point", { "/run/kata-containers/m1", "/run/kata-containers/m2/f" } },
 	{ "volume_guest_path", { "/run" } },

@@ -232,6 +232,54 @@ static void test_overlay_and_bind(void **state)
 	assert_false(exists("/run/kata-containers/file"));
 }
 
+/* A part of a volume that a container has filled: its links lead nowhere. */
+static void test_subpath(void **state)
+{
+	Grpc__CreateSandboxRequest req = GRPC__CREATE_SANDBOX_REQUEST__INIT;
+	Grpc__DestroySandboxRequest destroy = GRPC__DESTROY_SANDBOX_REQUEST__INIT;
+	Grpc__Storage volume = GRPC__STORAGE__INIT, part = GRPC__STORAGE__INIT, other = GRPC__STORAGE__INIT;
+	Grpc__Storage *list[] = { &volume, &part, &other };
+	char *options[] = { (char *)"path=a/b", (char *)"mode=2770" };
+	char *other_options[] = { (char *)"path=a/b/file" };
+	struct stat st;
+
+	(void)state;
+	NEED_AGENT();
+	volume.driver = (char *)"ephemeral";
+	volume.fstype = volume.source = (char *)"tmpfs";
+	volume.mount_point = (char *)"/run/kata-containers/sandbox/ephemeral/v";
+	part.driver = other.driver = (char *)"caisson.subpath";
+	part.source = other.source = volume.mount_point;
+	part.mount_point = (char *)"/run/kata-containers/sandbox/subpath/1";
+	part.driver_options = options;
+	part.n_driver_options = 2;
+	other.mount_point = (char *)"/run/kata-containers/sandbox/subpath/2";
+	other.driver_options = other_options;
+	other.n_driver_options = 1;
+	req.storages = list;
+	req.n_storages = 2;
+	assert_int_equal(harness_do(&h, "CreateSandbox", &req.base), 0);
+	assert_int_equal(stat(harness_path(&h, "/run/kata-containers/sandbox/ephemeral/v/a/b"), &st), 0);
+	assert_int_equal(st.st_mode & 07777, 02770);
+	assert_true(is_type(part.mount_point, TMPFS_MAGIC));
+	assert_int_equal(file_replace(harness_path(&h, "/run/kata-containers/sandbox/subpath/1/file"), "x", 1, 0644),
+			 0);
+	assert_true(exists("/run/kata-containers/sandbox/ephemeral/v/a/b/file"));
+	assert_int_equal(harness_do(&h, "DestroySandbox", &destroy.base), 0);
+	assert_false(exists(part.mount_point));
+
+	/* Below something else than a storage; the mount point is no storage at that time. */
+	part.source = (char *)"/etc";
+	assert_int_equal(harness_do(&h, "CreateSandbox", &req.base), -EINVAL);
+	part.source = volume.mount_point;
+	options[0] = (char *)"path=../..";
+	assert_int_equal(harness_do(&h, "CreateSandbox", &req.base), -EINVAL);
+	options[0] = (char *)"path=a";
+	options[1] = (char *)"mode=17777";
+	assert_int_equal(harness_do(&h, "CreateSandbox", &req.base), -EINVAL);
+	assert_false(exists(part.mount_point));
+}
+
 static void write_source(const char *name, const char *text)
 {
 	char path[128];
@@ -645,6 +693,7 @@ int main(void)
 		cmocka_unit_test(test_sandbox),
 		cmocka_unit_test(test_sandbox_undone),
 		cmocka_unit_test(test_overlay_and_bind),
+		cmocka_unit_test(test_subpath),
 		cmocka_unit_test(test_watchable),
 		cmocka_unit_test(test_device_wait_blocks_nobody),
 		cmocka_unit_test(test_block_storage),

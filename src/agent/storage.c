@@ -23,6 +23,7 @@
 #include "agent/watchable.h"
 #include "base/fd.h"
 #include "base/log.h"
+#include "sys/inroot.h"
 #include "sys/mounts.h"
 
 #define WATCHABLE_DIR    AGENT_SHARE_DIR "/watchable"
@@ -58,6 +59,16 @@ bool storage_path_valid(const char *path)
 		p += n;
 	}
 	return path[strspn(path, "/")] != '\0';
+}
+
+static struct storage *find_storage(struct agent *a, const char *mount_point)
+{
+	struct storage *s;
+
+	list_foreach (s, &a->storages, struct storage, node)
+		if (!strcmp(s->mount_point, mount_point))
+			return s;
+	return NULL;
 }
 
 static int make_mount_point(struct storage *s, bool file, struct err *e)
@@ -130,6 +141,45 @@ static int make_bind(struct storage *s, const Grpc__Storage *spec, struct err *e
 		r = mount_spec(s, spec->source, "bind", options.v, options.len, e);
 	strv_fini(&options);
 	return r;
+}
+
+/*
+ * A part of another storage, which the pod's containers write to: they may have put links there, and must not lead us
+ * out. "path=": where; a folder that is not there is made, of "mode=".
+ */
+static int make_subpath(struct storage *s, const Grpc__Storage *spec, struct err *e)
+{
+	_cleanup_close_ int volume = -1, part = -1, copy = -1;
+	const char *path = NULL, *v;
+	uint64_t mode = 0755;
+	struct stat st;
+	int r;
+
+	for (size_t i = 0; i < spec->n_driver_options; i++) {
+		if ((v = str_after(spec->driver_options[i], "path=")))
+			path = v;
+		else if (!(v = str_after(spec->driver_options[i], "mode=")) || str_to_u64(v, 8, &mode) < 0 ||
+			 mode > 07777)
+			return err_set(e, ERR_PROTOCOL, EINVAL, "\"%.64s\" is not an option", spec->driver_options[i]);
+	}
+	if (!path || !find_storage(s->agent, spec->source))
+		return err_set(e, ERR_PROTOCOL, EINVAL, "\"%.128s\" is no storage with a part \"%.128s\"", spec->source,
+			       path ? path : "");
+	volume = open(spec->source, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	part = volume < 0 ? -errno : inroot_make_plain(volume, path, (mode_t)mode);
+	if (part < 0)
+		return err_sys(e, -part, "cannot use %.128s of %s", path, spec->source);
+	if (fstat(part, &st) < 0)
+		return err_sys(e, errno, "cannot use %.128s of %s", path, spec->source);
+	r = make_mount_point(s, !S_ISDIR(st.st_mode), e);
+	if (r < 0)
+		return r;
+	copy = mount_clone_at(part, "", true);
+	r = copy < 0 ? copy : mount_attach_path(copy, s->mount_point);
+	if (r < 0)
+		return err_sys(e, -r, "cannot mount %.128s of %s", path, spec->source);
+	s->mounted = true;
+	return 0;
 }
 
 /* Copies must not go to the host: the folder that Kata has for them is inside the shared one. */
@@ -384,11 +434,14 @@ static const struct driver drivers[] = {
 	{ "ephemeral", NULL, make_ephemeral },
 	{ "local", NULL, make_local },
 	{ "bind", NULL, make_bind },
+	{ "caisson.subpath", NULL, make_subpath },
 	{ "watchable-bind", NULL, make_watchable },
 };
 
-const char *const storage_driver_names[] = { "virtio-fs", "9p",        "blk",   "mmioblk", "scsi",           "nvdimm",
-					     "overlayfs", "ephemeral", "local", "bind",    "watchable-bind", NULL };
+const char *const storage_driver_names[] = {
+	"virtio-fs", "9p",    "blk",  "mmioblk",         "scsi",           "nvdimm", "overlayfs",
+	"ephemeral", "local", "bind", "caisson.subpath", "watchable-bind", NULL
+};
 
 static const struct driver *find_driver(const Grpc__Storage *spec, struct err *e)
 {
@@ -413,16 +466,6 @@ int storages_ready(Grpc__Storage *const *storages, size_t n, struct err *e)
 			return r;
 	}
 	return 0;
-}
-
-static struct storage *find_storage(struct agent *a, const char *mount_point)
-{
-	struct storage *s;
-
-	list_foreach (s, &a->storages, struct storage, node)
-		if (!strcmp(s->mount_point, mount_point))
-			return s;
-	return NULL;
 }
 
 static void storage_free(struct storage *s)

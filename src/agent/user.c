@@ -108,17 +108,20 @@ int user_set_home(struct strv *env, uint32_t uid)
 	/* O_NONBLOCK: the image may have put a FIFO there. */
 	_cleanup_close_ int fd = open("/etc/passwd", O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
 	_cleanup_free_ char *passwd = NULL;
-	const char *home = NULL;
+	_cleanup_free_ char *entry = NULL;
+	const char *home = strv_get_env(env, "HOME");
 	struct stat st;
 
-	if (strv_get_env(env, "HOME"))
+	if (!str_empty(home))
 		return 0;
+	home = NULL;
 	if (fd >= 0 && fstat(fd, &st) == 0 && S_ISREG(st.st_mode) && st.st_size <= PASSWD_MAX) {
 		passwd = calloc(1, (size_t)st.st_size + 1);
 		if (passwd && fd_read_full(fd, passwd, (size_t)st.st_size) == 0)
 			home = home_of(passwd, uid);
 	}
-	return strv_addf(env, "HOME=%s", home ? home : "/");
+	entry = str_printf("HOME=%s", home ? home : "/");
+	return entry ? strv_set_env(env, entry) : -ENOMEM;
 }
 
 /* Whether the caller could execute it: regular, and the permission bits allow it for our effective ids. */

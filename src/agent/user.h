@@ -15,7 +15,7 @@ void caps_from_spec(const Grpc__LinuxCapabilities *spec, struct caps *ret);
 /* Bounding set, groups, user, remaining capabilities, in the order the kernel wants. The caller has all it needs. */
 int user_become(const Grpc__Process *process, const struct caps *caps, struct err *e);
 
-/* Add HOME from /etc/passwd of the root we are in, or "/", unless env has one. 0 or -ENOMEM. */
+/* Set HOME from /etc/passwd of the root we are in, or "/", unless env has one that is not empty. 0 or -ENOMEM. */
 int user_set_home(struct strv *env, uint32_t uid);
 
 /*

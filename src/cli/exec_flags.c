@@ -9,7 +9,7 @@ const char exec_usage[] =
 	"usage: caisson exec [-i] [-t] [-e NAME=VALUE] [-w DIR] [-u USER[:GROUP]] ID COMMAND [ARG...]\n"
 	"       caisson exec --debug ID\n"
 	"For containers of OCI clients also: [--process FILE] [--detach] [--pid-file FILE] [--console-socket SOCKET]\n"
-	"       [--cap CAP] [--no-new-privs] [--additional-gids GID]\n";
+	"       [--cap CAP] [--no-new-privs] [--additional-gids GID] [--ignore-paused]\n";
 
 enum {
 	FLAG_ROOT = 256,

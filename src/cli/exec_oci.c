@@ -17,6 +17,7 @@
 #include "oci/spec.h"
 
 #define PROCESS_FILE_MAX (4u << 20)
+#define RESUME_POLL_MS   100
 
 /* As it is given; what the flags say beside it does not count, but for the terminal. */
 static int given_process(const struct exec_flags *f, Grpc__Process **ret, struct err *e)
@@ -74,6 +75,17 @@ static int find_process(const struct exec_flags *f, const struct oci_record *c, 
 	return r < 0 ? r : process_json(given, ret, streams, e);
 }
 
+/* --ignore-paused: runc's process waits, too, frozen in the container's group, until the container goes on. */
+static int await_resume(struct owner_link *l, struct err *e)
+{
+	struct owner_state s;
+	int r;
+
+	while ((r = owner_state(l, &s, e)) == 0 && s.status == OCI_PAUSED)
+		usleep(RESUME_POLL_MS * 1000);
+	return r;
+}
+
 int exec_in_pod(const struct globals *g, const struct exec_flags *f, struct owner_link *l, struct err *e)
 {
 	struct launch_streams streams = { .console_socket = f->console_socket, .detached = f->detach };
@@ -83,6 +95,9 @@ int exec_in_pod(const struct globals *g, const struct exec_flags *f, struct owne
 	int r, status = 0;
 
 	r = launch_check_fds(f->preserve_fds, NULL, e);
+	/* Before signals are kept for the process: one ends the waiting. */
+	if (r == 0 && f->ignore_paused)
+		r = await_resume(l, e);
 	if (r == 0)
 		r = find_process(f, &l->record, &process, &streams, e);
 	if (r == 0)

@@ -254,7 +254,8 @@ int launch_exec(struct launch *l, const struct globals *g, const char *exec_id, 
 	if (s.status == OCI_STOPPED || s.status == OCI_CREATING)
 		return err_set(e, ERR_CONFIG, EBUSY, "cannot exec in a stopped container");
 	if (s.status == OCI_PAUSED)
-		return err_set(e, ERR_CONFIG, EBUSY, "cannot exec in a paused container");
+		return err_set(e, ERR_CONFIG, EBUSY,
+			       "cannot exec in a paused container (use --ignore-paused to override)");
 	snprintf(netns, sizeof netns, "/proc/%d/ns/net", s.pid);
 	r = start_standin(l, program, netns, false, streams, e);
 	offer.pid = l->pid;

@@ -117,14 +117,13 @@ static int put_user(struct builder *b)
 	return r;
 }
 
+/* No HOME: the agent looks it up, in the root that the process has, for it and for each command that comes later. */
 static int put_env(struct builder *b)
 {
 	_cleanup_strv_ struct strv env = { 0 };
 	const struct strv *asked = b->o->env;
 	int r = strv_add(&env, DEFAULT_PATH);
 
-	if (r == 0)
-		r = strv_addf(&env, "HOME=%s", b->user.home);
 	if (r == 0 && b->o->hostname)
 		r = strv_addf(&env, "HOSTNAME=%s", b->o->hostname);
 	if (r == 0 && b->o->tty)

@@ -38,7 +38,6 @@ static bool parse_id(const char *s, uint32_t *ret)
 struct account {
 	const char *name;
 	uint32_t uid, gid;
-	const char *home;
 };
 
 /* name:password:uid:gid:gecos:home:shell. The line is cut in place. */
@@ -50,8 +49,6 @@ static bool parse_passwd_line(char *line, struct account *a)
 	next_field(&line);
 	uid = next_field(&line);
 	gid = next_field(&line);
-	next_field(&line);
-	a->home = next_field(&line);
 	return !str_empty(a->name) && parse_id(uid, &a->uid) && parse_id(gid, &a->gid);
 }
 
@@ -130,8 +127,6 @@ static int resolve_user(const char *who, int rootfs_fd, struct oci_user *u, char
 	if (find_account(passwd, who, numeric, u->uid, &a)) {
 		u->uid = a.uid;
 		u->gid = a.gid;
-		if (!str_empty(a.home) && a.home[0] == '/' && strlen(a.home) < sizeof u->home)
-			snprintf(u->home, sizeof u->home, "%s", a.home);
 		*ret_name = strdup(a.name);
 		return *ret_name ? 0 : err_set(e, ERR_SYSTEM, ENOMEM, "out of memory");
 	}
@@ -171,7 +166,7 @@ static int resolve_group(const char *who, int rootfs_fd, struct oci_user *u, str
 int oci_user_resolve(const char *s, int rootfs_fd, struct oci_user *ret, struct err *e)
 {
 	_cleanup_free_ char *copy = strdup(str_empty(s) ? "0" : s), *name = NULL, *group = NULL;
-	struct oci_user u = { .home = "/" };
+	struct oci_user u = { 0 };
 	char *colon;
 	int r;
 
@@ -192,8 +187,6 @@ int oci_user_resolve(const char *s, int rootfs_fd, struct oci_user *ret, struct 
 	}
 	if (r < 0)
 		return r;
-	if (u.uid == 0 && str_eq(u.home, "/"))
-		snprintf(u.home, sizeof u.home, "/root");
 	*ret = u;
 	return 0;
 }

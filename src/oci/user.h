@@ -13,7 +13,6 @@ struct oci_user {
 	uint32_t uid, gid;
 	uint32_t groups[OCI_USER_GROUPS_MAX]; /* additional groups, only when no group was named */
 	size_t n_groups;
-	char home[256]; /* from the passwd file; "/" when it has no line for the user */
 };
 
 /*

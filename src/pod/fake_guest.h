@@ -394,9 +394,9 @@ static void fake_update(struct ttrpc_request *req, const ProtobufCMessage *m, vo
 	const Grpc__UpdateContainerRequest *q = (const Grpc__UpdateContainerRequest *)m;
 	const Grpc__LinuxResources *r = q->resources;
 
-	if (fake_asked(req, "UpdateContainer", "%s memory %lld quota %lld cpus \"%s\"", q->container_id,
+	if (fake_asked(req, "UpdateContainer", "%s memory %lld quota %lld cpus \"%s\"%s%s", q->container_id,
 		       r->memory ? (long long)r->memory->limit : 0, r->cpu ? (long long)r->cpu->quota : 0,
-		       r->cpu ? r->cpu->cpus : ""))
+		       r->cpu ? r->cpu->cpus : "", r->n_devices ? " devices" : "", r->blockio ? " io" : ""))
 		fake_empty(req);
 }
 

@@ -69,11 +69,18 @@ int standin_start(const struct standin_params *params, pid_t *ret_pid, int *ret_
 	return 0;
 }
 
-void standin_show(int fd, const char *root, const struct standin_bind *binds, size_t n)
+/* "r": that cannot be written; "-": that is the guest's own. */
+void standin_show(int fd, const struct standin_bind *binds, size_t n)
 {
-	const char *name = strrchr(root, '/');
+	char line[1024] = "";
+	size_t used = 0;
 
-	strv_addf(&host.seen, "show %s, %zu more%s%s", name ? name : root, n, n ? ": " : "", n ? binds[0].target : "");
+	for (size_t i = 0; i < n && used < sizeof line; i++)
+		used += (size_t)snprintf(line + used, sizeof line - used, " %s%s", binds[i].target,
+					 !binds[i].source    ? "-"
+					 : binds[i].readonly ? "r"
+							     : "");
+	strv_addf(&host.seen, "show%s", line);
 }
 
 int standin_end(int fd, int status)

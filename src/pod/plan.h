@@ -27,6 +27,9 @@
 #define GUEST_SHARE_TAG "kataShared"
 #define GUEST_SHM_DIR   GUEST_RUN_DIR "/sandbox/shm"
 
+/* Our agent's driver for a part of another storage; nobody is led out of that by links in it. */
+#define PLAN_SUBPATH_DRIVER "caisson.subpath"
+
 /* One file system that the agent mounts (Storage of the agent protocol). */
 struct plan_storage {
 	char *driver, *source, *fstype, *mount_point;
@@ -139,6 +142,7 @@ struct plan {
 	struct plan_container *container; /* the one that the sandbox starts with; its notes are in notes */
 	char *passt_socket;               /* NULL: no passt */
 	struct strv publish;
+	bool subpaths;      /* while it runs: the guest's agent has PLAN_SUBPATH_DRIVER */
 	bool sandbox_pidns; /* the guest keeps a PID namespace for containers that share one */
 	bool sync_guest;    /* the guest must write back before the VM is killed */
 	struct strv notes;  /* sentences for the user: what differs from what was asked for */

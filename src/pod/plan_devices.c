@@ -88,28 +88,40 @@ static bool is_writable(const Grpc__LinuxResources *res, const Grpc__LinuxDevice
 	return !known;
 }
 
-static int add_block(struct plan *p, struct plan_container *c, const Grpc__LinuxDevice *d, struct err *e)
+/* The disk for one of the spec's devices, whose numbers are those of the block device at path. */
+static int add_disk(struct plan *p, struct plan_container *c, const Grpc__LinuxDevice *d, const char *path,
+		    bool readonly, struct err *e)
 {
 	struct plan_block *blocks = realloc(c->blocks, (c->n_blocks + 1) * sizeof *blocks);
-	_cleanup_free_ char *path = NULL;
 	struct vm_device *disk;
-	int r;
 
 	if (!blocks)
 		return out_of_memory(e);
 	c->blocks = blocks;
-	if (!plan_takes_disks(p))
-		return err_set(e, ERR_CONFIG, ENOTSUP,
-			       "device %s of the container is a block device, and this hypervisor has none for guests",
-			       d->path);
-	r = find_block(d, &path, e);
-	if (r < 0)
-		return r;
-	disk = plan_add_disk(p, c, "device", path, !is_writable(c->spec->linux->resources, d));
+	disk = plan_add_disk(p, c, "device", path, readonly || !is_writable(c->spec->linux->resources, d));
 	if (!disk)
 		return out_of_memory(e);
 	blocks[c->n_blocks] = (struct plan_block){ .device = disk, .container_path = strdup(d->path) };
 	return blocks[c->n_blocks++].container_path ? 0 : out_of_memory(e);
+}
+
+static int check_takes_disks(const struct plan *p, const char *path, struct err *e)
+{
+	return plan_takes_disks(p) ? 0
+				   : err_set(e, ERR_CONFIG, ENOTSUP,
+					     "device %s of the container is a block device, and this hypervisor has "
+					     "none for guests",
+					     path);
+}
+
+static int add_block(struct plan *p, struct plan_container *c, const Grpc__LinuxDevice *d, struct err *e)
+{
+	_cleanup_free_ char *path = NULL;
+	int r = check_takes_disks(p, d->path, e);
+
+	if (r == 0)
+		r = find_block(d, &path, e);
+	return r < 0 ? r : add_disk(p, c, d, path, false, e);
 }
 
 static int note(struct plan_container *c, const char *path, struct err *e)
@@ -146,4 +158,61 @@ int plan_devices(struct plan *p, struct plan_container *c, const struct plan_req
 	}
 	l->n_devices = kept;
 	return r;
+}
+
+/* ---- bind mounts of them ---- */
+
+static bool has_device(const Grpc__Linux *l, const char *path)
+{
+	for (size_t i = 0; l && i < l->n_devices; i++)
+		if (str_eq(l->devices[i]->path, path))
+			return true;
+	return false;
+}
+
+/* Behind the spec's own devices, as the bind mount would show it. NULL: out of memory. */
+static Grpc__LinuxDevice *append_device(Grpc__Spec *spec, const char *path, const struct stat *st)
+{
+	Grpc__LinuxDevice *d, **list;
+
+	if (!spec->linux && (spec->linux = malloc(sizeof *spec->linux)))
+		grpc__linux__init(spec->linux);
+	list = spec->linux ? realloc(spec->linux->devices, (spec->linux->n_devices + 1) * sizeof *list) : NULL;
+	if (!list)
+		return NULL;
+	spec->linux->devices = list;
+	d = malloc(sizeof *d);
+	if (!d)
+		return NULL;
+	grpc__linux_device__init(d);
+	list[spec->linux->n_devices++] = d;
+	d->path = strdup(path);
+	d->type = strdup("b");
+	d->major = major(st->st_rdev);
+	d->minor = minor(st->st_rdev);
+	d->filemode = st->st_mode & 07777;
+	d->uid = st->st_uid;
+	d->gid = st->st_gid;
+	return d->path && d->type ? d : NULL;
+}
+
+int plan_bound_device(struct plan *p, struct plan_container *c, const char *source, const char *target, bool readonly,
+		      struct err *e)
+{
+	const Grpc__LinuxDevice *d;
+	struct stat st;
+	int r;
+
+	if (stat(source, &st) < 0 || !S_ISBLK(st.st_mode))
+		return 0;
+	if (has_device(c->spec->linux, target))
+		return 1;
+	r = check_takes_disks(p, target, e);
+	if (r < 0)
+		return r;
+	d = append_device(c->spec, target, &st);
+	if (!d)
+		return out_of_memory(e);
+	r = add_disk(p, c, d, source, readonly, e);
+	return r < 0 ? r : 1;
 }

@@ -2,13 +2,20 @@
 /*
  * The part of a plan about linux.devices: a number there means a device of the host's kernel, and the container's is
  * another one. Block devices become disks of the VM, and the guest puts its own numbers in; a few character devices
- * have the same numbers everywhere; the rest is left out.
+ * have the same numbers everywhere; the rest is left out. So is a block device that is to be bind mounted: a disk with
+ * a node where the mount would be. The container may use it, whatever rules there are for it: it was asked for by name.
  */
 #pragma once
 
 #include "pod/plan.h"
 
 int plan_devices(struct plan *p, struct plan_container *c, const struct plan_request *q, struct err *e);
+/*
+ * source, a path of the host, as target in the container, if it is a block device: 1. 0: it is none. After
+ * plan_devices().
+ */
+int plan_bound_device(struct plan *p, struct plan_container *c, const char *source, const char *target, bool readonly,
+		      struct err *e);
 /*
  * Does the spec come from a privileged container, which is allowed every device and was given every one of the host?
  * Those are not the guest's: it sees none of them, as with privileged_without_host_devices.

@@ -10,6 +10,7 @@
 
 #include "oci/builder.h"
 #include "pod/agent.h"
+#include "pod/plan_devices.h"
 #include "pod/plan_direct.h"
 #include "pod/plan_list.h"
 #include "pod/plan_volumes.h"
@@ -33,7 +34,7 @@ bool plan_is_bind(const Grpc__Mount *m)
 	return bind;
 }
 
-static bool is_readonly(const Grpc__Mount *m)
+bool plan_is_readonly(const Grpc__Mount *m)
 {
 	bool readonly = false;
 
@@ -152,11 +153,12 @@ static int plan_copy(struct plan *p, struct plan_container *c, const char *sourc
 	return readonly ? 0 : note_copy(c, source, e);
 }
 
+/* 1: it is no mount any more. */
 static int plan_mount(struct plan *p, struct plan_container *c, const struct plan_request *q, size_t i, struct err *e)
 {
 	Grpc__Mount *m = c->spec->mounts[i];
 	_cleanup_free_ char *name = str_printf("%s-mount-%zu", c->id, i), *source = NULL, *where = NULL, *place = NULL;
-	bool readonly = is_readonly(m);
+	bool readonly = plan_is_readonly(m);
 	int r;
 
 	/* Relative sources are relative to the bundle (OCI runtime spec 1.1, config.md "Mounts"). */
@@ -172,8 +174,9 @@ static int plan_mount(struct plan *p, struct plan_container *c, const struct pla
 		return set_source(m, place, e);
 	if (str_eq(m->destination, "/dev/shm") && has_shm(p))
 		return set_source(m, GUEST_SHM_DIR, e);
-	if (plan_is_guests_own(source))
-		return 0;
+	r = plan_bound_device(p, c, source, m->destination, readonly, e);
+	if (r != 0 || plan_is_guests_own(source))
+		return r;
 	if (access(source, F_OK) < 0)
 		return err_sys(e, errno, "mounts[%zu] of the container: cannot find %s, which is to be mounted at %s",
 			       i, source, m->destination);
@@ -188,11 +191,23 @@ static int plan_mount(struct plan *p, struct plan_container *c, const struct pla
 
 int plan_mounts(struct plan *p, struct plan_container *c, const struct plan_request *q, struct err *e)
 {
+	Grpc__Spec *spec = c->spec;
+	size_t kept = 0;
 	int r = 0;
 
-	for (size_t i = 0; r == 0 && i < c->spec->n_mounts; i++)
-		if (plan_is_bind(c->spec->mounts[i]))
+	for (size_t i = 0; i < spec->n_mounts; i++) {
+		Grpc__Mount *m = spec->mounts[i];
+
+		if (r >= 0 && plan_is_bind(m))
 			r = plan_mount(p, c, q, i, e);
+		if (r > 0) {
+			grpc__mount__free_unpacked(m, NULL);
+			r = 0;
+		} else {
+			spec->mounts[kept++] = m;
+		}
+	}
+	spec->n_mounts = kept;
 	return r;
 }
 
@@ -223,6 +238,11 @@ int plan_volumes(struct plan *p, struct plan_container *c, const struct plan_req
 			return out_of_memory(e);
 		if (access(v->source, F_OK) < 0)
 			return err_sys(e, errno, "cannot mount %s at %s", v->source, v->target);
+		r = plan_bound_device(p, c, v->source, v->target, v->readonly, e);
+		if (r < 0)
+			return r;
+		if (r > 0)
+			continue;
 		r = plan_copy(p, c, v->source, v->target, v->readonly, e);
 		if (r < 0)
 			return r;

@@ -9,6 +9,7 @@
 
 /* A mount of a path of the host, by its type or its options. */
 bool plan_is_bind(const Grpc__Mount *m);
+bool plan_is_readonly(const Grpc__Mount *m);
 /* Does a source of the host mean the guest's own: a kernel file system? */
 bool plan_is_guests_own(const char *source);
 /* The sandbox's shared memory, if this container or a later one can ask for it. Before the first container's mounts. */

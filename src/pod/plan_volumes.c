@@ -10,10 +10,12 @@
 #include <sys/statfs.h>
 
 #include "pod/plan_list.h"
+#include "sys/mountinfo.h"
 
 /* The guest keeps what is mounted below these until the sandbox ends: an emptyDir outlives its containers. */
 #define GUEST_EPHEMERAL_DIR GUEST_RUN_DIR "/sandbox/ephemeral"
 #define GUEST_LOCAL_DIR     GUEST_RUN_DIR "/sandbox/local"
+#define GUEST_SUBPATH_DIR   GUEST_RUN_DIR "/sandbox/subpath"
 #define GUEST_WATCHABLE_DIR GUEST_SHARE_DIR "/watchable"
 /*
  * Agents follow 16 entries at most, copies and links, and Kata's runtime gives them folders of up to 8 (kata.md §8.3).
@@ -143,17 +145,23 @@ static int add_local(struct plan *p, struct plan_container *c, const char *sourc
 		       : 0;
 }
 
-int plan_guest_volume(struct plan *p, struct plan_container *c, const char *source, char **ret, struct err *e)
+static bool lives_in_guest(const struct plan *p, enum plan_volume_kind kind)
+{
+	if (kind == PLAN_VOLUME_EMPTY)
+		return share_copies(&p->share) || !p->config->runtime.disable_guest_empty_dir;
+	return kind == PLAN_VOLUME_MEMORY || kind == PLAN_VOLUME_HUGE_PAGES;
+}
+
+static int whole_volume(struct plan *p, struct plan_container *c, const char *source, char **ret, struct err *e)
 {
 	enum plan_volume_kind kind = plan_volume_kind(source);
-	bool in_guest = share_copies(&p->share) || !p->config->runtime.disable_guest_empty_dir;
 	_cleanup_free_ char *where = NULL;
 	const char *name = volume_name(source, "kubernetes.io~empty-dir");
 	struct stat st;
 	int r;
 
 	*ret = NULL;
-	if (kind == PLAN_VOLUME_PLAIN || kind == PLAN_VOLUME_CHANGING || (kind == PLAN_VOLUME_EMPTY && !in_guest))
+	if (!lives_in_guest(p, kind))
 		return 0;
 	if (stat(source, &st) < 0)
 		return err_sys(e, errno, "cannot use the volume %s", source);
@@ -166,6 +174,89 @@ int plan_guest_volume(struct plan *p, struct plan_container *c, const char *sour
 	if (r == 0)
 		*ret = take_ptr(where);
 	return r;
+}
+
+/* ---- parts of them ---- */
+
+int plan_subpath_volume(const char *source, char **ret)
+{
+	static const char folder[] = "/volume-subpaths/";
+	const char *at = strstr(source, folder), *name = at ? at + strlen(folder) : NULL;
+	size_t length = name ? strcspn(name, "/") : 0, parts = 0;
+
+	*ret = NULL;
+	for (const char *p = name; p && (p = strchr(p, '/')) && p[1] && p[1] != '/'; p++)
+		parts++;
+	if (!length || parts != 2 || source[strlen(source) - 1] == '/')
+		return 0;
+	*ret = str_printf("%.*s/volumes/kubernetes.io~empty-dir/%.*s", (int)(at - source), source, (int)length, name);
+	return *ret ? 0 : -ENOMEM;
+}
+
+/*
+ * The path of the subPath in its volume: the kubelet has made it in the host's folder, without following links, and
+ * told nobody but the kernel. *ret NULL: it is not in there.
+ */
+static int find_part(const char *volume, const char *source, char **ret)
+{
+	_cleanup_free_ char *whole = NULL, *part = NULL;
+	const char *rest;
+	dev_t whole_dev, part_dev;
+
+	*ret = NULL;
+	if (mountinfo_place(volume, &whole_dev, &whole) < 0 || mountinfo_place(source, &part_dev, &part) < 0 ||
+	    whole_dev != part_dev)
+		return 0;
+	rest = str_eq(whole, "/") ? part : str_after(part, whole);
+	if (!rest || *rest != '/' || !rest[1])
+		return 0;
+	*ret = strdup(rest + 1);
+	return *ret ? 0 : -ENOMEM;
+}
+
+/* The guest's agent makes the folder there, too, as the kubelet has made it here. */
+static int add_part(struct plan_container *c, const char *volume, const char *part, const struct stat *st, char **ret,
+		    struct err *e)
+{
+	_cleanup_free_ char *where = str_printf(GUEST_SUBPATH_DIR "/%s-%zu", c->id, c->n_storages);
+	struct plan_storage *s = where ? plan_container_storage(c, PLAN_SUBPATH_DRIVER, volume, "bind", where) : NULL;
+
+	if (!s || strv_addf(&s->driver_options, "path=%s", part) < 0 ||
+	    strv_addf(&s->driver_options, "mode=%04o", st->st_mode & 07777) < 0)
+		return out_of_memory(e);
+	*ret = take_ptr(where);
+	return 0;
+}
+
+static int note_part(struct plan_container *c, const char *source, const char *volume, struct err *e)
+{
+	return strv_addf(&c->notes,
+			 "%s is shared with the host, not with the containers that mount all of %s: this guest's agent "
+			 "does not mount parts of volumes",
+			 source, volume) < 0
+		       ? out_of_memory(e)
+		       : 0;
+}
+
+int plan_guest_volume(struct plan *p, struct plan_container *c, const char *source, char **ret, struct err *e)
+{
+	_cleanup_free_ char *volume = NULL, *part = NULL, *where = NULL;
+	struct stat st;
+	int r;
+
+	*ret = NULL;
+	if (plan_subpath_volume(source, &volume) < 0 || (volume && find_part(volume, source, &part) < 0))
+		return out_of_memory(e);
+	if (!part)
+		return whole_volume(p, c, source, ret, e);
+	if (!lives_in_guest(p, plan_volume_kind(volume)))
+		return 0;
+	if (!p->subpaths)
+		return note_part(c, source, volume, e);
+	if (stat(source, &st) < 0)
+		return err_sys(e, errno, "cannot use the volume %s", source);
+	r = whole_volume(p, c, volume, &where, e);
+	return r < 0 ? r : add_part(c, where, part, &st, ret, e);
 }
 
 /* ---- volumes that change ---- */

@@ -19,8 +19,15 @@ enum plan_volume_kind {
 enum plan_volume_kind plan_volume_kind(const char *source);
 
 /*
- * A volume that lives in the guest: its storage is added to the container's. *ret: its place in the guest; NULL: it is
- * one to share or to copy. Containers that mount the same one meet there, since places are named after volumes.
+ * Where the kubelet binds a subPath of an emptyDir (.../volume-subpaths/NAME/CONTAINER/INDEX): *ret is the path of the
+ * emptyDir; NULL: it is no such place. 0 or -ENOMEM.
+ */
+int plan_subpath_volume(const char *source, char **ret);
+
+/*
+ * A volume that lives in the guest, or a subPath of one: its storage is added to the container's. *ret: its place in
+ * the guest; NULL: it is one to share or to copy. Containers that mount the same one meet there, since places are named
+ * after volumes.
  */
 int plan_guest_volume(struct plan *p, struct plan_container *c, const char *source, char **ret, struct err *e);
 /*

@@ -133,6 +133,83 @@ static void test_memory(void **state)
 	free(path);
 }
 
+static void test_subpath_places(void **state)
+{
+	static const struct {
+		const char *source, *volume;
+	} rows[] = {
+		{ "/k/pods/0a-1/volume-subpaths/cache/c/0", "/k/pods/0a-1/volumes/kubernetes.io~empty-dir/cache" },
+		{ "/k/pods/0a-1/volume-subpaths/cache/c", NULL },
+		{ "/k/pods/0a-1/volume-subpaths/cache/c/", NULL },
+		{ "/k/pods/0a-1/volume-subpaths//c/0", NULL },
+		{ "/k/pods/0a-1/volume-subpaths/cache//0", NULL },
+		{ "/k/pods/0a-1/volume-subpaths/cache/c/0/1", NULL },
+		{ "/k/pods/0a-1/volume-subpaths", NULL },
+		{ "/k/pods/0a-1/volumes/kubernetes.io~empty-dir/cache", NULL },
+	};
+
+	for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+		_cleanup_free_ char *volume = NULL;
+
+		assert_int_equal(plan_subpath_volume(rows[i].source, &volume), 0);
+		if (!str_eq(volume, rows[i].volume))
+			fail_msg("%s is of %s", rows[i].source, volume ? volume : "nothing");
+	}
+}
+
+/* subPath of an emptyDir in memory: a part of what the pod's other containers mount whole. */
+static void test_subpath(void **state)
+{
+	static const char *const where = "/run/kata-containers/sandbox/subpath/c2-1";
+	_cleanup_free_ char *volume = NULL, *part = NULL, *source = NULL, *mount_text = NULL;
+	_cleanup_config_ struct config *c = load_config();
+	const struct plan_storage *s;
+	struct plan_container *later;
+	struct plan *p = NULL;
+
+	if (geteuid() != 0 || unshare(CLONE_NEWNS) < 0 || mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0)
+		skip();
+	volume = folder(t.dir, VOLUMES "/kubernetes.io~empty-dir/cache", 02777);
+	assert_int_equal(mount("tmpfs", volume, "tmpfs", 0, "size=1m"), 0);
+	part = folder(t.dir, VOLUMES "/kubernetes.io~empty-dir/cache/a b/c", 02750);
+	source = folder(t.dir, "pods/0a-1/volume-subpaths/cache/web/0", 0755);
+	assert_int_equal(mount(part, source, NULL, MS_BIND, NULL), 0);
+	mount_text = bind_text(source, "/v", ",\"ro\"");
+	plan_of("", "", &p);
+
+	/* An agent that cannot: the part is the host's, and it is said what that means. */
+	later = add_later(p, c, mount_text);
+	assert_string_equal(later->spec->mounts[0]->source, GUEST_SHARE_DIR "/c2-mount-0");
+	assert_int_equal(later->n_storages, 0);
+	assert_non_null(strstr(later->notes.v[0], "not with the containers that mount all of"));
+	plan_container_free(p, later);
+
+	p->subpaths = true;
+	later = add_later(p, c, mount_text);
+	assert_string_equal(later->spec->mounts[0]->source, where);
+	assert_int_equal(later->n_storages, 2);
+	assert_string_equal(later->storages[0].driver, "ephemeral");
+	assert_string_equal(later->storages[0].mount_point, "/run/kata-containers/sandbox/ephemeral/cache");
+	s = &later->storages[1];
+	assert_string_equal(s->driver, "caisson.subpath");
+	assert_string_equal(s->source, later->storages[0].mount_point);
+	assert_string_equal(s->mount_point, where);
+	assert_true(strv_contains(&s->driver_options, "path=a b/c"));
+	assert_true(strv_contains(&s->driver_options, "mode=2750"));
+	assert_int_equal(later->items.len, 1);
+	plan_container_free(p, later);
+
+	/* Not a part of that volume, whatever its name says. */
+	assert_int_equal(umount(source), 0);
+	assert_int_equal(mount(t.dir, source, NULL, MS_BIND, NULL), 0);
+	later = add_later(p, c, mount_text);
+	assert_string_equal(later->spec->mounts[0]->source, GUEST_SHARE_DIR "/c2-mount-0");
+	plan_container_free(p, later);
+	assert_int_equal(umount(source), 0);
+	assert_int_equal(umount(volume), 0);
+	plan_free(p);
+}
+
 static void test_disk(void **state)
 {
 	_cleanup_free_ char *path = folder(t.dir, VOLUMES "/kubernetes.io~empty-dir/work", 0777);
@@ -442,6 +519,72 @@ static void test_block_device(void **state)
 	plan_free(p);
 }
 
+static void assert_bound(const struct plan *p, const char *source, const char *target, bool readonly)
+{
+	const Grpc__Linux *l = p->container->spec->linux;
+	const struct vm_device *disk;
+
+	assert_int_equal(p->container->n_blocks, 1);
+	assert_string_equal(p->container->blocks[0].container_path, target);
+	disk = p->container->blocks[0].device;
+	assert_string_equal(disk->u.block.path, source);
+	assert_int_equal(disk->u.block.readonly, readonly);
+	assert_string_equal(l->devices[l->n_devices - 1]->path, target);
+	assert_string_equal(l->devices[l->n_devices - 1]->type, "b");
+	assert_int_equal(l->devices[l->n_devices - 1]->filemode, 0640);
+	assert_null(source_of(p, target));
+}
+
+/* -v /dev/loop0:/dev/xvda: the guest has no such device, or another one of that name. */
+static void test_bound_block_device(void **state)
+{
+	unsigned major, minor;
+	_cleanup_free_ char *disk = some_disk(&major, &minor), *node = str_printf("%s/node", t.dir), *text = NULL,
+			    *mounts = NULL, *one = NULL, *two = NULL;
+	struct plan_volume volume = { .source = node, .target = (char *)"/dev/xvda", .readonly = true };
+	_cleanup_config_ struct config *c = load_config();
+	struct err e = { 0 };
+	struct plan *p = NULL;
+
+	if (!disk || mknod(node, S_IFBLK | 0640, makedev(major, minor)) < 0)
+		skip();
+	/* What is behind it stays a mount. */
+	one = bind_text(node, "/dev/xvda", ",\"ro\"");
+	two = bind_text(tmp("data"), "/data", "");
+	mounts = str_printf("%s,%s", one, two);
+	plan_of(mounts, "", &p);
+	assert_bound(p, node, "/dev/xvda", true);
+	assert_int_equal(p->container->spec->n_mounts, 1);
+	assert_string_equal(source_of(p, "/data"), GUEST_SHARE_DIR "/c1-mount-1");
+	assert_int_equal(p->container->items.len, 2);
+	plan_free(p);
+	/* A privileged container gets none of the host's devices but this one. */
+	plan_of(one, "\"devices\":[" DEVICE("/dev/sda", "b", "8", "0") "]," ALLOW_ALL, &p);
+	assert_int_equal(p->container->spec->linux->n_devices, 1);
+	assert_bound(p, node, "/dev/xvda", true);
+	plan_free(p);
+	/* It has come as a device, too. */
+	text = str_printf("\"devices\":[{\"path\":\"/dev/xvda\",\"type\":\"b\",\"major\":%u,\"minor\":%u}]", major,
+			  minor);
+	plan_of(one, text, &p);
+	assert_int_equal(p->container->n_blocks, 1);
+	assert_int_equal(p->container->spec->linux->n_devices, 1);
+	assert_null(source_of(p, "/dev/xvda"));
+	plan_free(p);
+
+	/* Of `caisson run`. */
+	t.spec = SPEC_HEAD "\"root\":{\"path\":\"root\"}}";
+	t.q.pod = false;
+	t.q.volumes = &volume;
+	t.q.n_volumes = 1;
+	assert_int_equal(build(c, &p, &e), 0);
+	assert_bound(p, node, "/dev/xvda", true);
+	plan_free(p);
+	can.block = false;
+	refused(ENOTSUP,
+		"device /dev/xvda of the container is a block device, and this hypervisor has none for guests");
+}
+
 static void test_device_refusals(void **state)
 {
 	t.q.bundle = t.dir;
@@ -467,6 +610,8 @@ int main(void)
 #define T(fn) cmocka_unit_test_setup_teardown(fn, set_up, end)
 	const struct CMUnitTest tests[] = {
 		T(test_memory),
+		T(test_subpath_places),
+		T(test_subpath),
 		T(test_disk),
 		T(test_kinds),
 		T(test_config_map),
@@ -477,6 +622,7 @@ int main(void)
 		T(test_character_devices),
 		T(test_privileged),
 		T(test_block_device),
+		T(test_bound_block_device),
 		T(test_device_refusals),
 	};
 

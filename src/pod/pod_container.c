@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <signal.h>
 #include <stdlib.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/log.h"
@@ -10,6 +11,7 @@
 #include "pod/client_mounts.h"
 #include "pod/hooks.h"
 #include "pod/plan_mounts.h"
+#include "pod/plan_volumes.h"
 #include "pod/pod_internal.h"
 #include "pod/rootfs_mounts.h"
 #include "pod/standin.h"
@@ -250,10 +252,37 @@ static int fetch_client_mounts(struct pod_container *c, struct err *e)
 	if (!rootfs)
 		return out_of_memory(e);
 	r = client_mounts_fetch(p->standin_pid, rootfs, &c->client_mounts, e);
-	for (size_t i = 0; r == 0 && i < c->spec->n_mounts; i++)
-		if (plan_is_bind(c->spec->mounts[i]) && !plan_is_guests_own(c->spec->mounts[i]->source))
-			r = client_mounts_fetch(p->standin_pid, c->spec->mounts[i]->source, &c->client_mounts, e);
+	for (size_t i = 0; r == 0 && i < c->spec->n_mounts; i++) {
+		const Grpc__Mount *m = c->spec->mounts[i];
+		_cleanup_free_ char *volume = NULL;
+
+		if (!plan_is_bind(m) || plan_is_guests_own(m->source))
+			continue;
+		if (plan_subpath_volume(m->source, &volume) < 0)
+			return out_of_memory(e);
+		/* Of a subPath it is to be known what it is a part of. */
+		if (volume)
+			r = client_mounts_fetch(p->standin_pid, volume, &c->client_mounts, e);
+		if (r == 0)
+			r = client_mounts_fetch(p->standin_pid, m->source, &c->client_mounts, e);
+	}
 	return r;
+}
+
+/* What the guest's agent can do counts for parts of volumes only: nobody else waits for its answer. */
+static int ask_for_subpaths(const struct pod_container *c, struct err *e)
+{
+	struct pod *pod = c->pod;
+
+	for (size_t i = 0; i < c->spec->n_mounts && !pod->plan->subpaths; i++) {
+		_cleanup_free_ char *volume = NULL;
+
+		if (plan_subpath_volume(c->spec->mounts[i]->source, &volume) < 0)
+			return out_of_memory(e);
+		if (volume)
+			pod->plan->subpaths = sandbox_has_storage_driver(pod->sandbox, PLAN_SUBPATH_DRIVER);
+	}
+	return 0;
 }
 
 static int create_later(struct pod_container *c, const struct pod_container_params *params, struct err *e)
@@ -265,7 +294,7 @@ static int create_later(struct pod_container *c, const struct pod_container_para
 	if ((r = make_init_process(c, params, false, e)) < 0 || (r = pod_write_state(pod, e)) < 0 ||
 	    (r = fetch_client_mounts(c, e)) < 0 || (r = make_rootfs(c, params, &q.rootfs_writable, e)) < 0 ||
 	    (r = run_create_hooks(c, e)) < 0 || (r = pod_make_cgroup(pod, c, e)) < 0 ||
-	    (r = oci_spec_load(c->bundle, &q.spec, NULL, e)) < 0)
+	    (r = ask_for_subpaths(c, e)) < 0 || (r = oci_spec_load(c->bundle, &q.spec, NULL, e)) < 0)
 		return r;
 	q.rootfs = c->rootfs;
 	r = plan_add_container(pod->plan, &q, &c->plan, e);
@@ -293,19 +322,57 @@ static void undo_create(struct pod_container *c)
 	pod_host_stop(pod);
 }
 
-/* Clients look for the container below /proc/PID/root. A root that is a disk of the guest's cannot be there. */
+/* Where the container's mount on target comes from, in the guest. NULL: there is none, or it is a device. */
+static const char *guest_source(const struct pod_container *c, const char *target)
+{
+	const Grpc__Spec *spec = c->plan->spec;
+
+	for (size_t i = 0; i < spec->n_mounts; i++)
+		if (str_eq(spec->mounts[i]->destination, target))
+			return spec->mounts[i]->source;
+	return NULL;
+}
+
+/* What the guest has in a place is no path of the host's: a tmpfs, /dev/shm, an emptyDir in memory. */
+static bool is_in_guest_only(const struct pod_container *c, const Grpc__Mount *m)
+{
+	const char *source;
+
+	/* Of /dev there are the image's own files to see. */
+	if (str_eq(m->type, "tmpfs"))
+		return !str_eq(m->destination, "/dev");
+	source = guest_source(c, m->destination);
+	return source && str_after(source, GUEST_RUN_DIR "/") && !str_after(source, GUEST_SHARE_DIR "/");
+}
+
+/*
+ * Clients look for the container below /proc/PID/root. They can read there what the guest was given, and write only
+ * where that reaches the guest: else a copy would seem to have arrived. A root that is a disk of the guest's cannot be
+ * there.
+ */
 static void show_root(const struct pod_container *c)
 {
-	struct standin_bind binds[STANDIN_BINDS_MAX];
-	size_t n = 0;
+	bool copied = share_copies(&c->pod->plan->share);
+	struct standin_bind binds[STANDIN_BINDS_MAX] = { { .source = c->rootfs, .target = "/" } };
+	struct stat st;
+	size_t n = 1;
 
+	binds[0].readonly = copied || (c->spec->root && c->spec->root->readonly);
+	if (stat(c->rootfs, &st) == 0 && !S_ISDIR(st.st_mode))
+		binds[0].source = NULL;
 	for (size_t i = 0; i < c->spec->n_mounts && n < STANDIN_BINDS_MAX; i++) {
 		const Grpc__Mount *m = c->spec->mounts[i];
+		struct standin_bind *b = &binds[n];
 
-		if (plan_is_bind(m) && m->source[0] == '/')
-			binds[n++] = (struct standin_bind){ .source = m->source, .target = m->destination };
+		*b = (struct standin_bind){ .target = m->destination, .readonly = copied || plan_is_readonly(m) };
+		if (!is_in_guest_only(c, m)) {
+			if (!plan_is_bind(m) || m->source[0] != '/')
+				continue;
+			b->source = m->source;
+		}
+		n++;
 	}
-	standin_show(pod_init_process(c)->standin_fd, c->rootfs, binds, n);
+	standin_show(pod_init_process(c)->standin_fd, binds, n);
 }
 
 /* fn may end the pod. */

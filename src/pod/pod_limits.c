@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <stdlib.h>
 
+#include "base/log.h"
 #include "pod/plan_spec.h"
 #include "pod/pod_internal.h"
 
@@ -57,12 +58,20 @@ static int ask_guest(struct pod_ask *ask, struct err *e)
 	Grpc__LinuxCPU cpu = GRPC__LINUX_CPU__INIT;
 	Grpc__LinuxResources guests = *ask->resources;
 
-	/* As plan_spec() leaves them to the guest: CPUs and disks of the host have no meaning there. */
+	/*
+	 * As plan_spec() leaves them to the guest: CPUs and disks of the host have no meaning there. Nor have its
+	 * numbers of devices, which the guest has replaced in the container's rules; containerd sends all of these with
+	 * every update, and runc's changes none either.
+	 */
 	if (guests.cpu) {
 		cpu = *guests.cpu;
 		cpu.cpus = cpu.mems = (char *)protobuf_c_empty_string;
 		guests.cpu = &cpu;
 	}
+	if (guests.n_devices)
+		log_debug("container %s: %zu rules about devices are left out of an update", c->id, guests.n_devices);
+	guests.devices = NULL;
+	guests.n_devices = 0;
 	guests.blockio = NULL;
 	guests.network = NULL;
 	return agent_update_container_async(c->pod->sandbox->agent, c->id, &guests, on_update_answer, ask, &ask->call,

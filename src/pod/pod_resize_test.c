@@ -73,7 +73,13 @@ static int update(const char *id, int64_t quota, int64_t limit, struct err *e)
 	Grpc__LinuxResources res = GRPC__LINUX_RESOURCES__INIT;
 	Grpc__LinuxCPU cpu = GRPC__LINUX_CPU__INIT;
 	Grpc__LinuxMemory memory = GRPC__LINUX_MEMORY__INIT;
+	/* With the host's numbers, as containerd has them in each update. */
+	Grpc__LinuxDeviceCgroup rule = GRPC__LINUX_DEVICE_CGROUP__INIT, *rules[] = { &rule };
+	Grpc__LinuxBlockIO io = GRPC__LINUX_BLOCK_IO__INIT;
 
+	res.devices = rules;
+	res.n_devices = 1;
+	res.blockio = &io;
 	cpu.quota = quota;
 	cpu.period = quota ? 100000 : 0;
 	memory.limit = limit;

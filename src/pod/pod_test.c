@@ -52,7 +52,7 @@ static void test_ordinary_life(void **state)
 		"scan",
 		"attach 1", /* as many queues as the VM has CPUs, at most */
 		"nic 0",
-		"show /rootfs, 1 more: /etc/hosts",
+		"show / /etc/hosts",
 		"rescan",
 		"pump c1 ",
 		"detach",
@@ -98,6 +98,30 @@ static void test_ordinary_life(void **state)
 	assert_string_equal(guest.seen.v[guest.seen.len - 1], "DestroySandbox");
 	list_is(&host.seen, "step", on_host);
 	list_is(&t.events, "event", events);
+}
+
+/* What clients find below /proc/PID/root can be written where the guest sees it, and nowhere else. */
+static void test_what_is_shown(void **state)
+{
+	more_mounts = "{\"destination\":\"/dev\",\"type\":\"tmpfs\",\"source\":\"tmpfs\"},"
+		      "{\"destination\":\"/tmp\",\"type\":\"tmpfs\",\"source\":\"tmpfs\"},"
+		      "{\"destination\":\"/ro\",\"type\":\"bind\",\"source\":\"/etc\",\"options\":[\"ro\"]},"
+		      "{\"destination\":\"/dev/shm\",\"type\":\"bind\",\"source\":\"/dev/shm\"},";
+	put_bundle("c1", SINGLE);
+	make_pod();
+	create("c1");
+	assert_true(strv_contains(&host.seen, "show / /tmp- /ror /dev/shm- /etc/hosts"));
+	delete ("c1", "");
+}
+
+static void test_what_is_shown_of_copies(void **state)
+{
+	config_free(t.config);
+	load_config("none");
+	make_pod();
+	create("c1");
+	assert_true(strv_contains(&host.seen, "show /r /etc/hostsr"));
+	delete ("c1", "");
 }
 
 /* ---- several containers ---- */
@@ -845,6 +869,8 @@ int main(void)
 #define T(fn) cmocka_unit_test_setup_teardown(fn, set_up, tear_down)
 	const struct CMUnitTest tests[] = {
 		T(test_ordinary_life),
+		T(test_what_is_shown),
+		T(test_what_is_shown_of_copies),
 		T(test_two_containers),
 		T(test_sandbox_only),
 		T(test_exec),

@@ -544,6 +544,19 @@ void sandbox_forget_container(struct sandbox *s, struct plan_container *c)
 	take_from_vm(s, c);
 }
 
+bool sandbox_has_storage_driver(struct sandbox *s, const char *driver)
+{
+	Grpc__GuestDetailsResponse *details = NULL;
+	bool has = false;
+
+	if (agent_get_guest_details(s->agent, false, false, &details, NULL) < 0)
+		return false;
+	for (size_t i = 0; details->agent_details && i < details->agent_details->n_storage_handlers; i++)
+		has |= str_eq(details->agent_details->storage_handlers[i], driver);
+	protobuf_c_message_free_unpacked(&details->base, NULL);
+	return has;
+}
+
 void sandbox_ask_kernel_up(struct sandbox *s)
 {
 	Grpc__GuestDetailsResponse *details = NULL;

@@ -56,6 +56,9 @@ void sandbox_remove_container(struct sandbox *s, struct plan_container *c);
 /* The same without asking a guest that may be gone or silent. */
 void sandbox_forget_container(struct sandbox *s, struct plan_container *c);
 
+/* Has the guest's agent this driver of storages? */
+bool sandbox_has_storage_driver(struct sandbox *s, const char *driver);
+
 /* Fill times.kernel_up, if the agent is ours and tells. */
 void sandbox_ask_kernel_up(struct sandbox *s);
 

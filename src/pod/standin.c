@@ -19,6 +19,7 @@
 #include <sys/prctl.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -105,47 +106,84 @@ static bool hide_host_processes(void)
 	return true;
 }
 
-/* Let the mount be the root, and nothing of the old one remain. */
-static int enter_root(int mount_fd, const char *path)
+/* Let the mount at path be the root, and nothing of the old one remain. */
+static int enter_root(const char *path)
 {
-	if (mount_attach_path(mount_fd, path) < 0 || chdir(path) < 0)
-		return -1;
-	if (syscall(SYS_pivot_root, ".", ".") < 0)
+	if (chdir(path) < 0 || syscall(SYS_pivot_root, ".", ".") < 0)
 		return -1;
 	return umount2(".", MNT_DETACH) < 0 || chdir("/") < 0 ? -1 : 0;
 }
 
+static void make_readonly(int mount_fd)
+{
+	struct mount_attr readonly = { .attr_set = MOUNT_ATTR_RDONLY };
+
+	(void)mount_setattr(mount_fd, "", AT_EMPTY_PATH, &readonly, sizeof readonly);
+}
+
+/* What a message says of a mount, in front of its source. */
+enum way { WRITABLE = 'w', READONLY = 'r', EMPTY = 'e' };
+
+/* The mount that is meant, with no place yet. -1: there is none. */
+static int take_up(const char *source)
+{
+	int fd = *source == EMPTY ? -1 : mount_clone_at(AT_FDCWD, source + 1, true);
+
+	if (fd >= 0 && *source == READONLY)
+		make_readonly(fd);
+	return fd < 0 ? -1 : fd;
+}
+
+static void show_empty(const char *target)
+{
+	(void)mount("tmpfs", target, "tmpfs", MS_RDONLY | MS_NOSUID | MS_NODEV | MS_NOEXEC, "mode=0555");
+}
+
+/* There is nothing but /proc. */
+static int show_empty_root(void)
+{
+	struct mount_attr readonly = { .attr_set = MOUNT_ATTR_RDONLY };
+
+	if (mount("tmpfs", "/proc", "tmpfs", MS_NOSUID | MS_NODEV | MS_NOEXEC, "mode=0555") < 0 ||
+	    mkdir("/proc/proc", 0555) < 0 || enter_root("/proc") < 0)
+		return -1;
+	mount_proc();
+	return mount_setattr(AT_FDCWD, "/", 0, &readonly, sizeof readonly);
+}
+
 /*
- * The message of standin_show(): root, then source and target of each bind, all zero-terminated. Sources are taken up
- * before the root changes, and targets looked up behind that: no link in a container's root leads out of it.
+ * The message of standin_show(): source and target of each bind, all zero-terminated, the root first. Sources are taken
+ * up before the root changes, and targets looked up behind that: no link in a container's root leads out of it.
  */
 static void look(const char *view, size_t n)
 {
-	const char *end = view + n, *p = view + strlen(view) + 1, *targets[STANDIN_BINDS_MAX];
-	int root = mount_clone_at(AT_FDCWD, view, true), sources[STANDIN_BINDS_MAX], n_binds = 0, r;
+	const char *end = view + n, *p = view, *source[STANDIN_BINDS_MAX], *target[STANDIN_BINDS_MAX];
+	int fds[STANDIN_BINDS_MAX], n_binds = 0, r = -1;
 
 	while (p < end && n_binds < STANDIN_BINDS_MAX) {
-		const char *source = p;
-
+		source[n_binds] = p;
 		p += strlen(p) + 1;
 		if (p >= end)
 			break;
-		targets[n_binds] = p;
-		sources[n_binds++] = mount_clone_at(AT_FDCWD, source, true);
+		target[n_binds] = p;
 		p += strlen(p) + 1;
+		fds[n_binds] = take_up(source[n_binds]);
+		n_binds++;
 	}
-	r = root < 0 ? -1 : enter_root(root, view);
+	if (n_binds && *source[0] == EMPTY)
+		(void)show_empty_root();
+	else if (n_binds && fds[0] >= 0 && mount_attach_path(fds[0], source[0] + 1) == 0)
+		r = enter_root(source[0] + 1);
 	if (r == 0)
 		mount_proc();
 	for (int i = 0; i < n_binds; i++) {
-		if (sources[i] < 0)
-			continue;
-		if (r == 0)
-			(void)mount_attach_path(sources[i], targets[i]);
-		close(sources[i]);
+		if (r == 0 && i && *source[i] == EMPTY)
+			show_empty(target[i]);
+		else if (r == 0 && i && fds[i] >= 0)
+			(void)mount_attach_path(fds[i], target[i]);
+		if (fds[i] >= 0)
+			close(fds[i]);
 	}
-	if (root >= 0)
-		close(root);
 }
 
 static void close_others(const struct standin_params *p, int fd)
@@ -302,20 +340,21 @@ static bool append(char *message, size_t *n, const char *text)
 	return true;
 }
 
-void standin_show(int fd, const char *root, const struct standin_bind *binds, size_t n)
+void standin_show(int fd, const struct standin_bind *binds, size_t n)
 {
 	char message[VIEW_SIZE];
-	size_t used = 0, whole;
+	size_t used = 0, whole = 0;
 
-	if (!append(message, &used, root))
-		return;
-	whole = used;
-	for (size_t i = 0; i < n && i < STANDIN_BINDS_MAX; i++) {
-		if (!append(message, &used, binds[i].source) || !append(message, &used, binds[i].target))
+	for (size_t i = 0; i < n && i < STANDIN_BINDS_MAX && used < VIEW_SIZE; i++) {
+		const struct standin_bind *b = &binds[i];
+
+		message[used++] = !b->source ? EMPTY : b->readonly ? READONLY : WRITABLE;
+		if (!append(message, &used, b->source ? b->source : "") || !append(message, &used, b->target))
 			break;
 		whole = used;
 	}
-	(void)!send(fd, message, whole, MSG_DONTWAIT | MSG_NOSIGNAL);
+	if (whole)
+		(void)!send(fd, message, whole, MSG_DONTWAIT | MSG_NOSIGNAL);
 }
 
 int standin_end(int fd, int status)

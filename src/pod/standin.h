@@ -37,18 +37,23 @@ struct standin_params {
  */
 int standin_start(const struct standin_params *params, pid_t *ret_pid, int *ret_fd, struct err *e);
 
-/* What is mounted in the container, by its paths on the host and in the container. */
+/*
+ * What is mounted in the container, by its paths on the host and in the container. source NULL: what the guest has
+ * there is not on the host, which shows an empty folder that cannot be written, so that nobody believes to have written
+ * there.
+ */
 struct standin_bind {
 	const char *source, *target;
+	bool readonly;
 };
 #define STANDIN_BINDS_MAX 64 /* more of them are left out */
 /*
- * Owner: the folder that is the container's root becomes the stand-in's, with these on it, as its maker sees them: what
- * clients then find and leave below /proc/PID/root, or in its mount namespace (podman cp), is the container's. Not
- * waited for; a stand-in that may not mount, or does not see the folder, stays where it is. Binds that it does not see
- * are left out.
+ * Owner: the folder that is the container's root (binds[0], whose target is "/") becomes the stand-in's, with the
+ * others on it, as its maker sees them: what clients then find and leave below /proc/PID/root, or in its mount
+ * namespace (podman cp), is the container's. Not waited for; a stand-in that may not mount, or does not see the folder,
+ * stays where it is. Binds that it does not see are left out.
  */
-void standin_show(int fd, const char *root, const struct standin_bind *binds, size_t n);
+void standin_show(int fd, const struct standin_bind *binds, size_t n);
 /* Owner: let it end with this status. 0 or -errno. */
 int standin_end(int fd, int status);
 

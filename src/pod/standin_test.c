@@ -303,12 +303,51 @@ static void test_alone(void **state)
 	close(fd);
 }
 
+/* The errno of making a file in what it sees. */
+static int try_write(pid_t pid, const char *name)
+{
+	char path[128];
+	int fd;
+
+	snprintf(path, sizeof path, "/proc/%d/root/%s", (int)pid, name);
+	fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644);
+	if (fd < 0)
+		return errno;
+	close(fd);
+	return 0;
+}
+
+/* The container's root is not on the host: its clients find nothing, and nothing of the host's in its place. */
+static void test_shown_nothing(void **state)
+{
+	char path[128];
+	struct stat st;
+	int fd, r = -1;
+	pid_t pid;
+
+	if (geteuid() != 0)
+		skip();
+	start(&(struct standin_params){ .terminal_fd = -1 }, &pid, &fd);
+	standin_show(fd, &(struct standin_bind){ NULL, "/" }, 1);
+	snprintf(path, sizeof path, "/proc/%d/root/tmp", (int)pid);
+	for (int i = 0; i < 3000 && (r = stat(path, &st)) == 0; i++)
+		usleep(10000);
+	assert_int_equal(r, -1);
+	snprintf(path, sizeof path, "/proc/%d/root/proc/1/comm", (int)pid);
+	assert_int_equal(stat(path, &st), 0);
+	assert_int_equal(try_write(pid, "new"), EROFS);
+	assert_int_equal(standin_end(fd, 4), 0);
+	assert_int_equal(WEXITSTATUS(wait_for(pid)), 4);
+	close(fd);
+}
+
 /* A folder becomes its root, with another one and a file mounted on it; a link there does not lead out of it. */
 static void test_shown_the_container(void **state)
 {
 	char dir[] = "/tmp/standin-XXXXXX", root[64], volume[64], path[128];
 	_cleanup_free_ char *text = NULL;
-	struct standin_bind binds[] = { { volume, "/v" }, { "/no/such/source", "/v" }, { volume, "/link" } };
+	struct standin_bind binds[] = { { root, "/", true }, { volume, "/v" },       { "/no/such/source", "/v" },
+					{ volume, "/link" }, { volume, "/r", true }, { NULL, "/empty" } };
 	struct stat st;
 	int fd, r = -1;
 	pid_t pid;
@@ -323,19 +362,35 @@ static void test_shown_the_container(void **state)
 	assert_int_equal(mkdir(path, 0755), 0);
 	snprintf(path, sizeof path, "%s/root/proc", dir);
 	assert_int_equal(mkdir(path, 0755), 0);
+	snprintf(path, sizeof path, "%s/root/r", dir);
+	assert_int_equal(mkdir(path, 0755), 0);
+	snprintf(path, sizeof path, "%s/root/empty", dir);
+	assert_int_equal(mkdir(path, 0755), 0);
+	snprintf(path, sizeof path, "%s/root/empty/old", dir);
+	assert_int_equal(mkdir(path, 0755), 0);
 	snprintf(path, sizeof path, "%s/root/link", dir);
 	assert_int_equal(symlink("../../../etc", path), 0);
 	snprintf(path, sizeof path, "%s/volume/file", dir);
 	assert_int_equal(file_replace(path, "of the volume", 13, 0644), 0);
 
 	start(&(struct standin_params){ .terminal_fd = -1 }, &pid, &fd);
-	standin_show(fd, "/no/such/root", NULL, 0);
-	standin_show(fd, root, binds, 3);
+	standin_show(fd, &(struct standin_bind){ "/no/such/root", "/" }, 1);
+	standin_show(fd, binds, sizeof binds / sizeof *binds);
 	snprintf(path, sizeof path, "/proc/%d/root/v/file", (int)pid);
 	for (int i = 0; i < 3000 && (r = file_read(path, 64, &text, NULL)) < 0; i++)
 		usleep(10000);
 	assert_int_equal(r, 0);
 	assert_string_equal(text, "of the volume");
+	/* The last of them. */
+	snprintf(path, sizeof path, "/proc/%d/root/empty/old", (int)pid);
+	for (int i = 0; i < 3000 && (r = stat(path, &st)) == 0; i++)
+		usleep(10000);
+	assert_int_equal(r, -1);
+	/* What is written must be where the guest sees it, or nowhere. */
+	assert_int_equal(try_write(pid, "v/new"), 0);
+	assert_int_equal(try_write(pid, "new"), EROFS);
+	assert_int_equal(try_write(pid, "r/other"), EROFS);
+	assert_int_equal(try_write(pid, "empty/new"), EROFS);
 	/* It sees nothing but itself there, and leads nowhere else. */
 	snprintf(path, sizeof path, "/proc/%d/root/proc/1/comm", (int)pid);
 	assert_int_equal(stat(path, &st), 0);
@@ -352,6 +407,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_shown_the_container),
+		cmocka_unit_test(test_shown_nothing),
 		cmocka_unit_test(test_ends_with_the_status),
 		cmocka_unit_test(test_ends_with_its_owner),
 		cmocka_unit_test(test_killed),

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "base/fd.h"
+#include "sys/mountinfo.h"
 
 #define FILE_MAX (16 << 20) /* a node with thousands of pods has a mountinfo of some MiB */
 #define USUAL    "/sys/fs/cgroup"
@@ -16,23 +17,6 @@ struct mount {
 	const char *root, *point, *options; /* options: of the super block: controllers of v1 are among them */
 	bool v2;
 };
-
-/* "\040" is a space: proc_pid_mountinfo(5). In place. */
-static void unescape(char *s)
-{
-	char *to = s;
-
-	for (; *s; s++) {
-		if (s[0] == '\\' && s[1] >= '0' && s[1] <= '3' && s[2] >= '0' && s[2] <= '7' && s[3] >= '0' &&
-		    s[3] <= '7') {
-			*to++ = (char)((s[1] - '0') << 6 | (s[2] - '0') << 3 | (s[3] - '0'));
-			s += 3;
-		} else {
-			*to++ = *s;
-		}
-	}
-	*to = '\0';
-}
 
 /* ID PARENT MAJOR:MINOR ROOT POINT OPTIONS [FIELD...] - TYPE SOURCE SUPER_OPTIONS */
 static bool parse_mount(char *line, struct mount *ret)
@@ -47,8 +31,8 @@ static bool parse_mount(char *line, struct mount *ret)
 	type = strsep(&rest, " ");
 	if (!type || !strsep(&rest, " ") || !rest || (strcmp(type, "cgroup") != 0 && strcmp(type, "cgroup2") != 0))
 		return false;
-	unescape(field[3]);
-	unescape(field[4]);
+	mountinfo_unescape(field[3]);
+	mountinfo_unescape(field[4]);
 	*ret = (struct mount){ .root = field[3], .point = field[4], .options = rest, .v2 = type[6] == '2' };
 	return true;
 }

@@ -163,6 +163,58 @@ int inroot_mount_point(int root_fd, const char *path, bool directory)
 	return take_fd(&fd);
 }
 
+static int open_plain(int dir_fd, const char *name)
+{
+	struct open_how how = {
+		.flags = O_PATH | O_CLOEXEC,
+		.resolve = RESOLVE_NO_SYMLINKS | RESOLVE_BENEATH,
+	};
+	long fd = syscall(SYS_openat2, dir_fd, name, &how, sizeof(how));
+
+	return fd < 0 ? -errno : (int)fd;
+}
+
+static int make_plain(int dir_fd, const char *name, mode_t mode)
+{
+	int fd;
+
+	if (mkdirat(dir_fd, name, 0700) < 0)
+		return errno == EEXIST ? open_plain(dir_fd, name) : -errno;
+	fd = open_plain(dir_fd, name);
+	/* Of mkdir(2)'s mode the umask takes, and a group that the parent gave it is kept. */
+	if (fd >= 0 && chmod(fd_path(fd).text, mode) < 0) {
+		int r = -errno;
+
+		close(fd);
+		return r;
+	}
+	return fd;
+}
+
+int inroot_make_plain(int root_fd, const char *path, mode_t mode)
+{
+	_cleanup_close_ int fd = inroot_open(root_fd, "/", O_PATH | O_DIRECTORY, 0);
+	_cleanup_free_ char *copy = strdup(path);
+	char *rest = copy, *name;
+
+	if (!copy)
+		return -ENOMEM;
+	while (fd >= 0 && (name = strsep(&rest, "/"))) {
+		int child;
+
+		if (!*name)
+			continue;
+		if (str_eq(name, ".") || str_eq(name, ".."))
+			return -EINVAL;
+		child = open_plain(fd, name);
+		if (child == -ENOENT)
+			child = make_plain(fd, name, mode);
+		close(fd);
+		fd = child;
+	}
+	return take_fd(&fd);
+}
+
 struct fd_path fd_path(int fd)
 {
 	struct fd_path p;

@@ -34,6 +34,12 @@ int inroot_mount_point(int root_fd, const char *path, bool directory);
  */
 int inroot_parent(int root_fd, const char *path, const char **ret_name);
 
+/*
+ * What is at path, as an O_PATH descriptor, or a directory that is made there with its parents, each of this mode. For
+ * paths that somebody else has named: no link is followed, and "." and ".." are -EINVAL. -ELOOP: there is a link.
+ */
+int inroot_make_plain(int root_fd, const char *path, mode_t mode);
+
 /* "/proc/self/fd/N" for calls that know only paths. */
 struct fd_path {
 	char text[32];

@@ -126,11 +126,45 @@ static void parents(void **state)
 	assert_int_equal(inroot_parent(f->root_fd, "", &name), -EINVAL);
 }
 
+static void plain_paths(void **state)
+{
+	struct fixture *f = *state;
+	struct stat st;
+	int fd;
+
+	umask(077);
+	fd = inroot_make_plain(f->root_fd, "/s//t/", 02775);
+	assert_true(fd >= 0);
+	assert_int_equal(fstat(fd, &st), 0);
+	assert_int_equal(st.st_mode, S_IFDIR | 02775);
+	close(fd);
+	assert_int_equal(fstatat(f->root_fd, "s", &st, 0), 0);
+	assert_int_equal(st.st_mode, S_IFDIR | 02775);
+	/* What is there stays as it is, files too. */
+	assert_int_equal(mknodat(f->root_fd, "s/file", S_IFREG | 0600, 0), 0);
+	fd = inroot_make_plain(f->root_fd, "s/file", 0777);
+	assert_true(fd >= 0);
+	assert_int_equal(fstat(fd, &st), 0);
+	assert_int_equal(st.st_mode, S_IFREG | 0600);
+	close(fd);
+	assert_int_equal(inroot_make_plain(f->root_fd, "s/file/x", 0777), -ENOTDIR);
+	/* Links are not followed, not even inside; nothing is made through them. */
+	assert_int_equal(symlinkat("/s", f->root_fd, "link"), 0);
+	assert_int_equal(symlinkat("nothing", f->root_fd, "s/dangling"), 0);
+	assert_int_equal(inroot_make_plain(f->root_fd, "link", 0777), -ELOOP);
+	assert_int_equal(inroot_make_plain(f->root_fd, "link/x", 0777), -ELOOP);
+	assert_int_equal(inroot_make_plain(f->root_fd, "s/dangling", 0777), -ELOOP);
+	assert_int_equal(inroot_make_plain(f->root_fd, "s/../s", 0777), -EINVAL);
+	assert_int_equal(inroot_make_plain(f->root_fd, "./s", 0777), -EINVAL);
+	assert_false(exists(f->root_fd, "s/x"));
+	assert_false(exists(f->root_fd, "s/nothing"));
+}
+
 int main(void)
 {
 #define T(fn) cmocka_unit_test_setup_teardown(fn, set_up, tear_down)
 	const struct CMUnitTest tests[] = { T(makes_directories), T(follows_links_inside), T(makes_mount_points),
-					    T(parents) };
+					    T(parents), T(plain_paths) };
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -269,11 +269,17 @@ create() {
 @test "pause and resume" {
 	make_bundle "$ID" sleep 1000
 	scenario() {
+		local late
 		create && rt start "$ID" || return
 		says 0 "" pause "$ID" && status_is paused || return
 		says 1 "container not running" pause "$ID" || return
-		says 255 "cannot exec in a paused container" exec "$ID" echo x || return
-		says 0 "" resume "$ID" && status_is running || return
+		says 255 "cannot exec in a paused container (use --ignore-paused to override)" exec "$ID" echo x || return
+		rt exec --ignore-paused "$ID" echo late >"$BATS_TEST_TMPDIR/late" 3>&- &
+		late=$!
+		sleep 1
+		[ ! -s "$BATS_TEST_TMPDIR/late" ] || return
+		says 0 "" resume "$ID" && status_is running && wait $late || return
+		[ "$(cat "$BATS_TEST_TMPDIR/late")" = late ] || return
 		says 1 "container not paused" resume "$ID" || return
 		says 0 "" delete --force "$ID"
 	}

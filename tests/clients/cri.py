@@ -485,6 +485,40 @@ def row_volumes():
     print((root / "empty-dir" / "back").read_text(), (root / "termination").read_text())
 
 
+def row_memory_volume():
+    """emptyDir of medium Memory: one container mounts all of it, others a subPath; the kubelet's mounts as it makes them."""
+    pods = WORK / "kubelet" / "pods" / "0a-1"
+    volume = pods / "volumes" / "kubernetes.io~empty-dir" / "cache"
+    volume.mkdir(parents=True)
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m,mode=2777", "tmpfs", volume], check=True)
+
+    def part(container, index):
+        """What the kubelet gives to a container for subPath: a/b."""
+        (volume / "a" / "b").mkdir(parents=True, exist_ok=True)
+        place = pods / "volume-subpaths" / "cache" / container / str(index)
+        place.mkdir(parents=True)
+        subprocess.run(["mount", "--bind", volume / "a" / "b", place], check=True)
+        return str(place)
+
+    pod = Pod("memory").run()
+    second = pod.start("second", ["/bin/sleep", "1000"], mounts=[api.Mount(container_path="/part", host_path=part("second", 0))])
+    print(second.out("sh", "-ec", "grep -o ' /part tmpfs rw' /proc/mounts; echo of the part >/part/file; stat -c %a /part"))
+    whole = pod.start("whole", ["/bin/sleep", "1000"], mounts=[api.Mount(container_path="/cache", host_path=str(volume))])
+    print(whole.out("sh", "-ec", "cat /cache/a/b/file; echo of the whole >/cache/a/b/back; df -m /cache | awk 'NR > 1 { print $2 }'"))
+    print(second.out("cat", "/part/back"))
+    third = pod.start("third", ["/bin/sleep", "1000"], mounts=[
+        api.Mount(container_path="/part", host_path=part("third", 0), readonly=True)])
+    print(third.out("sh", "-ec", "cat /part/file; touch /part/x 2>/dev/null || echo read-only"))
+    second.stop(timeout=0)
+    second.remove()
+    print(third.out("cat", "/part/file"))
+    pod.remove()
+    for place in (pods / "volume-subpaths" / "cache").glob("*/0"):
+        subprocess.run(["umount", place], check=True)
+    subprocess.run(["umount", volume], check=True)
+    shutil.rmtree(pods)
+
+
 def row_config_map():
     """The kubelet swaps a link to a folder of new files; who has it mounted sees the new ones."""
     root = WORK / "config-map"
@@ -502,6 +536,25 @@ def row_config_map():
     (root / "..new").rename(root / "..data")
     until_true(30, "the new version", lambda: container.out("cat", "/config/key") == "two\n")
     pod.remove()
+
+
+def row_block_device():
+    """volumeDevices: a device that may be read only, also when containerd has sent the host's numbers again with new limits."""
+    image = WORK / "block-device"
+    image.write_bytes(b"of the host\n".ljust(1 * MIB, b"\0"))
+    disk = subprocess.run(["losetup", "--show", "-f", image], check=True, capture_output=True, text=True).stdout.strip()
+    try:
+        pod = Pod("device").run()
+        container = pod.start("only", ["/bin/sleep", "1000"], devices=[
+            api.Device(container_path="/dev/xvda", host_path=disk, permissions="r")])
+        ask = "[ -b /dev/xvda ] && head -n 1 /dev/xvda; echo x 2>/dev/null >/dev/xvda || echo read-only"
+        print(container.out("sh", "-c", ask), end="")
+        cri.call("UpdateContainerResources", api.UpdateContainerResourcesRequest(
+            container_id=container.id, linux=api.LinuxContainerResources(memory_limit_in_bytes=64 * MIB)))
+        print(container.out("sh", "-c", ask), end="")
+        pod.remove()
+    finally:
+        subprocess.run(["losetup", "-d", disk], check=True)
 
 
 def ask_monitors(*request):

@@ -379,6 +379,21 @@ row_volume() {
 	ask engine volume rm named
 }
 
+# With runc it must be allowed to use it, too.
+row_block_volume() {
+	local disk
+	echo of the host >"$WORK/disk"
+	truncate -s 1M "$WORK/disk"
+	disk=$(losetup --show -f "$WORK/disk")
+	# shellcheck disable=SC2064 # now
+	trap "losetup -d $disk" EXIT
+	ok engine run --rm --net none --device-cgroup-rule 'b 7:* rwm' -v "$disk:/disk" "$BB" sh -c \
+		'[ -b /disk ] && head -n 1 /disk && echo of the guest >/disk && sync'
+	expect_output 'of the host'
+	ok head -n 1 "$WORK/disk"
+	expect_output 'of the guest'
+}
+
 row_settings() {
 	ok engine run --rm --hostname other --add-host peer:10.1.2.3 --dns 10.9.8.7 --sysctl net.ipv4.ip_forward=1 \
 		--ulimit nofile=100:200 --ulimit nproc=1024:4096 --shm-size 8m --entrypoint /bin/sh "$BB" -c \

@@ -65,6 +65,24 @@ row_pod() {
 	ask engine pod rm -f -t 1 pod
 }
 
+# A tmpfs is the guest's. A root that is read-only is so for copies, too, as with runc.
+row_cp_refused() {
+	echo precious >"$WORK/file"
+	mkdir -p "$WORK/volume"
+	ask engine run -d --name closed --net none --read-only --tmpfs /t --tmpfs /tmp -v "$WORK/volume:/home" "$BB" sleep 1000
+	refused engine cp "$WORK/file" closed:/t/in
+	refused engine cp "$WORK/file" closed:/tmp/in
+	refused engine cp "$WORK/file" closed:/root/in
+	ask engine cp "$WORK/file" closed:/home/in
+	ok engine exec closed cat /home/in
+	expect_output precious
+	ask engine exec -i closed tar -C /t -xf - < <(tar -C "$WORK" -cf - file)
+	ok engine exec closed cat /t/file
+	expect_output precious
+	ask engine rm -f closed
+	rm -r "$WORK/volume"
+}
+
 row_uidmap() {
 	ok engine run --rm --net none --uidmap 0:100000:1000 "$BB" sh -c 'cat /proc/self/uid_map; id -u'
 }

@@ -366,10 +366,10 @@ fetch() {
 	expect_line sleep
 	expect_stderr '^exec err$'
 	# what the container's own process has
-	run --separate-stderr caisson exec "$NAME" /bin/sh -c 'echo "$FROM_RUN $(pwd)"'
-	expect_output '1 /etc'
-	run --separate-stderr caisson exec -e X=y -w /tmp -u 1000 "$NAME" /bin/sh -c 'echo "$X $(pwd) $(id -u)"'
-	expect_output 'y /tmp 1000'
+	run --separate-stderr caisson exec "$NAME" /bin/sh -c 'echo "$FROM_RUN $(pwd) $HOME"'
+	expect_output '1 /etc /root'
+	run --separate-stderr caisson exec -e X=y -w /tmp -u 1000 "$NAME" /bin/sh -c 'echo "$X $(pwd) $(id -u) $HOME"'
+	expect_output 'y /tmp 1000 /home/user'
 	run --separate-stderr bash -c "echo piped | timeout -k 1 $LIMIT '$CAISSON' exec -i '$NAME' /bin/cat"
 	expect_output piped
 	run --separate-stderr caisson exec "$NAME" /no/such

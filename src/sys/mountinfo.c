@@ -1,0 +1,81 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* See mountinfo.h. */
+#include "sys/mountinfo.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
+
+#include "base/fd.h"
+#include "base/strv.h"
+
+#define FILE_MAX (16 << 20) /* a node with thousands of pods has a mountinfo of some MiB */
+
+void mountinfo_unescape(char *field)
+{
+	char *to = field;
+
+	for (char *s = field; *s; s++) {
+		if (s[0] == '\\' && s[1] >= '0' && s[1] <= '3' && s[2] >= '0' && s[2] <= '7' && s[3] >= '0' &&
+		    s[3] <= '7') {
+			*to++ = (char)((s[1] - '0') << 6 | (s[2] - '0') << 3 | (s[3] - '0'));
+			s += 3;
+		} else {
+			*to++ = *s;
+		}
+	}
+	*to = '\0';
+}
+
+/* ID PARENT MAJOR:MINOR ROOT POINT … of the mount with this id. Points into text, which is changed. */
+static int find_mount(char *text, unsigned long long id, const char **ret_root, const char **ret_point)
+{
+	char *rest = text, *line;
+
+	while ((line = strsep(&rest, "\n"))) {
+		char *field[5] = { 0 };
+
+		if (strtoull(line, NULL, 10) != id)
+			continue;
+		for (size_t i = 0; i < 5; i++)
+			field[i] = strsep(&line, " ");
+		if (!field[4])
+			return -EINVAL;
+		mountinfo_unescape(field[3]);
+		mountinfo_unescape(field[4]);
+		*ret_root = field[3];
+		*ret_point = field[4];
+		return 0;
+	}
+	return -ENOENT;
+}
+
+int mountinfo_place(const char *path, dev_t *ret_dev, char **ret)
+{
+	_cleanup_free_ char *real = realpath(path, NULL), *text = NULL;
+	const char *root = "", *point = "", *below;
+	struct statx st;
+	int r;
+
+	if (!real || statx(AT_FDCWD, real, AT_SYMLINK_NOFOLLOW, STATX_MNT_ID, &st) < 0)
+		return -errno;
+	if (!(st.stx_mask & STATX_MNT_ID))
+		return -ENOSYS;
+	/* Not /proc/self: another thread may be in another namespace. */
+	r = file_read("/proc/thread-self/mountinfo", FILE_MAX, &text, NULL);
+	if (r == 0)
+		r = find_mount(text, st.stx_mnt_id, &root, &point);
+	if (r < 0)
+		return r;
+	below = str_eq(point, "/") ? real : str_after(real, point);
+	if (!below || (*below && *below != '/') || str_endswith(root, "//deleted"))
+		return -ENOENT;
+	*ret = str_eq(root, "/") && *below ? strdup(below) : str_printf("%s%s", root, below);
+	if (!*ret)
+		return -ENOMEM;
+	*ret_dev = makedev(st.stx_dev_major, st.stx_dev_minor);
+	return 0;
+}
