@@ -63,7 +63,7 @@ static struct {
 	enum vm_address_kind address_kind;
 	const char *address;
 	int exit_fd; /* written to when the VM ends */
-	void (*on_start)(void), (*on_free)(void);
+	void (*on_start)(void), (*on_stop)(void), (*on_free)(void);
 	unsigned vms;
 	struct strv devices; /* what was plugged and unplugged while it ran */
 	bool running;
@@ -650,6 +650,8 @@ static int fake_stop(struct vm *vm, int grace_ms, struct err *e)
 {
 	uint64_t one = 1;
 
+	if (guest.on_stop)
+		guest.on_stop();
 	(void)!write(guest.exit_fd, &one, sizeof one);
 	return 0;
 }

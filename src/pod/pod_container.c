@@ -334,6 +334,9 @@ static void on_create_answer(int result, const struct err *answer, void *userdat
 	struct err e = *answer;
 
 	c->create.call = NULL;
+	/* The answer can come behind the news that the VM has ended, and nobody would tell of this end again. */
+	if (result == 0)
+		result = pod_check_guest(c->pod, &e);
 	result = result < 0 ? sandbox_create_failed(c->pod->sandbox, c->plan, result, &e) : created(c, &e);
 	if (result < 0) {
 		if (c->pod->lost)

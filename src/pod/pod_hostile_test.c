@@ -205,6 +205,48 @@ static void test_immortal_exec(void **state)
 	delete ("c1", "");
 }
 
+static _Atomic bool answered;
+
+static void answer_creation(void *userdata)
+{
+	fake_empty(take_ptr(guest.creation));
+	answered = true;
+}
+
+static void let_create(void)
+{
+	assert_int_equal(loop_post(guest.agent_loop, answer_creation, NULL), 0);
+	while (!answered)
+		usleep(1000);
+}
+
+/* The guest's last word before its VM is ended: nobody would tell of the end of that container. */
+static void test_created_too_late(void **state)
+{
+	struct pod_container_params p = { .id = "c2", .bundle = tmp("c2"), .standin_fd = -1 };
+	static struct outcome o; /* told at the latest when the pod ends */
+	struct err e = { 0 };
+
+	put_bundle("c2", MEMBER);
+	begin_immortal();
+	hurry = answered = false;
+	guest.at = "CreateContainer";
+	guest.act = HOLD;
+	pod_create(t.pod, &p, on_pid, &o);
+	while (!guest.creation)
+		usleep(1000);
+	guest.act = ANSWER;
+	guest.on_stop = let_create;
+	hurry = true;
+	ask_kill("c1", "", SIGKILL);
+	assert_int_equal(await_outcome(&o, &e), -ESRCH);
+	assert_string_equal(e.text, "the guest does not end its process");
+	assert_int_equal(pod_state(t.pod, "c2", "", &(struct pod_process_state){ 0 }, NULL), -ENOENT);
+	assert_false(strv_contains(&t.events, "create c2"));
+	guest.on_stop = NULL;
+	ends_with_the_vm();
+}
+
 /* ---- clients that do not read ---- */
 
 /* A client with a stand-in of its own, for which that one's end is all, and output of an ended process for it. */
@@ -351,6 +393,7 @@ int main(void)
 		T(test_immortal_that_does_not_answer),
 		T(test_immortal_that_refuses),
 		T(test_immortal_exec),
+		T(test_created_too_late),
 		T(test_client_pauses),
 		T(test_client_does_not_come_back),
 		T(test_killed_client_does_not_read),
