@@ -516,8 +516,12 @@ static void on_pause_answer(int result, const struct err *answer, void *userdata
 
 	ask->call = NULL;
 	c->pausing = false;
+	if (result < 0)
+		result = pod_explain(c->pod, result, &e);
+	else if (pod_init_process(c)->status != POD_RUNNING)
+		result = err_set(&e, ERR_CONFIG, EBUSY, "container %s is not running", c->id);
 	if (result < 0) {
-		pod_ask_done(ask, pod_explain(c->pod, result, &e), &e);
+		pod_ask_done(ask, result, &e);
 		return;
 	}
 	c->paused = ask->pause;

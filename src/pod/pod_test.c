@@ -358,6 +358,28 @@ static void on_stats(int result, const Grpc__StatsContainerResponse *stats, cons
 {
 }
 
+/* Who pauses what ends meanwhile is told so, and nobody hears of a pause behind the end. */
+static void test_end_before_the_pause(void **state)
+{
+	static struct outcome o; /* told at the latest when the pod ends */
+
+	make_pod();
+	create("c1");
+	start("c1", "");
+	guest.at = "PauseContainer";
+	guest.act = HOLD;
+	pod_pause(t.pod, "c1", on_done, &o);
+	ask_kill("c1", "", SIGKILL);
+	until_event("exit c1 137");
+	assert_false(o.done);
+	assert_int_equal(pod_stats(t.pod, "c1", on_stats, NULL, NULL), 0);
+	assert_int_equal(await_outcome(&o, NULL), -EBUSY);
+	assert_string_equal(o.e.text, "container c1 is not running");
+	delete ("c1", "");
+	list_is(&t.events, "event",
+		(const char *const[]){ "create c1", "start c1", "exit c1 137", "delete c1 137", NULL });
+}
+
 /* The guest lets us wait for the creation of this container. */
 static void begin_create(const char *id, struct outcome *o)
 {
@@ -817,6 +839,7 @@ int main(void)
 		T(test_exec_that_does_not_come),
 		T(test_pod_ends_before_an_exec_comes),
 		T(test_end_before_the_answer),
+		T(test_end_before_the_pause),
 		T(test_creation_that_takes_long),
 		T(test_vm_ends_while_creating),
 		T(test_pod_ends_while_creating),
