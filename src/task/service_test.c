@@ -453,6 +453,14 @@ static void begin_creation(struct fixture *f, struct slow_creation *c)
 	assert_string_equal(c->again.e.text, "container slow is being created: already exists");
 }
 
+static void slow_creation_fini(struct slow_creation *c)
+{
+	pb_free(c->create.message);
+	pb_free(c->state.message);
+	pb_free(c->kill.message);
+	pb_free(c->delete.message);
+}
+
 /* Others are served; who asks about it gets an answer when it is there, in turn. */
 static void test_slow_creation(void **state)
 {
@@ -471,12 +479,32 @@ static void test_slow_creation(void **state)
 	assert_int_equal(((Containerd__Task__V2__StateResponse *)c.state.message)->status,
 			 CONTAINERD__V1__TYPES__STATUS__CREATED);
 	assert_int_equal(((Containerd__Task__V2__DeleteResponse *)c.delete.message)->exit_status, 137);
-	pb_free(c.create.message);
-	pb_free(c.state.message);
-	pb_free(c.kill.message);
-	pb_free(c.delete.message);
+	slow_creation_fini(&c);
 	expect_topics(f, "/tasks/create containerd.events.TaskCreate", "/tasks/start containerd.events.TaskStart",
 		      "/tasks/create containerd.events.TaskCreate", NULL);
+}
+
+/* containerd gives up, deletes and says goodbye: it does not come back. */
+static void test_shutdown_while_creating(void **state)
+{
+	struct fixture *f = *state;
+	Containerd__Task__V2__ShutdownRequest q = CONTAINERD__TASK__V2__SHUTDOWN_REQUEST__INIT;
+	struct slow_creation c;
+	struct answer shutdown;
+
+	begin_creation(f, &c);
+	q.id = (char *)"slow";
+	begin(f->client, "Shutdown", &q.base, &google__protobuf__empty__descriptor, &shutdown);
+	loop_run_once(f->loop, 10);
+	assert_int_equal(f->shutdowns, 0);
+	fake_pod_go_on(task_service_pod(f->service), 0);
+	finish(f, &shutdown);
+	assert_true(c.delete.done);
+	for (int i = 0; i < 100 && !f->shutdowns; i++)
+		loop_run_once(f->loop, 10);
+	assert_int_equal(f->shutdowns, 1);
+	slow_creation_fini(&c);
+	pb_free(shutdown.message);
 }
 
 static void expect_not_created(struct fixture *f, struct slow_creation *c)
@@ -780,6 +808,7 @@ int main(void)
 		TEST(test_slow_start),
 		TEST(test_slow_creation),
 		TEST(test_slow_creation_fails),
+		TEST(test_shutdown_while_creating),
 		TEST(test_end_while_creating),
 		TEST(test_errors),
 		TEST(test_no_pod),
