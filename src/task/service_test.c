@@ -44,7 +44,7 @@ struct fixture {
 	struct publisher *publisher;
 	struct strv topics; /* "/tasks/exit c1 e1 137" */
 	char dir[64], socket[96], events[96];
-	int shutdowns, pods;
+	int shutdowns, pods, deleted;
 	bool no_pod;
 };
 
@@ -100,11 +100,18 @@ static void on_shutdown(void *userdata)
 	((struct fixture *)userdata)->shutdowns++;
 }
 
+static void on_deleted(const char *id, void *userdata)
+{
+	((struct fixture *)userdata)->deleted++;
+}
+
 static int setup(void **state)
 {
 	struct fixture *f = calloc(1, sizeof *f);
 	struct publisher_params events = { .namespace = "ns1" };
-	struct task_service_params p = { .make_pod = make_pod, .shutdown = on_shutdown, .userdata = f };
+	struct task_service_params p = {
+		.make_pod = make_pod, .deleted = on_deleted, .shutdown = on_shutdown, .userdata = f
+	};
 	int fd;
 
 	log_set_level(LOG_LEVEL_ERROR);
@@ -526,6 +533,7 @@ static void test_slow_creation_fails(void **state)
 	begin_creation(f, &c);
 	fake_pod_go_on(task_service_pod(f->service), -EIO);
 	expect_not_created(f, &c);
+	assert_int_equal(f->deleted, 1);
 	assert_null(task_service_pod(f->service));
 	create(f, "c1");
 	assert_int_equal(f->pods, 2);
