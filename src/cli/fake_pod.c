@@ -3,8 +3,8 @@
  * pod/pod.h without a virtual machine, for tests of the OCI commands: processes run on the host, in the container's
  * root. Linked in place of the real one into the program caisson-on-host. No wall around anything: for tests only.
  *
- * Annotations of the container ask for trouble: test.create=fail, test.create=die, test.delete=die, test.kill=gone,
- * test.kill=die.
+ * Annotations of the container ask for trouble: test.create=fail, test.create=die, test.create=never, test.delete=die,
+ * test.kill=gone, test.kill=die.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -40,6 +40,8 @@ struct container {
 	Grpc__Spec *spec;
 	struct list processes;
 	bool paused;
+	pod_create_fn creating; /* NULL: it has been created */
+	void *creating_userdata;
 };
 
 struct waiter {
@@ -203,8 +205,11 @@ static void process_free(struct process *p)
 
 static void container_free(struct container *c)
 {
+	struct err e = { 0 };
 	struct process *p;
 
+	if (c->creating)
+		c->creating(err_set(&e, ERR_CONFIG, ECANCELED, "the pod was ended"), 0, &e, c->creating_userdata);
 	while ((p = list_first(&c->processes, struct process, link)))
 		process_free(p);
 	list_remove(&c->link);
@@ -263,7 +268,13 @@ void pod_create(struct pod *pod, const struct pod_container_params *params, pod_
 	struct err e = { 0 };
 	pid_t pid = 0;
 	int r = create(pod, params, &pid, &e);
+	struct container *c = r == 0 ? find(pod, params->id) : NULL;
 
+	if (c && str_eq(oci_spec_annotation(c->spec, "test.create"), "never")) {
+		c->creating = fn;
+		c->creating_userdata = userdata;
+		return;
+	}
 	fn(r, pid, &e, userdata);
 }
 
@@ -525,7 +536,8 @@ int pod_containers(struct pod *pod, struct strv *ret, struct err *e)
 
 	(void)e;
 	list_foreach (c, &pod->containers, struct container, link)
-		(void)strv_add(ret, c->id);
+		if (!c->creating)
+			(void)strv_add(ret, c->id);
 	return 0;
 }
 

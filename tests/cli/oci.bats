@@ -600,6 +600,19 @@ console() {
 	says 1 "container does not exist" state "$ID"
 }
 
+@test "a client that goes while its container is created (Caisson alone)" {
+	RT=caisson
+	make_bundle "$ID" sleep 1000
+	edit "$ID" '.annotations["test.create"] = "never"'
+	run timeout -s KILL 1 "$CAISSON" --root "$BATS_FILE_TMPDIR/state.$RT" create --bundle "$BUNDLE" "$ID" </dev/null
+	[ "$status" = 137 ]
+	for _ in $(seq 100); do
+		[ -e "$BATS_FILE_TMPDIR/state.$RT/$ID" ] || break
+		sleep 0.1
+	done
+	says 1 "container does not exist" state "$ID"
+}
+
 @test "the guest refuses: the error, and nothing is left (Caisson alone)" {
 	RT=caisson
 	make_bundle "$ID" sleep 1000
