@@ -428,6 +428,7 @@ static void test_creation_that_takes_long(void **state)
 	assert_int_equal(try_start("c2", "", &e), -EBUSY);
 	assert_string_equal(e.text, "container c2 is being created");
 	assert_int_equal(try_exec("c2", "e2", &e), -EBUSY);
+	assert_int_equal(pod_wait(t.pod, "c2", "", on_waited, (void *)"c2", &e), -EBUSY);
 	assert_int_equal(try_kill("c2", "", SIGKILL, false, &e), -EBUSY);
 	assert_int_equal(pod_delete(t.pod, "c2", "", true, &pid, &(struct pod_exit){ 0 }, &e), -EBUSY);
 	/* What happens to its stand-in has its effect later. */
