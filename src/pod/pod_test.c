@@ -499,6 +499,46 @@ static void test_pod_ended_by_who_is_told(void **state)
 	assert_true(done);
 }
 
+static void start_it(int result, pid_t pid, const struct err *e, void *userdata)
+{
+	assert_int_equal(result, 0);
+	pod_start(t.pod, "c1", "", on_pid, userdata);
+}
+
+static void delete_it(int result, pid_t pid, const struct err *e, void *userdata)
+{
+	assert_int_equal(result, 0);
+	delete (userdata, "");
+}
+
+static void then(const char *id, pod_create_fn fn, void *userdata, const char *event)
+{
+	struct pod_container_params p = { .id = id, .bundle = tmp(id), .standin_fd = -1 };
+
+	pod_create(t.pod, &p, fn, userdata);
+	until_event(event);
+}
+
+/* As the Task service does it with what has come meanwhile; the guest is asked again, and goes with the last one. */
+static void test_handled_by_who_is_told(void **state)
+{
+	struct outcome o = { 0 };
+
+	put_bundle("c1", SANDBOX);
+	put_bundle("c2", MEMBER);
+	put_bundle("c3", SANDBOX);
+	make_pod();
+	then("c1", start_it, &o, "create c1");
+	assert_int_equal(await_outcome(&o, NULL), 0);
+	then("c2", delete_it, (void *)"c2", "delete c2 137");
+	ask_kill("c1", "", SIGKILL);
+	until_event("exit c1 137");
+	delete ("c1", "");
+	then("c3", delete_it, (void *)"c3", "delete c3 137");
+	assert_true(pod_is_empty(t.pod));
+	assert_int_equal(guest.vms, 0);
+}
+
 /* What a failed start has begun goes on: a second one must not begin it again. */
 static void test_start_again(void **state)
 {
@@ -845,6 +885,7 @@ int main(void)
 		T(test_vm_ends_while_creating),
 		T(test_pod_ends_while_creating),
 		T(test_pod_ended_by_who_is_told),
+		T(test_handled_by_who_is_told),
 		T(test_start_again),
 		T(test_end_before_start),
 		T(test_record_cannot_be_written),
