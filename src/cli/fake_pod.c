@@ -3,8 +3,8 @@
  * pod/pod.h without a virtual machine, for tests of the OCI commands: processes run on the host, in the container's
  * root. Linked in place of the real one into the program caisson-on-host. No wall around anything: for tests only.
  *
- * Annotations of the container ask for trouble: test.create=fail, test.create=die, test.create=never, test.delete=die,
- * test.kill=gone, test.kill=die.
+ * Annotations of the container ask for trouble: test.create=fail, test.create=die, test.create=never, test.start=never
+ * (an exec's), test.delete=die, test.kill=gone, test.kill=die.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -60,6 +60,8 @@ struct process {
 	int standin_fd;
 	pid_t standin_pid, pid;
 	struct loop_source *standin, *child, *due;
+	pod_start_fn starting; /* NULL: it is not */
+	void *starting_userdata;
 	struct list waiters;
 	struct pod_exit exit;
 };
@@ -183,6 +185,10 @@ static struct process *process_new(struct container *c, const char *exec_id, con
 
 static void process_free(struct process *p)
 {
+	struct err e = { 0 };
+
+	if (p->starting)
+		p->starting(err_set(&e, ERR_CONFIG, ESRCH, "it was deleted"), 0, &e, p->starting_userdata);
 	if (p->pid > 0 && p->status != POD_STOPPED) {
 		kill(p->pid, SIGKILL);
 		waitpid(p->pid, NULL, 0);
@@ -353,10 +359,17 @@ static int start(struct pod *pod, const char *id, const char *exec_id, pid_t *re
 
 void pod_start(struct pod *pod, const char *id, const char *exec_id, pod_start_fn fn, void *userdata)
 {
+	struct process *p = *exec_id ? find_process(pod, id, exec_id) : NULL;
 	struct err e = { 0 };
 	pid_t pid = 0;
-	int r = start(pod, id, exec_id, &pid, &e);
+	int r;
 
+	if (p && str_eq(oci_spec_annotation(p->c->spec, "test.start"), "never")) {
+		p->starting = fn;
+		p->starting_userdata = userdata;
+		return;
+	}
+	r = start(pod, id, exec_id, &pid, &e);
 	fn(r, pid, &e, userdata);
 }
 
@@ -397,7 +410,7 @@ int pod_delete(struct pod *pod, const char *id, const char *exec_id, bool force,
 		return missing(e);
 	if (str_eq(oci_spec_annotation(p->c->spec, "test.delete"), "die"))
 		_exit(3);
-	if (!force && p->status != POD_STOPPED && p->pid > 0)
+	if (!force && p->status != POD_STOPPED && (p->pid > 0 || p->starting))
 		return err_set(e, ERR_CONFIG, EBUSY, "it runs");
 	*ret_pid = p->standin_pid;
 	*ret = p->exit;

@@ -106,10 +106,13 @@ static void forget_process(struct pod *pod, const struct passing *p)
 	pid_t pid;
 
 	if (pod)
-		(void)pod_delete(pod, p->id, p->exec_id, false, &pid, &exit, NULL);
+		(void)pod_delete(pod, p->id, p->exec_id, true, &pid, &exit, NULL);
 }
 
-/* A process of exec: once its client has gone, it runs, or will never. Returns whether it is done with. */
+/*
+ * A process of exec: once its client has gone, it runs, or will never: also when the guest is starting it. Returns
+ * whether it is done with.
+ */
 static bool passing_step(struct owner *o, struct pod *pod, struct passing *p)
 {
 	struct pod_process_state s;
