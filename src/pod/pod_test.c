@@ -380,6 +380,120 @@ static void test_end_before_the_pause(void **state)
 		(const char *const[]){ "create c1", "start c1", "exit c1 137", "delete c1 137", NULL });
 }
 
+static void until_asked(const char *line, size_t from)
+{
+	while (fake_asked_at(line, from) == SIZE_MAX)
+		usleep(1000);
+}
+
+/* The guest does not answer to any of these. */
+struct verbs {
+	struct outcome pause, update, kill;
+};
+
+static void begin_verbs(struct verbs *v)
+{
+	Grpc__LinuxResources *r = calloc(1, sizeof *r);
+	size_t before = fake_asked_so_far();
+
+	*v = (struct verbs){ 0 };
+	grpc__linux_resources__init(r);
+	make_pod();
+	create("c1");
+	start("c1", "");
+	guest.act = NEVER;
+	guest.at = "PauseContainer";
+	pod_pause(t.pod, "c1", on_done, &v->pause);
+	until_asked("PauseContainer c1", before);
+	guest.at = "UpdateContainer";
+	pod_update(t.pod, "c1", r, on_done, &v->update);
+	until_asked("UpdateContainer c1 memory 0 quota 0 cpus \"\"", before);
+	guest.at = "SignalProcess";
+	pod_kill(t.pod, "c1", "", SIGTERM, false, on_done, &v->kill);
+	until_asked("SignalProcess c1 c1 15", before);
+	guest.act = ANSWER;
+	assert_false(v->pause.done || v->update.done || v->kill.done);
+}
+
+static void expect_verbs(const struct verbs *v, int result)
+{
+	assert_true(v->pause.done && v->update.done && v->kill.done);
+	assert_int_equal(v->pause.result, result);
+	assert_int_equal(v->update.result, result);
+	assert_int_equal(v->kill.result, -ESRCH);
+}
+
+static void test_end_before_the_answers(void **state)
+{
+	static struct verbs v; /* told at the latest when the pod ends */
+	uint64_t one = 1;
+
+	/* The container. */
+	begin_verbs(&v);
+	ask_kill("c1", "", SIGKILL);
+	until_event("exit c1 137");
+	delete ("c1", "");
+	expect_verbs(&v, -ESRCH);
+	assert_string_equal(v.kill.e.text, "container c1 was deleted meanwhile");
+	pod_free(take_ptr(t.pod));
+	/* The pod. */
+	begin_verbs(&v);
+	pod_free(take_ptr(t.pod));
+	expect_verbs(&v, -ESRCH);
+	/* The VM. */
+	begin_verbs(&v);
+	assert_int_equal(write(guest.exit_fd, &one, sizeof one), 8);
+	until_event("exit c1 255");
+	await_outcome(&v.kill, NULL);
+	expect_verbs(&v, -ENOTCONN);
+	delete ("c1", "");
+	(void)!read(guest.exit_fd, &one, sizeof one);
+}
+
+/* The guest does not say that it has started it. */
+static void begin_first_start(struct outcome *o)
+{
+	size_t before = fake_asked_so_far();
+
+	*o = (struct outcome){ 0 };
+	make_pod();
+	create("c1");
+	guest.act = NEVER;
+	guest.at = "StartContainer";
+	pod_start(t.pod, "c1", "", on_pid, o);
+	until_asked("StartContainer c1", before);
+	guest.act = ANSWER;
+	assert_false(o->done);
+}
+
+static void test_end_before_it_has_started(void **state)
+{
+	static struct outcome o; /* told at the latest when the pod ends */
+	struct err e = { 0 };
+	uint64_t one = 1;
+	pid_t pid;
+
+	/* The VM. */
+	begin_first_start(&o);
+	assert_int_equal(pod_delete(t.pod, "c1", "", false, &pid, &(struct pod_exit){ 0 }, &e), -EBUSY);
+	assert_int_equal(write(guest.exit_fd, &one, sizeof one), 8);
+	until_event("exit c1 255");
+	assert_int_equal(o.result, -ESRCH);
+	list_is(&t.events, "event", (const char *const[]){ "create c1", "exit c1 255", NULL });
+	delete ("c1", "");
+	(void)!read(guest.exit_fd, &one, sizeof one);
+	pod_free(take_ptr(t.pod));
+	/* The container. */
+	begin_first_start(&o);
+	assert_int_equal(pod_delete(t.pod, "c1", "", true, &pid, &(struct pod_exit){ 0 }, &e), 0);
+	assert_int_equal(o.result, -ESRCH);
+	pod_free(take_ptr(t.pod));
+	/* The pod. */
+	begin_first_start(&o);
+	pod_free(take_ptr(t.pod));
+	assert_int_equal(o.result, -ESRCH);
+}
+
 /* The guest lets us wait for the creation of this container. */
 static void begin_create(const char *id, struct outcome *o)
 {
@@ -511,12 +625,11 @@ static void delete_it(int result, pid_t pid, const struct err *e, void *userdata
 	delete (userdata, "");
 }
 
-static void then(const char *id, pod_create_fn fn, void *userdata, const char *event)
+static void create_and(const char *id, pod_create_fn fn, void *userdata)
 {
 	struct pod_container_params p = { .id = id, .bundle = tmp(id), .standin_fd = -1 };
 
 	pod_create(t.pod, &p, fn, userdata);
-	until_event(event);
 }
 
 /* As the Task service does it with what has come meanwhile; the guest is asked again, and goes with the last one. */
@@ -528,13 +641,15 @@ static void test_handled_by_who_is_told(void **state)
 	put_bundle("c2", MEMBER);
 	put_bundle("c3", SANDBOX);
 	make_pod();
-	then("c1", start_it, &o, "create c1");
+	create_and("c1", start_it, &o);
 	assert_int_equal(await_outcome(&o, NULL), 0);
-	then("c2", delete_it, (void *)"c2", "delete c2 137");
+	create_and("c2", delete_it, (void *)"c2");
+	until_event("delete c2 137");
 	ask_kill("c1", "", SIGKILL);
 	until_event("exit c1 137");
 	delete ("c1", "");
-	then("c3", delete_it, (void *)"c3", "delete c3 137");
+	create_and("c3", delete_it, (void *)"c3");
+	until_event("delete c3 137");
 	assert_true(pod_is_empty(t.pod));
 	assert_int_equal(guest.vms, 0);
 }
@@ -881,6 +996,8 @@ int main(void)
 		T(test_pod_ends_before_an_exec_comes),
 		T(test_end_before_the_answer),
 		T(test_end_before_the_pause),
+		T(test_end_before_the_answers),
+		T(test_end_before_it_has_started),
 		T(test_creation_that_takes_long),
 		T(test_vm_ends_while_creating),
 		T(test_pod_ends_while_creating),
