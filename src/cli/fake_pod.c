@@ -3,8 +3,8 @@
  * pod/pod.h without a virtual machine, for tests of the OCI commands: processes run on the host, in the container's
  * root. Linked in place of the real one into the program caisson-on-host. No wall around anything: for tests only.
  *
- * Annotations of the container ask for trouble: test.create=fail, test.create=die, test.delete=die, test.kill=gone,
- * test.kill=die.
+ * Annotations of the container ask for trouble: test.create=fail, test.create=die, test.create=never, test.start=never
+ * (an exec's), test.delete=die, test.kill=gone, test.kill=die.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -40,6 +40,8 @@ struct container {
 	Grpc__Spec *spec;
 	struct list processes;
 	bool paused;
+	pod_create_fn creating; /* NULL: it has been created */
+	void *creating_userdata;
 };
 
 struct waiter {
@@ -58,6 +60,8 @@ struct process {
 	int standin_fd;
 	pid_t standin_pid, pid;
 	struct loop_source *standin, *child, *due;
+	pod_start_fn starting; /* NULL: it is not */
+	void *starting_userdata;
 	struct list waiters;
 	struct pod_exit exit;
 };
@@ -181,6 +185,10 @@ static struct process *process_new(struct container *c, const char *exec_id, con
 
 static void process_free(struct process *p)
 {
+	struct err e = { 0 };
+
+	if (p->starting)
+		p->starting(err_set(&e, ERR_CONFIG, ESRCH, "it was deleted"), 0, &e, p->starting_userdata);
 	if (p->pid > 0 && p->status != POD_STOPPED) {
 		kill(p->pid, SIGKILL);
 		waitpid(p->pid, NULL, 0);
@@ -203,8 +211,11 @@ static void process_free(struct process *p)
 
 static void container_free(struct container *c)
 {
+	struct err e = { 0 };
 	struct process *p;
 
+	if (c->creating)
+		c->creating(err_set(&e, ERR_CONFIG, ECANCELED, "the pod was ended"), 0, &e, c->creating_userdata);
 	while ((p = list_first(&c->processes, struct process, link)))
 		process_free(p);
 	list_remove(&c->link);
@@ -263,7 +274,13 @@ void pod_create(struct pod *pod, const struct pod_container_params *params, pod_
 	struct err e = { 0 };
 	pid_t pid = 0;
 	int r = create(pod, params, &pid, &e);
+	struct container *c = r == 0 ? find(pod, params->id) : NULL;
 
+	if (c && str_eq(oci_spec_annotation(c->spec, "test.create"), "never")) {
+		c->creating = fn;
+		c->creating_userdata = userdata;
+		return;
+	}
 	fn(r, pid, &e, userdata);
 }
 
@@ -342,10 +359,17 @@ static int start(struct pod *pod, const char *id, const char *exec_id, pid_t *re
 
 void pod_start(struct pod *pod, const char *id, const char *exec_id, pod_start_fn fn, void *userdata)
 {
+	struct process *p = *exec_id ? find_process(pod, id, exec_id) : NULL;
 	struct err e = { 0 };
 	pid_t pid = 0;
-	int r = start(pod, id, exec_id, &pid, &e);
+	int r;
 
+	if (p && str_eq(oci_spec_annotation(p->c->spec, "test.start"), "never")) {
+		p->starting = fn;
+		p->starting_userdata = userdata;
+		return;
+	}
+	r = start(pod, id, exec_id, &pid, &e);
 	fn(r, pid, &e, userdata);
 }
 
@@ -386,7 +410,7 @@ int pod_delete(struct pod *pod, const char *id, const char *exec_id, bool force,
 		return missing(e);
 	if (str_eq(oci_spec_annotation(p->c->spec, "test.delete"), "die"))
 		_exit(3);
-	if (!force && p->status != POD_STOPPED && p->pid > 0)
+	if (!force && p->status != POD_STOPPED && (p->pid > 0 || p->starting))
 		return err_set(e, ERR_CONFIG, EBUSY, "it runs");
 	*ret_pid = p->standin_pid;
 	*ret = p->exit;
@@ -525,7 +549,8 @@ int pod_containers(struct pod *pod, struct strv *ret, struct err *e)
 
 	(void)e;
 	list_foreach (c, &pod->containers, struct container, link)
-		(void)strv_add(ret, c->id);
+		if (!c->creating)
+			(void)strv_add(ret, c->id);
 	return 0;
 }
 

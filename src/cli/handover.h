@@ -3,7 +3,7 @@
  * How a stand-in that `create` or `exec` made comes to the pod's owner: beside its Task service the owner listens on a
  * second socket, and a client offers there the stand-in of the container or process that it asks for next in the
  * service. The connection is the offer's life: when it closes, a stand-in that was not taken is dropped, which ends it,
- * and an owner that is starting a virtual machine for that client gives up.
+ * and an owner that is starting a virtual machine for that client, or has nothing but what it creates for it, gives up.
  */
 #pragma once
 
@@ -42,7 +42,7 @@ int handover_take(struct handover *h, const char *id, const char *exec_id, pid_t
 bool handover_is_busy(struct handover *h, const char *id);
 /*
  * For what blocks the loop: readable when the client has gone whose stand-in was taken in this round of the loop. In
- * the next round the client has what it wanted, and may go.
+ * the next round the client has what it wanted, and may go, or waits for the loop.
  */
 int handover_interrupt_fd(const struct handover *h);
 

@@ -106,10 +106,13 @@ static void forget_process(struct pod *pod, const struct passing *p)
 	pid_t pid;
 
 	if (pod)
-		(void)pod_delete(pod, p->id, p->exec_id, false, &pid, &exit, NULL);
+		(void)pod_delete(pod, p->id, p->exec_id, true, &pid, &exit, NULL);
 }
 
-/* A process of exec: once its client has gone, it runs, or will never. Returns whether it is done with. */
+/*
+ * A process of exec: once its client has gone, it runs, or will never: also when the guest is starting it. Returns
+ * whether it is done with.
+ */
 static bool passing_step(struct owner *o, struct pod *pod, struct passing *p)
 {
 	struct pod_process_state s;
@@ -130,7 +133,15 @@ static bool passing_step(struct owner *o, struct pod *pod, struct passing *p)
 	return !p->waited_for;
 }
 
-/* Forget what has ended or did not come to be; end when nothing is left. */
+/* Or it is being created only, perhaps. */
+static bool is_empty(struct pod *pod)
+{
+	_cleanup_strv_ struct strv ids = { 0 };
+
+	return !pod || (pod_containers(pod, &ids, NULL) == 0 && !ids.len);
+}
+
+/* Forget what has ended or did not come to be; end when nothing is left, or to come that anybody waits for. */
 static void on_idle(struct loop_source *s, void *userdata)
 {
 	struct owner *o = userdata;
@@ -150,7 +161,7 @@ static void on_idle(struct loop_source *s, void *userdata)
 			forget_record(o->dir);
 		kept_free(k, o);
 	}
-	if ((!pod || pod_is_empty(pod)) && !handover_is_busy(o->handover, NULL))
+	if (is_empty(pod) && !handover_is_busy(o->handover, NULL))
 		loop_quit(o->loop, 0);
 }
 

@@ -30,7 +30,8 @@
 #include "proto/empty.pb-c.h"
 #include "proto/health.pb-c.h"
 
-/* HOLD: a CreateContainer, until statistics are asked for. END_FIRST: a StartContainer of what ends at once, with 7. */
+/* HOLD: a CreateContainer or PauseContainer, until statistics are asked for. END_FIRST: a StartContainer of what ends
+ * at once, with 7. */
 enum act { ANSWER, REFUSE, NEVER, GARBAGE, NOISE, HANG_UP, DIE, DIE_SLOWLY, INTERRUPT, HOLD, END_FIRST };
 
 #define FAKE_WAITS_MAX 32
@@ -55,7 +56,7 @@ static struct {
 	unsigned oom_asked;
 	/* WaitProcess and GetOOMEvent that are not answered yet */
 	struct ttrpc_request *waits[FAKE_WAITS_MAX], *oom;
-	struct ttrpc_request *creation; /* held */
+	struct ttrpc_request *creation; /* held, or a pause */
 	struct ttrpc_request *held; /* the last ExecProcess, when it is never answered: until the process is killed */
 	/* the driver */
 	struct vm_capabilities can; /* nothing set: block, net_user, fs_sharing, net_passt */
@@ -63,7 +64,7 @@ static struct {
 	enum vm_address_kind address_kind;
 	const char *address;
 	int exit_fd; /* written to when the VM ends */
-	void (*on_start)(void), (*on_free)(void);
+	void (*on_start)(void), (*on_stop)(void), (*on_free)(void);
 	unsigned vms;
 	struct strv devices; /* what was plugged and unplugged while it ran */
 	bool running;
@@ -414,8 +415,12 @@ static void fake_stats(struct ttrpc_request *req, const ProtobufCMessage *m, voi
 
 static void fake_pause(struct ttrpc_request *req, const ProtobufCMessage *m, void *userdata)
 {
-	if (fake_asked(req, "PauseContainer", "%s", ((const Grpc__PauseContainerRequest *)m)->container_id))
+	if (fake_asked(req, "PauseContainer", "%s", ((const Grpc__PauseContainerRequest *)m)->container_id)) {
 		fake_empty(req);
+	} else if (guest.act == HOLD) {
+		guest.creation = req;
+		ttrpc_request_on_close(req, forget_wait, NULL);
+	}
 }
 
 static void fake_resume(struct ttrpc_request *req, const ProtobufCMessage *m, void *userdata)
@@ -650,6 +655,8 @@ static int fake_stop(struct vm *vm, int grace_ms, struct err *e)
 {
 	uint64_t one = 1;
 
+	if (guest.on_stop)
+		guest.on_stop();
 	(void)!write(guest.exit_fd, &one, sizeof one);
 	return 0;
 }

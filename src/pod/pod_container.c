@@ -406,6 +406,9 @@ static void on_create_answer(int result, const struct err *answer, void *userdat
 	struct err e = *answer;
 
 	c->create.call = NULL;
+	/* The answer can come behind the news that the VM has ended, and nobody would tell of this end again. */
+	if (result == 0)
+		result = pod_check_guest(c->pod, &e);
 	result = result < 0 ? sandbox_create_failed(c->pod->sandbox, c->plan, result, &e) : created(c, &e);
 	if (result < 0) {
 		if (c->pod->lost)
@@ -593,8 +596,12 @@ static void on_pause_answer(int result, const struct err *answer, void *userdata
 
 	ask->call = NULL;
 	c->pausing = false;
+	if (result < 0)
+		result = pod_explain(c->pod, result, &e);
+	else if (pod_init_process(c)->status != POD_RUNNING)
+		result = err_set(&e, ERR_CONFIG, EBUSY, "container %s is not running", c->id);
 	if (result < 0) {
-		pod_ask_done(ask, pod_explain(c->pod, result, &e), &e);
+		pod_ask_done(ask, result, &e);
 		return;
 	}
 	c->paused = ask->pause;

@@ -79,6 +79,8 @@ int pod_wait(struct pod *pod, const char *id, const char *exec_id, pod_wait_fn f
 
 	if (!p)
 		return -ENOENT;
+	if (pod_check_created(p->container, e) < 0)
+		return -EBUSY;
 	w = calloc(1, sizeof *w);
 	if (!w)
 		return err_sys(e, ENOMEM, "cannot wait for the process");

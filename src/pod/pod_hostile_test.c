@@ -205,6 +205,88 @@ static void test_immortal_exec(void **state)
 	delete ("c1", "");
 }
 
+static void begin_create(const char *id, struct outcome *o)
+{
+	struct pod_container_params p = { .id = id, .bundle = tmp(id), .standin_fd = -1 };
+
+	*o = (struct outcome){ 0 };
+	guest.creation = NULL;
+	guest.at = "CreateContainer";
+	guest.act = HOLD;
+	pod_create(t.pod, &p, on_pid, o);
+	while (!guest.creation)
+		usleep(1000);
+	guest.act = ANSWER;
+}
+
+static _Atomic bool answered;
+
+static void answer_creation(void *userdata)
+{
+	fake_empty(take_ptr(guest.creation));
+	answered = true;
+}
+
+static void let_create(void)
+{
+	assert_int_equal(loop_post(guest.agent_loop, answer_creation, NULL), 0);
+	while (!answered)
+		usleep(1000);
+}
+
+/* The guest's last word before its VM is ended: nobody would tell of the end of that container. */
+static void test_created_too_late(void **state)
+{
+	static struct outcome o; /* told at the latest when the pod ends */
+	struct err e = { 0 };
+
+	put_bundle("c2", MEMBER);
+	begin_immortal();
+	hurry = answered = false;
+	begin_create("c2", &o);
+	guest.on_stop = let_create;
+	hurry = true;
+	ask_kill("c1", "", SIGKILL);
+	assert_int_equal(await_outcome(&o, &e), -ESRCH);
+	assert_string_equal(e.text, "the guest does not end its process");
+	assert_int_equal(pod_state(t.pod, "c2", "", &(struct pod_process_state){ 0 }, NULL), -ENOENT);
+	assert_false(strv_contains(&t.events, "create c2"));
+	guest.on_stop = NULL;
+	ends_with_the_vm();
+}
+
+/* The VM stays for the second one. */
+static void test_first_of_two_is_not_created(void **state)
+{
+	static struct outcome first, second; /* told at the latest when the pod ends */
+
+	put_bundle("c1", SANDBOX);
+	put_bundle("c2", MEMBER);
+	for (int i = 0; i < 2; i++) {
+		make_pod();
+		hurry = true;
+		begin_create("c1", &first);
+		hurry = answered = false;
+		begin_create("c2", &second);
+		assert_int_equal(await_outcome(&first, NULL), -ETIMEDOUT);
+		assert_false(second.done);
+		assert_int_equal(guest.vms, 1);
+		if (i == 0) {
+			let_create();
+			assert_int_equal(await_outcome(&second, NULL), 0);
+			start("c2", "");
+			ask_kill("c2", "", SIGKILL);
+			until_event("exit c2 137");
+			delete ("c2", "");
+		}
+		pod_free(take_ptr(t.pod));
+		assert_int_equal(second.result, i == 0 ? 0 : -ECANCELED);
+		agent_stop();
+		nothing_left();
+		agent_start();
+	}
+}
+
 /* ---- clients that do not read ---- */
 
 /* A client with a stand-in of its own, for which that one's end is all, and output of an ended process for it. */
@@ -351,6 +433,8 @@ int main(void)
 		T(test_immortal_that_does_not_answer),
 		T(test_immortal_that_refuses),
 		T(test_immortal_exec),
+		T(test_created_too_late),
+		T(test_first_of_two_is_not_created),
 		T(test_client_pauses),
 		T(test_client_does_not_come_back),
 		T(test_killed_client_does_not_read),

@@ -415,6 +415,142 @@ static void on_stats(int result, const Grpc__StatsContainerResponse *stats, cons
 {
 }
 
+/* Who pauses what ends meanwhile is told so, and nobody hears of a pause behind the end. */
+static void test_end_before_the_pause(void **state)
+{
+	static struct outcome o; /* told at the latest when the pod ends */
+
+	make_pod();
+	create("c1");
+	start("c1", "");
+	guest.at = "PauseContainer";
+	guest.act = HOLD;
+	pod_pause(t.pod, "c1", on_done, &o);
+	ask_kill("c1", "", SIGKILL);
+	until_event("exit c1 137");
+	assert_false(o.done);
+	assert_int_equal(pod_stats(t.pod, "c1", on_stats, NULL, NULL), 0);
+	assert_int_equal(await_outcome(&o, NULL), -EBUSY);
+	assert_string_equal(o.e.text, "container c1 is not running");
+	delete ("c1", "");
+	list_is(&t.events, "event",
+		(const char *const[]){ "create c1", "start c1", "exit c1 137", "delete c1 137", NULL });
+}
+
+static void until_asked(const char *line, size_t from)
+{
+	while (fake_asked_at(line, from) == SIZE_MAX)
+		usleep(1000);
+}
+
+/* The guest does not answer to any of these. */
+struct verbs {
+	struct outcome pause, update, kill;
+};
+
+static void begin_verbs(struct verbs *v)
+{
+	Grpc__LinuxResources *r = calloc(1, sizeof *r);
+	size_t before = fake_asked_so_far();
+
+	*v = (struct verbs){ 0 };
+	grpc__linux_resources__init(r);
+	make_pod();
+	create("c1");
+	start("c1", "");
+	guest.act = NEVER;
+	guest.at = "PauseContainer";
+	pod_pause(t.pod, "c1", on_done, &v->pause);
+	until_asked("PauseContainer c1", before);
+	guest.at = "UpdateContainer";
+	pod_update(t.pod, "c1", r, on_done, &v->update);
+	until_asked("UpdateContainer c1 memory 0 quota 0 cpus \"\"", before);
+	guest.at = "SignalProcess";
+	pod_kill(t.pod, "c1", "", SIGTERM, false, on_done, &v->kill);
+	until_asked("SignalProcess c1 c1 15", before);
+	guest.act = ANSWER;
+	assert_false(v->pause.done || v->update.done || v->kill.done);
+}
+
+static void expect_verbs(const struct verbs *v, int result)
+{
+	assert_true(v->pause.done && v->update.done && v->kill.done);
+	assert_int_equal(v->pause.result, result);
+	assert_int_equal(v->update.result, result);
+	assert_int_equal(v->kill.result, -ESRCH);
+}
+
+static void test_end_before_the_answers(void **state)
+{
+	static struct verbs v; /* told at the latest when the pod ends */
+	uint64_t one = 1;
+
+	/* The container. */
+	begin_verbs(&v);
+	ask_kill("c1", "", SIGKILL);
+	until_event("exit c1 137");
+	delete ("c1", "");
+	expect_verbs(&v, -ESRCH);
+	assert_string_equal(v.kill.e.text, "container c1 was deleted meanwhile");
+	pod_free(take_ptr(t.pod));
+	/* The pod. */
+	begin_verbs(&v);
+	pod_free(take_ptr(t.pod));
+	expect_verbs(&v, -ESRCH);
+	/* The VM. */
+	begin_verbs(&v);
+	assert_int_equal(write(guest.exit_fd, &one, sizeof one), 8);
+	until_event("exit c1 255");
+	await_outcome(&v.kill, NULL);
+	expect_verbs(&v, -ENOTCONN);
+	delete ("c1", "");
+	(void)!read(guest.exit_fd, &one, sizeof one);
+}
+
+/* The guest does not say that it has started it. */
+static void begin_first_start(struct outcome *o)
+{
+	size_t before = fake_asked_so_far();
+
+	*o = (struct outcome){ 0 };
+	make_pod();
+	create("c1");
+	guest.act = NEVER;
+	guest.at = "StartContainer";
+	pod_start(t.pod, "c1", "", on_pid, o);
+	until_asked("StartContainer c1", before);
+	guest.act = ANSWER;
+	assert_false(o->done);
+}
+
+static void test_end_before_it_has_started(void **state)
+{
+	static struct outcome o; /* told at the latest when the pod ends */
+	struct err e = { 0 };
+	uint64_t one = 1;
+	pid_t pid;
+
+	/* The VM. */
+	begin_first_start(&o);
+	assert_int_equal(pod_delete(t.pod, "c1", "", false, &pid, &(struct pod_exit){ 0 }, &e), -EBUSY);
+	assert_int_equal(write(guest.exit_fd, &one, sizeof one), 8);
+	until_event("exit c1 255");
+	assert_int_equal(o.result, -ESRCH);
+	list_is(&t.events, "event", (const char *const[]){ "create c1", "exit c1 255", NULL });
+	delete ("c1", "");
+	(void)!read(guest.exit_fd, &one, sizeof one);
+	pod_free(take_ptr(t.pod));
+	/* The container. */
+	begin_first_start(&o);
+	assert_int_equal(pod_delete(t.pod, "c1", "", true, &pid, &(struct pod_exit){ 0 }, &e), 0);
+	assert_int_equal(o.result, -ESRCH);
+	pod_free(take_ptr(t.pod));
+	/* The pod. */
+	begin_first_start(&o);
+	pod_free(take_ptr(t.pod));
+	assert_int_equal(o.result, -ESRCH);
+}
+
 /* The guest lets us wait for the creation of this container. */
 static void begin_create(const char *id, struct outcome *o)
 {
@@ -463,6 +599,7 @@ static void test_creation_that_takes_long(void **state)
 	assert_int_equal(try_start("c2", "", &e), -EBUSY);
 	assert_string_equal(e.text, "container c2 is being created");
 	assert_int_equal(try_exec("c2", "e2", &e), -EBUSY);
+	assert_int_equal(pod_wait(t.pod, "c2", "", on_waited, (void *)"c2", &e), -EBUSY);
 	assert_int_equal(try_kill("c2", "", SIGKILL, false, &e), -EBUSY);
 	assert_int_equal(pod_delete(t.pod, "c2", "", true, &pid, &(struct pod_exit){ 0 }, &e), -EBUSY);
 	/* What happens to its stand-in has its effect later. */
@@ -531,6 +668,47 @@ static void test_pod_ended_by_who_is_told(void **state)
 	for (int i = 0; i < 2000 && !done; i++)
 		loop_run_once(t.loop, 10);
 	assert_true(done);
+}
+
+static void start_it(int result, pid_t pid, const struct err *e, void *userdata)
+{
+	assert_int_equal(result, 0);
+	pod_start(t.pod, "c1", "", on_pid, userdata);
+}
+
+static void delete_it(int result, pid_t pid, const struct err *e, void *userdata)
+{
+	assert_int_equal(result, 0);
+	delete (userdata, "");
+}
+
+static void create_and(const char *id, pod_create_fn fn, void *userdata)
+{
+	struct pod_container_params p = { .id = id, .bundle = tmp(id), .standin_fd = -1 };
+
+	pod_create(t.pod, &p, fn, userdata);
+}
+
+/* As the Task service does it with what has come meanwhile; the guest is asked again, and goes with the last one. */
+static void test_handled_by_who_is_told(void **state)
+{
+	struct outcome o = { 0 };
+
+	put_bundle("c1", SANDBOX);
+	put_bundle("c2", MEMBER);
+	put_bundle("c3", SANDBOX);
+	make_pod();
+	create_and("c1", start_it, &o);
+	assert_int_equal(await_outcome(&o, NULL), 0);
+	create_and("c2", delete_it, (void *)"c2");
+	until_event("delete c2 137");
+	ask_kill("c1", "", SIGKILL);
+	until_event("exit c1 137");
+	delete ("c1", "");
+	create_and("c3", delete_it, (void *)"c3");
+	until_event("delete c3 137");
+	assert_true(pod_is_empty(t.pod));
+	assert_int_equal(guest.vms, 0);
 }
 
 /* What a failed start has begun goes on: a second one must not begin it again. */
@@ -877,10 +1055,14 @@ int main(void)
 		T(test_exec_that_does_not_come),
 		T(test_pod_ends_before_an_exec_comes),
 		T(test_end_before_the_answer),
+		T(test_end_before_the_pause),
+		T(test_end_before_the_answers),
+		T(test_end_before_it_has_started),
 		T(test_creation_that_takes_long),
 		T(test_vm_ends_while_creating),
 		T(test_pod_ends_while_creating),
 		T(test_pod_ended_by_who_is_told),
+		T(test_handled_by_who_is_told),
 		T(test_start_again),
 		T(test_end_before_start),
 		T(test_record_cannot_be_written),

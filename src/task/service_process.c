@@ -127,6 +127,8 @@ static void on_created(int result, pid_t pid, const struct err *e, void *userdat
 		/* The next try may come with another configuration. */
 		if (s->pod && pod_is_empty(s->pod))
 			pod_free(take_ptr(s->pod));
+		if (s->params.deleted)
+			s->params.deleted(q->id, s->params.userdata);
 		/* "Already finished" is for who sends a signal. */
 		answer_error(c->req, result == -ESRCH ? -EBUSY : result, e);
 	} else {

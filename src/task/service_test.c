@@ -44,7 +44,7 @@ struct fixture {
 	struct publisher *publisher;
 	struct strv topics; /* "/tasks/exit c1 e1 137" */
 	char dir[64], socket[96], events[96];
-	int shutdowns, pods;
+	int shutdowns, pods, deleted;
 	bool no_pod;
 };
 
@@ -100,11 +100,18 @@ static void on_shutdown(void *userdata)
 	((struct fixture *)userdata)->shutdowns++;
 }
 
+static void on_deleted(const char *id, void *userdata)
+{
+	((struct fixture *)userdata)->deleted++;
+}
+
 static int setup(void **state)
 {
 	struct fixture *f = calloc(1, sizeof *f);
 	struct publisher_params events = { .namespace = "ns1" };
-	struct task_service_params p = { .make_pod = make_pod, .shutdown = on_shutdown, .userdata = f };
+	struct task_service_params p = {
+		.make_pod = make_pod, .deleted = on_deleted, .shutdown = on_shutdown, .userdata = f
+	};
 	int fd;
 
 	log_set_level(LOG_LEVEL_ERROR);
@@ -453,6 +460,14 @@ static void begin_creation(struct fixture *f, struct slow_creation *c)
 	assert_string_equal(c->again.e.text, "container slow is being created: already exists");
 }
 
+static void slow_creation_fini(struct slow_creation *c)
+{
+	pb_free(c->create.message);
+	pb_free(c->state.message);
+	pb_free(c->kill.message);
+	pb_free(c->delete.message);
+}
+
 /* Others are served; who asks about it gets an answer when it is there, in turn. */
 static void test_slow_creation(void **state)
 {
@@ -471,12 +486,32 @@ static void test_slow_creation(void **state)
 	assert_int_equal(((Containerd__Task__V2__StateResponse *)c.state.message)->status,
 			 CONTAINERD__V1__TYPES__STATUS__CREATED);
 	assert_int_equal(((Containerd__Task__V2__DeleteResponse *)c.delete.message)->exit_status, 137);
-	pb_free(c.create.message);
-	pb_free(c.state.message);
-	pb_free(c.kill.message);
-	pb_free(c.delete.message);
+	slow_creation_fini(&c);
 	expect_topics(f, "/tasks/create containerd.events.TaskCreate", "/tasks/start containerd.events.TaskStart",
 		      "/tasks/create containerd.events.TaskCreate", NULL);
+}
+
+/* containerd gives up, deletes and says goodbye: it does not come back. */
+static void test_shutdown_while_creating(void **state)
+{
+	struct fixture *f = *state;
+	Containerd__Task__V2__ShutdownRequest q = CONTAINERD__TASK__V2__SHUTDOWN_REQUEST__INIT;
+	struct slow_creation c;
+	struct answer shutdown;
+
+	begin_creation(f, &c);
+	q.id = (char *)"slow";
+	begin(f->client, "Shutdown", &q.base, &google__protobuf__empty__descriptor, &shutdown);
+	loop_run_once(f->loop, 10);
+	assert_int_equal(f->shutdowns, 0);
+	fake_pod_go_on(task_service_pod(f->service), 0);
+	finish(f, &shutdown);
+	assert_true(c.delete.done);
+	for (int i = 0; i < 100 && !f->shutdowns; i++)
+		loop_run_once(f->loop, 10);
+	assert_int_equal(f->shutdowns, 1);
+	slow_creation_fini(&c);
+	pb_free(shutdown.message);
 }
 
 static void expect_not_created(struct fixture *f, struct slow_creation *c)
@@ -498,6 +533,7 @@ static void test_slow_creation_fails(void **state)
 	begin_creation(f, &c);
 	fake_pod_go_on(task_service_pod(f->service), -EIO);
 	expect_not_created(f, &c);
+	assert_int_equal(f->deleted, 1);
 	assert_null(task_service_pod(f->service));
 	create(f, "c1");
 	assert_int_equal(f->pods, 2);
@@ -780,6 +816,7 @@ int main(void)
 		TEST(test_slow_start),
 		TEST(test_slow_creation),
 		TEST(test_slow_creation_fails),
+		TEST(test_shutdown_while_creating),
 		TEST(test_end_while_creating),
 		TEST(test_errors),
 		TEST(test_no_pod),

@@ -606,6 +606,34 @@ console() {
 	says 1 "container does not exist" state "$ID"
 }
 
+@test "a client that goes while its container is created (Caisson alone)" {
+	RT=caisson
+	make_bundle "$ID" sleep 1000
+	edit "$ID" '.annotations["test.create"] = "never"'
+	timeout -s KILL 1 "$CAISSON" --root "$BATS_FILE_TMPDIR/state.$RT" create --bundle "$BUNDLE" "$ID" \
+		</dev/null >/dev/null 2>&1 3>&- || [ "$?" = 137 ]
+	for _ in $(seq 100); do
+		[ -e "$BATS_FILE_TMPDIR/state.$RT/$ID" ] || break
+		sleep 0.1
+	done
+	says 1 "container does not exist" state "$ID"
+}
+
+@test "a client that goes while its exec is started (Caisson alone)" {
+	RT=caisson
+	make_bundle "$ID" sleep 1000
+	edit "$ID" '.annotations["test.start"] = "never"'
+	create && rt start "$ID"
+	timeout -s KILL 1 "$CAISSON" --root "$BATS_FILE_TMPDIR/state.$RT" exec "$ID" sleep 1000 \
+		</dev/null >/dev/null 2>&1 3>&- || [ "$?" = 137 ]
+	for _ in $(seq 20); do
+		[ "$(rt ps --format json "$ID")" != "[$pid]" ] || break
+		sleep 0.1
+	done
+	says 0 "" ps --format json "$ID" && [ "$output" = "[$pid]" ]
+	says 0 "" delete --force "$ID"
+}
+
 @test "the guest refuses: the error, and nothing is left (Caisson alone)" {
 	RT=caisson
 	make_bundle "$ID" sleep 1000
