@@ -123,6 +123,9 @@ int agent_create_container_async(struct agent *a, const Grpc__CreateContainerReq
 				 void *userdata, struct agent_call **ret, struct err *e);
 int agent_start_container_async(struct agent *a, const char *id, agent_done_fn fn, void *userdata,
 				struct agent_call **ret, struct err *e);
+/* Its processes are killed at once. */
+int agent_remove_container_async(struct agent *a, const char *id, agent_done_fn fn, void *userdata,
+				 struct agent_call **ret, struct err *e);
 int agent_exec_async(struct agent *a, const Grpc__ExecProcessRequest *request, agent_done_fn fn, void *userdata,
 		     struct agent_call **ret, struct err *e);
 int agent_signal_async(struct agent *a, const char *id, const char *exec_id, int signo, agent_done_fn fn,

@@ -186,6 +186,15 @@ int agent_start_container_async(struct agent *a, const char *id, agent_done_fn f
 	return start_done(a, "StartContainer", AGENT_TIMEOUT_MS, id, &q.base, fn, userdata, ret, e);
 }
 
+int agent_remove_container_async(struct agent *a, const char *id, agent_done_fn fn, void *userdata,
+				 struct agent_call **ret, struct err *e)
+{
+	Grpc__RemoveContainerRequest q = GRPC__REMOVE_CONTAINER_REQUEST__INIT;
+
+	q.container_id = (char *)id;
+	return start_done(a, "RemoveContainer", AGENT_TIMEOUT_MS, id, &q.base, fn, userdata, ret, e);
+}
+
 int agent_exec_async(struct agent *a, const Grpc__ExecProcessRequest *request, agent_done_fn fn, void *userdata,
 		     struct agent_call **ret, struct err *e)
 {

@@ -409,6 +409,9 @@ static void on_create_answer(int result, const struct err *answer, void *userdat
 	/* The answer can come behind the news that the VM has ended, and nobody would tell of this end again. */
 	if (result == 0)
 		result = pod_check_guest(c->pod, &e);
+	/* The guest may create it yet: its id would be taken there for as long as the VM runs. */
+	if (result == -ETIMEDOUT)
+		agent_remove_container_async(c->pod->sandbox->agent, c->id, NULL, NULL, NULL, NULL);
 	result = result < 0 ? sandbox_create_failed(c->pod->sandbox, c->plan, result, &e) : created(c, &e);
 	if (result < 0) {
 		if (c->pod->lost)

@@ -36,6 +36,30 @@ static void test_silence(void **state)
 	hurry = false;
 }
 
+/* What a guest creates after all has to go: nobody knows of it. */
+static void test_late_creation(void **state)
+{
+	struct err e = { 0 };
+
+	put_bundle("c1", SANDBOX);
+	put_bundle("c2", MEMBER);
+	make_pod();
+	create("c1");
+	start("c1", "");
+	hurry = true;
+	guest.at = "CreateContainer";
+	guest.act = NEVER;
+	assert_int_equal(try_create("c2", &e), -ETIMEDOUT);
+	guest.act = ANSWER;
+	hurry = false;
+	for (int i = 0; i < 2000 && !seen("RemoveContainer c2"); i++)
+		loop_run_once(t.loop, 10);
+	assert_true(seen("RemoveContainer c2"));
+	ask_kill("c1", "", SIGKILL);
+	until_event("exit c1 137");
+	delete ("c1", "");
+}
+
 static int pause_it(void)
 {
 	return try_pause("c1", &(struct err){ 0 });
@@ -422,6 +446,7 @@ int main(void)
 #define T(fn) cmocka_unit_test_setup_teardown(fn, set_up, tear_down)
 	const struct CMUnitTest tests[] = {
 		T(test_silence),
+		T(test_late_creation),
 		T(test_silent_verbs),
 		T(test_silent_statistics),
 		T(test_status_that_is_none),
