@@ -419,6 +419,7 @@ static void on_stats(int result, const Grpc__StatsContainerResponse *stats, cons
 static void test_end_before_the_pause(void **state)
 {
 	static struct outcome o; /* told at the latest when the pod ends */
+	struct err e = { 0 };
 
 	make_pod();
 	create("c1");
@@ -426,6 +427,7 @@ static void test_end_before_the_pause(void **state)
 	guest.at = "PauseContainer";
 	guest.act = HOLD;
 	pod_pause(t.pod, "c1", on_done, &o);
+	assert_int_equal(try_exec("c1", "e1", &e), -EBUSY);
 	ask_kill("c1", "", SIGKILL);
 	until_event("exit c1 137");
 	assert_false(o.done);
