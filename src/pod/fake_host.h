@@ -70,7 +70,7 @@ int standin_start(const struct standin_params *params, pid_t *ret_pid, int *ret_
 }
 
 /* "r": that cannot be written; "-": that is the guest's own. */
-void standin_show(int fd, const struct standin_bind *binds, size_t n)
+void standin_show(int fd, int root_mount, const struct standin_bind *binds, size_t n)
 {
 	char line[1024] = "";
 	size_t used = 0;

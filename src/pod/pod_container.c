@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What is done to containers. The first one brings the VM, see pod_create_first(). */
 #include <errno.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <sys/stat.h>
@@ -15,6 +16,7 @@
 #include "pod/pod_internal.h"
 #include "pod/rootfs_mounts.h"
 #include "pod/standin.h"
+#include "sys/mounts.h"
 
 static int out_of_memory(struct err *e)
 {
@@ -354,9 +356,13 @@ static void show_root(const struct pod_container *c)
 {
 	bool copied = share_copies(&c->pod->plan->share);
 	struct standin_bind binds[STANDIN_BINDS_MAX] = { { .source = c->rootfs, .target = "/" } };
+	_cleanup_close_ int root = -1;
 	struct stat st;
 	size_t n = 1;
 
+	/* Mounted by us, after the stand-in got mounts of its own: it sees the empty folder below. */
+	if (c->n_mounts && (root = mount_clone_at(AT_FDCWD, c->rootfs, true)) < 0)
+		binds[0].source = NULL;
 	binds[0].readonly = copied || (c->spec->root && c->spec->root->readonly);
 	if (stat(c->rootfs, &st) == 0 && !S_ISDIR(st.st_mode))
 		binds[0].source = NULL;
@@ -372,7 +378,7 @@ static void show_root(const struct pod_container *c)
 		}
 		n++;
 	}
-	standin_show(pod_init_process(c)->standin_fd, binds, n);
+	standin_show(pod_init_process(c)->standin_fd, root, binds, n);
 }
 
 /* fn may end the pod. */

@@ -17,6 +17,7 @@
 
 /* For a VMM that nobody has measured, and its file server: surely enough. */
 #define VMM_MIB 128
+#define MIB     (1 << 20)
 
 int pod_enter_mount_namespace(struct pod *pod, struct err *e)
 {
@@ -106,14 +107,23 @@ int pod_make_cgroup(struct pod *pod, struct pod_container *c, struct err *e)
 
 /*
  * A pod's limit counts its overhead already (RuntimeClass); a container's own is for what runs in it, and the guest
- * around that comes on top.
+ * around that comes on top. A VM gives back little of what it has used: it stays whole when that limit falls, or comes
+ * only while it runs.
  */
+static uint64_t overhead(const struct pod *pod, const Grpc__LinuxMemory *m)
+{
+	uint64_t all = pod->now.memory_mib + pod->size.vmm_mib, least = pod->size.overhead_mib;
+	uint64_t limit = m && m->limit > 0 ? (uint64_t)m->limit / MIB : all;
+
+	if (pod->role != POD_ROLE_SINGLE)
+		return 0;
+	return all > limit && all - limit > least ? all - limit : least;
+}
+
 int pod_limit_cgroup(struct pod *pod, const Grpc__LinuxResources *resources, struct err *e)
 {
-	return pod->cgroup && resources
-		       ? host_cgroup_limit(pod->cgroup, resources,
-					   pod->role == POD_ROLE_SINGLE ? pod->size.overhead_mib : 0, e)
-		       : 0;
+	return pod->cgroup && resources ? host_cgroup_limit(pod->cgroup, resources, overhead(pod, resources->memory), e)
+					: 0;
 }
 
 /* ---- how large the VM is ---- */

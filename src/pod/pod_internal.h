@@ -86,8 +86,9 @@ struct pod_process {
 		void *userdata;
 		int signo; /* it was sent meanwhile; 0: none */
 	} start;
-	bool pumping;  /* streams are being moved */
-	bool answered; /* the guest has told the status; what is missing is output */
+	uint32_t columns, rows; /* of its terminal, told before it was started; 0: not */
+	bool pumping;           /* streams are being moved */
+	bool answered;          /* the guest has told the status; what is missing is output */
 	pid_t standin_pid;
 	bool standin_ours; /* a child of this process */
 	int standin_fd;

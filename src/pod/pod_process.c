@@ -53,14 +53,19 @@ static int open_streams(struct pod_process *p, struct err *e)
 	return pod_streams_open(&q, &p->streams, e);
 }
 
+static void resize(struct pod_process *p, uint32_t columns, uint32_t rows)
+{
+	agent_tty_resize_async(p->container->pod->sandbox->agent, p->container->id, p->exec_id, rows, columns, NULL,
+			       NULL, NULL, NULL);
+}
+
 static void resize_to_terminal(struct pod_process *p)
 {
 	struct winsize size;
 	int fd = pod_streams_window(p->streams);
 
 	if (fd >= 0 && ioctl(fd, TIOCGWINSZ, &size) == 0 && size.ws_row && size.ws_col)
-		agent_tty_resize_async(p->container->pod->sandbox->agent, p->container->id, p->exec_id, size.ws_row,
-				       size.ws_col, NULL, NULL, NULL, NULL);
+		resize(p, size.ws_col, size.ws_row);
 }
 
 /* The stand-in passes on what others do to it. */
@@ -280,6 +285,8 @@ static void started(struct pod_process *p, const struct err *e)
 	p->status = POD_RUNNING;
 	if (p->io.terminal)
 		resize_to_terminal(p);
+	if (p->columns && p->rows)
+		resize(p, p->columns, p->rows);
 	pod_emit(p->container->pod, *p->exec_id ? POD_EVENT_EXEC_STARTED : POD_EVENT_START, p);
 	if (!*p->exec_id) {
 		pod_container_started(p->container);
@@ -399,6 +406,12 @@ void pod_start(struct pod *pod, const char *id, const char *exec_id, pod_start_f
 
 /* ---- signals, window size, input ---- */
 
+/* An exec that nobody has started yet. */
+static bool not_in_guest(const struct pod_process *p)
+{
+	return *p->exec_id && p->status == POD_CREATED && !pod_process_is_starting(p);
+}
+
 static struct pod_process *find_living(struct pod *pod, const char *id, const char *exec_id, struct err *e)
 {
 	struct pod_process *p = pod_find_process(pod, id, exec_id, e);
@@ -409,7 +422,7 @@ static struct pod_process *find_living(struct pod *pod, const char *id, const ch
 		err_set(e, ERR_CONFIG, ESRCH, "process already finished");
 		return NULL;
 	}
-	if (*p->exec_id && p->status == POD_CREATED && !pod_process_is_starting(p)) {
+	if (not_in_guest(p)) {
 		err_set(e, ERR_CONFIG, EBUSY, "process %s has not been started", exec_id);
 		return NULL;
 	}
@@ -480,15 +493,21 @@ void pod_kill(struct pod *pod, const char *id, const char *exec_id, int signo, b
 int pod_resize_pty(struct pod *pod, const char *id, const char *exec_id, uint32_t width, uint32_t height, struct err *e)
 {
 	struct err own = { 0 };
-	struct pod_process *p = find_living(pod, id, exec_id, &own);
+	struct pod_process *p = pod_find_process(pod, id, exec_id, NULL);
+	bool early = p && not_in_guest(p);
 
-	if (!p) {
+	if (!early && !(p = find_living(pod, id, exec_id, &own))) {
 		if (e)
 			*e = own;
 		return -own.code;
 	}
 	if (!p->io.terminal)
 		return err_set(e, ERR_CONFIG, EINVAL, "process %s has no terminal", process_id(p));
+	if (early) {
+		p->columns = width;
+		p->rows = height;
+		return 0;
+	}
 	return agent_tty_resize_async(pod->sandbox->agent, id, p->exec_id, height, width, NULL, NULL, NULL, e);
 }
 

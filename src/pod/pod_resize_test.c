@@ -168,14 +168,40 @@ static void test_static(void **state)
 	asked((const char *const[]){ NULL });
 }
 
+/* What the guest has used already is still the VM's when its container may use less. */
+static void test_limit_falls(void **state)
+{
+	struct err e = { 0 };
+
+	put_limited("c1", SINGLE, LIMITS("100000", MIB256));
+	make_pod();
+	create("c1");
+	/* The VM has 256 + 96 MiB, and the VMM 128 + 1. */
+	assert_true(strv_contains(&host.seen, "limit /pods/c1 268435456 +225"));
+	assert_int_equal(update("c1", 0, 64 << 20, &e), 0);
+	assert_true(strv_contains(&host.seen, "limit /pods/c1 67108864 +417"));
+	assert_int_equal(update("c1", 0, 512 << 20, &e), 0);
+	assert_true(strv_contains(&host.seen, "limit /pods/c1 536870912 +225"));
+}
+
+static void test_limit_while_it_runs(void **state)
+{
+	struct err e = { 0 };
+
+	put_bundle("c1", SINGLE);
+	make_pod();
+	create("c1");
+	assert_int_equal(update("c1", 0, 64 << 20, &e), 0);
+	/* The VM has 128 MiB, and the VMM 128. */
+	assert_true(strv_contains(&host.seen, "limit /pods/c1 67108864 +192"));
+}
+
 int main(void)
 {
 #define T(fn) cmocka_unit_test_setup_teardown(fn, set_up, tear_down)
 	const struct CMUnitTest tests[] = {
-		T(test_containers_come_and_go),
-		T(test_update),
-		T(test_refusals),
-		T(test_static),
+		T(test_containers_come_and_go), T(test_update), T(test_refusals), T(test_static), T(test_limit_falls),
+		T(test_limit_while_it_runs),
 	};
 
 	signal(SIGPIPE, SIG_IGN);

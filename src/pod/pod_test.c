@@ -327,6 +327,28 @@ static void test_exec(void **state)
 	start("c1", "e3");
 }
 
+/* Some clients tell an exec's terminal its size before they start it. */
+static void test_size_before_the_start(void **state)
+{
+	Grpc__Process *p = process("{\"cwd\":\"/\",\"args\":[\"/bin/sh\"],\"terminal\":true}");
+	struct pod_io io = { .out = "/other", .terminal = true };
+	struct err e = { 0 };
+
+	make_pod();
+	create("c1");
+	start("c1", "");
+	assert_int_equal(pod_exec(t.pod, "c1", "e1", p, &io, -1, 0, &e), 0);
+	oci_process_free(p);
+	assert_int_equal(pod_resize_pty(t.pod, "c1", "e1", 77, 33, &e), 0);
+	assert_false(seen("TtyWinResize c1 e1 77x33"));
+	start("c1", "e1");
+	for (int i = 0; i < 2000 && !seen("TtyWinResize c1 e1 77x33"); i++)
+		loop_run_once(t.loop, 10);
+	assert_true(seen("TtyWinResize c1 e1 77x33"));
+	exec("c1", "e2");
+	assert_int_equal(pod_resize_pty(t.pod, "c1", "e2", 77, 33, &e), -EINVAL);
+}
+
 static void begin_start(const char *exec_id, struct outcome *s)
 {
 	char line[64];
@@ -1054,6 +1076,7 @@ int main(void)
 		T(test_two_containers),
 		T(test_sandbox_only),
 		T(test_exec),
+		T(test_size_before_the_start),
 		T(test_exec_that_does_not_come),
 		T(test_pod_ends_before_an_exec_comes),
 		T(test_end_before_the_answer),

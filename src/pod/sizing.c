@@ -226,7 +226,7 @@ static int size_memory(const struct sizing_request *q, bool grows, struct sizing
 /* What of guest and VMM the containers' own limit does not hold. */
 static uint64_t overhead(const struct sizing_request *q, const struct sizing *s)
 {
-	uint64_t all = s->memory_mib + vmm_around(q, s->memory_mib), containers;
+	uint64_t all = s->memory_mib + s->vmm_mib, containers;
 
 	if (q->demand.memory_bytes <= 0)
 		return 0;
@@ -249,6 +249,7 @@ int sizing_of_vm(const struct sizing_request *q, struct sizing *ret, struct strv
 	r = size_memory(q, grows, &s, notes, e);
 	if (r < 0)
 		return r;
+	s.vmm_mib = vmm_around(q, s.memory_mib);
 	s.overhead_mib = overhead(q, &s);
 	*ret = s;
 	return 0;

@@ -69,6 +69,7 @@ struct sizing {
 	 * much is the VM's and the VMM's own.
 	 */
 	uint64_t overhead_mib;
+	uint64_t vmm_mib; /* what the VMM takes beside a guest of memory_mib */
 };
 
 /* notes: what differs from what was asked for, one sentence each; may be NULL. */

@@ -124,10 +124,10 @@ static void make_readonly(int mount_fd)
 /* What a message says of a mount, in front of its source. */
 enum way { WRITABLE = 'w', READONLY = 'r', EMPTY = 'e' };
 
-/* The mount that is meant, with no place yet. -1: there is none. */
-static int take_up(const char *source)
+/* The mount that is meant, with no place yet; given: it came with the message. -1: there is none. */
+static int take_up(const char *source, int given)
 {
-	int fd = *source == EMPTY ? -1 : mount_clone_at(AT_FDCWD, source + 1, true);
+	int fd = given >= 0 ? given : *source == EMPTY ? -1 : mount_clone_at(AT_FDCWD, source + 1, true);
 
 	if (fd >= 0 && *source == READONLY)
 		make_readonly(fd);
@@ -154,8 +154,9 @@ static int show_empty_root(void)
 /*
  * The message of standin_show(): source and target of each bind, all zero-terminated, the root first. Sources are taken
  * up before the root changes, and targets looked up behind that: no link in a container's root leads out of it.
+ * root_mount becomes ours; -1: the root is at its source.
  */
-static void look(const char *view, size_t n)
+static void look(const char *view, size_t n, int root_mount)
 {
 	const char *end = view + n, *p = view, *source[STANDIN_BINDS_MAX], *target[STANDIN_BINDS_MAX];
 	int fds[STANDIN_BINDS_MAX], n_binds = 0, r = -1;
@@ -167,7 +168,7 @@ static void look(const char *view, size_t n)
 			break;
 		target[n_binds] = p;
 		p += strlen(p) + 1;
-		fds[n_binds] = take_up(source[n_binds]);
+		fds[n_binds] = take_up(source[n_binds], n_binds ? -1 : root_mount);
 		n_binds++;
 	}
 	if (n_binds && *source[0] == EMPTY)
@@ -219,6 +220,26 @@ static uint8_t word_of(const struct signalfd_siginfo *info)
 	return (uint8_t)info->ssi_signo;
 }
 
+union control {
+	struct cmsghdr header;
+	char data[CMSG_SPACE(sizeof(int))];
+};
+
+/* A message with the descriptor that came with it; -1: none. As recv(2). */
+static ssize_t receive(int fd, char *message, size_t size, int *ret_passed)
+{
+	union control control;
+	struct iovec v = { .iov_base = message, .iov_len = size };
+	struct msghdr m = { .msg_iov = &v, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof control };
+	ssize_t n = recvmsg(fd, &m, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
+	struct cmsghdr *c = n > 0 ? CMSG_FIRSTHDR(&m) : NULL;
+
+	*ret_passed = -1;
+	if (c && c->cmsg_level == SOL_SOCKET && c->cmsg_type == SCM_RIGHTS && c->cmsg_len == CMSG_LEN(sizeof(int)))
+		memcpy(ret_passed, CMSG_DATA(c), sizeof(int));
+	return n;
+}
+
 /* Serve until the end. */
 static __attribute__((noreturn)) void serve(int fd, int signals, bool own_mounts)
 {
@@ -226,6 +247,7 @@ static __attribute__((noreturn)) void serve(int fd, int signals, bool own_mounts
 	struct pollfd p[2] = { { .fd = fd }, { .fd = signals } };
 	struct signalfd_siginfo info;
 	uint8_t word = 0;
+	int passed;
 	ssize_t n;
 
 	for (;;) {
@@ -235,13 +257,15 @@ static __attribute__((noreturn)) void serve(int fd, int signals, bool own_mounts
 		if (poll(p, 2, -1) < 0)
 			continue;
 		if (p[0].revents & (POLLIN | POLLHUP | POLLERR)) {
-			n = recv(fd, message, sizeof message, MSG_DONTWAIT);
+			n = receive(fd, message, sizeof message, &passed);
 			if (n == 1)
 				_exit((uint8_t)message[0]);
 			if (n == 0 || (n < 0 && errno != EAGAIN && errno != EINTR))
 				_exit(STATUS_OWNER_GONE);
 			if (n > 0 && own_mounts && message[n - 1] == 0)
-				look(message, (size_t)n);
+				look(message, (size_t)n, passed);
+			else if (passed >= 0)
+				close(passed);
 		}
 		if (!word && (p[1].revents & POLLIN) && read(signals, &info, sizeof info) == sizeof info)
 			word = word_of(&info);
@@ -340,7 +364,24 @@ static bool append(char *message, size_t *n, const char *text)
 	return true;
 }
 
-void standin_show(int fd, const struct standin_bind *binds, size_t n)
+static void send_view(int fd, char *message, size_t n, int root_mount)
+{
+	union control control = { 0 };
+	struct iovec v = { .iov_base = message, .iov_len = n };
+	struct msghdr m = { .msg_iov = &v, .msg_iovlen = 1 };
+
+	if (root_mount >= 0) {
+		m.msg_control = &control;
+		m.msg_controllen = sizeof control;
+		control.header.cmsg_level = SOL_SOCKET;
+		control.header.cmsg_type = SCM_RIGHTS;
+		control.header.cmsg_len = CMSG_LEN(sizeof(int));
+		memcpy(CMSG_DATA(&control.header), &root_mount, sizeof(int));
+	}
+	(void)!sendmsg(fd, &m, MSG_DONTWAIT | MSG_NOSIGNAL);
+}
+
+void standin_show(int fd, int root_mount, const struct standin_bind *binds, size_t n)
 {
 	char message[VIEW_SIZE];
 	size_t used = 0, whole = 0;
@@ -354,7 +395,7 @@ void standin_show(int fd, const struct standin_bind *binds, size_t n)
 		whole = used;
 	}
 	if (whole)
-		(void)!send(fd, message, whole, MSG_DONTWAIT | MSG_NOSIGNAL);
+		send_view(fd, message, whole, root_mount);
 }
 
 int standin_end(int fd, int status)

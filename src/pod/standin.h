@@ -52,8 +52,10 @@ struct standin_bind {
  * others on it, as its maker sees them: what clients then find and leave below /proc/PID/root, or in its mount
  * namespace (podman cp), is the container's. Not waited for; a stand-in that may not mount, or does not see the folder,
  * stays where it is. Binds that it does not see are left out.
+ * root_mount: a detached mount that is put on the root's folder first, where the maker does not see what the owner has
+ * mounted there; stays the caller's. -1: none.
  */
-void standin_show(int fd, const struct standin_bind *binds, size_t n);
+void standin_show(int fd, int root_mount, const struct standin_bind *binds, size_t n);
 /* Owner: let it end with this status. 0 or -errno. */
 int standin_end(int fd, int status);
 

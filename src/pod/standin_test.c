@@ -22,6 +22,7 @@
 #include "base/entries.h"
 #include "base/fd.h"
 #include "pod/standin.h"
+#include "sys/mounts.h"
 
 static void await_readable(int fd)
 {
@@ -328,7 +329,7 @@ static void test_shown_nothing(void **state)
 	if (geteuid() != 0)
 		skip();
 	start(&(struct standin_params){ .terminal_fd = -1 }, &pid, &fd);
-	standin_show(fd, &(struct standin_bind){ NULL, "/" }, 1);
+	standin_show(fd, -1, &(struct standin_bind){ NULL, "/" }, 1);
 	snprintf(path, sizeof path, "/proc/%d/root/tmp", (int)pid);
 	for (int i = 0; i < 3000 && (r = stat(path, &st)) == 0; i++)
 		usleep(10000);
@@ -374,8 +375,8 @@ static void test_shown_the_container(void **state)
 	assert_int_equal(file_replace(path, "of the volume", 13, 0644), 0);
 
 	start(&(struct standin_params){ .terminal_fd = -1 }, &pid, &fd);
-	standin_show(fd, &(struct standin_bind){ "/no/such/root", "/" }, 1);
-	standin_show(fd, binds, sizeof binds / sizeof *binds);
+	standin_show(fd, -1, &(struct standin_bind){ "/no/such/root", "/" }, 1);
+	standin_show(fd, -1, binds, sizeof binds / sizeof *binds);
 	snprintf(path, sizeof path, "/proc/%d/root/v/file", (int)pid);
 	for (int i = 0; i < 3000 && (r = file_read(path, 64, &text, NULL)) < 0; i++)
 		usleep(10000);
@@ -403,10 +404,42 @@ static void test_shown_the_container(void **state)
 	assert_int_equal(dir_remove(dir), 0);
 }
 
+/* The root is a mount that its maker does not have: the folder where it would be is not what is shown. */
+static void test_shown_a_mount(void **state)
+{
+	char dir[] = "/tmp/standin-XXXXXX", path[128];
+	struct mount_options none = { 0 };
+	struct stat st;
+	int fd, root, r = -1;
+	struct err e = { 0 };
+	pid_t pid;
+
+	if (geteuid() != 0)
+		skip();
+	assert_non_null(mkdtemp(dir));
+	start(&(struct standin_params){ .terminal_fd = -1 }, &pid, &fd);
+	assert_int_equal(mount_detached("tmpfs", "tmpfs", &none, &root, &e), 0);
+	assert_int_equal(mkdirat(root, "proc", 0755), 0);
+	standin_show(fd, root, &(struct standin_bind){ dir, "/" }, 1);
+	/* it leaves its old root, which is the host's */
+	snprintf(path, sizeof path, "/proc/%d/root/usr", (int)pid);
+	for (int i = 0; i < 3000 && (r = stat(path, &st)) == 0; i++)
+		usleep(10000);
+	assert_int_equal(r, -1);
+	assert_int_equal(try_write(pid, "new"), 0);
+	assert_int_equal(fstatat(root, "new", &st, 0), 0);
+	standin_end(fd, 0);
+	wait_for(pid);
+	close(fd);
+	close(root);
+	assert_int_equal(dir_remove(dir), 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_shown_the_container),
+		cmocka_unit_test(test_shown_a_mount),
 		cmocka_unit_test(test_shown_nothing),
 		cmocka_unit_test(test_ends_with_the_status),
 		cmocka_unit_test(test_ends_with_its_owner),

@@ -206,6 +206,18 @@ row_ps() {
 	expect_match "^$pid\b"
 }
 
+# What clients that copy files (nerdctl cp) find and leave in the root of the task's process is the container's.
+row_root() {
+	local root
+	root=/proc/$(ctr tasks ls | awk '$1 == "box" { print $2 }')/root
+	echo of the host >"$root/by-host"
+	ok limited ctr tasks exec --exec-id e10 box cat /by-host
+	expect_output 'of the host'
+	ask limited ctr tasks exec --exec-id e10 box sh -c 'echo of the container >/by-exec'
+	ok cat "$root/by-exec"
+	expect_output 'of the container'
+}
+
 row_exec() {
 	ok limited ctr tasks exec --exec-id e1 box sh -c 'tr "\0" " " </proc/1/cmdline | cut -c-5'
 	fails 9 limited ctr tasks exec --exec-id e1 box sh -c 'exit 9'

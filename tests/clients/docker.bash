@@ -46,4 +46,9 @@ row_update() {
 	expect_output 67108864
 	fails 137 engine exec changing sh -c "$GROW"
 	ask engine rm -f changing
+	# a limit less than what its VM has used
+	ask engine run -d --name unlimited --net none "$BB" sleep 1000
+	ask engine update --memory 64m --memory-swap 64m unlimited
+	fails 137 engine exec unlimited sh -c "$GROW"
+	ask engine rm -f unlimited
 }
