@@ -16,22 +16,21 @@
 #include "base/log.h"
 #include "sys/mounts.h"
 
-static int open_namespace(pid_t client, int *ret_fd)
+static int open_namespace(pid_t client)
 {
-	struct stat theirs, ours;
 	char path[64];
 	int fd;
 
 	snprintf(path, sizeof path, "/proc/%d/ns/mnt", (int)client);
 	fd = open(path, O_RDONLY | O_CLOEXEC);
-	if (fd < 0)
-		return -errno;
-	if (fstat(fd, &theirs) == 0 && stat("/proc/self/ns/mnt", &ours) == 0 && theirs.st_ino == ours.st_ino) {
-		close(fd);
-		fd = -1;
-	}
-	*ret_fd = fd;
-	return 0;
+	return fd < 0 ? -errno : fd;
+}
+
+static bool is_ours(int ns)
+{
+	struct stat theirs, ours;
+
+	return fstat(ns, &theirs) == 0 && stat("/proc/self/ns/mnt", &ours) == 0 && theirs.st_ino == ours.st_ino;
 }
 
 union control {
@@ -109,14 +108,12 @@ static bool same_object(int fd, const char *path)
 	return fstat(fd, &a) == 0 && stat(path, &b) == 0 && a.st_dev == b.st_dev && a.st_ino == b.st_ino;
 }
 
-int client_mounts_fetch(pid_t client, const char *path, struct strv *attached, struct err *e)
+int client_mounts_fetch_from(int ns, const char *path, struct strv *attached, struct err *e)
 {
-	_cleanup_close_ int ns = -1, fd = -1;
-	int r = open_namespace(client, &ns);
+	_cleanup_close_ int fd = -1;
+	int r;
 
-	if (r < 0)
-		return err_sys(e, -r, "cannot look at the client's mounts");
-	if (ns < 0)
+	if (is_ours(ns))
 		return 0;
 	r = fetch(ns, path, &fd);
 	if (r == -ENOENT || r == -ENOTDIR)
@@ -129,6 +126,15 @@ int client_mounts_fetch(pid_t client, const char *path, struct strv *attached, s
 	if (r == 0)
 		r = strv_add(attached, path);
 	return r < 0 ? err_sys(e, -r, "cannot attach the client's %s", path) : 0;
+}
+
+int client_mounts_fetch(pid_t client, const char *path, struct strv *attached, struct err *e)
+{
+	_cleanup_close_ int ns = open_namespace(client);
+
+	if (ns < 0)
+		return err_sys(e, -ns, "cannot look at the client's mounts");
+	return client_mounts_fetch_from(ns, path, attached, e);
 }
 
 void client_mounts_drop(struct strv *attached)

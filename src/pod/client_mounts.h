@@ -17,5 +17,7 @@
  * and where the client does not have it. What was attached is added to attached.
  */
 int client_mounts_fetch(pid_t client, const char *path, struct strv *attached, struct err *e);
+/* The same where the client's mount namespace is at hand, borrowed. */
+int client_mounts_fetch_from(int ns, const char *path, struct strv *attached, struct err *e);
 /* Detach them again, the last first. */
 void client_mounts_drop(struct strv *attached);

@@ -121,6 +121,29 @@ static void test_fetch(void **state)
 	assert_int_equal(count_entries("/proc/self/fd"), before);
 }
 
+/* The namespace itself, without anybody in it to ask for. */
+static void test_namespace(void **state)
+{
+	struct fixture *f = *state;
+	struct strv attached = { 0 };
+	char program[128], path[64];
+	int ns;
+
+	if (!f)
+		skip();
+	snprintf(program, sizeof program, "%s/program", f->root);
+	snprintf(path, sizeof path, "/proc/%d/ns/mnt", (int)f->client);
+	ns = open(path, O_RDONLY | O_CLOEXEC);
+	assert_int_equal(client_mounts_fetch_from(ns, f->root, &attached, NULL), 0);
+	assert_int_equal(access(program, X_OK), 0);
+	client_mounts_drop(&attached);
+	close(ns);
+	ns = open("/proc/self/ns/mnt", O_RDONLY | O_CLOEXEC);
+	assert_int_equal(client_mounts_fetch_from(ns, f->root, &attached, NULL), 0);
+	assert_int_equal(attached.len, 0);
+	close(ns);
+}
+
 static void test_same_namespace(void **state)
 {
 	struct strv attached = { 0 };
@@ -142,6 +165,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(test_fetch, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_namespace, setup, teardown),
 		cmocka_unit_test(test_same_namespace),
 		cmocka_unit_test(test_client_gone),
 	};

@@ -4,6 +4,7 @@
  * pod_process.c (what is done to them) and pod_exit.c (what happens to them).
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <limits.h>
 #include <stdlib.h>
 #include <time.h>
@@ -115,6 +116,7 @@ int pod_new(const struct pod_params *params, struct pod **ret, struct err *e)
 	pod->params.state_root = strdup(params->state_root);
 	pod->params.namespace = copy(params->namespace);
 	pod->netns_fd = -1;
+	pod->mounts_fd = open("/proc/self/ns/mnt", O_RDONLY | O_CLOEXEC);
 	list_init(&pod->containers);
 	list_init(&pod->due);
 	if (!pod->params.id || !pod->params.state_root || (params->namespace && !pod->params.namespace))
@@ -154,6 +156,7 @@ void pod_free(struct pod *pod)
 	if (pod->state != pod->params.state_dir)
 		state_dir_remove(pod->state);
 	pod_state_fini(&pod->record);
+	fd_close(&pod->mounts_fd);
 	free(pod->run_dir);
 	free((char *)pod->params.id);
 	free((char *)pod->params.state_root);

@@ -240,7 +240,7 @@ static int create_first(struct pod_container *c, const struct pod_container_para
  * What the client of a later container mounted for it, we do not see by ourselves. Its /proc is its own, must not come
  * to lie over ours, and is not shared with the guest either.
  */
-static int fetch_client_mounts(struct pod_container *c, struct err *e)
+static int fetch_client_mounts(struct pod_container *c, const struct pod_container_params *params, struct err *e)
 {
 	const struct pod_process *p = pod_init_process(c);
 	const char *root = c->spec->root ? c->spec->root->path : "";
@@ -248,11 +248,13 @@ static int fetch_client_mounts(struct pod_container *c, struct err *e)
 		root[0] == '/' ? strdup(root) : str_printf("%s/%s", c->bundle, *root ? root : "rootfs");
 	int r;
 
-	/* A stand-in of ours is where we are. */
-	if (p->standin_ours)
-		return 0;
 	if (!rootfs)
 		return out_of_memory(e);
+	/* A stand-in of ours is where we are. Whoever told no mounts has made them itself, where we have come from. */
+	if (p->standin_ours)
+		return params->n_rootfs || c->pod->mounts_fd < 0
+			       ? 0
+			       : client_mounts_fetch_from(c->pod->mounts_fd, rootfs, &c->client_mounts, e);
 	r = client_mounts_fetch(p->standin_pid, rootfs, &c->client_mounts, e);
 	for (size_t i = 0; r == 0 && i < c->spec->n_mounts; i++) {
 		const Grpc__Mount *m = c->spec->mounts[i];
@@ -294,7 +296,7 @@ static int create_later(struct pod_container *c, const struct pod_container_para
 	int r;
 
 	if ((r = make_init_process(c, params, false, e)) < 0 || (r = pod_write_state(pod, e)) < 0 ||
-	    (r = fetch_client_mounts(c, e)) < 0 || (r = make_rootfs(c, params, &q.rootfs_writable, e)) < 0 ||
+	    (r = fetch_client_mounts(c, params, e)) < 0 || (r = make_rootfs(c, params, &q.rootfs_writable, e)) < 0 ||
 	    (r = run_create_hooks(c, e)) < 0 || (r = pod_make_cgroup(pod, c, e)) < 0 ||
 	    (r = ask_for_subpaths(c, e)) < 0 || (r = oci_spec_load(c->bundle, &q.spec, NULL, e)) < 0)
 		return r;

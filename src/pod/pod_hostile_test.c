@@ -412,6 +412,20 @@ static void test_oom(void **state)
 	create("c1");
 	start("c1", "");
 	until_event("oom c1");
+	assert_int_equal(access(tmp("c1/oom"), F_OK), -1);
+}
+
+/* CRI-O looks for a file beside its config.json. */
+static void test_oom_for_crio(void **state)
+{
+	put_bundle("c1", "\"annotations\":{\"io.kubernetes.cri-o.ContainerType\":\"sandbox\","
+			 "\"io.kubernetes.cri-o.SandboxID\":\"c1\"},");
+	guest.lie_oom = "c1";
+	make_pod();
+	create("c1");
+	start("c1", "");
+	until_event("oom c1");
+	assert_int_equal(access(tmp("c1/oom"), F_OK), 0);
 }
 
 static unsigned count_ooms(void)
@@ -452,6 +466,7 @@ int main(void)
 		T(test_status_that_is_none),
 		T(test_oom_of_strangers),
 		T(test_oom),
+		T(test_oom_for_crio),
 		T(test_oom_again),
 		T(test_immortal),
 		T(test_immortal_without_standin),

@@ -22,6 +22,7 @@ struct pod {
 	char *run_dir; /* sockets and logs of the VM: the state directory, or a short-named one where that is too long
 			*/
 	bool own_mounts;
+	int mounts_fd; /* the mount namespace that the pod was made in: its engine's, for a shim; -1: it is not known */
 	struct pod_monitor *monitor; /* NULL: it could not be started */
 	/* ---- the host's side of the sandbox (pod_host.c) ---- */
 	enum pod_role role; /* of the first container */

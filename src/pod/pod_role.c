@@ -10,7 +10,7 @@ static const struct {
 	const char *type, *sandbox; /* keys */
 	const char *is_sandbox, *is_container;
 } managers[] = {
-	{ "io.kubernetes.cri-o.ContainerType", "io.kubernetes.cri-o.SandboxID", "sandbox", "container" },
+	{ POD_ROLE_CRIO, "io.kubernetes.cri-o.SandboxID", "sandbox", "container" },
 	{ "io.kubernetes.cri.container-type", "io.kubernetes.cri.sandbox-id", "sandbox", "container" },
 	{ "io.kubernetes.docker.type", "io.kubernetes.sandbox.id", "podsandbox", "container" },
 };

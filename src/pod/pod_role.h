@@ -7,6 +7,9 @@
 
 #include "proto/oci.pb-c.h"
 
+/* CRI-O's and podman's key of what a container is; on a pod's containers only. */
+#define POD_ROLE_CRIO "io.kubernetes.cri-o.ContainerType"
+
 enum pod_role {
 	POD_ROLE_SINGLE,    /* a VM of its own */
 	POD_ROLE_SANDBOX,   /* the first container of a pod: its VM is that of the others */

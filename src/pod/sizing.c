@@ -6,7 +6,12 @@
 #include <inttypes.h>
 #include <math.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/sysinfo.h>
+
+#include "base/strv.h"
+#include "codec/json.h"
+#include "oci/builder.h"
 
 #define MIB (1 << 20)
 /* The kernel has 64 bytes for each page of 4 KiB. What SIZING_GUEST_KERNEL_MIB does not hold of that: above 2 GiB. */
@@ -18,6 +23,10 @@
 #define DEFAULT_PERIOD 100000 /* µs: the kernel's own, and what the guest's agent takes */
 
 #define ANNOTATION "io.kubernetes.cri.sandbox-"
+/* CRI-O's; the second one is that of its older versions. */
+#define CRIO_RESOURCES     "pod-linux-resources.crio.io"
+#define CRIO_RESOURCES_OLD "io.kubernetes.cri-o.PodLinuxResources"
+#define CRIO_RESOURCES_MAX (64u << 10)
 
 /* ---- what is asked for ---- */
 
@@ -77,6 +86,25 @@ static int annotation(const Grpc__Spec *spec, const char *name, int64_t *ret)
 	return -1;
 }
 
+/* CRI-O writes the whole of CRI's LinuxContainerResources, without what is 0; "null" where the kubelet told nothing. */
+static bool from_crio(const Grpc__Spec *spec, struct sizing_demand *ret)
+{
+	const char *text = spec ? oci_spec_annotation(spec, CRIO_RESOURCES) : NULL;
+	_cleanup_json_ struct json_object *o = NULL;
+	int64_t quota = 0, period = 0, memory = 0;
+
+	if (spec && !text)
+		text = oci_spec_annotation(spec, CRIO_RESOURCES_OLD);
+	if (!text || json_parse(text, strlen(text), CRIO_RESOURCES_MAX, &o, NULL) < 0 || !json_is_object(o))
+		return false;
+	json_get_i64(o, "cpu_quota", &quota);
+	json_get_i64(o, "cpu_period", &period);
+	json_get_i64(o, "memory_limit_in_bytes", &memory);
+	ret->cpus = quota > 0 && period > 0 ? cpus_of(quota, (uint64_t)period) : -1;
+	ret->memory_bytes = memory > 0 ? memory : -1;
+	return true;
+}
+
 bool sizing_from_annotations(const Grpc__Spec *spec, struct sizing_demand *ret)
 {
 	int64_t quota, period, memory = 0;
@@ -84,12 +112,14 @@ bool sizing_from_annotations(const Grpc__Spec *spec, struct sizing_demand *ret)
 	bool mem = annotation(spec, "memory", &memory) == 0;
 
 	*ret = (struct sizing_demand){ 0 };
+	if (!cpu && !mem)
+		return from_crio(spec, ret);
 	/* containerd writes all of them, with 0 for what has no limit: no container has, or one of several has not. */
 	if (cpu)
 		ret->cpus = quota > 0 && period > 0 ? cpus_of(quota, (uint64_t)period) : -1;
 	if (mem)
 		ret->memory_bytes = memory > 0 ? memory : -1;
-	return cpu || mem;
+	return true;
 }
 
 void sizing_see_host(struct sizing_request *q)

@@ -4,9 +4,9 @@
  * the host.
  *
  * Static sizing (static_sandbox_resource_mgmt = true, the default): the VM has its size before it starts, from the
- * limits of the whole pod, which CRI tells with the sandbox (containerd since 1.6 in annotations), or else from the
- * limit of the pod's cgroup, or else from default_vcpus and default_memory. Dynamic sizing: it starts with the defaults
- * and grows with its containers, where the hypervisor can do that.
+ * limits of the whole pod, which CRI tells with the sandbox (containerd since 1.6 and CRI-O, in annotations), or else
+ * from the limit of the pod's cgroup, or else from default_vcpus and default_memory. Dynamic sizing: it starts with the
+ * defaults and grows with its containers, where the hypervisor can do that.
  *
  * One rule stands above all: the VM never outgrows its cgroup. Guest memory and what the VMM takes beside it stay below
  * the memory limit that holds both, because a guest that may use more than its cgroup is killed by the host, with all
@@ -38,8 +38,8 @@ struct sizing_demand {
 /* Of a container, or of a sandbox whose limits are its own. NULL: nothing. */
 void sizing_from_resources(const Grpc__LinuxResources *resources, struct sizing_demand *ret);
 /*
- * Of a pod, from its sandbox's annotations io.kubernetes.cri.sandbox-{cpu-quota,cpu-period,memory}. False: they are not
- * there (CRI-O, old containerd), or are no numbers. spec: may be NULL.
+ * Of a pod, from its sandbox's annotations io.kubernetes.cri.sandbox-{cpu-quota,cpu-period,memory}, or CRI-O's
+ * pod-linux-resources. False: they are not there (an old engine), or are no numbers. spec: may be NULL.
  */
 bool sizing_from_annotations(const Grpc__Spec *spec, struct sizing_demand *ret);
 

@@ -300,6 +300,30 @@ static void annotations(void **state)
 	assert_false(sizing_from_annotations(&spec, &d));
 }
 
+/* As CRI-O has put it together, under either name. */
+static void annotations_of_crio(void **state)
+{
+	Grpc__Spec__AnnotationsEntry e[1], *list[1];
+	Grpc__Spec spec = GRPC__SPEC__INIT;
+	struct sizing_demand d;
+
+	spec.annotations = list;
+	annotate(
+		&spec, &e[0], "pod-linux-resources.crio.io",
+		"{\"cpu_period\":100000,\"cpu_quota\":250000,\"cpu_shares\":2048,\"memory_limit_in_bytes\":209715200}");
+	assert_true(sizing_from_annotations(&spec, &d));
+	assert_true(d.cpus == 2.5);
+	assert_int_equal(d.memory_bytes, 209715200);
+	e[0].key = (char *)"io.kubernetes.cri-o.PodLinuxResources";
+	e[0].value = (char *)"{\"cpu_shares\":2}"; /* no limit */
+	assert_true(sizing_from_annotations(&spec, &d));
+	assert_true(d.cpus < 0);
+	assert_int_equal(d.memory_bytes, -1);
+	e[0].value = (char *)"null";
+	assert_false(sizing_from_annotations(&spec, &d));
+	assert_true(d.cpus == 0 && d.memory_bytes == 0);
+}
+
 static void cpu_lists(void **state)
 {
 	assert_int_equal(sizing_count_cpus(NULL), 0);
@@ -316,8 +340,9 @@ static void cpu_lists(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(sizes),   cmocka_unit_test(refusals),    cmocka_unit_test(grows),
-		cmocka_unit_test(demands), cmocka_unit_test(annotations), cmocka_unit_test(cpu_lists),
+		cmocka_unit_test(sizes),     cmocka_unit_test(refusals),    cmocka_unit_test(grows),
+		cmocka_unit_test(demands),   cmocka_unit_test(annotations), cmocka_unit_test(annotations_of_crio),
+		cmocka_unit_test(cpu_lists),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

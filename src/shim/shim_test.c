@@ -337,6 +337,24 @@ static void test_pod(void **state)
 	assert_int_equal(reap(f), 0);
 }
 
+/* CRI-O takes no events, and so has no address. */
+static void test_no_address(void **state)
+{
+	struct fixture *f = *state;
+	const char *bundle = make_bundle("c1", NULL);
+	_cleanup_free_ char *address = shim_address("", "default", "c1");
+
+	assert_int_equal(run(f, bundle, "", 0,
+			     (const char *[]){ "shim", "-namespace", "default", "-address", "", "-publish-binary",
+					       "/bin/false", "-id", "c1", "start", NULL }),
+			 0);
+	assert_string_equal(f->out.data, address);
+	create(address, "c1", bundle);
+	kill_and_delete(address, "c1");
+	shut_down(address, "c1");
+	assert_int_equal(reap(f), 0);
+}
+
 static void test_delete_of_a_live_one(void **state)
 {
 	struct fixture *f = *state;
@@ -676,6 +694,7 @@ int main(int argc, char **argv)
 	const struct CMUnitTest tests[] = {
 		TEST(test_life),
 		TEST(test_pod),
+		TEST(test_no_address),
 		TEST(test_delete_of_a_live_one),
 		TEST(test_delete_beside_another),
 		TEST(test_delete_of_a_stopped_one),

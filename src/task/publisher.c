@@ -155,7 +155,7 @@ static int open_path(struct publisher *p, const struct publisher_params *params,
 
 	if (!str_empty(params->ttrpc_address))
 		r = publish_ttrpc_new(p->loop, params->ttrpc_address, params->namespace, &p->path, e);
-	else if (!str_empty(params->publish_binary))
+	else if (!str_empty(params->publish_binary) && !str_empty(params->address))
 		r = publish_binary_new(p->loop, params->publish_binary, params->address, params->namespace, &p->path,
 				       e);
 	else

@@ -7,7 +7,7 @@
  * sent again.
  *
  * They go by ttrpc where containerd named such an address (TTRPC_ADDRESS), else by its program (-publish-binary), else
- * nowhere.
+ * nowhere: CRI-O names itself as that program, but no address, and knows no such command.
  */
 #pragma once
 
@@ -28,7 +28,7 @@ struct publisher_params {
 	const char *namespace;      /* copied, as all strings here */
 	const char *ttrpc_address;  /* path, or unix://PATH; NULL or "": none */
 	const char *publish_binary; /* containerd's program; NULL or "": none */
-	const char *address;        /* for the program: containerd's own socket */
+	const char *address; /* for the program: containerd's own socket; NULL or "": the program is not called */
 };
 
 int publisher_new(const struct publisher_params *params, struct publisher **ret, struct err *e);

@@ -291,6 +291,19 @@ static void test_nobody_listens(void **state)
 	publisher_publish(NULL, "/tasks/oom", NULL);
 }
 
+/* CRI-O gives its own program, and no socket: it takes no events. */
+static void test_no_address(void **state)
+{
+	struct fixture *f = *state;
+	struct publisher_params p = {
+		.loop = f->loop, .namespace = "default", .publish_binary = "/bin/false", .address = ""
+	};
+
+	assert_int_equal(publisher_new(&p, &f->publisher, NULL), 0);
+	publish(f, 1);
+	assert_int_equal(publisher_pending(f->publisher), 0);
+}
+
 /* What waits at the end does not hold up the end. */
 static void test_drain_gives_up(void **state)
 {
@@ -332,7 +345,9 @@ static void test_program(void **state)
 static void test_program_missing(void **state)
 {
 	struct fixture *f = *state;
-	struct publisher_params p = { .loop = f->loop, .namespace = "ns1", .publish_binary = "/not/there" };
+	struct publisher_params p = {
+		.loop = f->loop, .namespace = "ns1", .publish_binary = "/not/there", .address = "/run/c.sock"
+	};
 
 	assert_int_equal(publisher_new(&p, &f->publisher, NULL), 0);
 	publish(f, 1);
@@ -345,11 +360,12 @@ static void test_program_missing(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		TEST(test_order),          TEST(test_not_there_at_first),
-		TEST(test_started_again),  TEST(test_dies_with_an_event),
-		TEST(test_refused),        TEST(test_bounded),
-		TEST(test_nobody_listens), TEST(test_drain_gives_up),
-		TEST(test_program),        TEST(test_program_missing),
+		TEST(test_order),           TEST(test_not_there_at_first),
+		TEST(test_started_again),   TEST(test_dies_with_an_event),
+		TEST(test_refused),         TEST(test_bounded),
+		TEST(test_nobody_listens),  TEST(test_no_address),
+		TEST(test_drain_gives_up),  TEST(test_program),
+		TEST(test_program_missing),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

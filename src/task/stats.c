@@ -23,6 +23,14 @@
 /* A hostile guest's lists are cut here: no host has more. */
 #define ENTRIES_MAX 1024
 
+/*
+ * What the guest has not told. CRI-O does not look whether a part is there before it looks into it, so a guest that
+ * leaves one out would end it: each part is there, if only with zeros.
+ */
+static const Grpc__CgroupStats no_cgroup = GRPC__CGROUP_STATS__INIT;
+static const Grpc__CpuStats no_cpu = GRPC__CPU_STATS__INIT;
+static const Grpc__MemoryStats no_memory = GRPC__MEMORY_STATS__INIT;
+
 bool stats_host_is_v2(const char *root)
 {
 	struct statfs fs;
@@ -70,7 +78,7 @@ struct v1 {
 	V1(CPUUsage) cpu_usage;
 	V1(Throttle) throttling;
 	V1(MemoryStat) memory;
-	V1(MemoryEntry) usage, swap, kernel;
+	V1(MemoryEntry) usage, swap, kernel, kernel_tcp;
 	V1(BlkIOStat) blkio;
 	V1(BlkIOEntry) * io;
 	V1(BlkIOEntry) * *io_list;
@@ -93,32 +101,34 @@ static void v1_fini(struct v1 *s)
 static void v1_cpu(struct v1 *s, const Grpc__CpuStats *from)
 {
 	io__containerd__cgroups__v1__cpustat__init(&s->cpu);
+	io__containerd__cgroups__v1__cpuusage__init(&s->cpu_usage);
+	io__containerd__cgroups__v1__throttle__init(&s->throttling);
+	s->cpu.usage = &s->cpu_usage;
+	s->cpu.throttling = &s->throttling;
+	s->top.cpu = &s->cpu;
 	if (from->cpu_usage) {
-		io__containerd__cgroups__v1__cpuusage__init(&s->cpu_usage);
 		s->cpu_usage.total = from->cpu_usage->total_usage;
 		s->cpu_usage.kernel = from->cpu_usage->usage_in_kernelmode;
 		s->cpu_usage.user = from->cpu_usage->usage_in_usermode;
 		s->cpu_usage.n_per_cpu = bounded(from->cpu_usage->n_percpu_usage);
 		s->cpu_usage.per_cpu = from->cpu_usage->percpu_usage;
-		s->cpu.usage = &s->cpu_usage;
 	}
 	if (from->throttling_data) {
-		io__containerd__cgroups__v1__throttle__init(&s->throttling);
 		s->throttling.periods = from->throttling_data->periods;
 		s->throttling.throttled_periods = from->throttling_data->throttled_periods;
 		s->throttling.throttled_time = from->throttling_data->throttled_time;
-		s->cpu.throttling = &s->throttling;
 	}
-	s->top.cpu = &s->cpu;
 }
 
 static V1(MemoryEntry) * v1_entry(V1(MemoryEntry) * to, const Grpc__MemoryData *from)
 {
 	io__containerd__cgroups__v1__memory_entry__init(to);
-	to->limit = from->limit;
-	to->usage = from->usage;
-	to->max = from->max_usage;
-	to->failcnt = from->failcnt;
+	if (from) {
+		to->limit = from->limit;
+		to->usage = from->usage;
+		to->max = from->max_usage;
+		to->failcnt = from->failcnt;
+	}
 	return to;
 }
 
@@ -140,16 +150,12 @@ static void v1_memory(struct v1 *s, const Grpc__MemoryStats *from)
 	m->inactive_file = m->total_inactive_file = memory_value(from, "inactive_file", NULL);
 	m->active_file = m->total_active_file = memory_value(from, "active_file", NULL);
 	m->unevictable = m->total_unevictable = memory_value(from, "unevictable", NULL);
-	if (from->usage) {
-		m->usage = v1_entry(&s->usage, from->usage);
-		m->hierarchical_memory_limit = from->usage->limit;
-	}
-	if (from->swap_usage) {
-		m->swap = v1_entry(&s->swap, from->swap_usage);
-		m->hierarchical_swap_limit = from->swap_usage->limit;
-	}
-	if (from->kernel_usage)
-		m->kernel = v1_entry(&s->kernel, from->kernel_usage);
+	m->usage = v1_entry(&s->usage, from->usage);
+	m->hierarchical_memory_limit = m->usage->limit;
+	m->swap = v1_entry(&s->swap, from->swap_usage);
+	m->hierarchical_swap_limit = m->swap->limit;
+	m->kernel = v1_entry(&s->kernel, from->kernel_usage);
+	m->kernel_tcp = v1_entry(&s->kernel_tcp, NULL);
 	s->top.memory = m;
 }
 
@@ -241,21 +247,19 @@ static int v1_hugetlb(struct v1 *s, const Grpc__CgroupStats *from)
 
 static int v1_fill(struct v1 *s, const Grpc__StatsContainerResponse *from)
 {
-	const Grpc__CgroupStats *cg = from->cgroup_stats;
+	const Grpc__CgroupStats *cg = from->cgroup_stats ? from->cgroup_stats : &no_cgroup;
 	int r = v1_network(s, from);
 
-	if (r < 0 || !cg)
+	if (r < 0)
 		return r;
+	io__containerd__cgroups__v1__pids_stat__init(&s->pids);
+	s->top.pids = &s->pids;
 	if (cg->pids_stats) {
-		io__containerd__cgroups__v1__pids_stat__init(&s->pids);
 		s->pids.current = cg->pids_stats->current;
 		s->pids.limit = cg->pids_stats->limit;
-		s->top.pids = &s->pids;
 	}
-	if (cg->cpu_stats)
-		v1_cpu(s, cg->cpu_stats);
-	if (cg->memory_stats)
-		v1_memory(s, cg->memory_stats);
+	v1_cpu(s, cg->cpu_stats ? cg->cpu_stats : &no_cpu);
+	v1_memory(s, cg->memory_stats ? cg->memory_stats : &no_memory);
 	r = v1_hugetlb(s, cg);
 	return r == 0 && cg->blkio_stats ? v1_io(s, cg->blkio_stats) : r;
 }
@@ -442,16 +446,14 @@ static int v2_fill(struct v2 *s, const Grpc__CgroupStats *cg)
 {
 	int r;
 
+	io__containerd__cgroups__v2__pids_stat__init(&s->pids);
+	s->top.pids = &s->pids;
 	if (cg->pids_stats) {
-		io__containerd__cgroups__v2__pids_stat__init(&s->pids);
 		s->pids.current = cg->pids_stats->current;
 		s->pids.limit = cg->pids_stats->limit;
-		s->top.pids = &s->pids;
 	}
-	if (cg->cpu_stats)
-		v2_cpu(s, cg->cpu_stats);
-	if (cg->memory_stats)
-		v2_memory(s, cg->memory_stats);
+	v2_cpu(s, cg->cpu_stats ? cg->cpu_stats : &no_cpu);
+	v2_memory(s, cg->memory_stats ? cg->memory_stats : &no_memory);
 	r = v2_hugetlb(s, cg);
 	return r == 0 && cg->blkio_stats ? v2_io(s, cg->blkio_stats) : r;
 }
@@ -459,11 +461,10 @@ static int v2_fill(struct v2 *s, const Grpc__CgroupStats *cg)
 static int pack_v2(const Grpc__StatsContainerResponse *from, Google__Protobuf__Any *ret)
 {
 	struct v2 s = { 0 };
-	int r = 0;
+	int r;
 
 	io__containerd__cgroups__v2__metrics__init(&s.top);
-	if (from->cgroup_stats)
-		r = v2_fill(&s, from->cgroup_stats);
+	r = v2_fill(&s, from->cgroup_stats ? from->cgroup_stats : &no_cgroup);
 	if (r == 0)
 		r = any_pack(&s.top.base, ret);
 	v2_fini(&s);

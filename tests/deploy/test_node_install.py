@@ -265,7 +265,7 @@ class NodeInstall(unittest.TestCase):
         self.assertEqual(got["caisson-builtin"]["runtime_path"], "/usr/bin/containerd-shim-caisson-v2")
         self.assertFalse((self.node.root / "etc/containerd").exists())
         # what CRI-O leaves there when all pods have gone is no pod
-        (self.node.root / got["caisson"]["runtime_root"].lstrip("/") / "crio/fifo").mkdir(parents=True)
+        (self.node.root / got["caisson"]["runtime_root"].lstrip("/") / "crio/fifo/io").mkdir(parents=True)
         self.check_undone(before)
 
     def test_refuses(self):
