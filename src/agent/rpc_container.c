@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /* Containers and their processes, but for their input and output (rpc_stdio.c). */
 #include <errno.h>
+#include <fcntl.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdio.h>
@@ -14,6 +15,7 @@
 #include "agent/storage.h"
 #include "base/fd.h"
 #include "base/log.h"
+#include "base/strv.h"
 #include "sys/namespaces.h"
 
 #define DEVICES_MAX 256
@@ -244,6 +246,20 @@ static void on_started(struct process *p, int result, const struct err *e, void 
 	rpc_result(userdata, result, e);
 }
 
+/*
+ * What is shared may have changed on the host since create: docker writes /etc/hosts when the network is there. The
+ * guest believes what it knows of a file's size for a second, and for longer where the share says so.
+ */
+static void look_again(const Grpc__Spec *spec)
+{
+	struct statx st;
+
+	for (size_t i = 0; i < spec->n_mounts; i++)
+		if (str_after(spec->mounts[i]->source, AGENT_SHARE_DIR "/"))
+			(void)statx(AT_FDCWD, spec->mounts[i]->source, AT_SYMLINK_NOFOLLOW | AT_STATX_FORCE_SYNC,
+				    STATX_SIZE | STATX_MTIME, &st);
+}
+
 RPC(rpc_start_container)
 {
 	const Grpc__StartContainerRequest *m = (const Grpc__StartContainerRequest *)message;
@@ -251,8 +267,10 @@ RPC(rpc_start_container)
 	struct err e = { 0 };
 	int r = agent_find_container(userdata, m->container_id, &c, &e);
 
-	if (r == 0)
+	if (r == 0) {
+		look_again(container_spec(c->c));
 		r = container_start(c->c, on_started, req, &e);
+	}
 	if (r < 0)
 		rpc_fail(req, &e);
 }

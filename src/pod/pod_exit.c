@@ -126,7 +126,12 @@ void pod_process_ended(struct pod_process *p, int status, const char *reason)
 	loop_source_free(take_ptr(p->standin));
 	if (standin_end(p->standin_fd, p->exit.status) < 0)
 		log_debug("the stand-in %d of %s is gone already", (int)p->standin_pid, p->container->id);
-	pod_emit(pod, POD_EVENT_EXIT, p);
+	/*
+	 * An exec that never ran and is deleted has no exit, as with runc: docker would take that for its status
+	 * instead of the error. But who killed it while it was starting waits for one.
+	 */
+	if (!never_started || !*p->exec_id || p->start.signo || pod->lost)
+		pod_emit(pod, POD_EVENT_EXIT, p);
 	answer_waiters(p);
 	if (!*p->exec_id)
 		pod_note_state(pod);

@@ -318,6 +318,7 @@ static void test_exec(void **state)
 	exec("c1", "e2");
 	delete ("c1", "e2");
 	assert_false(seen("ExecProcess c1 e2 /bin/ps"));
+	assert_string_equal(t.events.v[t.events.len - 1], "exec-added c1 e2");
 	assert_int_equal(try_pause("c1", &e), 0);
 	assert_int_equal(try_exec("c1", "e3", &e), -EBUSY);
 	assert_non_null(strstr(e.text, "cannot exec in a paused container"));

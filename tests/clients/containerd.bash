@@ -56,6 +56,7 @@ cni_conf() {
 containerd_start() {
 	setsid containerd -c /run/clients/containerd.toml >>"$LOGS/containerd" 2>&1 &
 	echo $! >"$LOGS/containerd.pid"
+	disown # that it was killed need not be said
 	until_true 60 ctr version
 }
 

@@ -92,11 +92,13 @@ on_terminal() {
 	"$HERE/on-terminal" 33 77 "$LIMIT" "$@"
 }
 
-# What a terminal should be, in its own words. Clients tell the size soon, but not before the command begins.
+# What a terminal should be, in its own words. Clients tell the size soon, but not before the command begins, and then
+# begin to look out for changes.
 ON_A_TERMINAL="
 	size_is() { until [ \"\$(stty size 2>/dev/null)\" = \"\$1\" ]; do sleep 0.1; done; echo \"the size is \$1\"; }
 	test -t 0 && test -t 1 && test -t 2 && tty
 	size_is '33 77'
+	sleep 0.5
 	echo 'ready?'
 	read word
 	size_is '20 50'

@@ -42,12 +42,14 @@ list_cgroups() {
 }
 
 # Sockets with their paths (docker collects its network namespaces' names, unmounted, once a minute; ctr forgets its
-# FIFOs when an exec fails), and files where runtimes keep state; not what the clients keep about their own.
+# FIFOs when an exec fails; daemons that start again have sockets of other names), and files where runtimes keep state; not
+# what the clients keep about their own.
 list_files() {
-	awk '$8 ~ /^[@\/]/ { print "socket: " $8 }' /proc/net/unix | sort -u
+	awk '$8 ~ /^[@\/]/ && $8 !~ /^@[0-9a-f]+$|\/run\/docker\/libnetwork\// { print "socket: " $8 }' /proc/net/unix | sort -u
 	find /tmp /run /var/lib/caisson -mindepth 1 ! -path '/run/clients*' ! -path '/run/mount*' ! -path /run/caisson \
 		! -path '/run/containers/storage/*' ! -path '/run/podman/*' ! -path '/run/lock/*' \
-		! -path '/run/docker/netns/*' ! -path '/run/containerd/fifo/*' 2>/dev/null | sed 's/^/file: /'
+		! -path '/run/docker/netns/*' ! -path '/run/docker/libnetwork/*' ! -path '/run/containerd/fifo/*' 2>/dev/null |
+		sed 's/^/file: /'
 }
 
 list_everything() {

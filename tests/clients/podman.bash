@@ -65,6 +65,17 @@ row_pod() {
 	ask engine pod rm -f -t 1 pod
 }
 
+# Engines write into files that are mounted when it is created, and not yet started.
+row_changed_between() {
+	echo early >"$WORK/written"
+	ask engine create --name late --net none -v "$WORK/written:/written" "$BB" cat /written
+	ask engine init late
+	echo 'and more' >>"$WORK/written"
+	ok engine start --attach late
+	expect_line 'and more'
+	ask engine rm late
+}
+
 # A tmpfs is the guest's. A root that is read-only is so for copies, too, as with runc.
 row_cp_refused() {
 	echo precious >"$WORK/file"
