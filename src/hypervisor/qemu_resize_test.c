@@ -41,14 +41,21 @@ static struct {
 	int fd;
 	pthread_mutex_t lock;
 	enum answer answer;
-	unsigned cpus;
-	bool no_device_add;
-	bool not_there;      /* device_del: there is no such device */
-	const char *unheard; /* this command is done and not answered */
-	char silent[48];     /* what was asked for and not answered */
-	char resized[16];    /* node of the last block_resize */
-	struct buf log;      /* "object-add hotplugged-0; device_add dev-dimm.0; " */
+	_Atomic unsigned cpus;
+	_Atomic bool no_device_add;
+	_Atomic bool not_there;        /* device_del: there is no such device */
+	_Atomic(const char *) unheard; /* this command is done and not answered */
+	char silent[48];               /* what was asked for and not answered */
+	char resized[16];              /* node of the last block_resize */
+	struct buf log;                /* "object-add hotplugged-0; device_add dev-dimm.0; " */
 } fake;
+
+static bool is_unheard(const char *command)
+{
+	const char *unheard = fake.unheard;
+
+	return unheard && !strcmp(command, unheard);
+}
 
 static void say(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 static void say(const char *fmt, ...)
@@ -142,7 +149,7 @@ static void on_request(const char *line)
 	}
 	if (!strcmp(command, "device_add") && !strcmp(driver, "fake-cpu"))
 		fake.cpus++;
-	if (fake.unheard && !strcmp(command, fake.unheard))
+	if (is_unheard(command))
 		return;
 	say("{\"id\":\"%s\",\"return\":{}}\n", n);
 	if (!strcmp(command, "device_del"))
@@ -298,7 +305,7 @@ int __wrap_qmp_execute(struct qmp *m, const char *command, struct json_object *a
 {
 	if (!strcmp(command, "object-add"))
 		object_add_ms = deadline_ms - clock_ms();
-	if (fake.unheard && !strcmp(command, fake.unheard))
+	if (is_unheard(command))
 		deadline_ms = clock_ms() + 100;
 	return __real_qmp_execute(m, command, args, fd, deadline_ms, ret, e);
 }

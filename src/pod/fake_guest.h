@@ -56,7 +56,7 @@ static struct {
 	unsigned oom_asked;
 	/* WaitProcess and GetOOMEvent that are not answered yet */
 	struct ttrpc_request *waits[FAKE_WAITS_MAX], *oom;
-	struct ttrpc_request *creation; /* held, or a pause */
+	_Atomic(struct ttrpc_request *) creation; /* held, or a pause */
 	struct ttrpc_request *held; /* the last ExecProcess, when it is never answered: until the process is killed */
 	/* the driver */
 	struct vm_capabilities can; /* nothing set: block, net_user, fs_sharing, net_passt */

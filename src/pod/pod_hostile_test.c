@@ -247,7 +247,8 @@ static _Atomic bool answered;
 
 static void answer_creation(void *userdata)
 {
-	fake_empty(take_ptr(guest.creation));
+	fake_empty(guest.creation);
+	guest.creation = NULL;
 	answered = true;
 }
 
