@@ -233,6 +233,20 @@ static void expect_log(const char *text)
 	pthread_mutex_unlock(&fake.lock);
 }
 
+static void forget_log(void)
+{
+	pthread_mutex_lock(&fake.lock);
+	fake.log.len = 0;
+	pthread_mutex_unlock(&fake.lock);
+}
+
+static void expect_no_log(void)
+{
+	pthread_mutex_lock(&fake.lock);
+	assert_int_equal(fake.log.len, 0);
+	pthread_mutex_unlock(&fake.lock);
+}
+
 static void expect_mib(uint64_t ask, uint64_t get)
 {
 	struct err e = { 0 };
@@ -281,13 +295,13 @@ static void test_dimms(void **state)
 	expect_log("object-add hotplugged-0; device_add dev-dimm.0; object-add hotplugged-1; device_add dev-dimm.1; "
 		   "object-add hotplugged-2; device_add dev-dimm.2; ");
 	expect_mib(1000, 1024); /* the last has 384 MiB: none fits into 24 */
-	assert_int_equal(fake.log.len, 0);
+	expect_no_log();
 	expect_mib(800, 896); /* the last but one */
 	expect_log("device_del dev-dimm.1; object-del hotplugged-1; ");
 	expect_mib(256, 256);
 	expect_log("device_del dev-dimm.2; object-del hotplugged-2; device_del dev-dimm.0; object-del hotplugged-0; ");
 	expect_mib(64, 256); /* what it booted with stays */
-	assert_int_equal(fake.log.len, 0);
+	expect_no_log();
 	expect_mib(384, 384);
 	expect_log("object-add hotplugged-3; device_add dev-dimm.3; ");
 }
@@ -349,7 +363,7 @@ static void test_dimm_late(void **state)
 			 "it within 0 s");
 	assert_int_equal(q.plugged_mib, 256);
 	answer_late();
-	fake.log.len = 0;
+	forget_log();
 	expect_mib(384, 384);
 	expect_log("object-del hotplugged-1; ");
 }
@@ -475,7 +489,7 @@ static void test_late_disk(void **state)
 	expect_plug(&a, -ETIMEDOUT, "");
 	fake.unheard = NULL;
 	fake.not_there = true;
-	fake.log.len = 0;
+	forget_log();
 	assert_int_equal(qemu_hotplug_remove(&q, "a", NULL), 0);
 	expect_log("device_del dev-a; blockdev-del ?; ");
 	/* A plug that was refused, and whose undoing is not answered. */
@@ -484,7 +498,7 @@ static void test_late_disk(void **state)
 	expect_plug(&a, -EREMOTEIO, "");
 	fake.unheard = NULL;
 	fake.no_device_add = false;
-	fake.log.len = 0;
+	forget_log();
 	expect_plug(&a, 0, "02/01");
 	expect_log("device_del dev-a; blockdev-del ?; blockdev-add ?; device_add dev-a; ");
 }
