@@ -3,14 +3,14 @@
 # Kubernetes' way in: containerd's CRI plugin, called as the kubelet calls it. The rows are functions of cri.py; what has
 # to be done to containerd itself is here.
 . "$HERE/containerd.bash"
+. "$HERE/cri_rows.bash"
 
 cri_start() {
 	local image
 	containerd_conf ''
 	cni_conf
 	oci_archives
-	mkdir -p /run/clients/python
-	protoc -I "$HERE" --python_out=/run/clients/python cri_api.proto
+	cri_messages
 	containerd_start
 	for image in bb pause deb; do
 		[ ! -e "$IMAGES/$image.tar" ] || ctr -n k8s.io images import "$IMAGES/$image.tar" >&2
@@ -24,19 +24,6 @@ client_start() {
 	cri_start
 	RUNTIME=runc cri warm_up
 }
-
-client_reset() {
-	cri reset
-}
-
-# cri FEATURE: see cri.py, where each call has a limit.
-cri() {
-	PYTHONPATH=/run/clients/python PYTHONDONTWRITEBYTECODE=1 timeout -k 1 "$((LIMIT * 10))" /usr/bin/python3 "$HERE/cri.py" "$@"
-}
-
-for feature in $(sed -n 's/^def row_\([a-z_]*\).*/\1/p' "$HERE/cri.py"); do
-	eval "row_$feature() { cri $feature; }"
-done
 
 # The pod and its containers live on, and are found again; their logs go on.
 row_restart() {

@@ -4,6 +4,7 @@
 # cri.py's. Caisson's handler is the one that we ship, by the shim; CLIENTS_RUNTIME_TYPE=oci: by the command line, which
 # needs infra containers.
 . "$HERE/containerd.bash"
+. "$HERE/cri_rows.bash"
 
 export CRI_SOCKET=/run/crio/crio.sock
 
@@ -99,26 +100,12 @@ client_start() {
 	# CRI-O waits for one that takes no SIGTERM
 	podman import -q -c 'ENTRYPOINT ["/bin/sh","-c","trap exit TERM; sleep 1000000 & wait"]' "$IMAGES/bb-root.tar" \
 		localhost/pause:crio >&2
-	mkdir -p /run/clients/python
-	protoc -I "$HERE" --python_out=/run/clients/python cri_api.proto
+	cri_messages
 	crio_start
 	RUNTIME=runc cri warm_up
 	# they are made for the first pod, and stay
 	mkdir -p /run/caisson-crio/crio/fifo/io /run/containerd/s
 }
-
-client_reset() {
-	cri reset
-}
-
-# cri FEATURE: see cri.py, where each call has a limit.
-cri() {
-	PYTHONPATH=/run/clients/python PYTHONDONTWRITEBYTECODE=1 timeout -k 1 "$((LIMIT * 10))" /usr/bin/python3 "$HERE/cri.py" "$@"
-}
-
-for feature in $(sed -n 's/^def row_\([a-z_]*\).*/\1/p' "$HERE/cri.py"); do
-	eval "row_$feature() { cri $feature; }"
-done
 
 row_restart() {
 	crio_stop
