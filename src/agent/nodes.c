@@ -96,11 +96,16 @@ static struct place place(size_t i)
 	return p;
 }
 
+static int open_bundle(const char *bundle)
+{
+	return open(bundle, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+}
+
 /* The i-th node in the bundle, as a mount. That is on a file system whose nodes do not open, as a rule. */
-static int node_mount(struct rootfs *r, const struct node *n, size_t i)
+static int node_mount(const struct rootfs *r, const struct node *n, size_t i)
 {
 	struct mount_attr dev = { .attr_clr = MOUNT_ATTR_NODEV };
-	_cleanup_close_ int dir = open(r->bundle, O_RDONLY | O_DIRECTORY | O_CLOEXEC), fd = -1;
+	_cleanup_close_ int dir = open_bundle(r->bundle), fd = -1;
 	struct place p = place(i);
 	int rc = dir < 0 ? -errno : make_at(dir, p.name, n);
 
@@ -120,11 +125,11 @@ static int attach_node(struct rootfs *r, const struct node *n, int source_fd, st
 	return rc < 0 ? err_sys(e, -rc, "mount device %s", n->path) : 0;
 }
 
-static void forget_node(const char *bundle, size_t i)
+static void forget_nodes(const char *bundle, size_t first, size_t end)
 {
-	_cleanup_close_ int dir = open(bundle, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	_cleanup_close_ int dir = open_bundle(bundle);
 
-	if (dir >= 0)
+	for (size_t i = first; dir >= 0 && i < end; i++)
 		unlinkat(dir, place(i).name, 0);
 }
 
@@ -139,7 +144,7 @@ static int make_node(struct rootfs *r, const struct node *n, size_t i, struct er
 	if (parent >= 0 && n->type != S_IFIFO && fstatvfs(parent, &fs) == 0 && (fs.f_flag & ST_NODEV)) {
 		source = node_mount(r, n, i);
 		rc = source < 0 ? err_sys(e, -source, "prepare device %s", n->path) : attach_node(r, n, source, e);
-		forget_node(r->bundle, i);
+		forget_nodes(r->bundle, i, i + 1);
 		return rc;
 	}
 	rc = parent < 0 ? parent : make_at(parent, name, n);
@@ -187,10 +192,7 @@ int rootfs_open_devices(struct rootfs *r, struct err *e)
 
 void rootfs_forget_devices(const Grpc__Spec *spec, const char *bundle)
 {
-	size_t n = N_DEFAULTS + (spec->linux ? spec->linux->n_devices : 0);
-
-	for (size_t i = 0; i < n; i++)
-		forget_node(bundle, i);
+	forget_nodes(bundle, 0, N_DEFAULTS + (spec->linux ? spec->linux->n_devices : 0));
 }
 
 static int place_node(struct rootfs *r, const struct node *n, size_t i, struct err *e)
