@@ -25,6 +25,7 @@
 #include "base/entries.h"
 #include "base/fd.h"
 #include "base/log.h"
+#include "codec/pb.h"
 #include "oci/spec.h"
 #include "pod/fake_guest.h"
 #include "pod/fake_host.h"
@@ -298,11 +299,9 @@ static int try_resume(const char *id, struct err *e)
 /* wanted: borrowed. */
 static int try_update(const char *id, const Grpc__LinuxResources *wanted, struct err *e)
 {
-	_cleanup_free_ uint8_t *data = malloc(grpc__linux_resources__get_packed_size(wanted) + 1);
-	size_t n = grpc__linux_resources__pack(wanted, data);
 	struct outcome o = { 0 };
 
-	pod_update(t.pod, id, grpc__linux_resources__unpack(NULL, n, data), on_done, &o);
+	pod_update(t.pod, id, pb_copy(&wanted->base), on_done, &o);
 	return await_outcome(&o, e);
 }
 

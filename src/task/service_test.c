@@ -170,12 +170,7 @@ static void on_answer(int result, const ProtobufCMessage *response, const struct
 		a->e = *e;
 		return;
 	}
-	size_t n = protobuf_c_message_get_packed_size(response);
-	uint8_t *data = malloc(n + 1);
-
-	protobuf_c_message_pack(response, data);
-	a->message = protobuf_c_message_unpack(response->descriptor, NULL, n, data);
-	free(data);
+	a->message = pb_copy(response);
 }
 
 static void begin(struct ttrpc_client *client, const char *method, const ProtobufCMessage *request,
