@@ -6,10 +6,12 @@
 #include <stdint.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -22,6 +24,23 @@
 #define BASE      0x100000ULL
 #define HALF      (RAM / 2 + 512) /* where the second region begins: not at a page */
 #define FILE_LEN  (40 * PAGE + 123)
+#define LARGE     (2ULL << 20)
+
+/* The processor time that passes from one look at the clock to the next. */
+static long clock_step;
+
+/* NOLINTNEXTLINE(bugprone-reserved-identifier): the linker's name (--wrap). */
+int __wrap_clock_gettime(clockid_t clock, struct timespec *ret);
+/* NOLINTNEXTLINE(bugprone-reserved-identifier) */
+int __wrap_clock_gettime(clockid_t clock, struct timespec *ret)
+{
+	static long now;
+
+	assert_int_equal(clock, CLOCK_THREAD_CPUTIME_ID);
+	now += clock_step;
+	*ret = (struct timespec){ .tv_sec = now / 1000000000, .tv_nsec = now % 1000000000 };
+	return 0;
+}
 
 enum kind { ANONYMOUS, SHARED };
 enum way { COPY, COPY_ALL, MAP };
@@ -266,12 +285,78 @@ static void test_not_a_file(void **state)
 	close(pipes[1]);
 }
 
+/* Were large pages asked for there (the kernel's flag "hg" of the mapping)? */
+static bool large_asked(const uint8_t *at)
+{
+	unsigned long start, end;
+	bool here = false, large = false;
+	char line[512];
+	FILE *f = fopen("/proc/self/smaps", "re");
+
+	assert_non_null(f);
+	while (fgets(line, sizeof line, f)) {
+		if (sscanf(line, "%lx-%lx ", &start, &end) == 2)
+			here = (uintptr_t)at >= start && (uintptr_t)at < end;
+		else if (here && !strncmp(line, "VmFlags:", 8))
+			large = strstr(line, " hg") != NULL;
+	}
+	fclose(f);
+	return large;
+}
+
+/*
+ * The large pages that lie wholly in what is filled, one after the other as long as they come quickly; private memory's
+ * only. The file: a page and five large pages; it goes to the last page of the first one of six.
+ */
+static void test_large_pages(void **state)
+{
+	static const struct {
+		enum kind kind;
+		long step;
+		unsigned asked; /* a bit for each large page */
+	} cases[] = { { ANONYMOUS, 10000, 0x3e }, { ANONYMOUS, 5000000, 0x02 }, { SHARED, 10000, 0 } };
+	uint64_t len = PAGE + 5 * LARGE, size = 6 * LARGE;
+	struct fixture *f = *state;
+	uint8_t *content = malloc(len);
+
+	if (access("/sys/kernel/mm/transparent_hugepage", F_OK) < 0)
+		skip();
+	for (size_t i = 0; i < len; i++)
+		content[i] = (uint8_t)(1 + i % 251);
+	assert_int_equal(ftruncate(f->file, 0), 0);
+	assert_int_equal(pwrite(f->file, content, len, 0), (ssize_t)len);
+	for (size_t c = 0; c < sizeof cases / sizeof *cases; c++) {
+		bool shared = cases[c].kind == SHARED;
+		int fd = shared ? memfd_create("ram", MFD_CLOEXEC) : -1;
+		uint8_t *map, *ram;
+
+		assert_true(!shared || ftruncate(fd, (off_t)(size + LARGE)) == 0);
+		map = mmap(NULL, size + LARGE, PROT_READ | PROT_WRITE,
+			   shared ? MAP_SHARED : MAP_PRIVATE | MAP_ANONYMOUS, fd, 0);
+		assert_true(map != MAP_FAILED);
+		ram = map + (-(uintptr_t)map & (LARGE - 1));
+		assert_int_equal(guestmem_new(&f->mem), 0);
+		assert_int_equal(guestmem_add_shared(f->mem, BASE, size, ram, fd, (uint64_t)(ram - map)), 0);
+		clock_step = cases[c].step;
+		assert_int_equal(load(f, COPY, LARGE - PAGE, len, 0), 0);
+		assert_memory_equal(ram + LARGE - PAGE, content, len);
+		for (unsigned i = 0; i < 6; i++)
+			assert_int_equal(large_asked(ram + i * LARGE), cases[c].asked >> i & 1);
+		guestmem_free(f->mem);
+		f->mem = NULL;
+		munmap(map, size + LARGE);
+		if (shared)
+			close(fd);
+	}
+	free(content);
+}
+
 int main(void)
 {
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 	const struct CMUnitTest tests[] = {
 		T(test_same_content), T(test_holes),         T(test_mapped),     T(test_not_mapped),
-		T(test_cut),          T(test_beyond_memory), T(test_not_a_file),
+		T(test_cut),          T(test_beyond_memory), T(test_not_a_file), T(test_large_pages),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -4,9 +4,8 @@
  * ioctl(KVM_RUN), prints what that cost, and kills it.
  *
  * usage: until-run [-s] PROGRAM [ARGUMENT...]
- *        prints "WALL_US CPU_US PRIVATE_KIB PSS_KIB SYSCALLS": since its exec; memory of the process that runs the
- *        guest, without mappings of 16 MiB and more (the guest's memory). -s: count system calls (else 0); the times
- *        are then those of a traced program and say nothing.
+ *        prints "WALL_US CPU_US SYSCALLS", since its exec, and then /proc/PID/smaps of the process that runs the guest.
+ *        -s: count system calls (else 0); the times are then those of a traced program and say nothing.
  *
  * A seccomp filter stops just that call (SECCOMP_RET_TRACE), so that until there the program runs undisturbed but for
  * a stop at each new thread or process. Exit status 1: it ended before; 2: wrong use.
@@ -28,8 +27,6 @@
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
-
-#define GUEST_MEMORY_KIB (16ul << 10)
 
 static double us(clockid_t clock)
 {
@@ -74,26 +71,16 @@ static pid_t process_of(pid_t tid)
 	return tgid;
 }
 
-/* Sums of /proc/PID/smaps over all mappings smaller than a guest's memory, in KiB. */
-static void memory_of(pid_t pid, unsigned long *private, unsigned long *pss)
+static void print_smaps(pid_t pid)
 {
-	unsigned long n, size = 0;
-	char path[64], line[512];
+	char path[64], piece[4096];
+	size_t n;
 	FILE *f;
 
-	*private = *pss = 0;
 	snprintf(path, sizeof path, "/proc/%d/smaps", pid);
 	f = fopen(path, "re");
-	while (f && fgets(line, sizeof line, f)) {
-		if (sscanf(line, "Size: %lu", &n) == 1)
-			size = n;
-		else if (size >= GUEST_MEMORY_KIB)
-			continue;
-		else if (sscanf(line, "Private_Clean: %lu", &n) == 1 || sscanf(line, "Private_Dirty: %lu", &n) == 1)
-			*private += n;
-		else if (sscanf(line, "Pss: %lu", &n) == 1)
-			*pss += n;
-	}
+	while (f && (n = fread(piece, 1, sizeof piece, f)))
+		fwrite(piece, 1, n, stdout);
 	if (f)
 		fclose(f);
 }
@@ -102,13 +89,12 @@ static void report(pid_t tid, double start, unsigned long calls)
 {
 	pid_t pid = process_of(tid);
 	double wall = us(CLOCK_MONOTONIC) - start;
-	unsigned long private, pss;
 	clockid_t cpu;
 
 	if (clock_getcpuclockid(pid, &cpu))
 		cpu = CLOCK_PROCESS_CPUTIME_ID;
-	memory_of(pid, &private, &pss);
-	printf("%.0f %.0f %lu %lu %lu\n", wall, us(cpu), private, pss, calls);
+	printf("%.0f %.0f %lu\n", wall, us(cpu), calls);
+	print_smaps(pid);
 }
 
 int main(int argc, char **argv)
