@@ -43,12 +43,14 @@ struct vmm_config {
 	uint64_t memory;           /* bytes, a multiple of 2 MiB */
 	bool shared_memory;        /* a memfd that other processes can map; needed by vhost-user devices */
 	bool hugepages;            /* 2 MiB pages, which the host must have reserved */
-	bool prealloc;             /* touch all memory before the guest runs */
-	bool track_dirty;          /* keep a log of written pages, for diff snapshots */
-	bool split_irqchip;        /* x86: KVM has the local APICs only; the I/O APIC is here, and there is no 8259 */
-	const char *kernel;        /* bzImage, ELF with a PVH note (x86), Image (arm64) */
-	const char *initrd;        /* NULL: none */
-	const char *cmdline;       /* NULL: "" */
+	bool large_pages;    /* those that the host has, where it has them (transparent_hugepage); also without, the
+				kernel's memory gets them as long as they come quickly */
+	bool prealloc;       /* touch all memory before the guest runs */
+	bool track_dirty;    /* keep a log of written pages, for diff snapshots */
+	bool split_irqchip;  /* x86: KVM has the local APICs only; the I/O APIC is here, and there is no 8259 */
+	const char *kernel;  /* bzImage, ELF with a PVH note (x86), Image (arm64) */
+	const char *initrd;  /* NULL: none */
+	const char *cmdline; /* NULL: "" */
 	/* The caller promises that the kernel's file is not written to or cut off as long as the VM lives; replacing it
 	 * (rename, unlink) is no harm. Where memory is private and of ordinary pages, the file's pages are then mapped
 	 * and shared with other VMs instead of being copied. A file that cannot change (a sealed memfd, fs-verity,

@@ -6,7 +6,6 @@
 #include <stdint.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -17,6 +16,7 @@
 #include <cmocka.h>
 
 #include "guestmem/guestmem.h"
+#include "guestmem/smaps_fixture.h"
 
 #define PAGE      4096ULL
 #define RAM_PAGES 64
@@ -285,25 +285,6 @@ static void test_not_a_file(void **state)
 	close(pipes[1]);
 }
 
-/* Were large pages asked for there (the kernel's flag "hg" of the mapping)? */
-static bool large_asked(const uint8_t *at)
-{
-	unsigned long start, end;
-	bool here = false, large = false;
-	char line[512];
-	FILE *f = fopen("/proc/self/smaps", "re");
-
-	assert_non_null(f);
-	while (fgets(line, sizeof line, f)) {
-		if (sscanf(line, "%lx-%lx ", &start, &end) == 2)
-			here = (uintptr_t)at >= start && (uintptr_t)at < end;
-		else if (here && !strncmp(line, "VmFlags:", 8))
-			large = strstr(line, " hg") != NULL;
-	}
-	fclose(f);
-	return large;
-}
-
 /*
  * The large pages that lie wholly in what is filled, one after the other as long as they come quickly; private memory's
  * only. The file: a page and five large pages; it goes to the last page of the first one of six.
@@ -319,7 +300,7 @@ static void test_large_pages(void **state)
 	struct fixture *f = *state;
 	uint8_t *content = malloc(len);
 
-	if (access("/sys/kernel/mm/transparent_hugepage", F_OK) < 0)
+	if (!large_pages_possible())
 		skip();
 	for (size_t i = 0; i < len; i++)
 		content[i] = (uint8_t)(1 + i % 251);

@@ -190,6 +190,7 @@ static int wants_split_irqchip(const struct config_hypervisor *hv, bool *ret, st
 static int make_vmm(struct builtin_vm *b, struct err *e)
 {
 	const struct vm_config *c = b->vm.config;
+	bool thp = str_eq(c->hv->hugepage_type, "thp");
 	_cleanup_buf_ struct buf cmdline = { 0 };
 	struct vmm_config v = {
 		.name = c->id,
@@ -198,7 +199,8 @@ static int make_vmm(struct builtin_vm *b, struct err *e)
 		.max_vcpus = max_vcpus(c),
 		.memory = c->memory_mib << 20,
 		.shared_memory = c->shared_memory,
-		.hugepages = c->hv->enable_hugepages,
+		.hugepages = c->hv->enable_hugepages && !thp,
+		.large_pages = c->hv->enable_hugepages && thp,
 		.prealloc = c->hv->enable_mem_prealloc,
 		.kernel = c->kernel,
 		.initrd = str_empty(c->initrd) ? NULL : c->initrd,
@@ -610,6 +612,7 @@ static const char *const honoured_keys[] = {
 	"default_maxmemory",
 	"enable_mem_prealloc",
 	"enable_hugepages",
+	"hugepage_type",
 	"reclaim_guest_freed_memory",
 	"shared_fs",
 	"virtio_fs_daemon",

@@ -12,6 +12,7 @@
 
 #include "hypervisor/builtin.h"
 
+static struct vmm_config made;
 static struct vmm_block added;
 
 bool __wrap_hypervisor_kvm_usable(char *why, size_t size);
@@ -29,6 +30,7 @@ bool __wrap_hypervisor_kvm_usable(char *why, size_t size)
 
 int __wrap_vmm_new(const struct vmm_config *c, struct vmm **ret, struct err *e)
 {
+	made = *c;
 	*ret = NULL;
 	return 0;
 }
@@ -83,9 +85,33 @@ static void test_flushes(void **state)
 	loop_free(loop);
 }
 
+/* Huge pages that were reserved, or those that the host makes. */
+static void test_huge_pages(void **state)
+{
+	struct config_hypervisor hv = { .block_device_driver = (char *)"virtio-blk-mmio" };
+	struct vm_config c = { .id = (char *)"vm", .run_dir = (char *)"/run", .memory_mib = 64, .vcpus = 1, .hv = &hv };
+	struct loop *loop;
+	struct vm *vm;
+
+	c.max_vcpus = c.vcpus;
+	c.max_memory_mib = c.memory_mib;
+	for (unsigned i = 0; i < 4; i++) {
+		bool huge = i & 1, thp = i & 2;
+
+		hv.enable_hugepages = huge;
+		hv.hugepage_type = (char *)(thp ? "thp" : "hugetlbfs");
+		assert_int_equal(loop_new(&loop, NULL), 0);
+		assert_int_equal(builtin_driver.prepare(loop, &c, &vm, NULL), 0);
+		builtin_driver.free(vm);
+		loop_free(loop);
+		assert_int_equal(made.hugepages, huge && !thp);
+		assert_int_equal(made.large_pages, huge && thp);
+	}
+}
+
 int main(void)
 {
-	const struct CMUnitTest tests[] = { cmocka_unit_test(test_flushes) };
+	const struct CMUnitTest tests[] = { cmocka_unit_test(test_flushes), cmocka_unit_test(test_huge_pages) };
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

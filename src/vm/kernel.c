@@ -41,7 +41,7 @@ static bool can_map(const struct vmm *vm, int fd)
 
 	/* Other processes have to see what the guest writes; large pages are not of that size; and who wants all memory
 	 * to be there wants it to be its own. */
-	if (c->shared_memory || c->hugepages || c->prealloc || vm->memory.base >= 0)
+	if (c->shared_memory || c->hugepages || c->large_pages || c->prealloc || vm->memory.base >= 0)
 		return false;
 	return (c->kernel_constant || is_constant(fd)) && fstatfs(fd, &fs) == 0 && fs.f_type != HUGETLBFS_MAGIC;
 }

@@ -93,6 +93,10 @@ static int map_ram(struct vmm *vm, struct ram *ram, struct err *e)
 		return r;
 	}
 	ram->host = p;
+	/* Shared memory gets large pages only where the host's administrator lets it
+	 * (transparent_hugepage/shmem_enabled: advise), who means us then. */
+	if (vm->config.large_pages || ram->fd >= 0)
+		madvise(p, ram->size, MADV_HUGEPAGE);
 	madvise(p, ram->size, MADV_DONTDUMP);
 	/* A process that the host program forks shall not hold the guest's memory, nor make us copy what is written. */
 	madvise(p, ram->size, MADV_DONTFORK);

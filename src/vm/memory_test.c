@@ -10,6 +10,7 @@
 #include <cmocka.h>
 #include <sys/mman.h>
 
+#include "guestmem/smaps_fixture.h"
 #include "vm/machine.h"
 #include "vm/small_guest.h"
 
@@ -213,6 +214,27 @@ static void test_too_few_large_pages(void **state)
 	}
 }
 
+/* Who shares memory asks for large pages, which the administrator may give; of private memory, who is told to. */
+static void test_large_pages(void **state)
+{
+	for (int i = 0; i < 4; i++) {
+		const struct vmm_config c = { .vcpus = 1,
+					      .memory = 4 << 20,
+					      .shared_memory = i & 1,
+					      .large_pages = i & 2,
+					      .serial_in = -1,
+					      .serial_out = -1 };
+		struct err e = { 0 };
+		struct vmm *vm = NULL;
+
+		if (!micro_guest_possible() || !large_pages_possible())
+			skip();
+		ok(vmm_new(&c, &vm, &e), &e);
+		assert_int_equal(large_asked(vm->memory.ram[0].host), i != 0);
+		vmm_free(vm);
+	}
+}
+
 /* RAM ends before the window of BARs, or where there is none before the last address. */
 static void test_too_much_memory(void **state)
 {
@@ -277,9 +299,13 @@ static void test_too_much_memory_for_this_host(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_private_memory),  cmocka_unit_test(test_shared_memory),
-		cmocka_unit_test(test_blocks),          cmocka_unit_test(test_too_few_large_pages),
-		cmocka_unit_test(test_too_much_memory), cmocka_unit_test(test_too_much_memory_for_this_host),
+		cmocka_unit_test(test_large_pages),
+		cmocka_unit_test(test_private_memory),
+		cmocka_unit_test(test_shared_memory),
+		cmocka_unit_test(test_blocks),
+		cmocka_unit_test(test_too_few_large_pages),
+		cmocka_unit_test(test_too_much_memory),
+		cmocka_unit_test(test_too_much_memory_for_this_host),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -79,8 +79,6 @@ int config_update_machine(struct config *c, const struct machine *with, struct e
 	if (c->doc.has_balloon && m.mem_size_mib < c->doc.balloon.amount_mib)
 		return refuse(e, "The memory size (MiB) is smaller than the previously set balloon device target "
 				 "size.");
-	if (m.huge_pages == HUGE_PAGES_TRANSPARENT)
-		return not_supported(e, "huge_pages: Transparent");
 	if (with->has_cpu_template && with->cpu_template != CPU_TEMPLATE_NONE)
 		return not_supported(e, "cpu_template other than None");
 	c->doc.machine_config = m;

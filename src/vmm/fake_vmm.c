@@ -99,8 +99,9 @@ static void note_rate(const char *name, const struct vmm_rate *r)
 
 int vmm_new(const struct vmm_config *c, struct vmm **ret, struct err *e)
 {
-	note("new %s%s vcpus %u x%u memory %llu%s%s", c->name, c->shape == VMM_SHAPE_CLOUD ? " cloud" : "", c->vcpus,
-	     c->threads_per_core, U(c->memory), c->hugepages ? " hugepages" : "", c->track_dirty ? " dirty" : "");
+	note("new %s%s vcpus %u x%u memory %llu%s%s%s", c->name, c->shape == VMM_SHAPE_CLOUD ? " cloud" : "", c->vcpus,
+	     c->threads_per_core, U(c->memory), c->hugepages ? " hugepages" : "", c->large_pages ? " large pages" : "",
+	     c->track_dirty ? " dirty" : "");
 	if (c->boot_timer || c->kernel_constant || c->split_irqchip)
 		note("  %s%s%s", c->boot_timer ? "boot timer " : "", c->kernel_constant ? "constant kernel " : "",
 		     c->split_irqchip ? "split irqchip" : "");

@@ -192,8 +192,9 @@ static int apply_overrides(struct config *c, const struct snapshot_load *l)
 	if (r == 0 && l->has_vsock_override && c->doc.has_vsock)
 		r = replace(&c->doc.vsock.uds_path, l->vsock_override.uds_path);
 	m->track_dirty_pages = l->track_dirty_pages || l->enable_diff_snapshots;
-	/* A private mapping of a file has no large pages. */
-	if (!l->has_mem_backend || l->mem_backend.backend_type != MEM_BACKEND_UFFD)
+	/* A private mapping of a file has no large pages, and a page server fills small ones if it may. */
+	if (!l->has_mem_backend || l->mem_backend.backend_type != MEM_BACKEND_UFFD ||
+	    m->huge_pages == HUGE_PAGES_TRANSPARENT)
 		m->huge_pages = HUGE_PAGES_NONE;
 	return r;
 }
