@@ -256,8 +256,10 @@ void agent_container_free(struct agent_container *c)
 {
 	struct agent_process *p;
 
-	if (!c)
+	/* Requests that end with it may want it freed, too. */
+	if (!c || c->ending)
 		return;
+	c->ending = true;
 	list_foreach (p, &c->processes, struct agent_process, node)
 		agent_process_free(p);
 	if (c->c)

@@ -35,6 +35,8 @@ struct agent_container {
 	struct agent *agent;
 	char *id, *bundle;
 	struct container *c;
+	bool creating; /* CreateContainer is not answered yet */
+	bool ending;   /* see agent_container_free() */
 	struct list processes;
 	size_t n_processes, n_starting; /* n_starting: execs that are not answered yet */
 	struct strv storages;           /* mount points that it holds a reference to */
@@ -105,7 +107,7 @@ int agent_process_new(struct agent_container *c, const char *exec_id, struct pro
 		      struct agent_process **ret, struct err *e);
 /* Its unanswered requests are ended. Does not touch the process itself. */
 void agent_process_free(struct agent_process *p);
-/* Ends everything of it. NULL does nothing, half-built ones are accepted. */
+/* Ends everything of it. NULL and one that is being freed do nothing, half-built ones are accepted. */
 void agent_container_free(struct agent_container *c);
 /* Drop an exec that has ended once its status and output were fetched. */
 void agent_process_settle(struct agent_process *p);

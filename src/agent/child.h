@@ -63,8 +63,8 @@ struct child_plan {
 /* In the forked stage; never returns. */
 void child_stage(const struct child_plan *plan) __attribute__((noreturn));
 
-/* The agent's side. One message; *ret_fd (may be NULL): a descriptor that came along, or -1. -ENODATA at end of file,
- * -ETIMEDOUT. */
-int child_receive(int sync_fd, int timeout_ms, struct child_message *ret, int *ret_fd);
+/* The agent's side. One message; *ret_fd: a descriptor that came along, or -1. -ENODATA at end of file, -EAGAIN: none.
+ */
+int child_receive(int sync_fd, struct child_message *ret, int *ret_fd);
 /* "Go on". 0 or -errno. */
 int child_go_on(int sync_fd);

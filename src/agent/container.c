@@ -164,6 +164,8 @@ static int remember_init(struct container *c, struct err *e)
 	return 0;
 }
 
+static void on_poststart(int result, const struct err *e, void *userdata);
+
 static void destroy(struct container *c)
 {
 	struct err gone = { 0 };
@@ -174,6 +176,10 @@ static void destroy(struct container *c)
 		process_setup_cancel(c->init, &gone);
 	list_foreach (p, &c->execs, struct process, node)
 		process_setup_cancel(p, &gone);
+	if (c->hooks) {
+		hooks_cancel(c->hooks);
+		on_poststart(0, &gone, c);
+	}
 	fd_close(&c->sync_fd);
 	loop_source_free(c->oom.source);
 	fd_close(&c->oom.fd);
@@ -208,6 +214,21 @@ static void free_memory(struct container *c)
 	free(c);
 }
 
+static void on_init_ready(struct process *p, int result, const struct err *e, void *userdata)
+{
+	struct container *c = userdata;
+	struct err own = *e;
+
+	(void)p;
+	rootfs_forget_devices(c->spec, c->bundle);
+	if (result == 0)
+		result = remember_init(c, &own);
+	if (result < 0)
+		err_wrap(&own, "create container %s", c->id);
+	c->created = result == 0;
+	c->created_fn(c, result, &own, c->created_userdata);
+}
+
 static int create(struct container *c, const struct container_params *params, struct err *e)
 {
 	_cleanup_(prepared_fini) struct prepared prep = PREPARED_NONE;
@@ -230,12 +251,11 @@ static int create(struct container *c, const struct container_params *params, st
 	c->init = process_new(c, "", c->spec->process);
 	if (!c->init)
 		return err_sys(e, ENOMEM, "create the init process");
-	r = process_set_up(c->init, &prep.plan, &c->sync_fd, e);
-	rootfs_forget_devices(c->spec, c->bundle);
-	return r < 0 ? r : remember_init(c, e);
+	return process_set_up(c->init, &prep.plan, &c->sync_fd, on_init_ready, c, e);
 }
 
-int container_create(const struct container_params *params, struct container **ret, struct err *e)
+int container_create(const struct container_params *params, container_created_fn fn, void *userdata,
+		     struct container **ret, struct err *e)
 {
 	struct container *c = calloc(1, sizeof(*c));
 	struct err local = { 0 };
@@ -248,6 +268,8 @@ int container_create(const struct container_params *params, struct container **r
 	c->sync_fd = c->init_pidfd = c->cgroup_ns_fd = c->oom.fd = -1;
 	c->loop = params->loop;
 	c->reaper = params->reaper;
+	c->created_fn = fn;
+	c->created_userdata = userdata;
 	c->pipe_size = params->pipe_size;
 	c->setup_timeout_ms = params->setup_timeout_ms ? params->setup_timeout_ms : SETUP_TIMEOUT_MS;
 	c->id = strdup(params->id);
@@ -281,6 +303,18 @@ static struct starting *starting_new(container_started_fn fn, void *userdata)
 	return s;
 }
 
+/* Spec "poststart": a failure is logged, and the container goes on. */
+static void on_poststart(int result, const struct err *e, void *userdata)
+{
+	struct container *c = userdata;
+	_cleanup_free_ struct starting *s = take_ptr(c->starting);
+
+	c->hooks = NULL;
+	if (result < 0)
+		log_warn("container %s: %s", c->id, e->text);
+	s->fn(c->init, 0, e, s->userdata);
+}
+
 static void on_init_started(struct process *p, int result, const struct err *e, void *userdata)
 {
 	_cleanup_free_ struct starting *s = userdata;
@@ -289,13 +323,15 @@ static void on_init_started(struct process *p, int result, const struct err *e, 
 	struct hook_state state = {
 		.id = c->id, .bundle = c->bundle, .status = "running", .pid = p->pid, .spec = c->spec
 	};
-	struct err hook_error = { 0 };
 
 	c->started = result == 0;
-	/* Spec "poststart": a failure is logged, and the container goes on. */
-	if (c->started && h && hooks_run("poststart", h->poststart, h->n_poststart, &state, &hook_error) < 0)
-		log_warn("container %s: %s", c->id, hook_error.text);
-	s->fn(result < 0 ? NULL : p, result, e, s->userdata);
+	if (c->started && h && h->n_poststart)
+		c->hooks = hooks_start(c->loop, c->reaper, "poststart", h->poststart, h->n_poststart, &state,
+				       on_poststart, c);
+	if (c->hooks)
+		c->starting = take_ptr(s);
+	else
+		s->fn(result < 0 ? NULL : p, result, e, s->userdata);
 }
 
 int container_start(struct container *c, container_started_fn fn, void *userdata, struct err *e)
@@ -325,7 +361,7 @@ void container_free(struct container *c)
 	state.id = c->id;
 	state.bundle = c->bundle;
 	state.spec = c->spec;
-	if (c->spec->hooks &&
+	if (c->created && c->spec->hooks &&
 	    hooks_run("poststop", c->spec->hooks->poststop, c->spec->hooks->n_poststop, &state, &hook_error) < 0)
 		log_warn("container %s: %s", c->id, hook_error.text);
 	free_memory(c);
@@ -434,7 +470,7 @@ int container_exec(struct container *c, const char *exec_id, const Grpc__Process
 	prep.plan.init_flags = c->joined;
 	prep.plan.late_cgroup_ns_fd = c->cgroup_ns_fd;
 	s = starting_new(fn, userdata);
-	r = s ? process_set_up_async(p, &prep.plan, on_exec_started, s, e)
+	r = s ? process_set_up(p, &prep.plan, NULL, on_exec_started, s, e)
 	      : err_sys(e, ENOMEM, "create process %s", exec_id);
 	if (r < 0) {
 		free(s);

@@ -35,10 +35,19 @@ struct container_params {
 };
 
 /*
- * Everything up to the moment before exec: init is forked and waits. Hooks prestart, createRuntime, createContainer run
- * here. On failure nothing is left. At most 30 s (hooks have their own timeouts).
+ * Called once, from the loop or by container_free(): the container is there, or could not be made, or not in its time.
+ * On failure its init has been sent SIGKILL, and nothing may be done with it but container_free(), which fn may call
+ * itself where it is not that one that has called fn.
  */
-int container_create(const struct container_params *params, struct container **ret, struct err *e);
+typedef void (*container_created_fn)(struct container *c, int result, const struct err *e, void *userdata);
+
+/*
+ * Everything up to the moment before exec: init is forked and waits. Hooks prestart, createRuntime, createContainer run
+ * meanwhile. What is begun is *ret; until fn is called it can be signalled, watched and freed only. On failure nothing
+ * is left, and fn is never called. At most 30 s (prestart and createRuntime hooks have their own timeouts).
+ */
+int container_create(const struct container_params *params, container_created_fn fn, void *userdata,
+		     struct container **ret, struct err *e);
 
 /*
  * Called once, from the loop or by container_free(): the process has executed, or could not, was killed, or did not in
@@ -46,7 +55,7 @@ int container_create(const struct container_params *params, struct container **r
  */
 typedef void (*container_started_fn)(struct process *p, int result, const struct err *e, void *userdata);
 
-/* Let init exec; startContainer hooks before, poststart after. fn is told of a failed exec. */
+/* Let init exec; startContainer hooks before, poststart after, then fn. It is told of a failed exec. */
 int container_start(struct container *c, container_started_fn fn, void *userdata, struct err *e);
 /* Kill what still runs (waits at most 2 s), poststop hooks, remove mounts and cgroup, free. */
 void container_free(struct container *c);

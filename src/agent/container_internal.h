@@ -15,6 +15,8 @@
 #define SETUP_TIMEOUT_MS 30000
 
 struct process_setup;
+struct hook_run;
+struct starting;
 
 struct process {
 	struct list node; /* in container.execs, unless it is init */
@@ -51,7 +53,11 @@ struct container {
 	int cgroup_ns_fd; /* of init, for execs; -1: the agent's own */
 	int joined;       /* CLONE_NEW*: the namespaces of init that are not the agent's, for execs */
 	bool own_pid_ns;
-	bool started;
+	bool created, started;
+	container_created_fn created_fn;
+	void *created_userdata;
+	struct hook_run *hooks;    /* poststart */
+	struct starting *starting; /* waits for them */
 	struct {
 		int fd;
 		uint64_t count;
@@ -81,19 +87,16 @@ void process_kill_now(struct process *p, int timeout_ms);
 /* ---- process_setup.c: from fork to exec ---- */
 
 /*
- * Fork the process and see it through until it waits before exec; for init, of which nothing of the container's runs
- * before. *ret_sync: our end of its socket, for process_release(). On failure what was born is p's still.
- */
-int process_set_up(struct process *p, struct child_plan *plan, int *ret_sync, struct err *e);
-
-/*
  * Called once, from the loop or by process_setup_cancel(). On failure, which is also that it took longer than
  * setup_timeout_ms, the process has been sent SIGKILL; fn may free it.
  */
 typedef void (*process_ready_fn)(struct process *p, int result, const struct err *e, void *userdata);
-/* Fork and let it exec. On failure fn is never called, and what was forked is killed. */
-int process_set_up_async(struct process *p, struct child_plan *plan, process_ready_fn fn, void *userdata,
-			 struct err *e);
+/*
+ * Fork and let it exec. hold: not NULL: it waits before exec, and our end of its socket goes there, for
+ * process_release(). On failure fn is never called, and what was forked is killed.
+ */
+int process_set_up(struct process *p, struct child_plan *plan, int *hold, process_ready_fn fn, void *userdata,
+		   struct err *e);
 /* Let a process that waits before exec go on. Takes *sync_fd over, whatever it returns. */
 int process_release(struct process *p, int *sync_fd, process_ready_fn fn, void *userdata, struct err *e);
 /* Fail with this error now. Does nothing when the process is not being set up. */

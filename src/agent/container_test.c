@@ -186,17 +186,6 @@ static struct container_params params_of(struct fixture *f)
 					  .cgroup_root = TOP "/no-cgroup" };
 }
 
-static struct container *create(struct fixture *f)
-{
-	struct container_params p = params_of(f);
-	struct container *c = NULL;
-
-	f->e = (struct err){ 0 };
-	if (container_create(&p, &c, &f->e) < 0)
-		return NULL;
-	return c;
-}
-
 /* ---- what is answered from the loop ---- */
 
 struct started {
@@ -217,6 +206,33 @@ static void await(struct fixture *f, struct started *s)
 		loop_run_once(f->loop, 100);
 	assert_true(s->done);
 	f->e = s->e;
+}
+
+static void on_created(struct container *c, int result, const struct err *e, void *userdata)
+{
+	*(struct started *)userdata = (struct started){ true, result, container_find_process(c, ""), *e };
+}
+
+static struct container *create_with(struct fixture *f, const struct container_params *params)
+{
+	struct started s = { 0 };
+	struct container *c;
+
+	f->e = (struct err){ 0 };
+	if (container_create(params, on_created, &s, &c, &f->e) < 0)
+		return NULL;
+	await(f, &s);
+	if (s.result == 0)
+		return c;
+	container_free(c);
+	return NULL;
+}
+
+static struct container *create(struct fixture *f)
+{
+	struct container_params params = params_of(f);
+
+	return create_with(f, &params);
 }
 
 static int start(struct fixture *f, struct container *c)
@@ -731,7 +747,8 @@ static void exec_stays_inside(void **state)
 	pid_ns = open(link, O_RDONLY | O_CLOEXEC);
 	params.id = "c2";
 	params.pid_ns_fd = pid_ns;
-	if (container_create(&params, &other, &f->e) < 0 || start(f, other) < 0)
+	other = create_with(f, &params);
+	if (!other || start(f, other) < 0)
 		fail_msg("%s", f->e.text);
 	request.cwd = (char *)"/proc/1/root/tmp";
 	assert_int_equal(exec(f, other, "e1", &request, &p), -EPERM);
@@ -839,7 +856,7 @@ static void setup_takes_too_long(void **state)
 	struct container_params params = params_of(f);
 	int lease = lease_program();
 	struct started slow = { 0 };
-	struct container *c = NULL;
+	struct container *c;
 	Grpc__Process held = GRPC__PROCESS__INIT;
 	char *args[] = { (char *)"/slow/true" };
 
@@ -847,7 +864,8 @@ static void setup_takes_too_long(void **state)
 	held.n_args = 1;
 	params.setup_timeout_ms = 3000;
 	sh(f, "exec sleep 1000");
-	if (container_create(&params, &c, &f->e) < 0)
+	c = create_with(f, &params);
+	if (!c)
 		fail_msg("%s", f->e.text);
 	assert_int_equal(start(f, c), 0);
 	assert_int_equal(container_exec(c, "e1", &held, on_started, &slow, &f->e), 0);
@@ -942,6 +960,94 @@ static void hook_at(struct fixture *f, size_t i, const char *script, char **args
 	f->hook_p[i] = &f->hook[i];
 }
 
+/* Hooks that take their time hold nobody else up, and end with the container. */
+static void slow_hooks(void **state)
+{
+	struct fixture *f = *state;
+	struct container *c = sleeping(f), *slow;
+	struct container_params params = params_of(f);
+	Grpc__Process request = GRPC__PROCESS__INIT;
+	char *args[] = { (char *)"/bin/true" }, *hook_args[3];
+	struct started s = { 0 };
+	struct process *p;
+
+	request.args = args;
+	request.n_args = 1;
+	params.id = "c2";
+	hook_at(f, 0, "echo >" TOP "/begun; exec sleep 1000", hook_args);
+	f->spec.hooks = &f->hooks;
+	f->hooks.createruntime = f->hook_p;
+	f->hooks.n_createruntime = 1;
+	for (int killed = 0; killed < 2; killed++) {
+		s.done = false;
+		assert_int_equal(container_create(&params, on_created, &s, &slow, &f->e), 0);
+		while (access(TOP "/begun", F_OK) < 0)
+			loop_run_once(f->loop, 10);
+		assert_int_equal(unlink(TOP "/begun"), 0);
+		assert_int_equal(exec(f, c, "e1", &request, &p), 0);
+		drain(f, p);
+		container_forget_process(c, p);
+		assert_false(s.done);
+		if (killed) {
+			assert_int_equal(process_signal(container_find_process(slow, ""), SIGKILL, &f->e), 0);
+			await(f, &s);
+			assert_int_equal(s.result, -ECHILD);
+			container_free(slow);
+		} else {
+			container_free(slow);
+			assert_true(s.done);
+			assert_int_equal(s.result, -ESRCH);
+		}
+	}
+
+	f->hooks.n_createruntime = 0;
+	f->hooks.poststart = f->hook_p;
+	f->hooks.n_poststart = 1;
+	slow = create_with(f, &params);
+	assert_non_null(slow);
+	s.done = false;
+	assert_int_equal(container_start(slow, on_started, &s, &f->e), 0);
+	while (access(TOP "/begun", F_OK) < 0)
+		loop_run_once(f->loop, 10);
+	assert_int_equal(exec(f, slow, "e1", &request, &p), 0);
+	drain(f, p);
+	assert_int_equal(f->status, 0);
+	assert_false(s.done);
+	container_free(slow);
+	assert_true(s.done);
+	container_free(c);
+}
+
+/* An init that others in its PID namespace stop: told here by a hook when there is one. */
+static void creation_takes_too_long(void **state)
+{
+	struct fixture *f = *state;
+	struct container_params params = params_of(f);
+	struct started s = { 0 };
+	struct container *c;
+	char *args[3], path[64];
+
+	params.setup_timeout_ms = 1000;
+	hook_at(f, 0, "sed 's/.*\"pid\":\\([0-9]*\\).*/kill -STOP \\1/' | sh", args);
+	f->spec.hooks = &f->hooks;
+	f->hooks.prestart = f->hook_p;
+	f->hooks.n_prestart = 1;
+	sh(f, "exec sleep 1000");
+	assert_int_equal(container_create(&params, on_created, &s, &c, &f->e), 0);
+	await(f, &s);
+	assert_int_equal(s.result, -ETIMEDOUT);
+	assert_string_equal(s.e.text,
+			    "create container c1: the new process was not ready within 1000 ms: it is killed");
+	snprintf(path, sizeof(path), "/proc/%d/exe", process_pid(s.p));
+	container_free(c);
+	assert_int_equal(access(path, F_OK), -1);
+
+	/* The time that its hooks take is not its own. */
+	hook_at(f, 0, "exec sleep 2", args);
+	sh(f, "true");
+	run(f);
+}
+
 static void hooks_run_in_order(void **state)
 {
 	struct fixture *f = *state;
@@ -975,6 +1081,7 @@ static void hooks_run_in_order(void **state)
 
 	hook_at(f, 1, "exit 3", args[1]);
 	assert_int_equal(run_fails(f), -ECANCELED);
+	assert_string_equal(f->e.text, "create container c1: createRuntime hook /bin/sh: exit status 3");
 	hook_at(f, 1, "sleep 100", args[1]);
 	f->hook[1].timeout = 1;
 	assert_int_equal(run_fails(f), -ETIMEDOUT);
@@ -1044,7 +1151,8 @@ static void sandbox_namespaces(void **state)
 	p.pid_ns_fd = fds[2];
 	/* The first process becomes sleep(1) in its own time. */
 	sh(f, "[ $$ != 1 ] && until grep -qx sleep /proc/1/comm; do :; done; cat /proc/1/comm");
-	if (container_create(&p, &c, &f->e) < 0)
+	c = create_with(f, &p);
+	if (!c)
 		fail_msg("%s", f->e.text);
 	assert_int_equal(start(f, c), 0);
 	drain(f, container_find_process(c, ""));
@@ -1140,6 +1248,8 @@ int main(void)
 		T(setup_takes_too_long),
 		T(start_that_does_not_come),
 		T(free_in_every_state),
+		T(slow_hooks),
+		T(creation_takes_too_long),
 		T(hooks_run_in_order),
 		T(seccomp_filters),
 		T(user_namespace),

@@ -32,6 +32,16 @@ static uint32_t stdout_port; /* of the next create() */
 static bool as_kata, sandbox_pidns;
 static Grpc__Storage *storage;
 
+struct pending {
+	int result;
+	uint32_t len;
+	bool done;
+	char text[ERR_TEXT_MAX];
+};
+
+static struct ttrpc_client *later_client; /* asks for the next create(), */
+static struct pending *later;             /* which is answered here */
+
 #define NEED_AGENT()                                                                                                   \
 	do {                                                                                                           \
 		if (!usable)                                                                                           \
@@ -39,6 +49,16 @@ static Grpc__Storage *storage;
 	} while (0)
 
 /* ---- requests ---- */
+
+static void on_done(int result, const ProtobufCMessage *response, const struct err *e, void *userdata)
+{
+	struct pending *p = userdata;
+
+	(void)response;
+	p->result = result;
+	p->done = true;
+	snprintf(p->text, sizeof p->text, "%s", e->text);
+}
 
 static int create(const char *id, const char *script, bool terminal)
 {
@@ -92,7 +112,19 @@ static int create(const char *id, const char *script, bool terminal)
 	req.sandbox_pidns = sandbox_pidns;
 	req.storages = &storage;
 	req.n_storages = storage ? 1 : 0;
+	if (later)
+		return ttrpc_call_async(later_client, "grpc.AgentService", "CreateContainer", &req.base,
+					&google__protobuf__empty__descriptor, -1, on_done, later, NULL, NULL);
 	return harness_do(&h, "CreateContainer", &req.base);
+}
+
+static void create_later(struct ttrpc_client *client, const char *id, struct pending *p)
+{
+	*p = (struct pending){ 0 };
+	later_client = client;
+	later = p;
+	assert_int_equal(create(id, "exec sleep 1000", false), 0);
+	later = NULL;
 }
 
 static int start(const char *id)
@@ -178,9 +210,10 @@ static void assert_nothing_left(const char *id)
 	char path[128];
 	struct stat st;
 
-	snprintf(path, sizeof path, "/run/kata-containers/%s", id);
-	if (!h.remote)
+	for (int i = 0; !h.remote && i < 2; i++) {
+		snprintf(path, sizeof path, "%s/%s", i ? "/sys/fs/cgroup/kata" : "/run/kata-containers", id);
 		assert_int_equal(stat(harness_path(&h, path), &st), -1);
+	}
 	assert_int_equal(start(id), -ENOENT);
 }
 
@@ -302,12 +335,6 @@ static void test_missing_command(void **state)
 	assert_int_equal(create("", "true", false), -EINVAL);
 	assert_int_not_equal(create("shared", "true", false), 0); /* a folder of the protocol */
 }
-
-struct pending {
-	int result;
-	uint32_t len;
-	bool done;
-};
 
 static void on_written(int result, const ProtobufCMessage *response, const struct err *e, void *userdata)
 {
@@ -435,16 +462,6 @@ static int exec_in(const char *id, const char *exec_id, const char *script)
 	return harness_do(&h, "ExecProcess", &q.m.base);
 }
 
-static void on_done(int result, const ProtobufCMessage *response, const struct err *e, void *userdata)
-{
-	struct pending *p = userdata;
-
-	(void)response;
-	(void)e;
-	p->result = result;
-	p->done = true;
-}
-
 static void exec_async(struct ttrpc_client *client, const char *id, const char *exec_id, const char *program,
 		       struct pending *p)
 {
@@ -510,14 +527,25 @@ static void test_stopped_before_it_is_ready(void **state)
 	assert_nothing_left("hostile");
 }
 
+static struct ttrpc_client *another_client(void)
+{
+	struct sockaddr_un sa = { .sun_family = AF_UNIX };
+	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	struct ttrpc_client *client;
+
+	snprintf(sa.sun_path, sizeof sa.sun_path, "%.80s/agent.sock", h.dir);
+	assert_int_equal(connect(fd, (struct sockaddr *)&sa, sizeof sa), 0);
+	assert_int_equal(ttrpc_client_new(h.loop, fd, -1, &client, NULL), 0);
+	return client;
+}
+
 /* Nobody would know of the process. */
 static void test_exec_whose_caller_goes(void **state)
 {
 	struct ttrpc_client *client;
-	struct sockaddr_un sa = { .sun_family = AF_UNIX };
 	struct pending p;
 	char path[256];
-	int fd, lease;
+	int lease;
 
 	(void)state;
 	NEED_AGENT();
@@ -535,10 +563,7 @@ static void test_exec_whose_caller_goes(void **state)
 	}
 	assert_int_equal(create("c1", "exec sleep 1000", false), 0);
 	assert_int_equal(start("c1"), 0);
-	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-	snprintf(sa.sun_path, sizeof sa.sun_path, "%.80s/agent.sock", h.dir);
-	assert_int_equal(connect(fd, (struct sockaddr *)&sa, sizeof sa), 0);
-	assert_int_equal(ttrpc_client_new(h.loop, fd, -1, &client, NULL), 0);
+	client = another_client();
 	exec_async(client, "c1", "e1", "/leased", &p);
 	for (int i = 0; i < 2000 && fcntl(lease, F_GETLEASE) == F_WRLCK; i++)
 		loop_run_once(h.loop, 10);
@@ -830,18 +855,183 @@ static void test_volume_of_the_pod(void **state)
 	storage = NULL;
 }
 
+/* While the hook above holds its container up, or does not any more. */
+static void hold(bool on)
+{
+	char path[256];
+
+	snprintf(path, sizeof path, "%s/hook-state", h.dir);
+	unlink(path);
+	snprintf(path, sizeof path, "%s/hold", h.dir);
+	if (on)
+		assert_int_equal(file_replace(path, "", 0, 0644), 0);
+	else
+		assert_int_equal(unlink(path), 0);
+}
+
+static void wait_for_hook(void)
+{
+	char path[256];
+
+	snprintf(path, sizeof path, "%s/hook-state", h.dir);
+	for (uint64_t end = clock_ms() + 20000; access(path, F_OK) < 0 && clock_ms() < end;)
+		loop_run_once(h.loop, 10);
+	assert_int_equal(access(path, F_OK), 0);
+}
+
+/* All have been buried. */
+static void assert_no_child(void)
+{
+	_cleanup_free_ char *children = NULL;
+	char path[64];
+
+	snprintf(path, sizeof path, "/proc/%d/task/%d/children", (int)h.pid, (int)h.pid);
+	for (int i = 0; i < 1000; i++) {
+		free(take_ptr(children));
+		assert_int_equal(file_read(path, 4096, &children, NULL), 0);
+		if (!*children)
+			return;
+		usleep(10000);
+	}
+	assert_string_equal(children, "");
+}
+
+static int ask(const char *method, const char *id, const ProtobufCMessageDescriptor *response)
+{
+	Grpc__StatsContainerRequest m = GRPC__STATS_CONTAINER_REQUEST__INIT; /* an id, as all of these */
+
+	m.container_id = (char *)id;
+	return harness_call(&h, method, &m.base, response, NULL);
+}
+
+/* What others ask for is answered meanwhile, and what cannot be done with half a container is refused. */
+static void test_creation_that_takes_long(void **state)
+{
+	struct ttrpc_client *client;
+	struct pending p;
+
+	(void)state;
+	NEED_AGENT();
+	if (h.remote)
+		skip();
+	assert_int_equal(create("other", "exec sleep 1000", false), 0);
+	assert_int_equal(start("other"), 0);
+	hold(true);
+	create_later(h.client, "slow", &p);
+	wait_for_hook();
+	assert_int_equal(exec_in("other", "e1", "exit 3"), 0);
+	assert_int_equal(wait_for("other", "e1"), 3);
+	assert_int_equal(ask("StatsContainer", "other", &grpc__stats_container_response__descriptor), 0);
+	assert_int_equal(create("slow", "true", false), -EREMOTEIO);
+	assert_non_null(strstr(h.e.text, "exists already"));
+	assert_int_equal(start("slow"), -EREMOTEIO);
+	assert_non_null(strstr(h.e.text, "container slow is still being created"));
+	assert_int_equal(exec_in("slow", "e1", "true"), -EREMOTEIO);
+	assert_int_equal(ask_for_nothing("slow"), -EREMOTEIO);
+	assert_int_equal(ask("StatsContainer", "slow", &grpc__stats_container_response__descriptor), -EREMOTEIO);
+	assert_int_equal(ask("PauseContainer", "slow", &google__protobuf__empty__descriptor), -EREMOTEIO);
+	assert_int_equal(ask("ResumeContainer", "slow", &google__protobuf__empty__descriptor), -EREMOTEIO);
+	assert_int_equal(wait_for("slow", ""), -ENOENT);
+	assert_false(p.done);
+	hold(false);
+	await(&p);
+	assert_int_equal(p.result, 0);
+	assert_int_equal(start("slow"), 0);
+	assert_int_equal(delete ("slow"), 0);
+
+	hold(true);
+	create_later(h.client, "slow", &p);
+	wait_for_hook();
+	assert_int_equal(delete ("slow"), 0);
+	await(&p);
+	assert_non_null(strstr(p.text, "was removed before"));
+	assert_nothing_left("slow");
+
+	for (int i = 0; i < 2; i++) {
+		hold(true);
+		create_later(h.client, "slow", &p);
+		wait_for_hook();
+		assert_int_equal(send_signal("slow", "", i ? SIGTERM : SIGKILL), 0);
+		await(&p);
+		assert_non_null(strstr(p.text, "died before it was ready"));
+		assert_nothing_left("slow");
+	}
+
+	/* Nobody would know of it. */
+	client = another_client();
+	hold(true);
+	create_later(client, "slow", &p);
+	wait_for_hook();
+	ttrpc_client_free(client);
+	assert_true(p.done);
+	for (int i = 0; i < 1000 && start("slow") != -ENOENT; i++)
+		usleep(10000);
+	assert_nothing_left("slow");
+
+	hold(false);
+	assert_int_equal(create("slow", "true", false), 0);
+	assert_int_equal(delete ("slow"), 0);
+	assert_int_equal(delete ("other"), 0);
+	assert_no_child();
+}
+
+/* A container that stops all processes beside it whenever it can. */
+static void test_stopped_by_a_neighbour(void **state)
+{
+	struct pending p = { 0 };
+	int tries = 0;
+
+	(void)state;
+	NEED_AGENT();
+	/* The first of a sandbox, whose processes the others share. */
+	assert_int_equal(create("hostile", "exec 2>/dev/null; echo ready; while :; do kill -STOP -1; done", false), 0);
+	assert_int_equal(start("hostile"), 0);
+	assert_first_line("hostile", "ready\n");
+	assert_int_equal(create("other", "exec sleep 1000", false), 0);
+	assert_int_equal(start("other"), 0);
+	for (;;) {
+		sandbox_pidns = true;
+		create_later(h.client, "beside", &p);
+		sandbox_pidns = false;
+		for (uint64_t end = clock_ms() + 1000; !p.done && clock_ms() < end;)
+			loop_run_once(h.loop, 100);
+		if (!p.done)
+			break;
+		assert_int_equal(delete ("beside"), 0);
+		assert_true(++tries < 200);
+	}
+	assert_int_equal(exec_in("other", "e1", "exit 3"), 0);
+	assert_int_equal(wait_for("other", "e1"), 3);
+	assert_false(p.done);
+	assert_int_equal(delete ("beside"), 0);
+	await(&p);
+	assert_non_null(strstr(p.text, "was removed before"));
+	assert_nothing_left("beside");
+	assert_int_equal(delete ("hostile"), 0);
+	assert_int_equal(delete ("other"), 0);
+}
+
 static void test_destroy_ends_all(void **state)
 {
 	Grpc__DestroySandboxRequest destroy = GRPC__DESTROY_SANDBOX_REQUEST__INIT;
+	struct pending p = { .done = true };
 
 	(void)state;
 	NEED_AGENT();
 	assert_int_equal(create("a", "sleep 100", false), 0);
 	assert_int_equal(create("b", "sleep 100", false), 0); /* never started */
 	assert_int_equal(start("a"), 0);
+	if (!h.remote) {
+		hold(true);
+		create_later(h.client, "c", &p); /* never ready */
+		wait_for_hook();
+		hold(false);
+	}
 	assert_int_equal(harness_do(&h, "DestroySandbox", &destroy.base), 0);
+	await(&p);
 	assert_nothing_left("a");
 	assert_nothing_left("b");
+	assert_nothing_left("c");
 	assert_false(has_note());
 }
 
@@ -908,7 +1098,8 @@ static void make_hook(void)
 	snprintf(path, sizeof path, "%s/hooks/prestart", h.dir);
 	assert_int_equal(dir_make(path, 0755), 0);
 	snprintf(path, sizeof path, "%s/hooks/prestart/10-mark", h.dir);
-	snprintf(text, sizeof text, "#!/bin/sh\ncat >%s/hook-state\n", h.dir);
+	snprintf(text, sizeof text, "#!/bin/sh\ncat >%s/hook-state\nwhile [ -e %s/hold ]; do sleep 0.1; done\n", h.dir,
+		 h.dir);
 	assert_int_equal(file_replace(path, text, strlen(text), 0755), 0);
 }
 
@@ -1033,6 +1224,8 @@ int main(void)
 		cmocka_unit_test(test_terminal_closed_for_a_moment),
 		cmocka_unit_test(test_guest_hook),
 		cmocka_unit_test(test_volume_of_the_pod),
+		cmocka_unit_test(test_creation_that_takes_long),
+		cmocka_unit_test(test_stopped_by_a_neighbour),
 		cmocka_unit_test(test_destroy_ends_all),
 		cmocka_unit_test(test_shared_processes),
 		cmocka_unit_test(test_memory),

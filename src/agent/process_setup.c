@@ -4,13 +4,14 @@
  *
  *   stage ── CHILD_PID ──▶ born ── CHILD_TTY … CHILD_READY ──▶ released ── end of file ──▶ executed
  *
+ * A container's init waits at CHILD_READY until the container is started, its execs do not.
+ *
  * What is born into a running container can be held up by it at any point: by SIGSTOP, a frozen cgroup, a lease on the
- * program's file, a file system that does not answer. So execs and starts are waited for in the loop, and what has not
- * executed in its time is killed, without waiting for its end. Only a container's creation waits here: nothing of the
- * container's runs yet.
+ * program's file, a file system that does not answer; and an init in a shared PID namespace by those beside it. So all
+ * of this is waited for in the loop, as are hooks, and what is not there in its time is killed, without waiting for its
+ * end.
  */
 #include <errno.h>
-#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -25,17 +26,110 @@
 #include "base/strv.h"
 #include "sys/namespaces.h"
 
-#define STAGE_END_MS 2000
-
 struct process_setup {
 	struct process *p;
 	int sync_fd;
-	pid_t stage;   /* 0: has ended */
-	bool released; /* told to exec */
+	int *hold;               /* ready, it waits, and its socket goes here; NULL: it goes on */
+	pid_t stage;             /* 0: has ended */
+	bool released;           /* told to exec */
+	struct hook_run *hooks;  /* that it waits for */
+	unsigned int hook_kinds; /* how many kinds of them have begun */
 	struct loop_source *io, *deadline;
 	process_ready_fn fn;
 	void *userdata;
 };
+
+static int set_died(const struct process *p, struct err *e)
+{
+	return err_set(e, ERR_SYSTEM, ECHILD, "the new process died before it was ready%s",
+		       cgroup_read_key(p->c->cgroup, "memory.events", "oom_kill") ? ": the memory limit is too low"
+										  : "");
+}
+
+static int set_late(const struct process *p, struct err *e)
+{
+	return err_set(e, ERR_SYSTEM, ETIMEDOUT, "the new process was not ready within %u ms: it is killed",
+		       p->c->setup_timeout_ms);
+}
+
+/* ---- the end of it ---- */
+
+static void setup_free(struct process_setup *s)
+{
+	loop_source_free(s->io);
+	loop_source_free(s->deadline);
+	hooks_cancel(s->hooks);
+	fd_close(&s->sync_fd);
+	if (s->stage)
+		reaper_unwatch(s->p->c->reaper, s->stage);
+	s->p->setup = NULL;
+	free(s);
+}
+
+static void give_up(struct process_setup *s)
+{
+	if (s->stage)
+		kill(s->stage, SIGKILL);
+	process_signal(s->p, SIGKILL, NULL);
+}
+
+static void finish(struct process_setup *s, int result, const struct err *e)
+{
+	struct process *p = s->p;
+	process_ready_fn fn = s->fn;
+	void *userdata = s->userdata;
+
+	if (result < 0)
+		give_up(s);
+	setup_free(s);
+	fn(p, result, e, userdata);
+}
+
+/* ---- hooks ---- */
+
+static int go_on(struct process_setup *s, struct err *e)
+{
+	return child_go_on(s->sync_fd) < 0 ? set_died(s->p, e) : 0;
+}
+
+static void on_hooks(int result, const struct err *e, void *userdata);
+
+/* They have their own timeouts. */
+static int next_hooks(struct process_setup *s, struct err *e)
+{
+	struct container *c = s->p->c;
+	const Grpc__Hooks *h = c->spec->hooks;
+	struct hook_state state = {
+		.id = c->id, .bundle = c->bundle, .status = "creating", .pid = s->p->pid, .spec = c->spec
+	};
+
+	switch (s->hook_kinds++) {
+	case 0:
+		s->hooks = hooks_start(c->loop, c->reaper, "prestart", h->prestart, h->n_prestart, &state, on_hooks, s);
+		break;
+	case 1:
+		s->hooks = hooks_start(c->loop, c->reaper, "createRuntime", h->createruntime, h->n_createruntime,
+				       &state, on_hooks, s);
+		break;
+	default:
+		loop_timer_set(s->deadline, c->setup_timeout_ms);
+		return go_on(s, e);
+	}
+	loop_timer_set(s->deadline, UINT64_MAX);
+	return s->hooks ? 0 : err_sys(e, ENOMEM, "run hooks");
+}
+
+static void on_hooks(int result, const struct err *e, void *userdata)
+{
+	struct process_setup *s = userdata;
+	struct err own = *e;
+
+	s->hooks = NULL;
+	if (result == 0)
+		result = next_hooks(s, &own);
+	if (result < 0)
+		finish(s, result, &own);
+}
 
 /* ---- what the new process says ---- */
 
@@ -51,30 +145,6 @@ static int write_map(pid_t pid, const char *file, Grpc__LinuxIDMapping *const *m
 	snprintf(path, sizeof(path), "/proc/%d/%s", pid, file);
 	r = file_write(path, b.data ? b.data : "");
 	return r < 0 ? err_sys(e, -r, "write %s of the user namespace", file) : 0;
-}
-
-static int run_runtime_hooks(struct container *c, pid_t pid, struct err *e)
-{
-	const Grpc__Hooks *h = c->spec->hooks;
-	struct hook_state state = {
-		.id = c->id, .bundle = c->bundle, .status = "creating", .pid = pid, .spec = c->spec
-	};
-	int r = hooks_run("prestart", h->prestart, h->n_prestart, &state, e);
-
-	return r < 0 ? r : hooks_run("createRuntime", h->createruntime, h->n_createruntime, &state, e);
-}
-
-static int set_died(const struct process *p, struct err *e)
-{
-	return err_set(e, ERR_SYSTEM, ECHILD, "the new process died before it was ready%s",
-		       cgroup_read_key(p->c->cgroup, "memory.events", "oom_kill") ? ": the memory limit is too low"
-										  : "");
-}
-
-static int set_late(const struct process *p, struct err *e)
-{
-	return err_set(e, ERR_SYSTEM, ETIMEDOUT, "the new process was not ready within %u ms: it is killed",
-		       p->c->setup_timeout_ms);
 }
 
 static int be_born(struct process *p, pid_t pid, struct err *e)
@@ -104,11 +174,14 @@ static int take_terminal(struct process *p, int fd, struct err *e)
 }
 
 /* 1: it is ready. */
-static int handle_message(struct process *p, const struct child_message *m, int fd, int sync_fd, struct err *e)
+static int handle_message(struct process_setup *s, const struct child_message *m, int fd, struct err *e)
 {
+	struct process *p = s->p;
 	const Grpc__Linux *l = p->c->spec->linux;
 	int r = 0;
 
+	if (s->hooks || (m->kind == CHILD_HOOKS && (s->hook_kinds || !p->c->spec->hooks)))
+		return err_set(e, ERR_SYSTEM, EPROTO, "the new process did not wait for its hooks");
 	switch (m->kind) {
 	case CHILD_ERROR:
 		return err_set(e,
@@ -123,8 +196,7 @@ static int handle_message(struct process *p, const struct child_message *m, int 
 			r = write_map(p->pid, "gid_map", l->gidmappings, l->n_gidmappings, e);
 		break;
 	case CHILD_HOOKS:
-		r = run_runtime_hooks(p->c, p->pid, e);
-		break;
+		return next_hooks(s, e);
 	case CHILD_TTY:
 		return take_terminal(p, fd, e);
 	case CHILD_READY:
@@ -132,7 +204,7 @@ static int handle_message(struct process *p, const struct child_message *m, int 
 	default:
 		return err_set(e, ERR_SYSTEM, EPROTO, "the new process sent an unknown message");
 	}
-	return r == 0 && child_go_on(sync_fd) < 0 ? set_died(p, e) : r;
+	return r < 0 ? r : go_on(s, e);
 }
 
 static int fork_stage(struct process *p, struct child_plan *plan, int *ret_sync, pid_t *ret, struct err *e)
@@ -159,105 +231,18 @@ static int fork_stage(struct process *p, struct child_plan *plan, int *ret_sync,
 	return 0;
 }
 
-/* ---- waiting here ---- */
-
-static int until_ready(struct process *p, int sync_fd, struct err *e)
-{
-	uint64_t end = clock_ms() + p->c->setup_timeout_ms;
-	int r = 0;
-
-	while (r == 0) {
-		struct child_message m;
-		uint64_t now = clock_ms();
-		int fd = -1;
-
-		r = child_receive(sync_fd, now < end ? (int)(end - now) : 0, &m, &fd);
-		if (r == -ENODATA)
-			return set_died(p, e);
-		if (r == -ETIMEDOUT)
-			return set_late(p, e);
-		if (r < 0)
-			return err_sys(e, -r, "wait for the new process");
-		r = handle_message(p, &m, fd, sync_fd, e);
-	}
-	return r < 0 ? r : 0;
-}
-
-/* It was killed or is about to end. One that does not (a hung mount) is left to the reaper. */
-static void bury_stage(pid_t stage)
-{
-	struct pollfd p = { .fd = pidfd_of(stage), .events = POLLIN };
-
-	if (p.fd < 0)
-		return;
-	while (poll(&p, 1, STAGE_END_MS) < 0 && errno == EINTR)
-		;
-	close(p.fd);
-	waitpid(stage, NULL, WNOHANG);
-}
-
-int process_set_up(struct process *p, struct child_plan *plan, int *ret_sync, struct err *e)
-{
-	_cleanup_close_ int sync = -1;
-	pid_t stage = 0;
-	int r = fork_stage(p, plan, &sync, &stage, e);
-
-	if (r < 0)
-		return r;
-	r = until_ready(p, sync, e);
-	if (r < 0) {
-		kill(stage, SIGKILL);
-		if (p->pid > 0)
-			kill(p->pid, SIGKILL);
-	}
-	bury_stage(stage);
-	if (r == 0)
-		*ret_sync = take_fd(&sync);
-	return r;
-}
-
-/* ---- waiting in the loop ---- */
-
-static void setup_free(struct process_setup *s)
-{
-	loop_source_free(s->io);
-	loop_source_free(s->deadline);
-	fd_close(&s->sync_fd);
-	if (s->stage)
-		reaper_unwatch(s->p->c->reaper, s->stage);
-	s->p->setup = NULL;
-	free(s);
-}
-
-static void give_up(struct process_setup *s)
-{
-	if (s->stage)
-		kill(s->stage, SIGKILL);
-	process_signal(s->p, SIGKILL, NULL);
-}
-
-static void finish(struct process_setup *s, int result, const struct err *e)
-{
-	struct process *p = s->p;
-	process_ready_fn fn = s->fn;
-	void *userdata = s->userdata;
-
-	if (result < 0)
-		give_up(s);
-	setup_free(s);
-	fn(p, result, e, userdata);
-}
+/* ---- waiting for it ---- */
 
 static void on_sync(struct loop_source *source, int fd, uint32_t revents, void *userdata)
 {
 	struct process_setup *s = userdata;
 	struct child_message m;
 	struct err e = { 0 };
-	int tty = -1, r = child_receive(fd, 0, &m, &tty);
+	int tty = -1, r = child_receive(fd, &m, &tty);
 
 	(void)source;
 	(void)revents;
-	if (r == -ETIMEDOUT)
+	if (r == -EAGAIN)
 		return;
 	if (r == -ENODATA && s->released) {
 		finish(s, 0, &e); /* it has executed, or died: then its exit status tells */
@@ -268,8 +253,11 @@ static void on_sync(struct loop_source *source, int fd, uint32_t revents, void *
 	else if (r < 0)
 		r = err_sys(&e, -r, "wait for the new process");
 	else
-		r = handle_message(s->p, &m, tty, fd, &e);
-	if (r > 0) {
+		r = handle_message(s, &m, tty, &e);
+	if (r > 0 && s->hold) {
+		*s->hold = take_fd(&s->sync_fd);
+		finish(s, 0, &e);
+	} else if (r > 0) {
 		s->released = true;
 		child_go_on(fd); /* should it be dead, the end of file comes */
 	} else if (r < 0) {
@@ -297,7 +285,7 @@ static void on_stage_end(pid_t pid, int wait_status, void *userdata)
 }
 
 /* Takes sync_fd over, whatever it returns. */
-static int setup_new(struct process *p, int sync_fd, process_ready_fn fn, void *userdata, struct err *e)
+static int setup_new(struct process *p, int sync_fd, int *hold, process_ready_fn fn, void *userdata, struct err *e)
 {
 	struct process_setup *s = calloc(1, sizeof(*s));
 	int r;
@@ -306,7 +294,7 @@ static int setup_new(struct process *p, int sync_fd, process_ready_fn fn, void *
 		close(sync_fd);
 		return err_sys(e, ENOMEM, "wait for the new process");
 	}
-	*s = (struct process_setup){ .p = p, .sync_fd = sync_fd, .fn = fn, .userdata = userdata };
+	*s = (struct process_setup){ .p = p, .sync_fd = sync_fd, .hold = hold, .fn = fn, .userdata = userdata };
 	p->setup = s;
 	r = loop_add_io(p->c->loop, sync_fd, EPOLLIN, on_sync, s, &s->io);
 	if (r == 0)
@@ -317,14 +305,15 @@ static int setup_new(struct process *p, int sync_fd, process_ready_fn fn, void *
 	return err_sys(e, -r, "wait for the new process");
 }
 
-int process_set_up_async(struct process *p, struct child_plan *plan, process_ready_fn fn, void *userdata, struct err *e)
+int process_set_up(struct process *p, struct child_plan *plan, int *hold, process_ready_fn fn, void *userdata,
+		   struct err *e)
 {
 	pid_t stage = 0;
 	int sync = -1, r = fork_stage(p, plan, &sync, &stage, e);
 
 	if (r < 0)
 		return r;
-	r = setup_new(p, sync, fn, userdata, e);
+	r = setup_new(p, sync, hold, fn, userdata, e);
 	if (r < 0) {
 		kill(stage, SIGKILL);
 		return r;
@@ -340,7 +329,7 @@ int process_set_up_async(struct process *p, struct child_plan *plan, process_rea
 
 int process_release(struct process *p, int *sync_fd, process_ready_fn fn, void *userdata, struct err *e)
 {
-	int r = setup_new(p, take_fd(sync_fd), fn, userdata, e);
+	int r = setup_new(p, take_fd(sync_fd), NULL, fn, userdata, e);
 
 	if (r < 0)
 		return r;

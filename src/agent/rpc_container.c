@@ -28,6 +28,20 @@ static void on_oom(struct container *c, void *userdata)
 	oom_event_add(ac->agent, ac->id);
 }
 
+/* One that there is already. */
+static int find_created(struct agent *a, const char *id, struct agent_container **ret, struct err *e)
+{
+	struct agent_container *c;
+	int r = agent_find_container(a, id, &c, e);
+
+	if (r < 0)
+		return r;
+	if (c->creating)
+		return err_set(e, ERR_PROTOCOL, EBUSY, "container %s is still being created", c->id);
+	*ret = c;
+	return 0;
+}
+
 static int check_request(struct agent *a, const Grpc__CreateContainerRequest *m, struct err *e)
 {
 	struct agent_container *old;
@@ -149,10 +163,14 @@ static int add_pid_namespace(Grpc__Linux *l, struct err *e)
  */
 static int share_first_pid_namespace(struct agent *a, struct agent_container *c, struct err *e)
 {
+	struct agent_container *other;
 	int fd;
 
-	if (!a->sandbox.created || a->sandbox.pause_pid || a->n_containers > 0)
+	if (!a->sandbox.created || a->sandbox.pause_pid)
 		return 0;
+	list_foreach (other, &a->containers, struct agent_container, node)
+		if (!other->creating)
+			return 0;
 	fd_close(&a->sandbox.pid_ns_fd);
 	fd = namespace_open(process_pid(container_find_process(c->c, "")), "pid");
 	if (fd < 0)
@@ -161,9 +179,37 @@ static int share_first_pid_namespace(struct agent *a, struct agent_container *c,
 	return 0;
 }
 
-/* Everything is there: mount, create. */
-static int create(struct agent *a, const Grpc__CreateContainerRequest *m, const struct device_node *nodes,
-		  struct err *e)
+/* Init waits before exec, or did not come so far. */
+static void on_created(struct container *container, int result, const struct err *e, void *userdata)
+{
+	struct ttrpc_request *req = userdata;
+	struct agent_container *c = ttrpc_request_data(req);
+	struct err own = *e;
+
+	if (result == 0)
+		result = agent_process_new(c, "", container_find_process(container, ""), NULL, &own);
+	if (result == 0)
+		result = share_first_pid_namespace(c->agent, c, &own);
+	c->creating = false;
+	if (result == 0)
+		container_on_oom(container, on_oom, c);
+	else
+		agent_container_free(c);
+	rpc_result(req, result, &own);
+}
+
+/* Nobody would know of it. */
+static void on_create_caller_gone(struct ttrpc_request *req, void *userdata)
+{
+	struct agent_container *c = userdata;
+
+	(void)req;
+	process_signal(container_find_process(c->c, ""), SIGKILL, NULL);
+}
+
+/* Everything is there: mount, and begin to create. On success on_created() answers. */
+static int create(struct agent *a, struct ttrpc_request *req, const Grpc__CreateContainerRequest *m,
+		  const struct device_node *nodes, struct err *e)
 {
 	struct agent_container *c = calloc(1, sizeof *c);
 	struct container_params params = { .uts_ns_fd = a->sandbox.uts_ns_fd,
@@ -198,16 +244,14 @@ static int create(struct agent *a, const Grpc__CreateContainerRequest *m, const 
 	params.bundle = c->bundle;
 	params.spec = m->oci;
 	if (r == 0)
-		r = container_create(&params, &c->c, e);
-	if (r == 0)
-		r = agent_process_new(c, "", container_find_process(c->c, ""), NULL, e);
-	if (r == 0)
-		r = share_first_pid_namespace(a, c, e);
+		r = container_create(&params, on_created, req, &c->c, e);
 	if (r < 0) {
 		agent_container_free(c);
 		return r;
 	}
-	container_on_oom(c->c, on_oom, c);
+	c->creating = true;
+	ttrpc_request_set_data(req, c);
+	ttrpc_request_on_close(req, on_create_caller_gone, c);
 	list_append(&a->containers, &c->node);
 	a->n_containers++;
 	return 0;
@@ -229,8 +273,9 @@ static bool try_create(struct agent *a, struct ttrpc_request *req, bool last)
 		err_append(&e, " after %u ms", a->config.hotplug_timeout_ms);
 	}
 	if (r == 0)
-		r = create(a, m, nodes, &e);
-	rpc_result(req, r, &e);
+		r = create(a, req, m, nodes, &e);
+	if (r < 0)
+		rpc_fail(req, &e);
 	return true;
 }
 
@@ -265,7 +310,7 @@ RPC(rpc_start_container)
 	const Grpc__StartContainerRequest *m = (const Grpc__StartContainerRequest *)message;
 	struct agent_container *c;
 	struct err e = { 0 };
-	int r = agent_find_container(userdata, m->container_id, &c, &e);
+	int r = find_created(userdata, m->container_id, &c, &e);
 
 	if (r == 0) {
 		look_again(container_spec(c->c));
@@ -287,7 +332,7 @@ RPC(rpc_remove_container)
 	rpc_result(req, r, &e);
 }
 
-/* The process has the id while it is being set up, but only signals find it until it is ready: starting_process(). */
+/* The process has the id while it is being set up, but only signals find it until it is ready. */
 static void on_exec_started(struct process *p, int result, const struct err *e, void *userdata)
 {
 	struct ttrpc_request *req = userdata;
@@ -319,7 +364,7 @@ static int exec_process(struct agent *a, struct ttrpc_request *req, const Grpc__
 	struct agent_container *c;
 	struct agent_process *old;
 	struct process *p;
-	int r = agent_find_container(a, m->container_id, &c, e);
+	int r = find_created(a, m->container_id, &c, e);
 
 	if (r < 0)
 		return r;
@@ -372,45 +417,44 @@ static bool handles_signal(pid_t pid, int signo)
 	return !caught || strtoull(caught + strlen("\nSigCgt:"), NULL, 16) & 1ull << (signo - 1);
 }
 
-/* An exec that is not ready yet. */
-static struct process *starting_process(struct agent *a, const char *id, const char *exec_id)
+/* Also one that is not ready yet: no other request finds such. */
+static int find_process(struct agent *a, const Grpc__SignalProcessRequest *m, struct container **ret_container,
+			struct process **ret, struct err *e)
 {
 	struct agent_container *c;
+	int r = agent_find_container(a, m->container_id, &c, e);
 
-	return agent_find_container(a, id, &c, NULL) < 0 ? NULL : container_find_process(c->c, exec_id);
+	if (r < 0)
+		return r;
+	*ret_container = c->c;
+	*ret = container_find_process(c->c, m->exec_id);
+	return *ret ? 0 : err_set(e, ERR_PROTOCOL, ENOENT, "container %s has no process \"%.128s\"", c->id, m->exec_id);
 }
 
 RPC(rpc_signal_process)
 {
 	const Grpc__SignalProcessRequest *m = (const Grpc__SignalProcessRequest *)message;
-	struct agent_process *p;
-	struct process *starting = NULL;
+	struct container *c;
+	struct process *p;
 	struct err e = { 0 };
-	int signo = (int)m->signal, r = agent_find_process(userdata, m->container_id, m->exec_id, &p, &e);
+	int signo = (int)m->signal, r = find_process(userdata, m, &c, &p, &e);
 
-	if (r == -ENOENT && (starting = starting_process(userdata, m->container_id, m->exec_id)))
-		r = 0;
 	if (r == 0 && (m->signal == 0 || m->signal > (uint32_t)SIGRTMAX))
 		r = err_set(&e, ERR_PROTOCOL, EINVAL, "%u is not a signal", m->signal);
 	if (r < 0) {
 		rpc_fail(req, &e);
 		return;
 	}
-	if (starting) {
-		r = process_signal(starting, signo, &e);
-		rpc_result(req, r == -ESRCH ? 0 : r, &e);
-		return;
-	}
-	if (!*p->exec_id && signo == SIGTERM && !process_exited(p->process) &&
-	    !handles_signal(process_pid(p->process), signo))
+	if (p == container_find_process(c, "") && signo == SIGTERM && !process_exited(p) &&
+	    (process_pid(p) <= 0 || !handles_signal(process_pid(p), signo)))
 		signo = SIGKILL;
-	r = process_signal(p->process, signo, &e);
+	r = process_signal(p, signo, &e);
 	/*
 	 * SIGKILL without an exec id is for everything in the container, also when init has gone. Kata's Rust runtime
 	 * never gives init's id: it means init alone by any other signal, such as the SIGTERM of an orderly stop.
 	 */
 	if (str_empty(m->exec_id) && (r == 0 || r == -ESRCH) && m->signal == SIGKILL)
-		container_signal_all(p->container->c, signo, NULL);
+		container_signal_all(c, signo, NULL);
 	rpc_result(req, r == -ESRCH ? 0 : r, &e);
 }
 
@@ -419,7 +463,7 @@ RPC(rpc_update_container)
 	const Grpc__UpdateContainerRequest *m = (const Grpc__UpdateContainerRequest *)message;
 	struct agent_container *c;
 	struct err e = { 0 };
-	int r = agent_find_container(userdata, m->container_id, &c, &e);
+	int r = find_created(userdata, m->container_id, &c, &e);
 
 	if (r == 0 && m->resources)
 		r = container_update(c->c, m->resources, &e);
@@ -439,7 +483,7 @@ RPC(rpc_stats_container)
 		return;
 	}
 	grpc__stats_container_response__init(resp);
-	r = agent_find_container(userdata, m->container_id, &c, &e);
+	r = find_created(userdata, m->container_id, &c, &e);
 	if (r == 0)
 		r = container_stats(c->c, resp, &e);
 	if (r < 0)
@@ -454,7 +498,7 @@ RPC(rpc_pause_container)
 	const Grpc__PauseContainerRequest *m = (const Grpc__PauseContainerRequest *)message;
 	struct agent_container *c;
 	struct err e = { 0 };
-	int r = agent_find_container(userdata, m->container_id, &c, &e);
+	int r = find_created(userdata, m->container_id, &c, &e);
 
 	if (r == 0)
 		r = container_pause(c->c, &e);
@@ -466,7 +510,7 @@ RPC(rpc_resume_container)
 	const Grpc__ResumeContainerRequest *m = (const Grpc__ResumeContainerRequest *)message;
 	struct agent_container *c;
 	struct err e = { 0 };
-	int r = agent_find_container(userdata, m->container_id, &c, &e);
+	int r = find_created(userdata, m->container_id, &c, &e);
 
 	if (r == 0)
 		r = container_resume(c->c, &e);

@@ -120,6 +120,13 @@ struct started {
 	struct process *p;
 };
 
+static void on_created(struct container *c, int result, const struct err *e, void *userdata)
+{
+	*(struct started *)userdata = (struct started){ true, result, container_find_process(c, "") };
+	if (result < 0)
+		snprintf(output, sizeof(output), "%s", e->text);
+}
+
 static void on_started(struct process *p, int result, const struct err *e, void *userdata)
 {
 	*(struct started *)userdata = (struct started){ true, result, p };
@@ -157,12 +164,12 @@ static struct container *start(struct spec *s)
 				      .pid_ns_fd = -1,
 				      .loop = loop,
 				      .reaper = reaper };
-	struct started started = { 0 };
-	struct container *c;
+	struct started created = { 0 }, started = { 0 };
+	struct container *c = NULL;
 	struct err e = { 0 };
 
-	if (container_create(&p, &c, &e) < 0) {
-		snprintf(output, sizeof(output), "%s", e.text);
+	if (!await_started(&created, container_create(&p, on_created, &created, &c, &e), &e)) {
+		container_free(c);
 		return NULL;
 	}
 	container_on_oom(c, on_oom, NULL);
