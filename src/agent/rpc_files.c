@@ -122,7 +122,8 @@ static int copy_chunk(int dir, const char *name, const Grpc__CopyFileRequest *m)
 	if (m->offset < 0 || m->file_size < 0 || __builtin_add_overflow(m->offset, (int64_t)m->data.len, &end) ||
 	    end > m->file_size)
 		return -EINVAL;
-	fd = open_beneath(dir, tmp, O_WRONLY | O_CREAT | (m->offset == 0 ? O_TRUNC : 0), 0600);
+	/* O_NONBLOCK: a container may have put a pipe there, or a file with a lease on it. */
+	fd = open_beneath(dir, tmp, O_WRONLY | O_CREAT | O_NONBLOCK | (m->offset == 0 ? O_TRUNC : 0), 0600);
 	if (fd < 0)
 		return fd;
 	if (fstat(fd, &st) < 0)

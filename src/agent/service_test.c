@@ -494,6 +494,9 @@ static void test_copy_file_stays_inside(void **state)
 	assert_int_equal(copy(SHARE "/evil.tmp", S_IFLNK | 0777, 0, 0, "/run/evil"), 0);
 	assert_int_not_equal(copy(SHARE "/evil", S_IFREG | 0600, 1, 0, "x"), 0);
 	assert_false(exists("/run/evil"));
+	/* A pipe that nobody reads. */
+	assert_int_equal(mkfifo(harness_path(&h, SHARE "/pipe.tmp"), 0666), 0);
+	assert_int_equal(copy(SHARE "/pipe", S_IFREG | 0600, 1, 0, "x"), -EREMOTEIO);
 	assert_int_equal(copy(SHARE "/f", S_IFREG | 0600, 1, 0, "xy"), -EINVAL);
 	assert_int_equal(copy(SHARE "/f", S_IFREG | 0600, 9, -1, "xy"), -EINVAL);
 	assert_int_equal(copy(SHARE "/f", S_IFREG | 0600, INT64_MAX, INT64_MAX, "xy"), -EINVAL);
