@@ -36,6 +36,7 @@ struct agent_container {
 	char *id, *bundle;
 	struct container *c;
 	bool creating; /* CreateContainer is not answered yet */
+	bool removing; /* nor RemoveContainer */
 	bool ending;   /* see agent_container_free() */
 	struct list processes;
 	size_t n_processes, n_starting; /* n_starting: execs that are not answered yet */

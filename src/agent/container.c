@@ -350,20 +350,55 @@ int container_start(struct container *c, container_started_fn fn, void *userdata
 	return r;
 }
 
+static struct hook_state stopped_state(const struct container *c)
+{
+	return (struct hook_state){ .id = c->id, .bundle = c->bundle, .status = "stopped", .spec = c->spec };
+}
+
+static void on_poststop(int result, const struct err *e, void *userdata)
+{
+	struct container *c = userdata;
+
+	c->hooks = NULL;
+	if (result < 0)
+		log_warn("container %s: %s", c->id, e->text);
+	c->stopped_fn(c->stopped_userdata);
+}
+
+void container_stop(struct container *c, void (*fn)(void *userdata), void *userdata)
+{
+	const Grpc__Hooks *h = c->spec->hooks;
+	struct hook_state state = stopped_state(c);
+
+	destroy(c);
+	c->stopped = true;
+	c->stopped_fn = fn;
+	c->stopped_userdata = userdata;
+	if (h && h->n_poststop)
+		c->hooks =
+			hooks_start(c->loop, c->reaper, "poststop", h->poststop, h->n_poststop, &state, on_poststop, c);
+	if (!c->hooks)
+		fn(userdata);
+}
+
 void container_free(struct container *c)
 {
-	struct hook_state state = { .status = "stopped" };
-	struct err hook_error = { 0 };
+	const Grpc__Hooks *h;
+	struct hook_state state;
+	struct err e = { 0 };
 
 	if (!c)
 		return;
-	destroy(c);
-	state.id = c->id;
-	state.bundle = c->bundle;
-	state.spec = c->spec;
-	if (c->created && c->spec->hooks &&
-	    hooks_run("poststop", c->spec->hooks->poststop, c->spec->hooks->n_poststop, &state, &hook_error) < 0)
-		log_warn("container %s: %s", c->id, hook_error.text);
+	h = c->spec->hooks;
+	state = stopped_state(c);
+	if (!c->stopped) {
+		destroy(c);
+		if (c->created && h && hooks_run("poststop", h->poststop, h->n_poststop, &state, &e) < 0)
+			log_warn("container %s: %s", c->id, e.text);
+	} else if (c->hooks) {
+		hooks_cancel(c->hooks);
+		on_poststop(0, &e, c);
+	}
 	free_memory(c);
 }
 

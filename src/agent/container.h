@@ -57,7 +57,13 @@ typedef void (*container_started_fn)(struct process *p, int result, const struct
 
 /* Let init exec; startContainer hooks before, poststart after, then fn. It is told of a failed exec. */
 int container_start(struct container *c, container_started_fn fn, void *userdata, struct err *e);
-/* Kill what still runs (waits at most 2 s), poststop hooks, remove mounts and cgroup, free. */
+/*
+ * Of a container that was created: kill what still runs (waits at most 2 s), remove mounts and cgroup, run poststop
+ * hooks. fn is called once, here where there are none, or from the loop, or by container_free(), which is all that may
+ * be done with the container from now on, also by fn.
+ */
+void container_stop(struct container *c, void (*fn)(void *userdata), void *userdata);
+/* The same and free, waiting for the hooks. In the midst of container_stop() the one that runs is killed. */
 void container_free(struct container *c);
 
 const char *container_id(const struct container *c);

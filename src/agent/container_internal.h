@@ -53,11 +53,13 @@ struct container {
 	int cgroup_ns_fd; /* of init, for execs; -1: the agent's own */
 	int joined;       /* CLONE_NEW*: the namespaces of init that are not the agent's, for execs */
 	bool own_pid_ns;
-	bool created, started;
+	bool created, started, stopped;
 	container_created_fn created_fn;
 	void *created_userdata;
-	struct hook_run *hooks;    /* poststart */
-	struct starting *starting; /* waits for them */
+	struct hook_run *hooks;    /* poststart, poststop */
+	struct starting *starting; /* waits for poststart */
+	void (*stopped_fn)(void *userdata);
+	void *stopped_userdata;
 	struct {
 		int fd;
 		uint64_t count;

@@ -855,25 +855,24 @@ static void test_volume_of_the_pod(void **state)
 	storage = NULL;
 }
 
-/* While the hook above holds its container up, or does not any more. */
-static void hold(bool on)
+static void hold(const char *hook, bool on)
 {
 	char path[256];
 
-	snprintf(path, sizeof path, "%s/hook-state", h.dir);
+	snprintf(path, sizeof path, "%s/%s", h.dir, hook);
 	unlink(path);
-	snprintf(path, sizeof path, "%s/hold", h.dir);
+	snprintf(path, sizeof path, "%s/hold-%s", h.dir, hook);
 	if (on)
 		assert_int_equal(file_replace(path, "", 0, 0644), 0);
 	else
 		assert_int_equal(unlink(path), 0);
 }
 
-static void wait_for_hook(void)
+static void wait_for_hook(const char *hook)
 {
 	char path[256];
 
-	snprintf(path, sizeof path, "%s/hook-state", h.dir);
+	snprintf(path, sizeof path, "%s/%s", h.dir, hook);
 	for (uint64_t end = clock_ms() + 20000; access(path, F_OK) < 0 && clock_ms() < end;)
 		loop_run_once(h.loop, 10);
 	assert_int_equal(access(path, F_OK), 0);
@@ -916,9 +915,9 @@ static void test_creation_that_takes_long(void **state)
 		skip();
 	assert_int_equal(create("other", "exec sleep 1000", false), 0);
 	assert_int_equal(start("other"), 0);
-	hold(true);
+	hold("prestart", true);
 	create_later(h.client, "slow", &p);
-	wait_for_hook();
+	wait_for_hook("prestart");
 	assert_int_equal(exec_in("other", "e1", "exit 3"), 0);
 	assert_int_equal(wait_for("other", "e1"), 3);
 	assert_int_equal(ask("StatsContainer", "other", &grpc__stats_container_response__descriptor), 0);
@@ -933,24 +932,24 @@ static void test_creation_that_takes_long(void **state)
 	assert_int_equal(ask("ResumeContainer", "slow", &google__protobuf__empty__descriptor), -EREMOTEIO);
 	assert_int_equal(wait_for("slow", ""), -ENOENT);
 	assert_false(p.done);
-	hold(false);
+	hold("prestart", false);
 	await(&p);
 	assert_int_equal(p.result, 0);
 	assert_int_equal(start("slow"), 0);
 	assert_int_equal(delete ("slow"), 0);
 
-	hold(true);
+	hold("prestart", true);
 	create_later(h.client, "slow", &p);
-	wait_for_hook();
+	wait_for_hook("prestart");
 	assert_int_equal(delete ("slow"), 0);
 	await(&p);
 	assert_non_null(strstr(p.text, "was removed before"));
 	assert_nothing_left("slow");
 
 	for (int i = 0; i < 2; i++) {
-		hold(true);
+		hold("prestart", true);
 		create_later(h.client, "slow", &p);
-		wait_for_hook();
+		wait_for_hook("prestart");
 		assert_int_equal(send_signal("slow", "", i ? SIGTERM : SIGKILL), 0);
 		await(&p);
 		assert_non_null(strstr(p.text, "died before it was ready"));
@@ -959,18 +958,63 @@ static void test_creation_that_takes_long(void **state)
 
 	/* Nobody would know of it. */
 	client = another_client();
-	hold(true);
+	hold("prestart", true);
 	create_later(client, "slow", &p);
-	wait_for_hook();
+	wait_for_hook("prestart");
 	ttrpc_client_free(client);
 	assert_true(p.done);
 	for (int i = 0; i < 1000 && start("slow") != -ENOENT; i++)
 		usleep(10000);
 	assert_nothing_left("slow");
 
-	hold(false);
+	hold("prestart", false);
 	assert_int_equal(create("slow", "true", false), 0);
 	assert_int_equal(delete ("slow"), 0);
+	assert_int_equal(delete ("other"), 0);
+	assert_no_child();
+}
+
+static void delete_later(const char *id, struct pending *p)
+{
+	Grpc__RemoveContainerRequest req = GRPC__REMOVE_CONTAINER_REQUEST__INIT;
+
+	*p = (struct pending){ 0 };
+	req.container_id = (char *)id;
+	assert_int_equal(ttrpc_call_async(h.client, "grpc.AgentService", "RemoveContainer", &req.base,
+					  &google__protobuf__empty__descriptor, -1, on_done, p, NULL, NULL),
+			 0);
+}
+
+/* The same for a removal. */
+static void test_removal_that_takes_long(void **state)
+{
+	struct pending p, q;
+
+	(void)state;
+	NEED_AGENT();
+	if (h.remote)
+		skip();
+	assert_int_equal(create("other", "exec sleep 1000", false), 0);
+	assert_int_equal(start("other"), 0);
+	assert_int_equal(create("slow", "exec sleep 1000", false), 0);
+	assert_int_equal(start("slow"), 0);
+	hold("poststop", true);
+	delete_later("slow", &p);
+	wait_for_hook("poststop");
+	assert_int_equal(exec_in("other", "e1", "exit 3"), 0);
+	assert_int_equal(wait_for("other", "e1"), 3);
+	delete_later("slow", &q);
+	await(&q);
+	assert_non_null(strstr(q.text, "container slow is being removed"));
+	assert_int_equal(exec_in("slow", "e1", "true"), -EREMOTEIO);
+	assert_int_equal(create("slow", "true", false), -EREMOTEIO);
+	assert_int_equal(send_signal("slow", "", SIGKILL), -ENOENT);
+	assert_int_equal(wait_for("slow", ""), -ENOENT);
+	assert_false(p.done);
+	hold("poststop", false);
+	await(&p);
+	assert_int_equal(p.result, 0);
+	assert_nothing_left("slow");
 	assert_int_equal(delete ("other"), 0);
 	assert_no_child();
 }
@@ -1014,7 +1058,7 @@ static void test_stopped_by_a_neighbour(void **state)
 static void test_destroy_ends_all(void **state)
 {
 	Grpc__DestroySandboxRequest destroy = GRPC__DESTROY_SANDBOX_REQUEST__INIT;
-	struct pending p = { .done = true };
+	struct pending p = { .done = true }, q = { .done = true };
 
 	(void)state;
 	NEED_AGENT();
@@ -1022,16 +1066,23 @@ static void test_destroy_ends_all(void **state)
 	assert_int_equal(create("b", "sleep 100", false), 0); /* never started */
 	assert_int_equal(start("a"), 0);
 	if (!h.remote) {
-		hold(true);
+		hold("prestart", true);
 		create_later(h.client, "c", &p); /* never ready */
-		wait_for_hook();
-		hold(false);
+		wait_for_hook("prestart");
+		hold("prestart", false);
+		assert_int_equal(create("d", "sleep 100", false), 0);
+		hold("poststop", true);
+		delete_later("d", &q); /* not gone yet */
+		wait_for_hook("poststop");
+		hold("poststop", false);
 	}
 	assert_int_equal(harness_do(&h, "DestroySandbox", &destroy.base), 0);
 	await(&p);
+	await(&q);
 	assert_nothing_left("a");
 	assert_nothing_left("b");
 	assert_nothing_left("c");
+	assert_nothing_left("d");
 	assert_false(has_note());
 }
 
@@ -1090,16 +1141,16 @@ static void test_shared_processes(void **state)
 
 static const char *const tools[] = { "sh", "cat", "echo", "sleep", "hostname", "stty", "wc", "true", "grep" };
 
-/* A hook of the guest image: leaves a file named after each container's start. */
-static void make_hook(void)
+/* A hook of the guest image: leaves what it was told of each container, and waits while it is held: hold(). */
+static void make_hook(const char *kind)
 {
 	char path[256], text[512];
 
-	snprintf(path, sizeof path, "%s/hooks/prestart", h.dir);
+	snprintf(path, sizeof path, "%s/hooks/%s", h.dir, kind);
 	assert_int_equal(dir_make(path, 0755), 0);
-	snprintf(path, sizeof path, "%s/hooks/prestart/10-mark", h.dir);
-	snprintf(text, sizeof text, "#!/bin/sh\ncat >%s/hook-state\nwhile [ -e %s/hold ]; do sleep 0.1; done\n", h.dir,
-		 h.dir);
+	snprintf(path, sizeof path, "%s/hooks/%s/10-mark", h.dir, kind);
+	snprintf(text, sizeof text, "#!/bin/sh\ncat >%s/%s\nwhile [ -e %s/hold-%s ]; do sleep 0.1; done\n", h.dir, kind,
+		 h.dir, kind);
 	assert_int_equal(file_replace(path, text, strlen(text), 0755), 0);
 }
 
@@ -1113,7 +1164,7 @@ static void test_guest_hook(void **state)
 	if (h.remote)
 		skip();
 	assert_int_equal(create("hooked", "true", false), 0);
-	snprintf(path, sizeof path, "%s/hook-state", h.dir);
+	snprintf(path, sizeof path, "%s/prestart", h.dir);
 	assert_int_equal(file_read(path, 65536, &text, NULL), 0);
 	assert_non_null(strstr(text, "hooked")); /* the state of the container on standard input */
 	assert_int_equal(delete ("hooked"), 0);
@@ -1189,7 +1240,8 @@ static int setup(void **state)
 	usable = true;
 	req.hostname = (char *)"pod-9";
 	if (!h.remote) {
-		make_hook();
+		make_hook("prestart");
+		make_hook("poststop");
 		snprintf(hooks, sizeof hooks, "%s/hooks", h.dir);
 		req.guest_hook_path = hooks;
 	}
@@ -1225,6 +1277,7 @@ int main(void)
 		cmocka_unit_test(test_guest_hook),
 		cmocka_unit_test(test_volume_of_the_pod),
 		cmocka_unit_test(test_creation_that_takes_long),
+		cmocka_unit_test(test_removal_that_takes_long),
 		cmocka_unit_test(test_stopped_by_a_neighbour),
 		cmocka_unit_test(test_destroy_ends_all),
 		cmocka_unit_test(test_shared_processes),

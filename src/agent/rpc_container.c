@@ -28,7 +28,7 @@ static void on_oom(struct container *c, void *userdata)
 	oom_event_add(ac->agent, ac->id);
 }
 
-/* One that there is already. */
+/* One that there is already, and still. */
 static int find_created(struct agent *a, const char *id, struct agent_container **ret, struct err *e)
 {
 	struct agent_container *c;
@@ -38,6 +38,8 @@ static int find_created(struct agent *a, const char *id, struct agent_container 
 		return r;
 	if (c->creating)
 		return err_set(e, ERR_PROTOCOL, EBUSY, "container %s is still being created", c->id);
+	if (c->removing)
+		return err_set(e, ERR_PROTOCOL, EBUSY, "container %s is being removed", c->id);
 	*ret = c;
 	return 0;
 }
@@ -320,16 +322,36 @@ RPC(rpc_start_container)
 		rpc_fail(req, &e);
 }
 
+static void on_stopped(void *userdata)
+{
+	struct ttrpc_request *req = userdata;
+
+	agent_container_free(ttrpc_request_data(req));
+	rpc_done(req);
+}
+
 RPC(rpc_remove_container)
 {
 	const Grpc__RemoveContainerRequest *m = (const Grpc__RemoveContainerRequest *)message;
 	struct agent_container *c;
+	struct agent_process *p;
 	struct err e = { 0 };
 	int r = agent_find_container(userdata, m->container_id, &c, &e);
 
-	if (r == 0)
+	if (r == 0 && !c->creating)
+		r = find_created(userdata, m->container_id, &c, &e);
+	if (r < 0) {
+		rpc_fail(req, &e);
+	} else if (c->creating) {
 		agent_container_free(c);
-	rpc_result(req, r, &e);
+		rpc_done(req);
+	} else {
+		c->removing = true;
+		list_foreach (p, &c->processes, struct agent_process, node)
+			agent_process_free(p);
+		ttrpc_request_set_data(req, c);
+		container_stop(c->c, on_stopped, req);
+	}
 }
 
 /* The process has the id while it is being set up, but only signals find it until it is ready. */
