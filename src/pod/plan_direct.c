@@ -59,6 +59,18 @@ bool plan_disk_drop(struct plan *p, const struct vm_device *d)
 	return true;
 }
 
+/* A disk that is there, for one container more, or again for the same one, which has it once. NULL: out of memory. */
+static struct vm_device *hold_again(struct plan_container *c, struct plan_direct *v)
+{
+	for (size_t i = 0; i < c->n_devices; i++)
+		if (c->devices[i] == v->device)
+			return v->device;
+	if (plan_hold_disk(c, v->device) < 0)
+		return NULL;
+	v->holders++;
+	return v->device;
+}
+
 /* The disk of the volume, for one container more. NULL: out of memory. */
 static struct vm_device *hold_disk(struct plan *p, struct plan_container *c, const char *source, const char *where,
 				   const char *device, bool readonly)
@@ -67,16 +79,9 @@ static struct vm_device *hold_disk(struct plan *p, struct plan_container *c, con
 	struct plan_direct *grown;
 	struct vm_device *disk;
 
-	for (size_t i = 0; i < p->n_direct; i++) {
-		struct plan_direct *v = &p->direct[i];
-
-		if (!str_eq(v->source, source))
-			continue;
-		if (plan_hold_disk(c, v->device) < 0)
-			return NULL;
-		v->holders++;
-		return v->device;
-	}
+	for (size_t i = 0; i < p->n_direct; i++)
+		if (str_eq(p->direct[i].source, source))
+			return hold_again(c, &p->direct[i]);
 	grown = realloc(p->direct, (p->n_direct + 1) * sizeof *grown);
 	if (!grown)
 		return NULL;

@@ -350,12 +350,13 @@ static void put_info(const char *dir, const char *source, const char *text, char
 
 #define INFO(more) "{\"volume-type\":\"directvol\",\"device\":\"/dev/vol1\",\"fstype\":\"xfs\"" more "}"
 
-/* A disk and a storage; a second container has the same disk, which goes with the last one. */
+/* A disk and a storage; a second container has the same disk, once for two mounts, which goes with the last one. */
 static void test_direct_volume(void **state)
 {
 	_cleanup_free_ char *source = folder(t.dir, "pods/?>~/volumes/kubernetes.io~csi/pvc-1/mount", 0755);
 	_cleanup_free_ char *dir = folder(t.dir, "direct", 0755), *name = NULL, *where = NULL;
-	_cleanup_free_ char *mount = bind_text(source, "/v", "");
+	_cleanup_free_ char *one = bind_text(source, "/v", ""), *two = bind_text(source, "/w", "");
+	_cleanup_free_ char *mounts = str_printf("%s,%s", one, two);
 	_cleanup_config_ struct config *c = load_config();
 	struct plan_container *later;
 	const struct vm_device *d;
@@ -384,9 +385,11 @@ static void test_direct_volume(void **state)
 	/* The host's folder is not shared. */
 	assert_int_equal(p->share.n_items, 1);
 
-	later = add_later(p, c, mount);
+	later = add_later(p, c, mounts);
 	assert_int_equal(p->n_devices, 2);
+	assert_int_equal(later->n_devices, 1);
 	assert_ptr_equal(later->storages[0].device, d);
+	assert_ptr_equal(later->storages[1].device, d);
 	assert_int_equal(plan_disk_holders(p, d), 2);
 	plan_container_free(p, p->container);
 	p->container = NULL;
