@@ -11,6 +11,7 @@
 
 #include <stdbool.h>
 #include <stdint.h>
+#include <sys/types.h>
 
 #include "base/cleanup.h"
 #include "base/err.h"
@@ -93,9 +94,10 @@ struct plan_block {
 	char *container_path;
 };
 
-/* A volume of the pod that is a disk, and how many containers have it. See pod/plan_direct.h. */
+/* A volume of the pod that is a disk, or a block device, and how many containers have it. See pod/plan_direct.h. */
 struct plan_direct {
-	char *source, *where; /* on the host; in the guest */
+	char *source, *where; /* on the host; in the guest. NULL: of a block device */
+	dev_t number;         /* of that */
 	struct vm_device *device;
 	unsigned holders;
 };

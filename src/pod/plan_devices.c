@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "base/fd.h"
+#include "pod/plan_direct.h"
 #include "pod/plan_list.h"
 
 static int out_of_memory(struct err *e)
@@ -98,7 +99,8 @@ static int add_disk(struct plan *p, struct plan_container *c, const Grpc__LinuxD
 	if (!blocks)
 		return out_of_memory(e);
 	c->blocks = blocks;
-	disk = plan_add_disk(p, c, "device", path, readonly || !is_writable(c->spec->linux->resources, d));
+	disk = plan_hold_block(p, c, path, makedev((unsigned)d->major, (unsigned)d->minor),
+			       readonly || !is_writable(c->spec->linux->resources, d));
 	if (!disk)
 		return out_of_memory(e);
 	blocks[c->n_blocks] = (struct plan_block){ .device = disk, .container_path = strdup(d->path) };

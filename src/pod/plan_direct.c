@@ -33,7 +33,8 @@ static struct plan_direct *find(const struct plan *p, const struct vm_device *d)
 const struct plan_direct *plan_direct_find(const struct plan *p, const char *volume)
 {
 	for (size_t i = 0; i < p->n_direct; i++)
-		if (str_eq(p->direct[i].source, volume) || str_eq(p->direct[i].device->u.block.path, volume))
+		if (p->direct[i].where &&
+		    (str_eq(p->direct[i].source, volume) || str_eq(p->direct[i].device->u.block.path, volume)))
 			return &p->direct[i];
 	return NULL;
 }
@@ -71,26 +72,49 @@ static struct vm_device *hold_again(struct plan_container *c, struct plan_direct
 	return v->device;
 }
 
+static bool make_room(struct plan *p)
+{
+	struct plan_direct *grown = realloc(p->direct, (p->n_direct + 1) * sizeof *grown);
+
+	if (grown)
+		p->direct = grown;
+	return grown;
+}
+
+struct vm_device *plan_hold_block(struct plan *p, struct plan_container *c, const char *path, dev_t number,
+				  bool readonly)
+{
+	struct vm_device *disk;
+
+	for (size_t i = 0; i < p->n_direct; i++) {
+		struct plan_direct *v = &p->direct[i];
+
+		if (!v->where && v->number == number && v->device->u.block.readonly == readonly)
+			return hold_again(c, v);
+	}
+	disk = make_room(p) ? plan_add_disk(p, c, "device", path, readonly) : NULL;
+	if (disk)
+		p->direct[p->n_direct++] = (struct plan_direct){ .number = number, .device = disk, .holders = 1 };
+	return disk;
+}
+
 /* The disk of the volume, for one container more. NULL: out of memory. */
 static struct vm_device *hold_disk(struct plan *p, struct plan_container *c, const char *source, const char *where,
 				   const char *device, bool readonly)
 {
 	_cleanup_free_ char *source_copy = NULL, *where_copy = NULL;
-	struct plan_direct *grown;
 	struct vm_device *disk;
 
 	for (size_t i = 0; i < p->n_direct; i++)
 		if (str_eq(p->direct[i].source, source))
 			return hold_again(c, &p->direct[i]);
-	grown = realloc(p->direct, (p->n_direct + 1) * sizeof *grown);
-	if (!grown)
+	if (!make_room(p))
 		return NULL;
-	p->direct = grown;
 	source_copy = strdup(source);
 	where_copy = strdup(where);
 	disk = source_copy && where_copy ? plan_add_disk(p, c, "volume", device, readonly) : NULL;
 	if (disk)
-		grown[p->n_direct++] = (struct plan_direct){
+		p->direct[p->n_direct++] = (struct plan_direct){
 			.source = take_ptr(source_copy), .where = take_ptr(where_copy), .device = disk, .holders = 1
 		};
 	return disk;

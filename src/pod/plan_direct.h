@@ -19,7 +19,14 @@ int plan_direct_volume(struct plan *p, struct plan_container *c, const struct pl
 		       char **ret, struct err *e);
 /* The volume of this path, or of this device, on the host; NULL: the pod has no such volume. */
 const struct plan_direct *plan_direct_find(const struct plan *p, const char *volume);
-/* How many containers of the plan have the disk: more than 1 for such a volume only. */
+/*
+ * The disk for a block device that a container has by itself, path one of its names. Containers have the same one, and
+ * with it one cache, or what they write would get lost; but not who may only read it and who may write. NULL: out of
+ * memory.
+ */
+struct vm_device *plan_hold_block(struct plan *p, struct plan_container *c, const char *path, dev_t number,
+				  bool readonly);
+/* How many containers of the plan have the disk. */
 unsigned plan_disk_holders(const struct plan *p, const struct vm_device *d);
 /* One less. Returns whether it was the last one, whose disk goes. */
 bool plan_disk_drop(struct plan *p, const struct vm_device *d);

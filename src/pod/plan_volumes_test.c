@@ -588,6 +588,38 @@ static void test_bound_block_device(void **state)
 		"device /dev/xvda of the container is a block device, and this hypervisor has none for guests");
 }
 
+/* Two names of one device, and a second container with it: one disk. Who may only read it has another one. */
+static void test_common_block_device(void **state)
+{
+	unsigned major, minor;
+	_cleanup_free_ char *disk = some_disk(&major, &minor), *node = str_printf("%s/node", t.dir), *one = NULL,
+			    *two = NULL, *reader = NULL, *both = NULL;
+	_cleanup_config_ struct config *c = load_config();
+	struct plan_container *later, *last;
+	struct plan *p = NULL;
+
+	if (!disk || mknod(node, S_IFBLK | 0640, makedev(major, minor)) < 0)
+		skip();
+	one = bind_text(node, "/dev/xvda", "");
+	two = bind_text(node, "/dev/xvdb", "");
+	reader = bind_text(node, "/dev/xvda", ",\"ro\"");
+	both = str_printf("%s,%s", one, two);
+	plan_of(both, "", &p);
+	assert_int_equal(p->container->n_blocks, 2);
+	assert_int_equal(p->container->n_devices, 1);
+	later = add_later(p, c, one);
+	assert_ptr_equal(later->blocks[0].device, p->container->blocks[1].device);
+	assert_int_equal(plan_disk_holders(p, later->blocks[0].device), 2);
+	assert_null(plan_direct_find(p, node));
+	last = add_later(p, c, reader);
+	assert_ptr_not_equal(last->blocks[0].device, later->blocks[0].device);
+	assert_true(last->blocks[0].device->u.block.readonly);
+	plan_container_free(p, last);
+	plan_container_free(p, later);
+	assert_int_equal(plan_disk_holders(p, p->container->devices[0]), 1);
+	plan_free(p);
+}
+
 static void test_device_refusals(void **state)
 {
 	t.q.bundle = t.dir;
@@ -626,6 +658,7 @@ int main(void)
 		T(test_privileged),
 		T(test_block_device),
 		T(test_bound_block_device),
+		T(test_common_block_device),
 		T(test_device_refusals),
 	};
 
