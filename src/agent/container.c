@@ -111,20 +111,24 @@ static int plan_namespaces(struct prepared *p, const struct container_params *pa
 
 /* ---- create, start, free ---- */
 
-static void on_memory_event(struct loop_source *s, int fd, uint32_t revents, void *userdata)
+void container_look_for_oom(struct container *c)
 {
-	struct container *c = userdata;
-	char events[4096];
-	uint64_t count;
+	uint64_t count = c->oom.fd < 0 ? c->oom.count : cgroup_read_key(c->cgroup, "memory.events", "oom_kill");
 
-	while (read(fd, events, sizeof(events)) > 0)
-		;
-	count = cgroup_read_key(c->cgroup, "memory.events", "oom_kill");
 	if (count == c->oom.count)
 		return;
 	c->oom.count = count;
 	if (c->oom.fn)
 		c->oom.fn(c, c->oom.userdata);
+}
+
+static void on_memory_event(struct loop_source *s, int fd, uint32_t revents, void *userdata)
+{
+	char events[4096];
+
+	while (read(fd, events, sizeof(events)) > 0)
+		;
+	container_look_for_oom(userdata);
 }
 
 static int set_up_cgroup(struct container *c, const char *root, struct err *e)

@@ -69,6 +69,9 @@ struct container {
 	} oom;
 };
 
+/* Tell that memory ran out, if it did since we last looked. */
+void container_look_for_oom(struct container *c);
+
 /* An unborn process of c; spec is borrowed. */
 struct process *process_new(struct container *c, const char *id, const Grpc__Process *spec);
 /* Stop watching, close, free. The kernel's process must be gone or is left to the reaper. */

@@ -21,6 +21,7 @@
 
 #include <cmocka.h>
 
+#include "agent/container_internal.h"
 #include "base/entries.h"
 #include "base/fd.h"
 #include "base/strv.h"
@@ -1180,6 +1181,54 @@ static void network_namespace_and_sysctl(void **state)
 	assert_int_equal(run_fails(f), -ENOENT);
 }
 
+struct told {
+	int ooms, at_end;
+};
+
+static void on_oom(struct container *c, void *userdata)
+{
+	((struct told *)userdata)->ooms++;
+}
+
+static void ended_after(struct process *p, int status, void *userdata)
+{
+	((struct told *)userdata)->at_end = ((struct told *)userdata)->ooms;
+}
+
+static void put_events(const char *text)
+{
+	assert_int_equal(file_replace(TOP "/cg/x/memory.events", text, strlen(text), 0644), 0);
+}
+
+/* The count has grown, and the kernel's notice has not been heard (of a new file, here): it is told before the end. */
+static void oom_comes_before_the_end(void **state)
+{
+	struct fixture *f = *state;
+	struct told told = { .at_end = -1 };
+	struct cgroup *none;
+	struct container *c;
+
+	sh(f, "true");
+	c = create(f);
+	assert_non_null(c);
+	none = c->cgroup;
+	assert_int_equal(dir_make(TOP "/cg/x", 0755), 0);
+	assert_int_equal(file_replace(TOP "/cg/cgroup.controllers", "", 0, 0644), 0);
+	put_events("oom 0\noom_kill 0\n");
+	assert_int_equal(cgroup_create(TOP "/cg", "/x", &c->cgroup, &f->e), 0);
+	c->oom.fd = cgroup_watch_memory(c->cgroup);
+	assert_true(c->oom.fd >= 0);
+	container_on_oom(c, on_oom, &told);
+	put_events("oom 1\noom_kill 1\n");
+	assert_int_equal(process_watch_exit(container_find_process(c, ""), ended_after, &told, NULL), 0);
+	assert_int_equal(start(f, c), 0);
+	drain(f, container_find_process(c, ""));
+	assert_int_equal(told.ooms, 1);
+	assert_int_equal(told.at_end, 1);
+	container_free(c);
+	cgroup_free(none);
+}
+
 static void bad_specs(void **state)
 {
 	struct fixture *f = *state;
@@ -1255,6 +1304,7 @@ int main(void)
 		T(user_namespace),
 		T(sandbox_namespaces),
 		T(network_namespace_and_sysctl),
+		T(oom_comes_before_the_end),
 		T(bad_specs),
 	};
 

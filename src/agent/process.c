@@ -145,6 +145,8 @@ static void on_exit_status(pid_t pid, int wait_status, void *userdata)
 	struct process *other;
 
 	set_exited(p, wait_status);
+	/* Whoever hears of the end looks whether it was for lack of memory. The kernel counts before it kills. */
+	container_look_for_oom(c);
 	/* The kernel ends a PID namespace with its init; without one of its own that is our duty. */
 	if (p == c->init && !c->own_pid_ns && cgroup_kill(c->cgroup) < 0)
 		list_foreach (other, &c->execs, struct process, node)
