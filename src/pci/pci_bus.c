@@ -212,7 +212,7 @@ int pci_bus_add(struct pci_bus *bus, struct pci_function *f, int slot, struct er
 	return r < 0 ? err_sys(e, -r, "no free PCI slot or no address space left for the device") : r;
 }
 
-static void remove_locked(struct pci_bus *bus, unsigned slot)
+static void remove_locked(struct pci_bus *bus, unsigned slot, bool tell)
 {
 	struct pci_function *f = take_ptr(bus->slots[slot]);
 	struct loop *loop = f->loop;
@@ -220,6 +220,9 @@ static void remove_locked(struct pci_bus *bus, unsigned slot)
 	bus->removing &= ~(1U << slot);
 	loop_enter(loop);
 	pci_function_free(f);
+	/* Whoever enters the function's loop next must know. */
+	if (tell && bus->hotplug)
+		bus->hotplug->gone(bus->hotplug_userdata, slot);
 	loop_leave(loop);
 	follow_bars(bus);
 }
@@ -230,7 +233,7 @@ int pci_bus_remove(struct pci_bus *bus, unsigned slot)
 
 	loop_enter(bus->config.loop);
 	if (slot < PCI_SLOTS && bus->slots[slot]) {
-		remove_locked(bus, slot);
+		remove_locked(bus, slot, false);
 		r = 0;
 	}
 	loop_leave(bus->config.loop);
@@ -261,9 +264,7 @@ void pci_bus_ejected(struct pci_bus *bus, unsigned slot)
 		struct pci_function *f = bus->slots[slot];
 
 		if (bus->removing & 1U << slot) {
-			remove_locked(bus, slot);
-			if (bus->hotplug)
-				bus->hotplug->gone(bus->hotplug_userdata, slot);
+			remove_locked(bus, slot, true);
 		} else {
 			loop_enter(f->loop);
 			pci_function_reset(f);

@@ -32,7 +32,10 @@ struct pci_bus_config {
 struct pci_hotplug_ops {
 	void (*up)(void *userdata, unsigned slot);
 	void (*down)(void *userdata, unsigned slot);
-	/* The function in this slot is gone and freed, as the guest was asked to let it. */
+	/*
+	 * The function in this slot is gone and freed, as the guest was asked to let it. Inside the function's loop,
+	 * too, which must not be freed before the bus's has been left.
+	 */
 	void (*gone)(void *userdata, unsigned slot);
 };
 

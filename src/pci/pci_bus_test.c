@@ -4,6 +4,8 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <pthread.h>
+#include <stdatomic.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -377,6 +379,62 @@ static void test_hotplug(void **state)
 	assert_int_equal(p->resets, 1);
 }
 
+/* ---- who looks at a function while it goes ---- */
+
+struct watcher {
+	struct loop *loop; /* the function's */
+	pthread_t thread;
+	bool freed, told;
+	atomic_bool began, missed;
+};
+
+/* As whoever has something to do with the function: by what is known inside its loop. */
+static void *look(void *arg)
+{
+	struct watcher *w = arg;
+
+	atomic_store(&w->began, true);
+	loop_enter(w->loop);
+	atomic_store(&w->missed, w->freed && !w->told);
+	loop_leave(w->loop);
+	return NULL;
+}
+
+static void on_watched_gone(void *userdata, unsigned slot)
+{
+	struct watcher *w = userdata;
+
+	assert_true(w->freed);
+	assert_int_equal(pthread_create(&w->thread, NULL, look, w), 0);
+	while (!atomic_load(&w->began))
+		usleep(1000);
+	usleep(20000);
+	w->told = true;
+}
+
+/* Nobody finds a function freed and has not been told. */
+static void test_told_before_anybody_looks(void **state)
+{
+	static const struct pci_hotplug_ops watched = { on_up, on_down, on_watched_gone };
+	struct fake_machine *x = *state;
+	struct events ev = { 0 };
+	struct watcher w = { 0 };
+	struct probe *p;
+
+	assert_int_equal(loop_new(&w.loop, NULL), 0);
+	p = new_probe(w.loop);
+	p->freed = &w.freed;
+	assert_int_equal(pci_bus_add(x->pci, &p->f, 1, NULL), 1);
+	pci_bus_set_hotplug(x->pci, &hotplug, &ev);
+	assert_int_equal(pci_bus_request_removal(x->pci, 1), 0);
+	pci_bus_set_hotplug(x->pci, &watched, &w);
+	pci_bus_ejected(x->pci, 1);
+	pthread_join(w.thread, NULL);
+	assert_true(w.told);
+	assert_false(atomic_load(&w.missed));
+	loop_free(w.loop);
+}
+
 static void test_unasked_eject(void **state)
 {
 	struct fake_machine *x = *state;
@@ -512,6 +570,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_full, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_no_address_space, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_hotplug, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_told_before_anybody_looks, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_unasked_eject, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_move, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_loop_of_its_own, setup, teardown),
