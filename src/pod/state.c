@@ -183,6 +183,7 @@ int state_dir_create(const char *root, const char *id, struct state_dir **ret, s
 	d->lock_fd = try_lock(d->path, true);
 	if (d->lock_fd < 0) {
 		r = err_sys(e, -d->lock_fd, "cannot lock %s", d->path);
+		fd_close(&root_fd);
 		state_dir_remove(d);
 		return r;
 	}
@@ -246,10 +247,14 @@ int state_dir_write(struct state_dir *d, const struct pod_state *s, struct err *
 
 void state_dir_remove(struct state_dir *d)
 {
+	_cleanup_free_ char *root = NULL;
+	_cleanup_close_ int root_fd = -1;
 	int r;
 
 	if (!d)
 		return;
+	root = strndup(d->path, (size_t)(strrchr(d->path, '/') - d->path));
+	root_fd = root ? lock_root(root) : -ENOMEM; /* without, somebody may come between: better than to leave it */
 	r = dir_remove(d->path);
 	if (r < 0)
 		log_warn("cannot remove %s: %s; caisson list --prune will try again", d->path, strerror(-r));

@@ -4,16 +4,19 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <cmocka.h>
 
 #include "base/fd.h"
+#include "base/strv.h"
 #include "pod/state.h"
 
 static char root[] = "/tmp/caisson-state-XXXXXX";
@@ -123,6 +126,35 @@ static void test_dead_owner(void **state)
 	state_dir_remove(live);
 }
 
+/* Whoever has the root's lock, to make a directory of this name perhaps, finds it whole or not at all. */
+static void test_removal_waits(void **state)
+{
+	_cleanup_free_ char *lock = str_printf("%s/seven/lock", root);
+	struct state_dir *d;
+	int ready[2], status;
+	char byte;
+	pid_t pid;
+
+	assert_int_equal(state_dir_create(root, "seven", &d, NULL), 0);
+	assert_int_equal(pipe(ready), 0);
+	pid = fork();
+	if (pid == 0) {
+		int fd = open(root, O_RDONLY | O_DIRECTORY);
+
+		if (flock(fd, LOCK_EX) < 0 || write(ready[1], "", 1) != 1)
+			_exit(2);
+		usleep(50000);
+		_exit(access(lock, F_OK) < 0);
+	}
+	assert_int_equal(read(ready[0], &byte, 1), 1);
+	state_dir_remove(d);
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_int_equal(status, 0);
+	assert_int_equal(access(lock, F_OK), -1);
+	close(ready[0]);
+	close(ready[1]);
+}
+
 static void test_ids(void **state)
 {
 	static const char *const bad[] = {
@@ -143,6 +175,7 @@ int main(void)
 		cmocka_unit_test(test_write_and_read),
 		cmocka_unit_test(test_id_in_use),
 		cmocka_unit_test(test_dead_owner),
+		cmocka_unit_test(test_removal_waits),
 		cmocka_unit_test(test_ids),
 	};
 
