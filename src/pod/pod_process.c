@@ -68,6 +68,16 @@ static void resize_to_terminal(struct pod_process *p)
 		resize(p, size.ws_col, size.ws_row);
 }
 
+/*
+ * A signal for the pod itself, which has no process: it means what it does to a pause container's, the first one of its
+ * namespace, which hears nothing but what it has a handler for.
+ */
+static void signal_sandbox(struct pod_process *p, int signo)
+{
+	if (signo == SIGKILL || signo == SIGTERM || signo == SIGINT)
+		pod_process_ended(p, 128 + signo, "");
+}
+
 /* The stand-in passes on what others do to it. */
 static void on_standin(struct loop_source *source, int fd, uint32_t revents, void *userdata)
 {
@@ -94,7 +104,7 @@ static void on_standin(struct loop_source *source, int fd, uint32_t revents, voi
 	if (pod_process_give_up_output(p, signo))
 		return;
 	if (p->container->sandbox_only) {
-		pod_process_ended(p, 128 + signo, "");
+		signal_sandbox(p, signo);
 		return;
 	}
 	if (p->status == POD_STOPPED || pod->lost || !pod->sandbox || !p->container->in_guest)
@@ -471,7 +481,7 @@ void pod_kill(struct pod *pod, const char *id, const char *exec_id, int signo, b
 		return;
 	}
 	if (p && p->container->sandbox_only) {
-		pod_process_ended(p, 128 + signo, "");
+		signal_sandbox(p, signo);
 		fn(0, &e, userdata);
 		return;
 	}

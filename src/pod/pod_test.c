@@ -186,6 +186,10 @@ static void test_sandbox_only(void **state)
 	delete ("c2", "");
 	assert_int_equal(state_of("c1", "").status, POD_RUNNING);
 	assert_int_equal(guest.vms, 1);
+	/* A pause container does not end by these either. */
+	ask_kill("c1", "", SIGUSR1);
+	assert_int_equal(kill(state_of("c1", "").pid, SIGCONT), 0);
+	assert_true(loop_run_once(t.loop, 1000) == 0 && state_of("c1", "").status == POD_RUNNING);
 	ask_kill("c1", "", SIGKILL);
 	assert_int_equal(state_of("c1", "").status, POD_STOPPED);
 	delete ("c1", "");
