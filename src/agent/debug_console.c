@@ -85,17 +85,24 @@ static int move(int from, int to, struct flow *f)
 static void on_session(struct loop_source *source, int fd, uint32_t revents, void *userdata)
 {
 	struct session *s = userdata;
+	bool hung_up = revents & EPOLLHUP;
 
-	(void)source;
 	(void)fd;
-	(void)revents;
-	if (move(s->sock, s->master, &s->in) < 0 || move(s->master, s->sock, &s->out) < 0) {
+	if (move(s->sock, s->master, &s->in) < 0 || move(s->master, s->sock, &s->out) < 0 ||
+	    (hung_up && source == s->sock_source && s->in.len)) {
 		session_end(s);
 		return;
 	}
+	/* It would be told again and again while the client does not take what the shell said last. */
+	if (hung_up && source == s->master_source && s->out.len) {
+		loop_source_free(s->master_source);
+		s->master_source = NULL;
+	}
 	/* A side is read while its buffer is empty and written while the other's is not. */
-	loop_io_set_events(s->sock_source, (s->in.len ? 0 : EPOLLIN) | (s->out.len ? EPOLLOUT : 0u));
-	loop_io_set_events(s->master_source, (s->out.len ? 0 : EPOLLIN) | (s->in.len ? EPOLLOUT : 0u));
+	loop_io_set_events(s->sock_source,
+			   (s->in.len ? 0 : EPOLLIN) | (s->out.len || !s->master_source ? EPOLLOUT : 0u));
+	if (s->master_source)
+		loop_io_set_events(s->master_source, (s->out.len ? 0 : EPOLLIN) | (s->in.len ? EPOLLOUT : 0u));
 }
 
 static const char *find_shell(void)

@@ -2,6 +2,7 @@
 /* The log stream and the debug console, each in this process behind a Unix socket. */
 #include <errno.h>
 #include <setjmp.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdio.h>
@@ -153,6 +154,74 @@ static void test_console(void **state)
 	reaper_free(r);
 }
 
+/* What a shell said that is gone is kept for a client that is slow, without a loop that never rests. */
+static void test_console_waits(void **state)
+{
+	_cleanup_buf_ struct buf out = { 0 };
+	struct debug_console *c = NULL;
+	struct reaper *r = NULL;
+	static const char command[] = "tr '\\0' x </dev/zero & sleep 1; kill -9 $! $$\n";
+	uint64_t end;
+	size_t turns = 0, got = 0;
+	char chunk[4096];
+	ssize_t n;
+	int fd;
+
+	(void)state;
+	if (access("/bin/sh", X_OK) < 0)
+		skip();
+	assert_int_equal(reaper_new(loop, &r, NULL), 0);
+	assert_int_equal(debug_console_new(loop, r, listen_here(), &c, NULL), 0);
+	fd = connect_here();
+	assert_int_equal(write(fd, command, sizeof command - 1), sizeof command - 1);
+	for (end = clock_ms() + 2500; clock_ms() < end;)
+		assert_int_equal(loop_run_once(loop, 20), 0);
+	for (end = clock_ms() + 400; clock_ms() < end; turns++)
+		assert_int_equal(loop_run_once(loop, 20), 0);
+	assert_in_range(turns, 1, 100);
+	for (end = clock_ms() + 20000; (n = read(fd, chunk, sizeof chunk)) != 0; got += n > 0 ? (size_t)n : 0) {
+		assert_true(clock_ms() < end);
+		assert_int_equal(loop_run_once(loop, 0), 0);
+	}
+	assert_true(got > sizeof chunk);
+	close(fd);
+	debug_console_free(c);
+	reaper_free(r);
+}
+
+/* A client that is gone while the shell does not read what it was told ends the session. */
+static void test_console_left(void **state)
+{
+	struct debug_console *c = NULL;
+	struct reaper *r = NULL;
+	static const char command[] = "stty -echo; echo quiet-$((1)); sleep 30\n";
+	_cleanup_buf_ struct buf out = { 0 };
+	char filler[4096];
+	size_t turns = 0;
+	uint64_t end;
+	int fd;
+
+	(void)state;
+	if (access("/bin/sh", X_OK) < 0)
+		skip();
+	memset(filler, '\n', sizeof filler);
+	assert_int_equal(reaper_new(loop, &r, NULL), 0);
+	assert_int_equal(debug_console_new(loop, r, listen_here(), &c, NULL), 0);
+	fd = connect_here();
+	assert_int_equal(write(fd, command, sizeof command - 1), sizeof command - 1);
+	read_until(fd, &out, "quiet-1");
+	for (end = clock_ms() + 500; clock_ms() < end;) {
+		(void)!write(fd, filler, sizeof filler);
+		assert_int_equal(loop_run_once(loop, 5), 0);
+	}
+	close(fd);
+	for (end = clock_ms() + 400; clock_ms() < end; turns++)
+		assert_int_equal(loop_run_once(loop, 20), 0);
+	assert_in_range(turns, 1, 100);
+	debug_console_free(c);
+	reaper_free(r);
+}
+
 static int setup(void **state)
 {
 	(void)state;
@@ -172,7 +241,10 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_log, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_slow_reader, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_console, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_console_waits, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_console_left, setup, teardown),
 	};
 
+	signal(SIGPIPE, SIG_IGN); /* as the agent does */
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
