@@ -61,6 +61,7 @@ static struct {
 	/* the driver */
 	struct vm_capabilities can; /* nothing set: block, net_user, fs_sharing, net_passt */
 	const char *fail_at;
+	uint32_t vcpus_kept; /* that its VM does not give back */
 	enum vm_address_kind address_kind;
 	const char *address;
 	int exit_fd; /* written to when the VM ends */
@@ -638,7 +639,7 @@ static int fake_resize_vcpus(struct vm *vm, uint32_t vcpus, uint32_t *ret, struc
 	if (fake_fail("vcpus", e) < 0)
 		return -e->code;
 	strv_addf(&guest.devices, "vcpus %u", vcpus);
-	*ret = vcpus;
+	*ret = guest.vcpus_kept > vcpus ? guest.vcpus_kept : vcpus;
 	return 0;
 }
 

@@ -156,6 +156,7 @@ int pod_size_vm(struct pod *pod, const struct pod_container *c, struct err *e)
 		sizing_from_resources(c->spec->linux ? c->spec->linux->resources : NULL, &q.demand);
 	r = sizing_of_vm(&q, &pod->size, &notes, e);
 	pod->now = (struct sizing_now){ .vcpus = pod->size.vcpus, .memory_mib = pod->size.memory_mib };
+	pod->online = pod->now;
 	for (size_t i = 0; i < notes.len; i++)
 		log_warn("container %s: %s", c->id, notes.v[i]);
 	return r;

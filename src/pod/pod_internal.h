@@ -30,8 +30,9 @@ struct pod {
 	char *netns;        /* a path to it; NULL */
 	struct host_cgroup *cgroup;
 	struct pod_network *network;
-	struct sizing size;    /* that the VM began with */
-	struct sizing_now now; /* that it has */
+	struct sizing size;       /* that the VM began with */
+	struct sizing_now now;    /* that it has */
+	struct sizing_now online; /* of that, what its guest uses as far as we know */
 	/* ---- the VM ---- */
 	struct plan *plan;
 	struct sandbox *sandbox;

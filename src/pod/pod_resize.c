@@ -69,10 +69,19 @@ static int resize_memory(struct pod *pod, uint64_t want, struct err *e)
 	return 0;
 }
 
-int pod_resize(struct pod *pod, struct err *e)
+/* What has gone away is not online any more. */
+static void note_less(struct pod *pod)
+{
+	if (pod->online.vcpus > pod->now.vcpus)
+		pod->online.vcpus = pod->now.vcpus;
+	if (pod->online.memory_mib > pod->now.memory_mib)
+		pod->online.memory_mib = pod->now.memory_mib;
+}
+
+static int resize_vm(struct pod *pod, struct err *e)
 {
 	_cleanup_free_ struct sizing_demand *list = NULL;
-	struct sizing_now before = pod->now, want;
+	struct sizing_now want;
 	struct sizing_request q;
 	size_t n;
 	int r;
@@ -83,18 +92,33 @@ int pod_resize(struct pod *pod, struct err *e)
 	if (demands(pod, &list, &n) < 0)
 		return err_sys(e, ENOMEM, "cannot size the pod");
 	sizing_of_containers(&q, &pod->size, list, n, &want);
-	if ((r = resize_cpus(pod, want.vcpus, e)) < 0 || (r = resize_memory(pod, want.memory_mib, e)) < 0)
-		return pod_explain(pod, r, e);
-	if (pod->now.vcpus <= before.vcpus && pod->now.memory_mib <= before.memory_mib)
+	r = resize_cpus(pod, want.vcpus, e);
+	if (r == 0)
+		r = resize_memory(pod, want.memory_mib, e);
+	note_less(pod);
+	return r < 0 ? pod_explain(pod, r, e) : 0;
+}
+
+int pod_resize(struct pod *pod, struct err *e)
+{
+	int r = resize_vm(pod, e);
+
+	if (r < 0 || !pod->sandbox || pod->lost)
+		return r;
+	/* Also what came before, when something failed after it. */
+	if (pod->now.vcpus == pod->online.vcpus && pod->now.memory_mib == pod->online.memory_mib)
 		return 0;
 	r = agent_online_cpu_mem(pod->sandbox->agent, true, pod->now.vcpus, false, e);
-	return r < 0 ? pod_explain(pod, r, e) : 0;
+	if (r < 0)
+		return pod_explain(pod, r, e);
+	pod->online = pod->now;
+	return 0;
 }
 
 void pod_shrink(struct pod *pod)
 {
 	struct err e = { 0 };
 
-	if (pod_resize(pod, &e) < 0)
+	if (resize_vm(pod, &e) < 0)
 		log_warn("pod %s: %s", pod->params.id, e.text);
 }

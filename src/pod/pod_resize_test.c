@@ -6,6 +6,7 @@
 
 #define LIMITS(quota, mib) "\"resources\":{\"cpu\":{\"quota\":" quota ",\"period\":100000}," mib "},"
 #define MIB256             "\"memory\":{\"limit\":268435456}"
+#define NO_MEMORY          "\"pids\":{\"limit\":9}"
 
 static void dynamic(void)
 {
@@ -149,6 +150,35 @@ static void test_refusals(void **state)
 	asked(back);
 }
 
+/* Processors that came before something failed, and that the VM then keeps, are of use to the next one. */
+static void test_kept(void **state)
+{
+	struct err e = { 0 };
+	size_t n;
+
+	if (one_cpu())
+		skip();
+	dynamic();
+	put_bundle("c1", SANDBOX);
+	put_limited("c2", MEMBER, LIMITS("40000", NO_MEMORY));
+	put_limited("c3", MEMBER, LIMITS("150000", MIB256));
+	put_limited("c4", MEMBER, LIMITS("40000", NO_MEMORY));
+	put_limited("c5", MEMBER, LIMITS("10000", NO_MEMORY));
+	make_pod();
+	create("c1");
+	create("c2");
+	guest.vcpus_kept = 2;
+	guest.fail_at = "memory";
+	assert_int_equal(try_create("c3", &e), -EIO);
+	guest.fail_at = NULL;
+	n = fake_asked_so_far();
+	create("c4");
+	place_of("OnlineCPUMem 2", n);
+	n = fake_asked_so_far();
+	create("c5");
+	assert_int_equal(fake_asked_at("OnlineCPUMem 2", n), SIZE_MAX);
+}
+
 /* Sized before it starts, or by a hypervisor that cannot: nothing is asked. */
 static void test_static(void **state)
 {
@@ -200,7 +230,12 @@ int main(void)
 {
 #define T(fn) cmocka_unit_test_setup_teardown(fn, set_up, tear_down)
 	const struct CMUnitTest tests[] = {
-		T(test_containers_come_and_go), T(test_update), T(test_refusals), T(test_static), T(test_limit_falls),
+		T(test_containers_come_and_go),
+		T(test_update),
+		T(test_refusals),
+		T(test_kept),
+		T(test_static),
+		T(test_limit_falls),
 		T(test_limit_while_it_runs),
 	};
 
