@@ -30,9 +30,10 @@ struct pod {
 	char *netns;        /* a path to it; NULL */
 	struct host_cgroup *cgroup;
 	struct pod_network *network;
-	struct sizing size;       /* that the VM began with */
-	struct sizing_now now;    /* that it has */
-	struct sizing_now online; /* of that, what its guest uses as far as we know */
+	struct sizing size;                  /* that the VM began with */
+	struct sizing_now now;               /* that it has */
+	struct sizing_now online;            /* of that, what its guest uses as far as we know */
+	bool cpus_doubtful, memory_doubtful; /* a resize failed: it may have more or less */
 	/* ---- the VM ---- */
 	struct plan *plan;
 	struct sandbox *sandbox;

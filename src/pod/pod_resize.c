@@ -41,9 +41,10 @@ static int resize_cpus(struct pod *pod, uint32_t want, struct err *e)
 	uint32_t got = pod->now.vcpus;
 	int r;
 
-	if (want == pod->now.vcpus)
+	if (want == pod->now.vcpus && !pod->cpus_doubtful)
 		return 0;
 	r = pod->params.driver->resize_vcpus(pod->sandbox->vm, want, &got, e);
+	pod->cpus_doubtful = r < 0;
 	if (r < 0)
 		return r;
 	if (got != want)
@@ -57,9 +58,10 @@ static int resize_memory(struct pod *pod, uint64_t want, struct err *e)
 	uint64_t got = pod->now.memory_mib;
 	int r;
 
-	if (want == pod->now.memory_mib)
+	if (want == pod->now.memory_mib && !pod->memory_doubtful)
 		return 0;
 	r = pod->params.driver->resize_memory(pod->sandbox->vm, want, &got, e);
+	pod->memory_doubtful = r < 0;
 	if (r < 0)
 		return r;
 	if (got != want)

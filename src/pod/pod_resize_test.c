@@ -179,6 +179,33 @@ static void test_kept(void **state)
 	assert_int_equal(fake_asked_at("OnlineCPUMem 2", n), SIZE_MAX);
 }
 
+/* A resize that fails midway may have brought some: the next one does not take the VM for what it was. */
+static void test_midway(void **state)
+{
+	static const char *const expected[] = { "vcpus 1", NULL };
+	struct err e = { 0 };
+
+	if (one_cpu())
+		skip();
+	dynamic();
+	put_bundle("c1", SANDBOX);
+	put_limited("c2", MEMBER, LIMITS("40000", NO_MEMORY));
+	put_limited("c3", MEMBER, LIMITS("150000", NO_MEMORY));
+	put_limited("c4", MEMBER, LIMITS("40000", NO_MEMORY));
+	put_limited("c5", MEMBER, LIMITS("10000", NO_MEMORY));
+	make_pod();
+	create("c1");
+	create("c2");
+	strv_fini(&guest.devices);
+	guest.fail_at = "vcpus";
+	assert_int_equal(try_create("c3", &e), -EIO);
+	guest.fail_at = NULL;
+	create("c4");
+	asked(expected);
+	create("c5");
+	asked((const char *const[]){ NULL });
+}
+
 /* Sized before it starts, or by a hypervisor that cannot: nothing is asked. */
 static void test_static(void **state)
 {
@@ -234,6 +261,7 @@ int main(void)
 		T(test_update),
 		T(test_refusals),
 		T(test_kept),
+		T(test_midway),
 		T(test_static),
 		T(test_limit_falls),
 		T(test_limit_while_it_runs),
