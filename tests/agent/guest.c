@@ -30,6 +30,7 @@ static int failures;
 static char output[65536];
 static int exit_status;
 static int ooms;
+static uint32_t setup_timeout_ms; /* of the next start() */
 static Grpc__StatsContainerResponse *stats;
 
 #define CHECK(what, condition)                                                                                         \
@@ -163,7 +164,8 @@ static struct container *start(struct spec *s)
 				      .ipc_ns_fd = -1,
 				      .pid_ns_fd = -1,
 				      .loop = loop,
-				      .reaper = reaper };
+				      .reaper = reaper,
+				      .setup_timeout_ms = setup_timeout_ms };
 	struct started created = { 0 }, started = { 0 };
 	struct container *c = NULL;
 	struct err e = { 0 };
@@ -407,6 +409,33 @@ static void pause_exec_update(void)
 	CHECK("a frozen container is removed", access("/sys/fs/cgroup/kata", F_OK) < 0);
 }
 
+/* Its init is stopped on its way, as others in a shared PID namespace can. */
+static void stopped_init(void)
+{
+	static const char stop[] = "/bin/busybox sed 's/.*\"pid\":\\([0-9]*\\).*/kill -STOP \\1/' | /bin/busybox sh";
+	char *args[] = { (char *)"busybox", (char *)"sh", (char *)"-c", (char *)stop };
+	Grpc__Hooks hooks = GRPC__HOOKS__INIT;
+	Grpc__Hook hook = GRPC__HOOK__INIT, *list[] = { &hook };
+	int mounts = count_lines("/proc/self/mountinfo");
+	struct spec s;
+
+	spec_init(&s, "true");
+	hook.path = (char *)"/bin/busybox";
+	hook.args = args;
+	hook.n_args = 4;
+	hooks.prestart = list;
+	hooks.n_prestart = 1;
+	s.spec.hooks = &hooks;
+	setup_timeout_ms = 2000;
+	CHECK("a creation that does not come is given up", !start(&s) && strstr(output, "not ready within 2000 ms"));
+	setup_timeout_ms = 0;
+	for (int i = 0; i < 400 && waitid(P_ALL, 0, &(siginfo_t){ 0 }, WEXITED | WNOHANG | WNOWAIT) == 0; i++)
+		loop_run_once(loop, 10);
+	CHECK("no process, mount and cgroup of it is left", waitpid(-1, NULL, WNOHANG) < 0 && errno == ECHILD &&
+								    count_lines("/proc/self/mountinfo") == mounts &&
+								    access("/sys/fs/cgroup/kata", F_OK) < 0);
+}
+
 static void no_pid_namespace(void)
 {
 	struct spec s;
@@ -505,6 +534,7 @@ int main(void)
 	cpu_limit();
 	device_rules();
 	pause_exec_update();
+	stopped_init();
 	no_pid_namespace();
 	own_cgroups();
 	cycles();
