@@ -86,6 +86,11 @@ struct agent {
 		bool resolv_conf; /* bound over /etc/resolv.conf */
 	} sandbox;
 
+	struct {
+		struct resolver *resolver;     /* NULL: the host has not asked for one */
+		struct ttrpc_request *waiting; /* of the host, for the next query; NULL: none */
+	} names;
+
 	uint64_t scrapes; /* of GetMetrics */
 };
 
@@ -117,6 +122,8 @@ void stream_ops_end(struct agent_process *p);
 
 /* rpc_sandbox.c */
 void sandbox_destroy(struct agent *a);
+/* rpc_names.c: nothing more is answered, and nobody listens. */
+void names_end(struct agent *a);
 /* rpc_system.c */
 void oom_event_add(struct agent *a, const char *container_id);
 void oom_waiters_end(struct agent *a);

@@ -38,6 +38,10 @@ RPC(rpc_list_interfaces);
 RPC(rpc_list_routes);
 RPC(rpc_add_arp_neighbors);
 
+/* rpc_names.c */
+RPC(rpc_next_name);
+RPC(rpc_answer_name);
+
 /* rpc_files.c */
 RPC(rpc_copy_file);
 RPC(rpc_get_diagnostic_data);

@@ -287,6 +287,7 @@ void sandbox_destroy(struct agent *a)
 
 	while ((c = list_first(&a->containers, struct agent_container, node)))
 		agent_container_free(c);
+	names_end(a);
 	if (a->sandbox.resolv_conf && umount2("/etc/resolv.conf", MNT_DETACH) < 0)
 		log_warn("cannot uncover /etc/resolv.conf: %s", strerror(errno));
 	a->sandbox.resolv_conf = false;

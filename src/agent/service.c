@@ -1,9 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
-/* The two services of the protocol: every method that a host may call, in the order of the protocol. */
+/*
+ * The two services of the protocol: every method that a host may call, in the order of the protocol; and what it does
+ * not have.
+ */
 #include "agent/rpc.h"
 #include "proto/agent.pb-c.h"
 #include "proto/health.pb-c.h"
 #include "proto/memagent.pb-c.h"
+#include "proto/names.pb-c.h"
 
 #define KATA_API_VERSION "0.0.1" /* what Kata's agents answer: version of the gRPC interface */
 
@@ -104,11 +108,17 @@ static const struct ttrpc_method health_methods[] = {
 	M("Version", check_request, version),
 };
 
+static const struct ttrpc_method names_methods[] = {
+	{ "Next", &caisson__next_name_query__descriptor, rpc_next_name },
+	{ "Answer", &caisson__name_answer__descriptor, rpc_answer_name },
+};
+
 #define COUNT(a) (sizeof(a) / sizeof(a)[0])
 
 const struct ttrpc_service agent_services[] = {
 	{ "grpc.AgentService", agent_methods, COUNT(agent_methods) },
 	{ "grpc.Health", health_methods, COUNT(health_methods) },
+	{ "caisson.Names", names_methods, COUNT(names_methods) },
 };
 
 const size_t agent_n_services = COUNT(agent_services);

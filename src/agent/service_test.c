@@ -1,14 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0
 /* The agent's services as a host sees them, without containers (lifecycle_test.c has those). */
+#include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/magic.h>
+#include <net/if.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/vfs.h>
 #include <unistd.h>
@@ -20,6 +24,8 @@
 #include "proto/csi.pb-c.h"
 #include "proto/health.pb-c.h"
 #include "proto/memagent.pb-c.h"
+#include "proto/names.pb-c.h"
+#include "sys/netns.h"
 
 #define SHARE "/run/kata-containers/shared/containers"
 
@@ -673,6 +679,122 @@ static void test_system(void **state)
 	assert_int_equal(harness_do(&h, "OnlineCPUMem", &online.base), 0);
 }
 
+/* ---- names ---- */
+
+static const char question[] = "\x12\x34\1\0\0\1\0\0\0\0\0\0\2db\0\0\1\0\1";
+
+static int loopback_up(void *userdata)
+{
+	struct ifreq ifr = { .ifr_name = "lo", .ifr_flags = IFF_UP };
+	_cleanup_close_ int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+
+	(void)userdata;
+	return ioctl(fd, SIOCSIFFLAGS, &ifr) < 0 ? -errno : 0;
+}
+
+/* A container asks. *userdata: a kind of socket. */
+static int ask_name(void *userdata)
+{
+	struct sockaddr_in a = { .sin_family = AF_INET, .sin_port = htons(53) };
+	int type = *(int *)userdata, fd = socket(AF_INET, type | SOCK_CLOEXEC, 0);
+
+	inet_pton(AF_INET, "127.0.0.11", &a.sin_addr);
+	if (connect(fd, (struct sockaddr *)&a, sizeof a) < 0)
+		return -errno;
+	if (type == SOCK_STREAM)
+		(void)!write(fd, "\0\x15", 2);
+	return write(fd, question, sizeof question) == sizeof question ? fd : -EIO;
+}
+
+struct next {
+	bool done;
+	int result;
+	uint64_t id;
+	bool stream;
+};
+
+static void on_next(int result, const ProtobufCMessage *m, const struct err *e, void *userdata)
+{
+	const Caisson__NameQuery *q = (const Caisson__NameQuery *)m;
+	struct next *n = userdata;
+
+	(void)e;
+	*n = (struct next){ .done = true, .result = result };
+	if (result < 0)
+		return;
+	n->id = q->id;
+	n->stream = q->stream;
+	assert_int_equal(q->message.len, sizeof question);
+	assert_memory_equal(q->message.data, question, sizeof question);
+}
+
+static void ask_next(const char *address, struct next *n)
+{
+	Caisson__NextNameQuery q = CAISSON__NEXT_NAME_QUERY__INIT;
+
+	q.address = (char *)address;
+	*n = (struct next){ 0 };
+	assert_int_equal(ttrpc_call_async(h.client, "caisson.Names", "Next", &q.base, &caisson__name_query__descriptor,
+					  -1, on_next, n, NULL, NULL),
+			 0);
+}
+
+static void wait_next(const struct next *n)
+{
+	for (int i = 0; i < 500 && !n->done; i++)
+		loop_run_once(h.loop, 10);
+	assert_true(n->done);
+}
+
+static void test_names(void **state)
+{
+	static const int types[] = { SOCK_DGRAM, SOCK_STREAM };
+	_cleanup_close_ int ns = -1;
+	struct next next, second;
+	char path[64];
+
+	(void)state;
+	NEED_AGENT();
+	if (h.remote)
+		skip();
+	snprintf(path, sizeof path, "/proc/%d/ns/net", (int)h.pid);
+	ns = netns_open(path);
+	assert_true(ns >= 0);
+	assert_int_equal(netns_run(ns, loopback_up, NULL), 0);
+	ask_next("not an address", &next);
+	wait_next(&next);
+	assert_int_equal(next.result, -EINVAL);
+	ask_next("10.7.0.1", &next);
+	wait_next(&next);
+	assert_int_equal(next.result, -EINVAL);
+	ask_next("127.0.0.12", &next);
+	/* Whoever asks again is the one that is answered, and the address is another one. */
+	ask_next("127.0.0.11", &second);
+	wait_next(&next);
+	assert_int_equal(next.result, -EREMOTEIO);
+	for (size_t i = 0; i < 2; i++) {
+		Caisson__NameAnswer answer = CAISSON__NAME_ANSWER__INIT;
+		int type = types[i], fd = netns_run(ns, ask_name, &type);
+		char got[64], expected[] = "\0\x14the address of db...";
+
+		if (fd < 0)
+			fail_msg("cannot ask: %s", strerror(-fd));
+		wait_next(&second);
+		assert_int_equal(second.result, 0);
+		assert_int_equal(second.stream, type == SOCK_STREAM);
+		answer.id = second.id;
+		answer.message.data = (uint8_t *)expected + 2;
+		answer.message.len = 20;
+		ask_next("127.0.0.11", &second);
+		assert_int_equal(ttrpc_call(h.client, "caisson.Names", "Answer", &answer.base,
+					    &google__protobuf__empty__descriptor, 5000, NULL, NULL),
+				 0);
+		assert_int_equal(recv(fd, got, sizeof got, 0), type == SOCK_STREAM ? 22 : 20);
+		assert_memory_equal(got, type == SOCK_STREAM ? expected : expected + 2, 20);
+		close(fd);
+	}
+}
+
 static int setup(void **state)
 {
 	(void)state;
@@ -704,6 +826,7 @@ int main(void)
 		cmocka_unit_test(test_copy_file_stays_inside),
 		cmocka_unit_test(test_network),
 		cmocka_unit_test(test_system),
+		cmocka_unit_test(test_names),
 	};
 
 	return cmocka_run_group_tests(tests, setup, teardown);
