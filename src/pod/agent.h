@@ -24,6 +24,7 @@
 #include "loop/loop.h"
 #include "proto/agent.pb-c.h"
 #include "proto/csi.pb-c.h"
+#include "proto/names.pb-c.h"
 
 #define AGENT_TIMEOUT_MS 60000
 /* Where its debug console listens, when it has one. */
@@ -162,6 +163,16 @@ int agent_get_volume_stats_async(struct agent *a, const char *guest_path, int ti
 
 int agent_resize_volume_async(struct agent *a, const char *guest_path, uint64_t size, agent_done_fn fn, void *userdata,
 			      struct agent_call **ret, struct err *e);
+
+/*
+ * The next query of a container for a name server on that address of the guest's loopback, where the agent listens from
+ * now on; and its answer, n = 0: there is none. Agents of others have neither (-ENOSYS, -EINVAL).
+ */
+typedef void (*agent_name_fn)(int result, const Caisson__NameQuery *query, const struct err *e, void *userdata);
+int agent_next_name_async(struct agent *a, const char *address, agent_name_fn fn, void *userdata,
+			  struct agent_call **ret, struct err *e);
+int agent_answer_name_async(struct agent *a, uint64_t id, const void *data, size_t n, agent_done_fn fn, void *userdata,
+			    struct agent_call **ret, struct err *e);
 
 /* Forget the call: its callback will not run. NULL does nothing. */
 void agent_call_cancel(struct agent_call *call);

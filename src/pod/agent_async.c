@@ -9,10 +9,11 @@
 #include "pod/agent.h"
 #include "pod/agent_call.h"
 #include "proto/empty.pb-c.h"
+#include "proto/names.pb-c.h"
 
 struct agent_call {
 	struct ttrpc_call *call;
-	const char *method; /* a literal */
+	const char *service, *method; /* literals; service NULL: the protocol's own */
 	char *subject;
 	union {
 		agent_wait_fn wait;
@@ -23,6 +24,7 @@ struct agent_call {
 		agent_text_fn text;
 		agent_stats_fn stats;
 		agent_volume_fn volume;
+		agent_name_fn name;
 	} fn;
 	/* Takes the answer apart for fn; m is NULL when result < 0. */
 	void (*deliver)(struct agent_call *call, int result, const ProtobufCMessage *m, struct err *e);
@@ -50,7 +52,7 @@ static void on_answer(int result, const ProtobufCMessage *m, const struct err *e
 	call_free(call);
 }
 
-/* draft: method, fn, deliver, userdata, n, timeout_ms. */
+/* draft: service, method, fn, deliver, userdata, n, timeout_ms. */
 static int start(struct agent *a, const struct agent_call *draft, const char *subject, const ProtobufCMessage *request,
 		 const ProtobufCMessageDescriptor *response, struct agent_call **ret, struct err *e)
 {
@@ -64,8 +66,9 @@ static int start(struct agent *a, const struct agent_call *draft, const char *su
 	if (!call->subject)
 		r = err_sys(e, ENOMEM, "cannot start the call");
 	else
-		r = ttrpc_call_async(a->client, AGENT_SERVICE, draft->method, request, response,
-				     draft->timeout_ms ? draft->timeout_ms : -1, on_answer, call, &call->call, e);
+		r = ttrpc_call_async(a->client, draft->service ? draft->service : AGENT_SERVICE, draft->method, request,
+				     response, draft->timeout_ms ? draft->timeout_ms : -1, on_answer, call, &call->call,
+				     e);
 	if (r < 0) {
 		agent_wrap(e, r, draft->method, subject);
 		call_free(call);
@@ -342,4 +345,37 @@ int agent_resize_volume_async(struct agent *a, const char *guest_path, uint64_t 
 	q.volume_guest_path = (char *)guest_path;
 	q.size = size;
 	return start_done(a, "ResizeVolume", 0, guest_path, &q.base, fn, userdata, ret, e);
+}
+
+static void deliver_name(struct agent_call *call, int result, const ProtobufCMessage *m, struct err *e)
+{
+	call->fn.name(result, (const Caisson__NameQuery *)m, e, call->userdata);
+}
+
+int agent_next_name_async(struct agent *a, const char *address, agent_name_fn fn, void *userdata,
+			  struct agent_call **ret, struct err *e)
+{
+	struct agent_call draft = {
+		.service = NAMES_SERVICE, .method = "Next", .fn.name = fn, .deliver = deliver_name, .userdata = userdata
+	};
+	Caisson__NextNameQuery q = CAISSON__NEXT_NAME_QUERY__INIT;
+
+	q.address = (char *)address;
+	return start(a, &draft, address, &q.base, &caisson__name_query__descriptor, ret, e);
+}
+
+int agent_answer_name_async(struct agent *a, uint64_t id, const void *data, size_t n, agent_done_fn fn, void *userdata,
+			    struct agent_call **ret, struct err *e)
+{
+	struct agent_call draft = { .service = NAMES_SERVICE,
+				    .method = "Answer",
+				    .fn.done = fn,
+				    .deliver = deliver_done,
+				    .userdata = userdata };
+	Caisson__NameAnswer q = CAISSON__NAME_ANSWER__INIT;
+
+	q.id = id;
+	q.message.data = (uint8_t *)data;
+	q.message.len = n;
+	return start(a, &draft, NULL, &q.base, &google__protobuf__empty__descriptor, ret, e);
 }

@@ -7,6 +7,7 @@
 
 #define AGENT_SERVICE  "grpc.AgentService"
 #define HEALTH_SERVICE "grpc.Health"
+#define NAMES_SERVICE  "caisson.Names" /* which agents of others do not have */
 
 struct agent {
 	struct ttrpc_client *client;

@@ -29,6 +29,7 @@
 #include "proto/agent.pb-c.h"
 #include "proto/empty.pb-c.h"
 #include "proto/health.pb-c.h"
+#include "proto/names.pb-c.h"
 
 /* HOLD: a CreateContainer or PauseContainer, until statistics are asked for. END_FIRST: a StartContainer of what ends
  * at once, with 7. */
@@ -480,10 +481,20 @@ static const struct ttrpc_method agent_methods[] = {
 	{ "OnlineCPUMem", &grpc__online_cpumem_request__descriptor, fake_online },
 	{ "AddARPNeighbors", &grpc__add_arpneighbors_request__descriptor, fake_neighbours },
 };
+/* No container asks for a name. */
+static void fake_next_name(struct ttrpc_request *req, const ProtobufCMessage *m, void *userdata)
+{
+	fake_note("Next %s", ((const Caisson__NextNameQuery *)m)->address);
+	ttrpc_request_on_close(req, abandon, NULL);
+}
+
+static const struct ttrpc_method names_methods[] = { { "Next", &caisson__next_name_query__descriptor,
+						       fake_next_name } };
 static const struct ttrpc_method health_methods[] = { { "Check", &grpc__check_request__descriptor, fake_check } };
 static const struct ttrpc_service services[] = {
 	{ "grpc.AgentService", agent_methods, sizeof agent_methods / sizeof *agent_methods },
 	{ "grpc.Health", health_methods, 1 },
+	{ "caisson.Names", names_methods, 1 },
 };
 
 /* The hybrid vsock protocol: CONNECT PORT, OK PORT. */
@@ -535,7 +546,9 @@ static void agent_start(void)
 	assert_int_equal(bind(guest.listen_fd, (struct sockaddr *)&a, sizeof a), 0);
 	assert_int_equal(listen(guest.listen_fd, 4), 0);
 	assert_int_equal(loop_new(&guest.agent_loop, NULL), 0);
-	assert_int_equal(ttrpc_server_new(guest.agent_loop, -1, services, 2, NULL, &guest.server, NULL), 0);
+	assert_int_equal(ttrpc_server_new(guest.agent_loop, -1, services, sizeof services / sizeof *services, NULL,
+					  &guest.server, NULL),
+			 0);
 	assert_int_equal(loop_add_io(guest.agent_loop, guest.listen_fd, EPOLLIN, fake_accept, NULL, &guest.listener),
 			 0);
 	assert_int_equal(pthread_create(&guest.agent_thread, NULL, fake_serve, NULL), 0);

@@ -6,6 +6,7 @@
 #pragma once
 
 #include <errno.h>
+#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -26,6 +27,7 @@ static struct {
 	const char *fail_at; /* the function that fails */
 	bool hold_output;    /* streams are not at their end until fake_output_done() */
 	bool full;           /* who should read them does not */
+	bool own_network;    /* stand-ins have one: else it is the test's */
 	unsigned cgroups, networks, streams;
 	uint64_t ceiling;
 	struct pod_streams *last;
@@ -61,9 +63,13 @@ int standin_start(const struct standin_params *params, pid_t *ret_pid, int *ret_
 		unsigned char status = 255;
 
 		close(pair[0]);
+		if (host.own_network && (unshare(CLONE_NEWNET) < 0 || write(pair[1], &status, 1) != 1))
+			_exit(254);
 		_exit(read(pair[1], &status, 1) == 1 ? status : 255);
 	}
 	close(pair[1]);
+	if (host.own_network && fd_read_full(pair[0], (char[1]){ 0 }, 1) < 0)
+		return err_sys(e, EIO, "cannot give a stand-in a network of its own");
 	*ret_pid = pid;
 	*ret_fd = pair[0];
 	return 0;

@@ -448,9 +448,15 @@ static void test_changes(void **state)
 	let_all_go();
 }
 
+static void count_look(void *userdata)
+{
+	++*(unsigned *)userdata;
+}
+
 static void test_watch(void **state)
 {
 	struct nics_watch *w = NULL;
+	unsigned looks = 0;
 	struct pod_network *n;
 	struct loop *loop;
 	struct plan *p;
@@ -468,12 +474,15 @@ static void test_watch(void **state)
 	while (seen.len < 4 && clock_ms() < deadline)
 		assert_int_equal(loop_run_once(loop, 1000), 0);
 	assert_seen("card net1 02:00:00:00:06:02 mtu 1500 queues 2; interface net1; 2 routes; 1 neighbours");
-	/* Several changes, one update. */
+	/* Several changes, one update, of which somebody else is told, too. */
+	nics_watch_tell(w, count_look, &looks);
 	sh("for i in 1 2 3 4 5 6; do ip -n pod addr add 10.5.5.$i/24 dev net1; sleep 0.05; done");
 	deadline = clock_ms() + 60000;
 	while (seen.len < 3 && clock_ms() < deadline)
 		assert_int_equal(loop_run_once(loop, 1000), 0);
 	assert_seen("interface net1; 2 routes; 1 neighbours");
+	assert_int_equal(looks, 1);
+	nics_watch_tell(w, NULL, NULL);
 	/* The guest needs a second request to let go of it. */
 	unplug_result = -EBUSY;
 	sh("ip link del h1");

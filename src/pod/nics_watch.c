@@ -22,6 +22,8 @@ struct nics_watch {
 	struct loop_source *changes, *quiet;
 	int fd;
 	unsigned warned, quiet_ms;
+	void (*tell)(void *userdata); /* NULL: nobody */
+	void *tell_userdata;
 	uint64_t first_change; /* since the last look; 0: none */
 };
 
@@ -65,6 +67,8 @@ static void on_quiet(struct loop_source *s, void *userdata)
 	struct err e = { 0 };
 	int r = nics_watch_look(w, &e);
 
+	if (w->tell)
+		w->tell(w->tell_userdata);
 	if (r == 0) {
 		w->quiet_ms = QUIET_MS;
 		return;
@@ -104,6 +108,14 @@ int nics_watch_new(struct loop *loop, struct plan *p, struct vm *vm, struct agen
 	}
 	*ret = w;
 	return 0;
+}
+
+void nics_watch_tell(struct nics_watch *w, void (*fn)(void *userdata), void *userdata)
+{
+	if (!w)
+		return;
+	w->tell = fn;
+	w->tell_userdata = userdata;
 }
 
 void nics_watch_free(struct nics_watch *w)

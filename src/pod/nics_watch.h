@@ -19,5 +19,7 @@ int nics_watch_new(struct loop *loop, struct plan *p, struct vm *vm, struct agen
  * `ctr run --cni`) must be there then. NULL does nothing.
  */
 int nics_watch_look(struct nics_watch *w, struct err *e);
+/* fn is called behind each look that something had changed for. NULL does nothing. */
+void nics_watch_tell(struct nics_watch *w, void (*fn)(void *userdata), void *userdata);
 /* NULL does nothing. */
 void nics_watch_free(struct nics_watch *w);

@@ -401,6 +401,8 @@ static int created(struct pod_container *c, struct err *e)
 	int r;
 
 	c->in_guest = !c->sandbox_only;
+	/* Once more when it starts: docker's name server comes by a hook (20.10), or when the process is there. */
+	resolver_look(c->pod->resolver, c->spec);
 	r = c->in_guest ? pod_process_watch(p, e) : 0;
 	if (r == 0)
 		r = pod_process_listen(p, e);

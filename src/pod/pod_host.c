@@ -12,6 +12,7 @@
 #include "base/log.h"
 #include "oci/spec.h"
 #include "pod/nics.h"
+#include "pod/nics_watch.h"
 #include "pod/plan_list.h"
 #include "pod/pod_internal.h"
 
@@ -164,6 +165,13 @@ int pod_size_vm(struct pod *pod, const struct pod_container *c, struct err *e)
 
 /* ---- the VM ---- */
 
+static void on_network_change(void *userdata)
+{
+	const struct pod *pod = userdata;
+
+	resolver_network_changed(pod->resolver);
+}
+
 int pod_start_vm(struct pod *pod, struct pod_container *c, bool rootfs_writable, struct err *e)
 {
 	struct plan_request q = { .id = c->id,
@@ -196,13 +204,17 @@ int pod_start_vm(struct pod *pod, struct pod_container *c, bool rootfs_writable,
 	if (r < 0)
 		return r;
 	c->plan = take_ptr(pod->plan->container);
-	if (share_copies(&pod->plan->share))
+	nics_watch_tell(pod->sandbox->nics, on_network_change, pod);
+	if (pod->netns_fd >= 0)
+		r = resolver_new(pod->loop, pod->sandbox->agent, pod->netns_fd, &pod->resolver, e);
+	if (r == 0 && share_copies(&pod->plan->share))
 		r = volume_watch_new(pod->loop, &pod->plan->share, pod->sandbox->agent, &pod->volumes, e);
 	return r < 0 ? r : pod_write_state(pod, e);
 }
 
 void pod_host_stop(struct pod *pod)
 {
+	resolver_free(take_ptr(pod->resolver));
 	volume_watch_free(take_ptr(pod->volumes));
 	sandbox_free(take_ptr(pod->sandbox));
 	plan_free(take_ptr(pod->plan));

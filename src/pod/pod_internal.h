@@ -9,6 +9,7 @@
 #include "pod/network.h"
 #include "pod/pod.h"
 #include "pod/pod_role.h"
+#include "pod/resolver.h"
 #include "pod/sandbox.h"
 #include "pod/sizing.h"
 #include "pod/state.h"
@@ -38,6 +39,7 @@ struct pod {
 	struct plan *plan;
 	struct sandbox *sandbox;
 	struct volume_watch *volumes; /* NULL: none is copied */
+	struct resolver *resolver;    /* NULL: in the host's network */
 	struct loop_source *end;
 	struct agent_call *oom; /* NULL: not asked */
 	struct loop_source *oom_pause;

@@ -372,6 +372,7 @@ static int start_container(struct pod_process *p, struct err *e)
 	bool first = list_first(&pod->containers, struct pod_container, node) == p->container;
 	int r = first ? nics_watch_look(pod->sandbox->nics, e) : 0;
 
+	resolver_look(pod->resolver, p->container->spec);
 	if (r == 0 && p->container->sandbox_only) {
 		started(p, e);
 		return 0;

@@ -1071,6 +1071,52 @@ static void test_guest_fails(void **state)
 		}
 }
 
+/* ---- names ---- */
+
+#define RESOLV_CONF                                                                                                    \
+	"{\"destination\":\"/etc/resolv.conf\",\"type\":\"bind\",\"source\":\"%s\",\"options\":[\"rbind\"]},"
+
+static void put_resolv_conf(const char *text)
+{
+	assert_int_equal(file_replace(tmp("resolv.conf"), text, strlen(text), 0644), 0);
+}
+
+static void end_of(const char *id)
+{
+	_cleanup_free_ char *event = str_printf("exit %s 137", id);
+
+	ask_kill(id, "", SIGKILL);
+	until_event(event);
+	delete (id, "");
+}
+
+/* The guest is told which name server there is on the loopback of the pod's network: at the latest when it starts. */
+static void test_names(void **state)
+{
+	_cleanup_free_ char *mount = str_printf(RESOLV_CONF, tmp("resolv.conf"));
+
+	more_mounts = mount;
+	put_bundle("c1", SINGLE);
+	put_resolv_conf("nameserver 127.0.0.11\n");
+	host.own_network = true;
+	make_pod();
+	create("c1");
+	for (int i = 0; i < 500 && !seen("Next 127.0.0.11"); i++)
+		loop_run_once(t.loop, 10);
+	assert_true(seen("Next 127.0.0.11"));
+	put_resolv_conf("nameserver 127.0.0.12\n");
+	start("c1", "");
+	assert_true(fake_asked_at("Next 127.0.0.12", 0) < fake_asked_at("StartContainer c1", 0));
+	end_of("c1");
+	/* Nor when its network is the one that we are in. */
+	host.own_network = false;
+	put_resolv_conf("nameserver 127.0.0.13\n");
+	create("c1");
+	start("c1", "");
+	assert_false(seen("Next 127.0.0.13"));
+	end_of("c1");
+}
+
 int main(void)
 {
 #define T(fn) cmocka_unit_test_setup_teardown(fn, set_up, tear_down)
@@ -1107,6 +1153,7 @@ int main(void)
 		T(test_guest_fails),
 		T(test_hooks_of_what_fails),
 		T(test_proc_of_a_client),
+		T(test_names),
 	};
 
 	signal(SIGPIPE, SIG_IGN);
