@@ -126,6 +126,47 @@ row_oom_killed() {
 	ask engine rm eater
 }
 
+# A query for "answers" by TCP: the address is at the end of the answer.
+ASK_BY_TCP='printf "\0\031\022\064\001\0\0\001\0\0\0\0\0\0\007answers\0\0\001\0\001" |
+	nc -w 5 127.0.0.11 53 | tail -c 4 | od -An -tu1'
+
+# Docker's name server answers in the network namespace, on a loopback address.
+row_names() {
+	local server
+	ask engine network create --subnet 10.79.0.0/24 named
+	ask engine network create --subnet 10.80.0.0/24 later
+	ask engine run -d --name answers --net named --ip 10.79.0.7 --network-alias alias "$BB" sleep 1000
+	ask engine run -d --name asks --net named --ip 10.79.0.8 "$BB" sleep 1000
+	ok engine exec asks grep ^nameserver /etc/resolv.conf
+	expect_output 'nameserver 127.0.0.11'
+	ok engine exec asks nslookup -type=a answers
+	expect_match '^Address: 10\.79\.0\.7'
+	ok engine exec asks sh -c 'ping -c 1 -W 10 alias | head -n 1'
+	expect_match '10\.79\.0\.7'
+	ok engine exec asks sh -c "$ASK_BY_TCP"
+	expect_match '^ *10 +79 +0 +7$'
+	# port 53 of all its addresses is the container's own
+	ask engine exec -d asks httpd -f -p 53 -h /etc
+	until_true 30 engine exec asks wget -q -O - http://127.0.0.1:53/hostname
+	ok engine exec asks nslookup -type=a alias
+	ok engine exec asks sh -c "$ASK_BY_TCP"
+	# networks come later
+	ask engine run -d --name lonely "$BB" sleep 1000
+	ask engine network connect named lonely
+	until_true 60 engine exec lonely nslookup -type=a answers
+	ask engine network connect --ip 10.80.0.8 later asks
+	ask engine run -d --name more --net later --ip 10.80.0.9 "$BB" sleep 1000
+	until_true 60 engine exec asks nslookup -type=a more
+	# another server in its place
+	docker_stop KILL
+	docker_start
+	for server in answers more; do
+		until_true 60 engine exec asks nslookup -type=a $server
+	done
+	ask engine rm -f answers asks lonely more
+	ask engine network rm named later
+}
+
 # The daemons under it are killed and come back; it has not noticed, and they know of it what they knew before, and how it
 # ended while there was no docker.
 row_live_restore() {
