@@ -50,18 +50,37 @@ static void allow32(struct pci_config *c, unsigned offset, uint32_t mask)
 	pci_config_allow(c, offset, &v, sizeof v);
 }
 
-void pci_config_init(struct pci_config *c, const struct pci_identity *id)
+/* What both headers have. */
+static void init(struct pci_config *c, const struct pci_identity *id)
 {
 	*c = (struct pci_config){ .cap_link = PCI_CAPABILITY_LIST, .cap_end = CAPABILITIES_BEGIN };
 	pci_config_set16(c, PCI_VENDOR_ID, id->vendor);
 	pci_config_set16(c, PCI_DEVICE_ID, id->device);
 	pci_config_set32(c, PCI_REVISION, id->class << 8 | id->revision);
-	pci_config_set16(c, PCI_SUBSYSTEM, id->subsystem_vendor);
-	pci_config_set16(c, PCI_SUBSYSTEM + 2, id->subsystem);
 	allow32(c, PCI_COMMAND, PCI_COMMAND_MEMORY | PCI_COMMAND_MASTER | PCI_COMMAND_INTX_OFF);
 	/* Scratch registers: they mean nothing here, yet firmware and drivers expect to find what they wrote. */
 	allow32(c, PCI_CACHE_LINE, 0xff);
 	allow32(c, PCI_INTERRUPT_LINE, 0xff);
+}
+
+void pci_config_init(struct pci_config *c, const struct pci_identity *id)
+{
+	init(c, id);
+	pci_config_set16(c, PCI_SUBSYSTEM, id->subsystem_vendor);
+	pci_config_set16(c, PCI_SUBSYSTEM + 2, id->subsystem);
+}
+
+void pci_config_init_bridge(struct pci_config *c, const struct pci_identity *id)
+{
+	init(c, id);
+	c->data[PCI_HEADER_TYPE] = 1;
+	allow32(c, PCI_PRIMARY_BUS, 0x00ffffff);
+	allow32(c, PCI_MEMORY_BASE, 0xfff0fff0);
+	pci_config_set32(c, PCI_PREFETCH_BASE, 0x00010001); /* of 64 bits */
+	allow32(c, PCI_PREFETCH_BASE, 0xfff0fff0);
+	allow32(c, PCI_PREFETCH_UPPER, UINT32_MAX);
+	allow32(c, PCI_PREFETCH_UPPER + 4, UINT32_MAX);
+	allow32(c, PCI_INTERRUPT_LINE, PCI_BRIDGE_RESET << 16 | 0xff);
 }
 
 int pci_config_add_bar(struct pci_config *c, unsigned bar, uint64_t size, unsigned flags)

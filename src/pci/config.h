@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The configuration space of a function (PCI 3.0 §6): type 0 header, base address registers, capability list. What the
- * guest may write is a bit mask beside the bytes; everything else is as it was made.
+ * The configuration space of a function (PCI 3.0 §6): type 0 header, or type 1 of a bridge, base address registers,
+ * capability list. What the guest may write is a bit mask beside the bytes; everything else is as it was made.
  */
 #pragma once
 
@@ -21,18 +21,31 @@
 #define PCI_REVISION        0x08
 #define PCI_CLASS           0x09
 #define PCI_CACHE_LINE      0x0c
+#define PCI_HEADER_TYPE     0x0e
 #define PCI_BAR0            0x10
 #define PCI_SUBSYSTEM       0x2c
 #define PCI_CAPABILITY_LIST 0x34
 #define PCI_INTERRUPT_LINE  0x3c
+
+/* Of a bridge's header (PCI-to-PCI Bridge Architecture 1.2 §3.2.5). */
+#define PCI_PRIMARY_BUS     0x18
+#define PCI_SECONDARY_BUS   0x19
+#define PCI_SUBORDINATE_BUS 0x1a
+#define PCI_MEMORY_BASE     0x20
+#define PCI_PREFETCH_BASE   0x24
+#define PCI_PREFETCH_UPPER  0x28
+#define PCI_BRIDGE_CONTROL  0x3e
+
+#define PCI_BRIDGE_RESET 0x0040 /* of the secondary bus */
 
 #define PCI_COMMAND_MEMORY      0x0002
 #define PCI_COMMAND_MASTER      0x0004
 #define PCI_COMMAND_INTX_OFF    0x0400
 #define PCI_STATUS_CAPABILITIES 0x0010
 
-#define PCI_CAP_VENDOR 0x09
-#define PCI_CAP_MSIX   0x11
+#define PCI_CAP_VENDOR  0x09
+#define PCI_CAP_EXPRESS 0x10
+#define PCI_CAP_MSIX    0x11
 
 /* Memory BARs; there are no others. */
 #define PCI_BAR_64       4U /* takes the next BAR's place too */
@@ -58,6 +71,8 @@ struct pci_config {
 };
 
 void pci_config_init(struct pci_config *c, const struct pci_identity *id);
+/* With the header of a bridge, which has BARs 0 and 1 only, no subsystem, and no window of ports. */
+void pci_config_init_bridge(struct pci_config *c, const struct pci_identity *id);
 
 /* size: a power of two, 16 at least. -EINVAL: not so, or there is no such place. */
 int pci_config_add_bar(struct pci_config *c, unsigned bar, uint64_t size, unsigned flags);

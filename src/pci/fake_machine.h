@@ -21,13 +21,15 @@ struct fake_machine {
 	struct pci_bus *pci;
 };
 
-static inline void fake_machine_add_bus(struct fake_machine *x)
+static inline void fake_machine_add_bus_with_ports(struct fake_machine *x, unsigned ports)
 {
 	const struct pci_bus_config config = {
 		.mmio = x->mmio,
 		.pio = x->pio,
 		.loop = x->loop,
 		.ecam = FAKE_ECAM,
+		.ports = ports,
+		.platform = &x->platform.platform,
 		.window32 = FAKE_WIN32,
 		.window32_size = FAKE_WIN32_SZ,
 		.window64 = FAKE_WIN64,
@@ -36,6 +38,11 @@ static inline void fake_machine_add_bus(struct fake_machine *x)
 
 	if (pci_bus_new(&config, &x->pci, NULL) < 0)
 		abort();
+}
+
+static inline void fake_machine_add_bus(struct fake_machine *x)
+{
+	fake_machine_add_bus_with_ports(x, 0);
 }
 
 static inline void fake_machine_init(struct fake_machine *x)

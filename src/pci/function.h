@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * A PCI function: a configuration space, BARs that come and go on the machine's memory bus as the guest says, and a
- * table of what else it does. Every slot of the bus holds one function (number 0).
+ * table of what else it does. Every slot holds one function (number 0): of the root bus, or behind a root port.
  *
  * A concrete function is a structure that begins with `struct pci_function`. Everything happens inside its loop, which
  * must outlive it; the bus's loop may be held outside of it, never the other way round.
@@ -16,6 +16,9 @@
 #include "loop/loop.h"
 #include "pci/config.h"
 #include "pci/window.h"
+
+#define PCI_SLOTS     32 /* of the root bus */
+#define PCI_PORTS_MAX 8  /* root ports; the slot behind the n-th one has the number PCI_SLOTS + n */
 
 struct pci_function;
 struct state;
@@ -50,6 +53,7 @@ struct pci_function {
 
 	/* Of the bus and of function.c. */
 	unsigned slot;
+	uint8_t bus;                         /* number, as the guest said last; slots behind ports */
 	struct bus *mmio;                    /* NULL: in no slot */
 	const struct pci_window *windows[2]; /* where BARs may be */
 	struct pci_bar_place {
@@ -60,10 +64,10 @@ struct pci_function {
 	} bars[PCI_BARS];
 };
 
-/* The requester id: bus 0, function 0. */
+/* The requester id: bus, device, function 0. Behind a port there is device 0 only. */
 static inline uint32_t pci_function_requester(const struct pci_function *f)
 {
-	return f->slot << 3;
+	return f->slot < PCI_SLOTS ? f->slot << 3 : (uint32_t)f->bus << 8;
 }
 
 /* For the bus, inside the function's loop. */

@@ -10,6 +10,7 @@
 #include "base/list.h"
 #include "base/log.h"
 #include "guestmem/le.h"
+#include "pci/express.h"
 #include "state/state.h"
 
 #define BLOCK      0x1000U
@@ -270,6 +271,13 @@ static void config_written(struct pci_function *f, uint32_t at, const void *data
 
 /* Life. */
 
+/* What is behind a port is a device of PCI Express; there is room for that. */
+static void placed(struct pci_function *f)
+{
+	if (f->slot >= PCI_SLOTS)
+		express_add(&f->config, EXPRESS_ENDPOINT, 0);
+}
+
 static void reset(struct pci_function *f)
 {
 	struct virtio_pci *p = virtio_pci(f);
@@ -358,6 +366,7 @@ static const struct pci_function_ops ops = {
 	.bar_write = bar_write,
 	.bar_mapped = bar_mapped,
 	.bar_unmapped = bar_unmapped,
+	.placed = placed,
 	.reset = reset,
 	.pause = pause_function,
 	.resume = resume_function,

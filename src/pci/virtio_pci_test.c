@@ -655,6 +655,26 @@ static void test_never_plugged(void **state)
 	pci_function_free(NULL);
 }
 
+/* Behind a port it is an endpoint of PCI Express, on the root bus it is not. */
+static void test_behind_a_port(void **state)
+{
+	struct fixture *x = *state;
+	struct pci_function *f;
+	struct fake_device *dev = fake_device_new(x->m.mem);
+	unsigned at;
+
+	assert_int_equal(fake_find_capability(&x->m, SLOT, 0, PCI_CAP_EXPRESS), 0);
+	pci_bus_free(x->m.pci);
+	fake_machine_add_bus_with_ports(&x->m, 1);
+	assert_int_equal(virtio_pci_new(&x->m.platform.platform, x->m.loop, &dev->base, &f, NULL), 0);
+	assert_int_equal(pci_bus_add(x->m.pci, f, PCI_SLOTS, NULL), PCI_SLOTS);
+	for (at = f->config.data[PCI_CAPABILITY_LIST]; f->config.data[at] != PCI_CAP_EXPRESS;
+	     at = f->config.data[at + 1])
+		assert_int_not_equal(at, 0);
+	assert_int_equal(pci_config_get16(&f->config, at + 2), 2);
+	assert_int_equal(pci_config_get16(&f->config, at + 0x12), 0x11);
+}
+
 static void test_vsock(void **state)
 {
 	struct fixture *x = *state;
@@ -712,6 +732,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_move, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_eject_resets, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_never_plugged, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_behind_a_port, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_vsock, setup, teardown),
 	};
 

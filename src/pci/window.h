@@ -5,7 +5,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#define PCI_WINDOW_PLACES 192 /* 32 slots, 6 BARs each */
+#define PCI_WINDOW_PLACES 240 /* 40 slots, 6 BARs each */
 
 struct pci_window {
 	uint64_t base, size; /* size 0: there is none */
