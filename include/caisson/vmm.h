@@ -163,6 +163,7 @@ int vmm_confine(struct err *e);
 /*
  * Devices. Before vmm_start() they are there at boot; after it they are hot-plugged (shape cloud: block, net, fs,
  * pmem), else -ENOTSUP. id: unique in the VM. For block devices the order is that of /dev/vda, vdb … in the guest.
+ * On arm64 eight can be hot-plugged at a time.
  */
 int vmm_add_block(struct vmm *vm, const char *id, const struct vmm_block *c, struct err *e);
 int vmm_add_net(struct vmm *vm, const char *id, const struct vmm_net *c, struct err *e);
@@ -175,11 +176,14 @@ int vmm_add_pmem(struct vmm *vm, const char *id, const struct vmm_pmem *c, struc
 int vmm_add_console(struct vmm *vm, const char *id, const struct vmm_console *c, struct err *e);
 /*
  * Before start: forget it. After: ask the guest, wait at most timeout_ms until it let go. -ETIMEDOUT: still there.
- * Memory stays once the VM was started: -ENOTSUP.
+ * Memory stays once the VM was started, and on arm64 so does each device that was added before: -ENOTSUP. There a guest
+ * takes five seconds to let go.
  */
 int vmm_remove(struct vmm *vm, const char *id, int timeout_ms, struct err *e);
-/* Where the device is: "PCI slot, hex" (shape cloud), else -ENOENT. */
-int vmm_pci_slot(struct vmm *vm, const char *id, uint32_t *ret);
+/* Where the device is (shape cloud), else -ENOENT: "SS", its slot in hex, or "PP/SS", behind the root port in slot PP.
+ */
+#define VMM_PCI_PATH_SIZE 8
+int vmm_pci_path(struct vmm *vm, const char *id, char ret[VMM_PCI_PATH_SIZE]);
 
 /* Changes of a running device. path NULL: the medium stays; rate NULL: the limits stay. */
 int vmm_update_block(struct vmm *vm, const char *id, const char *path, const struct vmm_rate *rate, struct err *e);

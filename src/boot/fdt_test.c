@@ -99,6 +99,7 @@ static struct fdt_config cloud(const struct fixture *f)
 	c.pci = true;
 	c.ecam = ARM64_ECAM;
 	c.ecam_size = ARM64_ECAM_SIZE;
+	c.bus_end = 8;
 	c.mmio32 = ARM64_PCI_MMIO32;
 	c.mmio32_end = ARM64_PCI_MMIO32_END;
 	c.mmio64 = 1ULL << 40;

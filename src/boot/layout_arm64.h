@@ -18,8 +18,8 @@
 #define ARM64_VIRTIO_MMIO     0x0a000000ULL /* windows of 0x1000 each, upward */
 #define ARM64_PCI_MMIO32      0x10000000ULL
 #define ARM64_PCI_MMIO32_END  0x3f000000ULL
-#define ARM64_ECAM            0x3f000000ULL /* bus 0 only: 1 MiB */
-#define ARM64_ECAM_SIZE       0x100000ULL
+#define ARM64_ECAM            0x3f000000ULL
+#define ARM64_ECAM_SIZE       0x900000ULL /* 1 MiB for each bus: the root's, and those behind 8 ports */
 
 /* RAM: the device tree; the generation id, which the kernel leaves alone; the kernel 2 MiB up; the initrd at the end.
  */

@@ -5,11 +5,11 @@
 #include "hypervisor/driver.h"
 
 #ifdef __aarch64__
-#define BUILTIN_ARCH    "aarch64"
-#define BUILTIN_HOTPLUG false /* of vCPUs and PCI devices: that machine has no ACPI */
+#define BUILTIN_ARCH        "aarch64"
+#define BUILTIN_CPU_HOTPLUG false /* Linux needs ACPI for that, and KVM takes none once its GIC runs */
 #else
-#define BUILTIN_ARCH    "x86_64"
-#define BUILTIN_HOTPLUG true
+#define BUILTIN_ARCH        "x86_64"
+#define BUILTIN_CPU_HOTPLUG true
 #endif
 #define BUILTIN_CONSOLE "console=ttyS0" /* a 16550A on both */
 

@@ -64,7 +64,7 @@ static bool image_is_pmem(const struct vm_config *c)
 
 static void capabilities(const struct config_hypervisor *hv, struct vm_capabilities *ret)
 {
-	bool plugs = BUILTIN_HOTPLUG && shape_of(hv) == VMM_SHAPE_CLOUD;
+	bool plugs = shape_of(hv) == VMM_SHAPE_CLOUD;
 
 	*ret = (struct vm_capabilities){
 		.block = true,
@@ -74,7 +74,7 @@ static void capabilities(const struct config_hypervisor *hv, struct vm_capabilit
 		.net_hotplug = plugs,
 		.net_passt = true,
 		.fs_sharing = true,
-		.cpu_hotplug = BUILTIN_HOTPLUG,
+		.cpu_hotplug = BUILTIN_CPU_HOTPLUG,
 		.memory_hotplug = true,
 		.pause = true,
 		.snapshot = true,
@@ -99,9 +99,9 @@ static int check(const struct config_hypervisor *hv, struct vm_host_report *ret,
 	snprintf(ret->acceleration, sizeof ret->acceleration, "kvm");
 	capabilities(hv, &ret->can);
 	snprintf(ret->why_not, sizeof ret->why_not,
-		 "fs_sharing_9p: use virtio-fs; net_user: needs passt; vfio, tdx, sev_snp: not supported yet%s",
-		 !BUILTIN_HOTPLUG ? "; block_hotplug, net_hotplug, cpu_hotplug: not on arm64"
-		 : ret->can.block_hotplug
+		 "fs_sharing_9p: use virtio-fs; net_user: needs passt; vfio, tdx, sev_snp: not supported yet%s%s",
+		 ret->can.cpu_hotplug ? "" : "; cpu_hotplug: not on arm64",
+		 ret->can.block_hotplug
 			 ? ""
 			 : "; block_hotplug, net_hotplug: not with block_device_driver = \"virtio-blk-mmio\"");
 	return 0;
@@ -168,7 +168,7 @@ static int open_console(struct builtin_vm *b, struct err *e)
 
 static uint32_t max_vcpus(const struct vm_config *c)
 {
-	if (!BUILTIN_HOTPLUG)
+	if (!BUILTIN_CPU_HOTPLUG)
 		return c->vcpus;
 	return c->max_vcpus < VMM_VCPUS_MAX ? c->max_vcpus : VMM_VCPUS_MAX;
 }
@@ -307,11 +307,11 @@ static int prepare(struct loop *loop, const struct vm_config *c, struct vm **ret
 
 static void fill_address(struct builtin_vm *b, struct vm_device *d, unsigned disk)
 {
-	uint32_t slot;
+	char path[VMM_PCI_PATH_SIZE];
 
-	if (vmm_pci_slot(b->vmm, d->id, &slot) == 0) {
+	if (vmm_pci_path(b->vmm, d->id, path) == 0) {
 		d->address_kind = VM_ADDRESS_PCI;
-		snprintf(d->address, sizeof d->address, "%02x", slot);
+		snprintf(d->address, sizeof d->address, "%s", path);
 	} else if (d->kind == VM_DEVICE_BLOCK && disk < 26) {
 		d->address_kind = VM_ADDRESS_DEVICE;
 		snprintf(d->address, sizeof d->address, "/dev/vd%c", (char)('a' + disk));

@@ -20,7 +20,7 @@ int __wrap_vmm_new(const struct vmm_config *c, struct vmm **ret, struct err *e);
 int __wrap_vmm_add_vsock(struct vmm *vm, const char *id, const struct vmm_vsock *c, struct err *e);
 int __wrap_vmm_add_rng(struct vmm *vm, const char *id, const struct vmm_rate *c, struct err *e);
 int __wrap_vmm_add_block(struct vmm *vm, const char *id, const struct vmm_block *c, struct err *e);
-int __wrap_vmm_pci_slot(struct vmm *vm, const char *id, uint32_t *ret);
+int __wrap_vmm_pci_path(struct vmm *vm, const char *id, char ret[VMM_PCI_PATH_SIZE]);
 void __wrap_vmm_free(struct vmm *vm);
 
 bool __wrap_hypervisor_kvm_usable(char *why, size_t size)
@@ -51,7 +51,7 @@ int __wrap_vmm_add_block(struct vmm *vm, const char *id, const struct vmm_block 
 	return 0;
 }
 
-int __wrap_vmm_pci_slot(struct vmm *vm, const char *id, uint32_t *ret)
+int __wrap_vmm_pci_path(struct vmm *vm, const char *id, char ret[VMM_PCI_PATH_SIZE])
 {
 	return -ENOENT;
 }

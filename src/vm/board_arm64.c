@@ -2,7 +2,8 @@
 /*
  * The arm64 machine: where RAM is, which devices are part of it, and how its kernel starts. There is no firmware; a
  * device tree tells what is there, and the guest switches itself off by PSCI, which KVM serves. All vCPUs are made at
- * once, because KVM's interrupt controller takes no line before and no vCPU after.
+ * once, because KVM's interrupt controller takes no line before and no vCPU after. PCI devices come and go by root
+ * ports, which need no firmware (pci/root_port.h).
  */
 #include <errno.h>
 #include <sys/eventfd.h>
@@ -28,7 +29,7 @@
 
 _Static_assert(ARM64_SPI_FIRST == KVM_GIC_PRIVATE, "the first line");
 _Static_assert(ARM64_SPI_MAX - ARM64_SPI_FIRST < KVM_PINS, "every line has a route");
-_Static_assert(ARM64_ECAM_SIZE == PCI_ECAM_SIZE, "one bus");
+_Static_assert(ARM64_ECAM_SIZE == (1 + PCI_PORTS_MAX) * PCI_ECAM_SIZE, "the root bus, and one behind each port");
 _Static_assert(ARM64_GIC_REDIST + VMM_VCPUS_MAX * ARM64_GIC_REDIST_SIZE <= ARM64_SERIAL, "one for each vCPU");
 
 /* The interrupt lines of the platform's devices. */
@@ -46,8 +47,8 @@ struct board {
 	uint64_t mpidr[VMM_VCPUS_MAX];
 };
 
-/* Without ACPI nobody could tell the guest. */
-const bool board_hotplug = false;
+/* Linux takes them by ACPI only, and KVM's interrupt controller serves those that it has started with. */
+const bool board_cpu_hotplug = false;
 
 void board_ram(uint64_t size, struct memory *ret)
 {
@@ -174,6 +175,8 @@ static int make_pci(struct board *b, struct err *e)
 		.mmio = b->vm->mmio,
 		.loop = b->vm->loop,
 		.ecam = ARM64_ECAM,
+		.ports = PCI_PORTS_MAX,
+		.platform = &b->vm->platform,
 		.window32 = ARM64_PCI_MMIO32,
 		.window32_size = ARM64_PCI_MMIO32_END - ARM64_PCI_MMIO32,
 		.window64 = address_space(b->vm) / 2,
@@ -273,6 +276,7 @@ static int write_fdt(struct vmm *vm, const struct boot_entry *entry, struct err 
 		.pci = vm->board->pci,
 		.ecam = ARM64_ECAM,
 		.ecam_size = ARM64_ECAM_SIZE,
+		.bus_end = PCI_PORTS_MAX,
 		.mmio32 = ARM64_PCI_MMIO32,
 		.mmio32_end = ARM64_PCI_MMIO32_END,
 		.mmio64 = address_space(vm) / 2,
@@ -316,9 +320,20 @@ int board_ctrl_alt_del(struct vmm *vm, struct err *e)
 	return err_set(e, ERR_CONFIG, ENOTSUP, "the arm64 machine has no keyboard");
 }
 
+static void on_pci_gone(void *userdata, unsigned slot)
+{
+	struct board *b = userdata;
+
+	devices_gone(b->vm, slot);
+}
+
 void board_start_hotplug(struct board *b)
 {
-	/* See board_hotplug. */
+	/* Without ACPI nobody could tell the guest of the root bus's slots: all goes by the root ports. */
+	static const struct pci_hotplug_ops ops = { .gone = on_pci_gone };
+
+	if (b->pci)
+		pci_bus_set_hotplug(b->pci, &ops, b);
 }
 
 void board_cpu(struct vmm *vm, unsigned cpu, bool insert)

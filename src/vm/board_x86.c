@@ -44,7 +44,7 @@ struct board {
 	struct pci_bus *pci; /* shape cloud */
 };
 
-const bool board_hotplug = true;
+const bool board_cpu_hotplug = true;
 
 void board_ram(uint64_t size, struct memory *ret)
 {

@@ -63,8 +63,7 @@ static int check_time(const struct vmm *vm, const char *id, enum vm_device_kind 
 	enum vmm_state state = vmm_state(vm);
 	bool pluggable = kind == DEVICE_BLOCK || kind == DEVICE_NET || kind == DEVICE_FS || kind == DEVICE_PMEM;
 
-	if (state == VMM_NEW ||
-	    (state != VMM_ENDED && pluggable && board_hotplug && vm->config.shape == VMM_SHAPE_CLOUD))
+	if (state == VMM_NEW || (state != VMM_ENDED && pluggable && vm->config.shape == VMM_SHAPE_CLOUD))
 		return 0;
 	return err_set(e, ERR_CONFIG, ENOTSUP, "device \"%s\" cannot be added to a virtual machine that was started",
 		       id);
@@ -339,11 +338,17 @@ int vmm_remove(struct vmm *vm, const char *id, int timeout_ms, struct err *e)
 		return err_set(e, ERR_CONFIG, ENOTSUP,
 			       "the memory of device \"%s\" stays as long as the machine, once that was started", id);
 	if (!is_new) {
-		if (!d->pci || !board_hotplug)
+		if (!d->pci)
 			return err_set(e, ERR_CONFIG, ENOTSUP,
 				       "device \"%s\" cannot be taken from this virtual machine while it runs", id);
 		/* The guest may have let go after an earlier request, and another device may have the slot by now. */
 		r = wait_gone(d, 0) ? 0 : pci_bus_request_removal(board_pci(vm->board), d->slot);
+		if (r == -EPERM)
+			return err_set(
+				e, ERR_CONFIG, ENOTSUP,
+				"device \"%s\" cannot be taken from this virtual machine while it runs: it is on "
+				"the root bus, where it was put before the start",
+				id);
 		if (r < 0 && r != -ENOENT) /* -ENOENT: it lets go just now */
 			return err_sys(e, -r, "cannot ask the guest to let go of device \"%s\"", id);
 		if (!wait_gone(d, timeout_ms))
@@ -358,13 +363,15 @@ int vmm_remove(struct vmm *vm, const char *id, int timeout_ms, struct err *e)
 	return 0;
 }
 
-int vmm_pci_slot(struct vmm *vm, const char *id, uint32_t *ret)
+int vmm_pci_path(struct vmm *vm, const char *id, char ret[VMM_PCI_PATH_SIZE])
 {
 	struct vm_device *d = find(vm, id);
+	int port;
 
 	if (!d || !d->pci)
 		return -ENOENT;
-	*ret = d->slot;
+	port = pci_bus_port(board_pci(vm->board), d->slot);
+	snprintf(ret, VMM_PCI_PATH_SIZE, port < 0 ? "%02x" : "%02x/00", port < 0 ? d->slot : (unsigned)port);
 	return 0;
 }
 

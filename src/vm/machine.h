@@ -251,8 +251,8 @@ size_t machine_boot_ram(const struct vmm *vm, struct boot_ram *ret);
 
 /* ---- the architecture: board_x86.c, board_arm64.c ---- */
 
-/* Can devices come and go while the guest runs (shape cloud)? */
-extern const bool board_hotplug;
+/* Can vCPUs come and go while the guest runs? */
+extern const bool board_cpu_hotplug;
 /* Fills the RAM map: regions without host memory. */
 void board_ram(uint64_t size, struct memory *ret);
 /* The devices that are part of the machine. */

@@ -489,7 +489,7 @@ static void devices_of_shape(enum vmm_shape shape)
 	struct counts counts = { 0 };
 	struct vmm_config c;
 	struct err e = { 0 };
-	uint32_t slot;
+	char slot[VMM_PCI_PATH_SIZE];
 
 	if (!micro_guest_possible())
 		skip();
@@ -500,7 +500,7 @@ static void devices_of_shape(enum vmm_shape shape)
 	c.shape = shape;
 	ok(vmm_new(&c, &g.vm, &e), &e);
 	add_all(g.vm, dir);
-	assert_int_equal(vmm_pci_slot(g.vm, "rng", &slot), shape == VMM_SHAPE_CLOUD ? 0 : -ENOENT);
+	assert_int_equal(vmm_pci_path(g.vm, "rng", slot), shape == VMM_SHAPE_CLOUD ? 0 : -ENOENT);
 	change_all(g.vm);
 	start(&g);
 	finish(&g);
@@ -548,12 +548,14 @@ static void test_as_many_devices_as_there_are_places(void **state)
 	}
 }
 
-static void add_disk(struct vmm *vm, const char *id, uint32_t *ret_slot)
+static void add_disk(struct vmm *vm, const char *id, unsigned *ret_slot)
 {
+	char path[VMM_PCI_PATH_SIZE];
 	struct err e = { 0 };
 
 	ok(vmm_add_block(vm, id, &(struct vmm_block){ .fd = sized_file(1 << 20), .own_thread = true }, &e), &e);
-	assert_int_equal(vmm_pci_slot(vm, id, ret_slot), 0);
+	assert_int_equal(vmm_pci_path(vm, id, path), 0);
+	assert_int_equal(sscanf(path, "%x", ret_slot), 1);
 }
 
 /* The guest lets go when nobody waits for it any more, and another device has got the slot when somebody asks again. */
@@ -562,7 +564,7 @@ static void test_a_removal_that_is_repeated(void **state)
 	struct guest g = { 0 };
 	struct vmm_config c;
 	struct err e = { 0 };
-	uint32_t slot, again;
+	unsigned slot, again;
 	char path[64];
 
 	if (!micro_guest_possible())

@@ -404,6 +404,9 @@ int vmm_set_vcpus(struct vmm *vm, uint32_t vcpus, uint32_t *ret, struct err *e)
 
 	if (r < 0)
 		return r;
+	if (!board_cpu_hotplug && vcpus != vm->config.vcpus)
+		return err_set(e, ERR_CONFIG, ENOTSUP, "%u vCPUs: this machine has %u as long as it runs", vcpus,
+			       vm->config.vcpus);
 	if (vcpus < 1 || vcpus > vm->config.max_vcpus)
 		return err_set(e, ERR_CONFIG, EINVAL, "%u vCPUs: 1 to %u are possible", vcpus, vm->config.max_vcpus);
 	/* The lowest numbers are in use; CPU 0 never goes. */
