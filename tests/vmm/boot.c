@@ -35,7 +35,7 @@ static const char *const ends[] = { "none", "poweroff", "reset", "panic", "stopp
 static const char cue[] = "vmm-boot: now";
 
 #define MIB         (1ULL << 20)
-#define ACTIONS_MAX 16
+#define ACTIONS_MAX 32
 #define PATIENCE_MS 120000 /* with what the guest does by itself */
 
 /* Into DIR/state and DIR/memory. Prints how long the guest stood still. */
