@@ -272,6 +272,7 @@ int pci_bus_add(struct pci_bus *bus, struct pci_function *f, int slot, struct er
 	return r < 0 ? err_sys(e, -r, "no free PCI slot or no address space left for the device") : r;
 }
 
+/* tell: as the guest was asked to let it. */
 static void remove_locked(struct pci_bus *bus, unsigned slot, bool tell)
 {
 	struct pci_function *f = take_ptr(bus->slots[slot]);
@@ -290,7 +291,6 @@ static void remove_locked(struct pci_bus *bus, unsigned slot, bool tell)
 	follow_bars(bus);
 }
 
-/* As the guest was asked to let it. */
 static void reset_slot(struct pci_bus *bus, unsigned slot)
 {
 	struct pci_function *f = bus->slots[slot];
