@@ -30,8 +30,8 @@
 #include "proto/empty.pb-c.h"
 #include "proto/health.pb-c.h"
 
-/* HOLD: a CreateContainer or PauseContainer, until statistics are asked for. END_FIRST: a StartContainer of what ends
- * at once, with 7. */
+/* HOLD: a CreateContainer, PauseContainer or RemoveContainer, until statistics are asked for. END_FIRST: a
+ * StartContainer of what ends at once, with 7. */
 enum act { ANSWER, REFUSE, NEVER, GARBAGE, NOISE, HANG_UP, DIE, DIE_SLOWLY, INTERRUPT, HOLD, END_FIRST };
 
 #define FAKE_WAITS_MAX 32
@@ -56,7 +56,7 @@ static struct {
 	unsigned oom_asked;
 	/* WaitProcess and GetOOMEvent that are not answered yet */
 	struct ttrpc_request *waits[FAKE_WAITS_MAX], *oom;
-	_Atomic(struct ttrpc_request *) creation; /* held, or a pause */
+	_Atomic(struct ttrpc_request *) creation; /* held, or a pause, or a removal */
 	struct ttrpc_request *held; /* the last ExecProcess, when it is never answered: until the process is killed */
 	/* the driver */
 	struct vm_capabilities can; /* nothing set: block, net_user, fs_sharing, net_passt */
@@ -267,8 +267,12 @@ static void fake_create(struct ttrpc_request *req, const ProtobufCMessage *m, vo
 
 static void fake_remove(struct ttrpc_request *req, const ProtobufCMessage *m, void *userdata)
 {
-	if (fake_asked(req, "RemoveContainer", "%s", ((const Grpc__RemoveContainerRequest *)m)->container_id))
+	if (fake_asked(req, "RemoveContainer", "%s", ((const Grpc__RemoveContainerRequest *)m)->container_id)) {
 		fake_empty(req);
+	} else if (guest.act == HOLD) {
+		guest.creation = req;
+		ttrpc_request_on_close(req, forget_wait, NULL);
+	}
 }
 
 /* ---- processes ---- */

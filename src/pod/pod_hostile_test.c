@@ -84,9 +84,7 @@ static void test_silent_verbs(void **state)
 		const char *at;
 		int (*verb)(void);
 	} verbs[] = { { "PauseContainer", pause_it }, { "UpdateContainer", update }, { "SignalProcess", signal_it } };
-	struct pod_exit exit;
-	struct err e = { 0 };
-	pid_t pid;
+	struct deletion_outcome d;
 
 	make_pod();
 	create("c1");
@@ -100,9 +98,40 @@ static void test_silent_verbs(void **state)
 		assert_int_equal(state_of("c1", "").status, POD_RUNNING);
 	}
 	guest.at = "RemoveContainer";
-	assert_int_equal(pod_delete(t.pod, "c1", "", true, &pid, &exit, &e), 0);
-	assert_int_equal(exit.status, 137);
+	assert_int_equal(try_delete("c1", "", true, &d), 0);
+	assert_int_equal(d.exit.status, 137);
 	assert_int_equal(guest.vms, 0);
+	hurry = false;
+}
+
+/* Its deletion takes so long, that of the others no time any more; the pod goes on meanwhile. */
+static void test_silent_removal(void **state)
+{
+	static struct deletion_outcome d; /* told at the latest when the pod ends */
+	size_t asked;
+
+	put_bundle("c1", SANDBOX);
+	put_bundle("c2", MEMBER);
+	make_pod();
+	create("c1");
+	start("c1", "");
+	create("c2");
+	hurry = true;
+	guest.at = "RemoveContainer";
+	guest.act = NEVER;
+	d = (struct deletion_outcome){ 0 };
+	pod_delete(t.pod, "c2", "", false, on_deleted, &d);
+	assert_int_equal(try_pause("c1", NULL), 0);
+	assert_int_equal(try_resume("c1", NULL), 0);
+	assert_false(d.o.done);
+	assert_int_equal(await_outcome(&d.o, NULL), 0);
+	assert_int_equal(d.exit.status, 137);
+	assert_string_equal(t.events.v[t.events.len - 1], "delete c2 137");
+	asked = fake_asked_so_far();
+	ask_kill("c1", "", SIGKILL);
+	until_event("exit c1 137");
+	delete ("c1", "");
+	assert_int_equal(fake_asked_at("RemoveContainer c1", asked), SIZE_MAX);
 	hurry = false;
 }
 
@@ -463,6 +492,7 @@ int main(void)
 		T(test_silence),
 		T(test_late_creation),
 		T(test_silent_verbs),
+		T(test_silent_removal),
 		T(test_silent_statistics),
 		T(test_status_that_is_none),
 		T(test_oom_of_strangers),

@@ -67,10 +67,11 @@ struct pod_container {
 	bool in_guest, paused;
 	bool pausing; /* or resuming */
 	bool updating;
-	struct list asks;      /* pod_ask */
-	bool sandbox_only;     /* see pod_container_params */
-	bool hooked;           /* hooks of its creation have run */
-	struct list processes; /* the first one is the container's own */
+	struct list asks;        /* pod_ask */
+	struct pod_ask *removal; /* the first delete's, while the guest removes it; NULL: none */
+	bool sandbox_only;       /* see pod_container_params */
+	bool hooked;             /* hooks of its creation have run */
+	struct list processes;   /* the first one is the container's own */
 };
 
 struct pod_process {

@@ -212,6 +212,8 @@ static int check_exec(struct pod *pod, const char *id, const char *exec_id, stru
 		return err_set(e, ERR_CONFIG, EEXIST, "container %s has a process %s already", id, exec_id);
 	if (pod_check_created(c, e) < 0)
 		return -EBUSY;
+	if (c->removal)
+		return err_set(e, ERR_CONFIG, EBUSY, "container %s is being deleted", id);
 	/* runc's words. What comes into a container that is about to be frozen would not answer. */
 	if (c->paused || c->pausing)
 		return err_set(e, ERR_CONFIG, EBUSY, "cannot exec in a paused container (%s)", id);

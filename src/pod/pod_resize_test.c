@@ -40,7 +40,6 @@ static void test_containers_come_and_go(void **state)
 	static const char *const more[] = { "memory 608", NULL };
 	static const char *const less[] = { "memory 352", NULL };
 	static const char *const start_size[] = { "vcpus 1", "memory 128", NULL };
-	struct err e = { 0 };
 
 	if (one_cpu())
 		skip();
@@ -64,7 +63,7 @@ static void test_containers_come_and_go(void **state)
 	until_event("exit c3 137");
 	delete ("c3", "");
 	asked(less);
-	assert_int_equal(pod_delete(t.pod, "c2", "", true, &(pid_t){ 0 }, &(struct pod_exit){ 0 }, &e), 0);
+	assert_int_equal(try_delete("c2", "", true, &(struct deletion_outcome){ 0 }), 0);
 	asked(start_size);
 }
 

@@ -20,6 +20,8 @@
 #define CONNECT_TIMEOUT_MS 60000
 /* From a VMM's closing of its connections to its end: it gives back the guest's memory. */
 #define VM_END_MS 5000
+/* For a guest to let go of a disk (a PCIe one has 5 s to change its mind), while the loop stands still. */
+#define UNPLUG_MS 10000
 
 static int watch(int epoll_fd, int fd, struct err *e)
 {
@@ -399,14 +401,26 @@ static int give_to_vm(struct sandbox *s, struct plan_container *c, struct err *e
 	return r < 0 ? r : share_publish(&s->plan->share, s->agent, e);
 }
 
-static void take_from_vm(struct sandbox *s, struct plan_container *c)
+/* A guest that has kept one disk for that long is asked for the others, and not waited for. */
+static void unplug_disks(struct sandbox *s, struct plan_container *c)
 {
 	struct err e = { 0 };
 
-	for (size_t i = 0; s->vm && c->there && !c->cold && i < c->n_devices && !vm_wait_exit(s->vm, 0); i++)
-		if (c->devices[i]->address_kind != VM_ADDRESS_NONE && plan_disk_holders(s->plan, c->devices[i]) == 1 &&
-		    s->plan->driver->remove_device(s->vm, c->devices[i]->id, &e) < 0)
-			log_warn("container %s: %s", c->id, e.text);
+	s->vm->unplug_ms = UNPLUG_MS;
+	for (size_t i = 0; i < c->n_devices && !vm_wait_exit(s->vm, 0); i++) {
+		if (c->devices[i]->address_kind == VM_ADDRESS_NONE || plan_disk_holders(s->plan, c->devices[i]) != 1 ||
+		    s->plan->driver->remove_device(s->vm, c->devices[i]->id, &e) == 0)
+			continue;
+		log_warn("container %s: %s", c->id, e.text);
+		s->vm->unplug_ms = 1;
+	}
+	s->vm->unplug_ms = 0;
+}
+
+static void take_from_vm(struct sandbox *s, struct plan_container *c)
+{
+	if (s->vm && c->there && !c->cold)
+		unplug_disks(s, c);
 	for (size_t i = 0; i < c->items.len; i++)
 		share_remove(&s->plan->share, c->items.v[i]);
 	strv_fini(&c->items);
@@ -527,14 +541,30 @@ int sandbox_start_container(struct sandbox *s, struct plan_container *c, struct 
 	return sandbox_container_started(s, agent_start_container(s->agent, c->id, e), e);
 }
 
+static bool may_be_asked(const struct sandbox *s)
+{
+	return s->agent && !s->silent && !readable(s->abort_fd);
+}
+
 void sandbox_remove_container(struct sandbox *s, struct plan_container *c)
 {
 	struct err e = { 0 };
+	int r = may_be_asked(s) ? agent_remove_container(s->agent, c->id, 10, &e) : 0;
 
-	int r = s->agent && !s->silent && !readable(s->abort_fd) ? agent_remove_container(s->agent, c->id, 10, &e) : 0;
+	sandbox_container_removed(s, c, r, &e);
+}
 
+int sandbox_remove_container_async(struct sandbox *s, struct plan_container *c, agent_done_fn fn, void *userdata,
+				   struct agent_call **ret, struct err *e)
+{
+	return may_be_asked(s) ? agent_remove_container_async(s->agent, c->id, fn, userdata, ret, e)
+			       : err_set(e, ERR_GUEST, ENOTCONN, "the guest is not asked any more");
+}
+
+void sandbox_container_removed(struct sandbox *s, struct plan_container *c, int r, const struct err *e)
+{
 	if (r < 0)
-		log_warn("%s", e.text);
+		log_warn("%s", e->text);
 	s->silent |= r == -ETIMEDOUT;
 	take_from_vm(s, c);
 }
@@ -596,7 +626,7 @@ static void sync_guest(struct sandbox *s)
 	struct plan_container *c = s->plan->container;
 	struct err e = { 0 };
 
-	if ((!s->plan->sync_guest && !(c && c->sync_guest)) || !s->agent || s->silent || readable(s->abort_fd))
+	if ((!s->plan->sync_guest && !(c && c->sync_guest)) || !may_be_asked(s))
 		return;
 	if ((c && agent_remove_container(s->agent, c->id, 10, &e) < 0) || agent_destroy_sandbox(s->agent, &e) < 0)
 		log_warn("the guest could not write everything back: %s", e.text);

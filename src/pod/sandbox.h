@@ -53,6 +53,13 @@ int sandbox_start_container(struct sandbox *s, struct plan_container *c, struct 
 int sandbox_container_started(struct sandbox *s, int r, struct err *e);
 /* End it in the guest, and take from the VM what it was given for it. A guest that refuses is only told of. */
 void sandbox_remove_container(struct sandbox *s, struct plan_container *c);
+/*
+ * The same, with the guest's answer from the loop, which is to be given to sandbox_container_removed(). -ENOTCONN: such
+ * a guest is not asked.
+ */
+int sandbox_remove_container_async(struct sandbox *s, struct plan_container *c, agent_done_fn fn, void *userdata,
+				   struct agent_call **ret, struct err *e);
+void sandbox_container_removed(struct sandbox *s, struct plan_container *c, int r, const struct err *e);
 /* The same without asking a guest that may be gone or silent. */
 void sandbox_forget_container(struct sandbox *s, struct plan_container *c);
 

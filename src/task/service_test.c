@@ -509,6 +509,54 @@ static void test_shutdown_while_creating(void **state)
 	pb_free(shutdown.message);
 }
 
+/* The guest takes its time to remove it: others are served, and containerd's goodbye waits for it. */
+static void test_lasting_delete(void **state)
+{
+	Containerd__Task__V2__DeleteRequest q = CONTAINERD__TASK__V2__DELETE_REQUEST__INIT;
+	Containerd__Task__V2__ShutdownRequest goodbye = CONTAINERD__TASK__V2__SHUTDOWN_REQUEST__INIT;
+	struct answer deleted, shutdown;
+	struct fixture *f = *state;
+	uint32_t pid = create(f, "lasting");
+
+	start(f, "lasting", "");
+	kill_with(f, "lasting", "", 9);
+	q.id = goodbye.id = (char *)"lasting";
+	begin(f->client, "Delete", &q.base, &containerd__task__v2__delete_response__descriptor, &deleted);
+	begin(f->client, "Shutdown", &goodbye.base, &google__protobuf__empty__descriptor, &shutdown);
+	expect_state(f, "lasting", "", CONTAINERD__V1__TYPES__STATUS__STOPPED, pid, 137);
+	assert_false(deleted.done || shutdown.done);
+	assert_int_equal(f->deleted, 0);
+	fake_pod_removed(task_service_pod(f->service));
+	finish(f, &shutdown);
+	assert_true(deleted.done);
+	assert_int_equal(((Containerd__Task__V2__DeleteResponse *)deleted.message)->exit_status, 137);
+	assert_int_equal(f->deleted, 1);
+	for (int i = 0; i < 100 && !f->shutdowns; i++)
+		loop_run_once(f->loop, 10);
+	assert_int_equal(f->shutdowns, 1);
+	pb_free(deleted.message);
+	pb_free(shutdown.message);
+	expect_topics(f, "/tasks/create containerd.events.TaskCreate", "/tasks/start containerd.events.TaskStart",
+		      "/tasks/exit lasting lasting 1000 137", "/tasks/delete containerd.events.TaskDelete", NULL);
+}
+
+/* The pod's end answers, too. */
+static void test_end_while_deleting(void **state)
+{
+	Containerd__Task__V2__DeleteRequest q = CONTAINERD__TASK__V2__DELETE_REQUEST__INIT;
+	struct fixture *f = *state;
+	struct answer deleted;
+	uint32_t pid = create(f, "lasting");
+
+	q.id = (char *)"lasting";
+	begin(f->client, "Delete", &q.base, &containerd__task__v2__delete_response__descriptor, &deleted);
+	expect_state(f, "lasting", "", CONTAINERD__V1__TYPES__STATUS__CREATED, pid, 0);
+	task_service_free(take_ptr(f->service));
+	finish(f, &deleted);
+	assert_int_equal(deleted.result, 0);
+	pb_free(deleted.message);
+}
+
 static void expect_not_created(struct fixture *f, struct slow_creation *c)
 {
 	finish(f, &c->delete);
@@ -813,6 +861,8 @@ int main(void)
 		TEST(test_slow_creation_fails),
 		TEST(test_shutdown_while_creating),
 		TEST(test_end_while_creating),
+		TEST(test_lasting_delete),
+		TEST(test_end_while_deleting),
 		TEST(test_errors),
 		TEST(test_no_pod),
 		TEST(test_many_waits),
