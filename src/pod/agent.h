@@ -160,6 +160,18 @@ typedef void (*agent_volume_fn)(int result, const Grpc__VolumeStatsResponse *sta
 int agent_get_volume_stats_async(struct agent *a, const char *guest_path, int timeout_ms, agent_volume_fn fn,
 				 void *userdata, struct agent_call **ret, struct err *e);
 
+/* As those that wait, at most AGENT_TIMEOUT_MS. */
+int agent_online_cpu_mem_async(struct agent *a, bool wait, uint32_t n_cpus, bool cpu_only, agent_done_fn fn,
+			       void *userdata, struct agent_call **ret, struct err *e);
+int agent_update_interface_async(struct agent *a, const Types__Interface *nic, agent_done_fn fn, void *userdata,
+				 struct agent_call **ret, struct err *e);
+int agent_update_routes_async(struct agent *a, Types__Route *const *routes, size_t n, agent_done_fn fn, void *userdata,
+			      struct agent_call **ret, struct err *e);
+int agent_add_arp_neighbors_async(struct agent *a, Types__ARPNeighbor *const *neighbors, size_t n, agent_done_fn fn,
+				  void *userdata, struct agent_call **ret, struct err *e);
+int agent_copy_file_async(struct agent *a, const Grpc__CopyFileRequest *request, agent_done_fn fn, void *userdata,
+			  struct agent_call **ret, struct err *e);
+
 int agent_resize_volume_async(struct agent *a, const char *guest_path, uint64_t size, agent_done_fn fn, void *userdata,
 			      struct agent_call **ret, struct err *e);
 

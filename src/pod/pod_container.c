@@ -395,6 +395,14 @@ static void fail_create(struct pod_container *c, int r, const struct err *e)
 	fn(r, 0, e, userdata);
 }
 
+/* Where the VM has ended, that is the reason. */
+static void creation_failed(struct pod_container *c, int r, struct err *e)
+{
+	if (c->pod->lost)
+		err_set(e, ERR_GUEST, -r, "%s", c->pod->reason);
+	fail_create(c, r, e);
+}
+
 static int created(struct pod_container *c, struct err *e)
 {
 	struct pod_process *p = pod_init_process(c);
@@ -422,9 +430,7 @@ static void on_create_answer(int result, const struct err *answer, void *userdat
 		agent_remove_container_async(c->pod->sandbox->agent, c->id, NULL, NULL, NULL, NULL);
 	result = result < 0 ? sandbox_create_failed(c->pod->sandbox, c->plan, result, &e) : created(c, &e);
 	if (result < 0) {
-		if (c->pod->lost)
-			err_set(&e, ERR_GUEST, -result, "%s", c->pod->reason);
-		fail_create(c, result, &e);
+		creation_failed(c, result, &e);
 		return;
 	}
 	c->create.fn = NULL;
@@ -434,19 +440,37 @@ static void on_create_answer(int result, const struct err *answer, void *userdat
 	fn(0, pod_init_process(c)->standin_pid, &e, c->create.userdata);
 }
 
-/* Limits and memory first; then the guest is asked, see on_create_answer(). */
+static int ask_guest(struct pod_container *c, struct err *e)
+{
+	int r = c->pod->volumes ? volume_watch_add(c->pod->volumes, c->plan, e) : 0;
+
+	return r < 0 ? r
+		     : sandbox_create_container_async(c->pod->sandbox, c->plan, on_create_answer, c, &c->create.call,
+						      e);
+}
+
+static void on_room(int result, const struct err *answer, void *userdata)
+{
+	struct pod_container *c = userdata;
+	struct err e = *answer;
+
+	c->create.call = NULL;
+	if (result < 0)
+		result = pod_explain(c->pod, result, &e);
+	else
+		result = pod_check_guest(c->pod, &e);
+	if (result == 0)
+		result = ask_guest(c, &e);
+	if (result < 0)
+		creation_failed(c, result, &e);
+}
+
+/* CPUs and memory first, see on_room(); then the guest is asked, see on_create_answer(). */
 static int create_in_guest(struct pod_container *c, struct err *e)
 {
-	int r;
+	int r = c->sandbox_only ? 1 : pod_grow(c->pod, on_room, c, &c->create.call, e);
 
-	if (c->sandbox_only)
-		return 0;
-	r = pod_resize(c->pod, e);
-	if (r == 0 && c->pod->volumes)
-		r = volume_watch_add(c->pod->volumes, c->plan, e);
-	if (r == 0)
-		r = sandbox_create_container_async(c->pod->sandbox, c->plan, on_create_answer, c, &c->create.call, e);
-	return r;
+	return r ? r : ask_guest(c, e);
 }
 
 int pod_check_created(const struct pod_container *c, struct err *e)

@@ -153,8 +153,11 @@ void pod_host_stop(struct pod *pod);
 
 /* ---- pod_resize.c ---- */
 
-/* Give the VM what its containers may use now. Nothing where it is sized before it starts. */
-int pod_resize(struct pod *pod, struct err *e);
+/*
+ * Give the VM what its containers may use now. Nothing where it is sized before it starts. 1: fn is told from the loop
+ * when the guest has taken it into use; 0: there is nothing to wait for.
+ */
+int pod_grow(struct pod *pod, agent_done_fn fn, void *userdata, struct agent_call **ret, struct err *e);
 /* The same when they may use less: a failure is told, and changes nothing. */
 void pod_shrink(struct pod *pod);
 

@@ -69,7 +69,8 @@ static int resize_memory(struct pod *pod, uint64_t want, struct err *e)
 	return 0;
 }
 
-int pod_resize(struct pod *pod, struct err *e)
+/* *ret_more: it has got what its guest is to take into use. */
+static int resize(struct pod *pod, bool *ret_more, struct err *e)
 {
 	_cleanup_free_ struct sizing_demand *list = NULL;
 	struct sizing_now before = pod->now, want;
@@ -77,6 +78,7 @@ int pod_resize(struct pod *pod, struct err *e)
 	size_t n;
 	int r;
 
+	*ret_more = false;
 	pod_sizing_request(pod, &q);
 	if (q.fixed || !q.cpu_hotplug || !q.memory_hotplug || !pod->sandbox || pod->lost)
 		return 0;
@@ -85,16 +87,35 @@ int pod_resize(struct pod *pod, struct err *e)
 	sizing_of_containers(&q, &pod->size, list, n, &want);
 	if ((r = resize_cpus(pod, want.vcpus, e)) < 0 || (r = resize_memory(pod, want.memory_mib, e)) < 0)
 		return pod_explain(pod, r, e);
-	if (pod->now.vcpus <= before.vcpus && pod->now.memory_mib <= before.memory_mib)
-		return 0;
-	r = agent_online_cpu_mem(pod->sandbox->agent, true, pod->now.vcpus, false, e);
-	return r < 0 ? pod_explain(pod, r, e) : 0;
+	*ret_more = pod->now.vcpus > before.vcpus || pod->now.memory_mib > before.memory_mib;
+	return 0;
+}
+
+static int ask_guest(struct pod *pod, agent_done_fn fn, void *userdata, struct agent_call **ret, struct err *e)
+{
+	return agent_online_cpu_mem_async(pod->sandbox->agent, true, pod->now.vcpus, false, fn, userdata, ret, e);
+}
+
+int pod_grow(struct pod *pod, agent_done_fn fn, void *userdata, struct agent_call **ret, struct err *e)
+{
+	bool more;
+	int r = resize(pod, &more, e);
+
+	if (r < 0 || !more)
+		return r;
+	r = ask_guest(pod, fn, userdata, ret, e);
+	return r < 0 ? pod_explain(pod, r, e) : 1;
 }
 
 void pod_shrink(struct pod *pod)
 {
 	struct err e = { 0 };
+	bool more;
+	int r = resize(pod, &more, &e);
 
-	if (pod_resize(pod, &e) < 0)
+	/* What failed to grow before may do so now. Nobody waits for it. */
+	if (r == 0 && more)
+		r = ask_guest(pod, NULL, NULL, NULL, &e);
+	if (r < 0)
 		log_warn("pod %s: %s", pod->params.id, e.text);
 }

@@ -2,6 +2,7 @@
 /* Dynamic sizing: what a pod asks of its VM and its guest when containers come, change and go. */
 #include "pod/pod_fixture.h"
 
+#include "codec/hurry.h"
 #include "pod/sizing.h"
 
 #define LIMITS(quota, mib) "\"resources\":{\"cpu\":{\"quota\":" quota ",\"period\":100000}," mib "},"
@@ -148,6 +149,57 @@ static void test_refusals(void **state)
 	asked(back);
 }
 
+/* Others live on while a guest does not take more into use; it is taken back when the time is over. */
+static void test_silence(void **state)
+{
+	static const char *const tried[] = { "memory 352", "memory 128", NULL };
+	static const char *const changed[] = { "memory 608", "memory 352", NULL };
+	struct pod_container_params p = { .id = "c2", .bundle = tmp("c2"), .standin_fd = -1 };
+	static struct outcome created, updated; /* told at the latest when the pod ends */
+	Grpc__LinuxResources res = GRPC__LINUX_RESOURCES__INIT;
+	Grpc__LinuxMemory memory = GRPC__LINUX_MEMORY__INIT;
+
+	dynamic();
+	put_bundle("c1", SANDBOX);
+	put_limited("c2", MEMBER, LIMITS("100000", MIB256));
+	make_pod();
+	create("c1");
+	start("c1", "");
+	created = updated = (struct outcome){ 0 };
+	guest.at = "OnlineCPUMem";
+	guest.act = NEVER;
+	hurry = true;
+	pod_create(t.pod, &p, on_pid, &created);
+	assert_int_equal(try_pause("c1", NULL), 0);
+	assert_int_equal(try_resume("c1", NULL), 0);
+	assert_false(created.done);
+	assert_int_equal(await_outcome(&created, NULL), -ETIMEDOUT);
+	assert_int_equal(pod_state(t.pod, "c2", "", &(struct pod_process_state){ 0 }, NULL), -ENOENT);
+	asked(tried);
+	guest.act = ANSWER;
+	create("c2");
+	strv_fini(&guest.devices);
+	guest.act = NEVER;
+	memory.limit = 512 << 20;
+	res.memory = &memory;
+	pod_update(t.pod, "c2", pb_copy(&res.base), on_done, &updated);
+	assert_int_equal(try_pause("c1", NULL), 0);
+	assert_int_equal(try_resume("c1", NULL), 0);
+	assert_false(updated.done);
+	assert_int_equal(await_outcome(&updated, NULL), -ETIMEDOUT);
+	asked(changed);
+	/* The pod's end answers as well. */
+	pod_create(t.pod, &(struct pod_container_params){ .id = "c3", .bundle = tmp("c2"), .standin_fd = -1 }, on_pid,
+		   &created);
+	pod_update(t.pod, "c2", pb_copy(&res.base), on_done, &updated);
+	created.done = updated.done = false;
+	pod_free(take_ptr(t.pod));
+	assert_true(created.done && updated.done);
+	assert_int_equal(created.result, -ECANCELED);
+	assert_int_equal(updated.result, -ESRCH);
+	hurry = false;
+}
+
 /* Sized before it starts, or by a hypervisor that cannot: nothing is asked. */
 static void test_static(void **state)
 {
@@ -199,7 +251,12 @@ int main(void)
 {
 #define T(fn) cmocka_unit_test_setup_teardown(fn, set_up, tear_down)
 	const struct CMUnitTest tests[] = {
-		T(test_containers_come_and_go), T(test_update), T(test_refusals), T(test_static), T(test_limit_falls),
+		T(test_containers_come_and_go),
+		T(test_update),
+		T(test_refusals),
+		T(test_silence),
+		T(test_static),
+		T(test_limit_falls),
 		T(test_limit_while_it_runs),
 	};
 
