@@ -190,6 +190,12 @@ void agent_call_cancel(struct agent_call *call);
 #define AGENT_COPY_DEPTH   32u
 #define AGENT_COPY_BYTES   ((uint64_t)1 << 30)
 int agent_copy_path(struct agent *a, const char *host_path, const char *guest_path, struct err *e);
+/* From the loop, a request at a time. The handle is valid until fn runs. */
+struct agent_copy;
+int agent_copy_path_async(struct agent *a, const char *host_path, const char *guest_path, agent_done_fn fn,
+			  void *userdata, struct agent_copy **ret, struct err *e);
+/* fn will not run. NULL does nothing. */
+void agent_copy_cancel(struct agent_copy *copy);
 /* A file with this content, owned by root. mode: permission bits. */
 int agent_copy_data(struct agent *a, const void *data, size_t n, const char *guest_path, mode_t mode, struct err *e);
 /* One request as it is. */

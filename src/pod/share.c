@@ -371,11 +371,16 @@ const struct share_item *share_find(const struct share *s, const char *name)
 	return NULL;
 }
 
-int share_copy_again(struct share *s, const char *name, struct agent *agent, struct err *e)
+int share_copy_again(const struct share *s, const char *name, struct agent *agent, agent_done_fn fn, void *userdata,
+		     struct agent_copy **ret, struct err *e)
 {
-	const struct share_item *item = share_find(s, name);
+	const struct share_item *item = share_copies(s) ? share_find(s, name) : NULL;
+	_cleanup_free_ char *target = str_printf(GUEST_SHARE_DIR "/%s", name);
 
-	return item && share_copies(s) ? copy_item(item, agent, e) : 0;
+	if (!target)
+		return err_sys(e, ENOMEM, "cannot copy files to the guest");
+	return item && item->source ? agent_copy_path_async(agent, item->source, target, fn, userdata, ret, e)
+				    : err_set(e, ERR_CONFIG, ENOENT, "the guest has no copy %s", name);
 }
 
 void share_remove(struct share *s, const char *name)
