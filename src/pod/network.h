@@ -64,6 +64,7 @@ struct pod_network {
 	Types__ARPNeighbor **neighbours;
 	size_t n_neighbours;
 	struct pod_told told_routes, told_neighbours;
+	bool lost;                   /* for who tells: the guest may have lost routes and neighbours */
 	struct network_tables *seen; /* opaque: at the last look, and what was kept of those before it */
 	struct strv notes;           /* what could not be carried over, one sentence each */
 	/* Our own: the namespace, and an rtnetlink socket in it. */

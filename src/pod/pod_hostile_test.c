@@ -135,6 +135,83 @@ static void test_silent_removal(void **state)
 	hurry = false;
 }
 
+static struct outcome started; /* told at the latest when the pod ends */
+
+/* Its network has changed since it was created, and the guest does not say that it knows. */
+static void begin_start(bool in_a_hurry)
+{
+	host.mtu = 0;
+	guest.act = ANSWER;
+	make_pod();
+	create("c1");
+	host.mtu = 1300;
+	guest.at = "UpdateInterface";
+	guest.act = NEVER;
+	started = (struct outcome){ 0 };
+	hurry = in_a_hurry;
+	pod_start(t.pod, "c1", "", on_pid, &started);
+	assert_false(started.done);
+}
+
+/* Only who starts the first container waits for that. */
+static void test_silent_network(void **state)
+{
+	struct err e = { 0 };
+
+	put_bundle("c1", SANDBOX);
+	put_bundle("c2", MEMBER);
+	begin_start(true);
+	create("c2");
+	start("c2", "");
+	assert_int_equal(try_pause("c2", NULL), 0);
+	assert_int_equal(try_delete("c1", "", false, &(struct deletion_outcome){ 0 }), -EBUSY);
+	assert_false(started.done);
+	assert_int_equal(await_outcome(&started, NULL), -ETIMEDOUT);
+	assert_int_equal(state_of("c1", "").status, POD_CREATED);
+	assert_int_equal(try_start("c1", "", &e), -EBUSY);
+	assert_false(seen("StartContainer c1"));
+	hurry = false;
+	delete ("c1", "");
+	pod_free(take_ptr(t.pod));
+	/* It is killed meanwhile. */
+	begin_start(false);
+	ask_kill("c1", "", SIGKILL);
+	for (int i = 0; i < 5; i++)
+		loop_run_once(t.loop, 10);
+	assert_false(started.done);
+	assert_int_equal(try_delete("c1", "", true, &(struct deletion_outcome){ 0 }), 0);
+	assert_int_equal(started.result, -ESRCH);
+	pod_free(take_ptr(t.pod));
+	/* The VM ends, the pod ends. */
+	begin_start(false);
+	assert_int_equal(write(guest.exit_fd, &(uint64_t){ 1 }, sizeof(uint64_t)), 8);
+	until_event("exit c1 255");
+	assert_true(started.done && started.result < 0);
+	(void)!read(guest.exit_fd, &(uint64_t){ 0 }, sizeof(uint64_t));
+	pod_free(take_ptr(t.pod));
+	begin_start(false);
+	pod_free(take_ptr(t.pod));
+	assert_int_equal(started.result, -ESRCH);
+}
+
+/* What the guest is told of it comes before the start. */
+static void test_network_before_start(void **state)
+{
+	size_t told;
+
+	make_pod();
+	create("c1");
+	host.mtu = 1300;
+	start("c1", "");
+	told = fake_asked_at("UpdateInterface eth0 -/- mtu 1300", 0);
+	assert_int_not_equal(told, SIZE_MAX);
+	assert_int_not_equal(fake_asked_at("StartContainer c1", told), SIZE_MAX);
+	assert_int_equal(fake_asked_at("StartContainer c1", 0), fake_asked_at("StartContainer c1", told));
+	ask_kill("c1", "", SIGKILL);
+	until_event("exit c1 137");
+	delete ("c1", "");
+}
+
 static void on_stats(int result, const Grpc__StatsContainerResponse *stats, const struct err *e, void *userdata)
 {
 	*(int *)userdata = result;
@@ -494,6 +571,8 @@ int main(void)
 		T(test_silent_verbs),
 		T(test_silent_removal),
 		T(test_silent_statistics),
+		T(test_silent_network),
+		T(test_network_before_start),
 		T(test_status_that_is_none),
 		T(test_oom_of_strangers),
 		T(test_oom),

@@ -84,6 +84,7 @@ struct pod_process {
 	bool tried; /* to be started: of what that left nothing can be begun again */
 	struct {
 		struct agent_call *call; /* the guest has not answered yet */
+		bool looks;              /* at the network, before that */
 		pod_start_fn fn;         /* NULL: answered */
 		void *userdata;
 		int signo; /* it was sent meanwhile; 0: none */
