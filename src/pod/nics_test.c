@@ -509,6 +509,19 @@ static void test_changes(void **state)
 	assert_int_equal(follow(p), 0);
 	assert_seen("");
 	assert_int_equal(n->interfaces[0]->n_ipaddresses, 3);
+	/* No more than the card can have. */
+	sh("ip -n pod link set eth0 mtu 1300");
+	assert_int_equal(follow(p), 0);
+	assert_seen("interface eth0; 3 routes; 1 neighbours");
+	assert_int_equal(n->interfaces[0]->mtu, 1300);
+	sh("ip -n pod link set eth0 mtu 9000");
+	assert_int_equal(follow(p), 0);
+	assert_seen("interface eth0; 3 routes; 1 neighbours");
+	assert_int_equal(n->interfaces[0]->mtu, 1400);
+	sh("ip -n pod link set eth0 name lan0");
+	assert_int_equal(follow(p), 0);
+	assert_seen("interface lan0; 3 routes; 1 neighbours");
+	assert_string_equal(n->routes[0]->device, "lan0");
 	plan_free(p);
 	pod_network_free(n);
 	let_all_go();
