@@ -315,6 +315,15 @@ static int remove_card(const struct plan *p, struct vm *vm, const char *id, stru
 	return r;
 }
 
+/* It may come yet, and nobody would know of it: its tap goes, and another card may get the id only much later. */
+static void take_back(const struct plan *p, struct vm *vm, const char *id)
+{
+	struct err e = { 0 };
+
+	if (remove_card(p, vm, id, &e) < 0)
+		log_warn("%s", e.text);
+}
+
 /* The cards of the endpoints from `first` on, into the running VM. *ret_n: how many of them there are now. */
 static int plug_cards(struct plan *p, struct vm *vm, size_t first, size_t *ret_n, struct err *e)
 {
@@ -329,6 +338,8 @@ static int plug_cards(struct plan *p, struct vm *vm, size_t first, size_t *ret_n
 		if (r == 0) {
 			/* The VMM has queues of its own then. */
 			r = p->driver->add_device(vm, d, e);
+			if (r == -ETIMEDOUT)
+				take_back(p, vm, d->id);
 			vm_device_free(d);
 		}
 		*ret_n += r == 0;

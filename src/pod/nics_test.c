@@ -271,6 +271,11 @@ static void test_plug(void **state)
 	assert_int_equal(follow(p), -EIO);
 	assert_int_equal(changes.plugged, 0);
 	assert_seen("");
+	/* It may have come after all, and is not left there without its tap. */
+	plug_result = -ETIMEDOUT;
+	assert_int_equal(follow(p), -ETIMEDOUT);
+	assert_seen("unplug net1");
+	assert_taps(1, "eth0 ");
 	plug_result = 0;
 	assert_int_equal(follow(p), 0);
 	assert_int_equal(changes.plugged, 1);
