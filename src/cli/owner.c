@@ -331,6 +331,7 @@ static int set_up(struct owner *o, struct err *e)
 {
 	struct task_service_params service = { .make_pod = make_pod,
 					       .take_standin = take_standin,
+					       .undo_unanswered = true,
 					       .deleted = on_deleted,
 					       .shutdown = on_shutdown,
 					       .userdata = o };

@@ -20,6 +20,7 @@ struct change {
 	struct ttrpc_request *req;
 	const char *id; /* in the request */
 	bool deletes;
+	bool unwanted; /* a creation whose client has gone, and does not come back */
 	struct list parked;
 };
 

@@ -125,6 +125,24 @@ static void write_pid(const char *bundle, pid_t pid)
 		log_debug("cannot write %s: %s", path ? path : "init.pid", strerror(-r));
 }
 
+static void on_undone(int result, pid_t pid, const struct pod_exit *exit, const struct err *e, void *userdata)
+{
+	struct change *c = userdata;
+	struct task_service *s = c->service;
+
+	if (result < 0)
+		log_warn("container %s: %s", c->id, e->text);
+	if (s->params.deleted)
+		s->params.deleted(c->id, s->params.userdata);
+	ttrpc_reply_error(c->req, TTRPC_CANCELLED, "the client has gone");
+	change_end(c);
+}
+
+static void on_client_gone(struct ttrpc_request *req, void *userdata)
+{
+	((struct change *)userdata)->unwanted = true;
+}
+
 static void on_created(int result, pid_t pid, const struct err *e, void *userdata)
 {
 	Containerd__Task__V2__CreateTaskResponse answer = CONTAINERD__TASK__V2__CREATE_TASK_RESPONSE__INIT;
@@ -142,6 +160,10 @@ static void on_created(int result, pid_t pid, const struct err *e, void *userdat
 			s->params.deleted(q->id, s->params.userdata);
 		/* "Already finished" is for who sends a signal. */
 		answer_error(c->req, result == -ESRCH ? -EBUSY : result, e);
+	} else if (c->unwanted) {
+		log_warn("container %s is undone: who asked for it has gone", c->id);
+		pod_delete(s->pod, c->id, "", true, on_undone, c);
+		return;
 	} else {
 		write_pid(q->bundle, pid);
 		service_tell_create(s, q, pid);
@@ -200,6 +222,8 @@ HANDLER(handle_create)
 		return;
 	}
 	take_standin(s, q->id, "", &p.standin_fd, &p.standin_pid);
+	if (s->params.undo_unanswered)
+		ttrpc_request_on_close(req, on_client_gone, c);
 	pod_create(s->pod, &p, on_created, c);
 }
 
