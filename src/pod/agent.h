@@ -26,6 +26,8 @@
 #include "proto/csi.pb-c.h"
 
 #define AGENT_TIMEOUT_MS 60000
+/* Where a pod's owner waits for no more than an answer, and everything else in it with him. */
+#define AGENT_SHORT_MS 10000
 /* Where its debug console listens, when it has one. */
 #define AGENT_DEBUG_CONSOLE_PORT 1026
 
@@ -49,6 +51,7 @@ DEFINE_CLEANUP(struct agent *, agent_free)
 int agent_check(struct agent *a, struct err *e);
 /* Health.Version; a new string. */
 int agent_version(struct agent *a, char **ret_version, struct err *e);
+/* At most AGENT_SHORT_MS. */
 int agent_get_guest_details(struct agent *a, bool mem_block_size, bool mem_hotplug_probe,
 			    Grpc__GuestDetailsResponse **ret, struct err *e);
 /* Text in Prometheus' format; a new string. */
