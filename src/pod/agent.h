@@ -197,6 +197,9 @@ int agent_copy_path(struct agent *a, const char *host_path, const char *guest_pa
 struct agent_copy;
 int agent_copy_path_async(struct agent *a, const char *host_path, const char *guest_path, agent_done_fn fn,
 			  void *userdata, struct agent_copy **ret, struct err *e);
+/* In one request: -EFBIG for what is larger than that. */
+int agent_copy_data_async(struct agent *a, const void *data, size_t n, const char *guest_path, mode_t mode,
+			  agent_done_fn fn, void *userdata, struct agent_copy **ret, struct err *e);
 /* fn will not run. NULL does nothing. */
 void agent_copy_cancel(struct agent_copy *copy);
 /* A file with this content, owned by root. mode: permission bits. */

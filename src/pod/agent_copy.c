@@ -307,23 +307,55 @@ static void on_copied(int result, const struct err *answer, void *userdata)
 	fn(result, &e, userdata);
 }
 
-int agent_copy_path_async(struct agent *a, const char *host_path, const char *guest_path, agent_done_fn fn,
-			  void *userdata, struct agent_copy **ret, struct err *e)
+/* r: of what made the first request; c: taken over. */
+static int copy_start(struct agent_copy *c, int r, agent_done_fn fn, void *userdata, struct agent_copy **ret,
+		      struct err *e)
 {
-	struct agent_copy *c = copy_new(a, host_path, e);
-	int r = c ? copy_begin(c, host_path, guest_path, e) : -ENOMEM;
-
 	if (r > 0)
-		r = agent_copy_file_async(a, &c->q, on_copied, c, &c->call, e);
+		r = agent_copy_file_async(c->agent, &c->q, on_copied, c, &c->call, e);
 	if (r < 0) {
-		if (c)
-			copy_free(c);
+		copy_free(c);
 		return r;
 	}
 	c->fn = fn;
 	c->userdata = userdata;
 	*ret = c;
 	return 0;
+}
+
+int agent_copy_path_async(struct agent *a, const char *host_path, const char *guest_path, agent_done_fn fn,
+			  void *userdata, struct agent_copy **ret, struct err *e)
+{
+	struct agent_copy *c = copy_new(a, host_path, e);
+
+	return c ? copy_start(c, copy_begin(c, host_path, guest_path, e), fn, userdata, ret, e) : -ENOMEM;
+}
+
+static int data_begin(struct agent_copy *c, const void *data, size_t n, const char *guest_path, mode_t mode,
+		      struct err *e)
+{
+	struct stat st = { .st_mode = S_IFREG | (mode & 07777) };
+
+	if (n > CHUNK)
+		return err_set(e, ERR_LIMIT, EFBIG, "cannot copy %zu bytes to %s at once", n, guest_path);
+	c->path = strdup(guest_path);
+	c->data = malloc(n + 1);
+	if (!c->path || !c->data)
+		return err_sys(e, ENOMEM, "cannot copy to %s", guest_path);
+	memcpy(c->data, data, n);
+	request_init(&c->q, &st, c->path);
+	c->q.file_size = (int64_t)n;
+	c->q.data.data = c->data;
+	c->q.data.len = n;
+	return 1;
+}
+
+int agent_copy_data_async(struct agent *a, const void *data, size_t n, const char *guest_path, mode_t mode,
+			  agent_done_fn fn, void *userdata, struct agent_copy **ret, struct err *e)
+{
+	struct agent_copy *c = copy_new(a, guest_path, e);
+
+	return c ? copy_start(c, data_begin(c, data, n, guest_path, mode, e), fn, userdata, ret, e) : -ENOMEM;
 }
 
 void agent_copy_cancel(struct agent_copy *c)

@@ -421,7 +421,7 @@ static void on_create_answer(int result, const struct err *answer, void *userdat
 	pod_create_fn fn = c->create.fn;
 	struct err e = *answer;
 
-	c->create.call = NULL;
+	c->create.creation = NULL;
 	/* The answer can come behind the news that the VM has ended, and nobody would tell of this end again. */
 	if (result == 0)
 		result = pod_check_guest(c->pod, &e);
@@ -445,8 +445,8 @@ static int ask_guest(struct pod_container *c, struct err *e)
 	int r = c->pod->volumes ? volume_watch_add(c->pod->volumes, c->plan, e) : 0;
 
 	return r < 0 ? r
-		     : sandbox_create_container_async(c->pod->sandbox, c->plan, on_create_answer, c, &c->create.call,
-						      e);
+		     : sandbox_create_container_async(c->pod->sandbox, c->plan, on_create_answer, c,
+						      &c->create.creation, e);
 }
 
 static void on_room(int result, const struct err *answer, void *userdata)
@@ -520,6 +520,7 @@ static void give_up_create(struct pod_container *c)
 	int r = err_set(&e, ERR_CONFIG, ECANCELED, "the pod was ended while container %s was created", c->id);
 
 	agent_call_cancel(take_ptr(c->create.call));
+	sandbox_creation_cancel(take_ptr(c->create.creation));
 	sandbox_forget_container(c->pod->sandbox, c->plan);
 	fail_create(c, r, &e);
 }

@@ -60,8 +60,10 @@ struct pod_container {
 	struct strv client_mounts;  /* see pod/client_mounts.h */
 	struct host_cgroup *cgroup; /* of a later container: where its stand-ins are; the first one's is the pod's */
 	struct {
-		struct agent_call *call; /* the guest has not answered yet */
-		pod_create_fn fn;        /* NULL: it has been created */
+		/* The guest has not answered yet: first that there is room for it, then that it is there. */
+		struct agent_call *call;
+		struct sandbox_creation *creation;
+		pod_create_fn fn; /* NULL: it has been created */
 		void *userdata;
 	} create;
 	bool in_guest, paused;

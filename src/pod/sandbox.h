@@ -43,9 +43,15 @@ int sandbox_start(struct loop *loop, struct plan *plan, int interrupt_fd, struct
  * -ENOEXEC when its command cannot be executed. On failure nothing of the container is in the guest.
  */
 int sandbox_create_container(struct sandbox *s, struct plan_container *c, struct err *e);
-/* The guest answers from the loop: a failure is to be given to sandbox_create_failed(), whose result counts. */
+/*
+ * The guest answers from the loop, also to what it gets copied before: a failure is to be given to
+ * sandbox_create_failed(), whose result counts. *ret is valid until fn runs.
+ */
+struct sandbox_creation;
 int sandbox_create_container_async(struct sandbox *s, struct plan_container *c, agent_done_fn fn, void *userdata,
-				   struct agent_call **ret, struct err *e);
+				   struct sandbox_creation **ret, struct err *e);
+/* fn will not run. NULL does nothing. */
+void sandbox_creation_cancel(struct sandbox_creation *k);
 int sandbox_create_failed(struct sandbox *s, struct plan_container *c, int r, struct err *e);
 /* interrupt_fd is not watched any more once a container runs. */
 int sandbox_start_container(struct sandbox *s, struct plan_container *c, struct err *e);

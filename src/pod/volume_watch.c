@@ -46,7 +46,7 @@ static void copy_changed(struct volume_watch *w)
 			continue;
 		v->changed = false;
 		w->copied = v->item;
-		if (share_copy_again(w->share, v->item, w->agent, on_copied, w, &w->copying, &e) < 0)
+		if (share_copy(w->share, v->item, w->agent, on_copied, w, &w->copying, &e) < 0)
 			log_warn("a volume has changed, and the guest keeps what it had: %s", e.text);
 	}
 }
