@@ -67,6 +67,7 @@ static struct {
 	void (*on_start)(void), (*on_stop)(void), (*on_free)(void);
 	unsigned vms;
 	struct strv devices; /* what was plugged and unplugged while it ran */
+	bool keeps;          /* it lets go of nothing */
 	bool running;
 } guest = { .lock = PTHREAD_MUTEX_INITIALIZER };
 
@@ -633,8 +634,8 @@ static int fake_explain(struct vm *vm, struct err *e)
 
 static int fake_remove_device(struct vm *vm, const char *id, struct err *e)
 {
-	strv_addf(&guest.devices, "remove %s", id);
-	return 0;
+	strv_addf(&guest.devices, "remove %s%s", id, guest.keeps && vm->unplug_ms > 1 ? " and wait" : "");
+	return guest.keeps ? err_set(e, ERR_GUEST, EBUSY, "the fake guest keeps %s", id) : 0;
 }
 
 static int fake_resize_vcpus(struct vm *vm, uint32_t vcpus, uint32_t *ret, struct err *e)
