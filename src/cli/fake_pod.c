@@ -401,8 +401,8 @@ void pod_kill(struct pod *pod, const char *id, const char *exec_id, int signo, b
 	fn(r, &e, userdata);
 }
 
-int pod_delete(struct pod *pod, const char *id, const char *exec_id, bool force, pid_t *ret_pid, struct pod_exit *ret,
-	       struct err *e)
+static int delete (struct pod *pod, const char *id, const char *exec_id, bool force, pid_t *ret_pid,
+		   struct pod_exit *ret, struct err *e)
 {
 	struct process *p = find_process(pod, id, exec_id);
 
@@ -419,6 +419,16 @@ int pod_delete(struct pod *pod, const char *id, const char *exec_id, bool force,
 	else
 		container_free(p->c);
 	return 0;
+}
+
+void pod_delete(struct pod *pod, const char *id, const char *exec_id, bool force, pod_delete_fn fn, void *userdata)
+{
+	struct pod_exit exit = { 0 };
+	struct err e = { 0 };
+	pid_t pid = 0;
+	int r = delete (pod, id, exec_id, force, &pid, &exit, &e);
+
+	fn(r, pid, &exit, &e, userdata);
 }
 
 int pod_state(struct pod *pod, const char *id, const char *exec_id, struct pod_process_state *ret, struct err *e)

@@ -100,13 +100,19 @@ static void on_passing_end(const struct pod_exit *exit, void *userdata)
 	loop_timer_set(p->owner->idle, 0);
 }
 
+static void on_forgotten(int result, pid_t pid, const struct pod_exit *exit, const struct err *e, void *userdata)
+{
+	(void)pid;
+	(void)exit;
+	(void)userdata;
+	if (result < 0)
+		log_debug("%s", e->text);
+}
+
 static void forget_process(struct pod *pod, const struct passing *p)
 {
-	struct pod_exit exit;
-	pid_t pid;
-
 	if (pod)
-		(void)pod_delete(pod, p->id, p->exec_id, true, &pid, &exit, NULL);
+		pod_delete(pod, p->id, p->exec_id, true, on_forgotten, NULL);
 }
 
 /*
@@ -325,6 +331,7 @@ static int set_up(struct owner *o, struct err *e)
 {
 	struct task_service_params service = { .make_pod = make_pod,
 					       .take_standin = take_standin,
+					       .undo_unanswered = true,
 					       .deleted = on_deleted,
 					       .shutdown = on_shutdown,
 					       .userdata = o };

@@ -122,8 +122,8 @@ int agent_get_guest_details(struct agent *a, bool mem_block_size, bool mem_hotpl
 
 	q.mem_block_size = mem_block_size;
 	q.mem_hotplug_probe = mem_hotplug_probe;
-	return call(a, "GetGuestDetails", NULL, &q.base, &grpc__guest_details_response__descriptor,
-		    (ProtobufCMessage **)ret, e);
+	return call_for(a, AGENT_SERVICE, "GetGuestDetails", NULL, &q.base, &grpc__guest_details_response__descriptor,
+			AGENT_SHORT_MS, (ProtobufCMessage **)ret, e);
 }
 
 int agent_get_metrics(struct agent *a, char **ret_text, struct err *e)

@@ -27,6 +27,8 @@
 #include "proto/names.pb-c.h"
 
 #define AGENT_TIMEOUT_MS 60000
+/* Where a pod's owner waits for no more than an answer, and everything else in it with him. */
+#define AGENT_SHORT_MS 10000
 /* Where its debug console listens, when it has one. */
 #define AGENT_DEBUG_CONSOLE_PORT 1026
 
@@ -50,6 +52,7 @@ DEFINE_CLEANUP(struct agent *, agent_free)
 int agent_check(struct agent *a, struct err *e);
 /* Health.Version; a new string. */
 int agent_version(struct agent *a, char **ret_version, struct err *e);
+/* At most AGENT_SHORT_MS. */
 int agent_get_guest_details(struct agent *a, bool mem_block_size, bool mem_hotplug_probe,
 			    Grpc__GuestDetailsResponse **ret, struct err *e);
 /* Text in Prometheus' format; a new string. */
@@ -161,6 +164,18 @@ typedef void (*agent_volume_fn)(int result, const Grpc__VolumeStatsResponse *sta
 int agent_get_volume_stats_async(struct agent *a, const char *guest_path, int timeout_ms, agent_volume_fn fn,
 				 void *userdata, struct agent_call **ret, struct err *e);
 
+/* As those that wait, at most AGENT_TIMEOUT_MS. */
+int agent_online_cpu_mem_async(struct agent *a, bool wait, uint32_t n_cpus, bool cpu_only, agent_done_fn fn,
+			       void *userdata, struct agent_call **ret, struct err *e);
+int agent_update_interface_async(struct agent *a, const Types__Interface *nic, agent_done_fn fn, void *userdata,
+				 struct agent_call **ret, struct err *e);
+int agent_update_routes_async(struct agent *a, Types__Route *const *routes, size_t n, agent_done_fn fn, void *userdata,
+			      struct agent_call **ret, struct err *e);
+int agent_add_arp_neighbors_async(struct agent *a, Types__ARPNeighbor *const *neighbors, size_t n, agent_done_fn fn,
+				  void *userdata, struct agent_call **ret, struct err *e);
+int agent_copy_file_async(struct agent *a, const Grpc__CopyFileRequest *request, agent_done_fn fn, void *userdata,
+			  struct agent_call **ret, struct err *e);
+
 int agent_resize_volume_async(struct agent *a, const char *guest_path, uint64_t size, agent_done_fn fn, void *userdata,
 			      struct agent_call **ret, struct err *e);
 
@@ -189,6 +204,15 @@ void agent_call_cancel(struct agent_call *call);
 #define AGENT_COPY_DEPTH   32u
 #define AGENT_COPY_BYTES   ((uint64_t)1 << 30)
 int agent_copy_path(struct agent *a, const char *host_path, const char *guest_path, struct err *e);
+/* From the loop, a request at a time. The handle is valid until fn runs. */
+struct agent_copy;
+int agent_copy_path_async(struct agent *a, const char *host_path, const char *guest_path, agent_done_fn fn,
+			  void *userdata, struct agent_copy **ret, struct err *e);
+/* In one request: -EFBIG for what is larger than that. */
+int agent_copy_data_async(struct agent *a, const void *data, size_t n, const char *guest_path, mode_t mode,
+			  agent_done_fn fn, void *userdata, struct agent_copy **ret, struct err *e);
+/* fn will not run. NULL does nothing. */
+void agent_copy_cancel(struct agent_copy *copy);
 /* A file with this content, owned by root. mode: permission bits. */
 int agent_copy_data(struct agent *a, const void *data, size_t n, const char *guest_path, mode_t mode, struct err *e);
 /* One request as it is. */

@@ -159,10 +159,10 @@ static void deliver_done(struct agent_call *call, int result, const ProtobufCMes
 		log_debug("%s", e->text);
 }
 
-/* Of calls that answer with nothing. */
-static int start_done(struct agent *a, const char *method, unsigned timeout_ms, const char *id,
-		      const ProtobufCMessage *request, agent_done_fn fn, void *userdata, struct agent_call **ret,
-		      struct err *e)
+/* Of calls whose answer says nothing that anybody wants. */
+static int start_plain(struct agent *a, const char *method, unsigned timeout_ms, const char *subject,
+		       const ProtobufCMessage *request, const ProtobufCMessageDescriptor *response, agent_done_fn fn,
+		       void *userdata, struct agent_call **ret, struct err *e)
 {
 	struct agent_call draft = { .method = method,
 				    .fn.done = fn,
@@ -170,7 +170,16 @@ static int start_done(struct agent *a, const char *method, unsigned timeout_ms, 
 				    .userdata = userdata,
 				    .timeout_ms = (int)timeout_ms };
 
-	return start(a, &draft, id, request, &google__protobuf__empty__descriptor, ret, e);
+	return start(a, &draft, subject, request, response, ret, e);
+}
+
+/* Of calls that answer with nothing. */
+static int start_done(struct agent *a, const char *method, unsigned timeout_ms, const char *id,
+		      const ProtobufCMessage *request, agent_done_fn fn, void *userdata, struct agent_call **ret,
+		      struct err *e)
+{
+	return start_plain(a, method, timeout_ms, id, request, &google__protobuf__empty__descriptor, fn, userdata, ret,
+			   e);
 }
 
 int agent_create_container_async(struct agent *a, const Grpc__CreateContainerRequest *request, agent_done_fn fn,
@@ -335,6 +344,58 @@ int agent_get_volume_stats_async(struct agent *a, const char *guest_path, int ti
 
 	q.volume_guest_path = (char *)guest_path;
 	return start(a, &draft, guest_path, &q.base, &grpc__volume_stats_response__descriptor, ret, e);
+}
+
+int agent_online_cpu_mem_async(struct agent *a, bool wait, uint32_t n_cpus, bool cpu_only, agent_done_fn fn,
+			       void *userdata, struct agent_call **ret, struct err *e)
+{
+	Grpc__OnlineCPUMemRequest q = GRPC__ONLINE_CPUMEM_REQUEST__INIT;
+
+	q.wait = wait;
+	q.nb_cpus = n_cpus;
+	q.cpu_only = cpu_only;
+	return start_done(a, "OnlineCPUMem", AGENT_TIMEOUT_MS, NULL, &q.base, fn, userdata, ret, e);
+}
+
+int agent_update_interface_async(struct agent *a, const Types__Interface *nic, agent_done_fn fn, void *userdata,
+				 struct agent_call **ret, struct err *e)
+{
+	Grpc__UpdateInterfaceRequest q = GRPC__UPDATE_INTERFACE_REQUEST__INIT;
+
+	q.interface = (Types__Interface *)nic;
+	return start_plain(a, "UpdateInterface", AGENT_TIMEOUT_MS, nic->name, &q.base, &types__interface__descriptor,
+			   fn, userdata, ret, e);
+}
+
+int agent_update_routes_async(struct agent *a, Types__Route *const *routes, size_t n, agent_done_fn fn, void *userdata,
+			      struct agent_call **ret, struct err *e)
+{
+	Grpc__UpdateRoutesRequest q = GRPC__UPDATE_ROUTES_REQUEST__INIT;
+	Grpc__Routes list = GRPC__ROUTES__INIT;
+
+	list.routes = (Types__Route **)routes;
+	list.n_routes = n;
+	q.routes = &list;
+	return start_plain(a, "UpdateRoutes", AGENT_TIMEOUT_MS, NULL, &q.base, &grpc__routes__descriptor, fn, userdata,
+			   ret, e);
+}
+
+int agent_add_arp_neighbors_async(struct agent *a, Types__ARPNeighbor *const *neighbors, size_t n, agent_done_fn fn,
+				  void *userdata, struct agent_call **ret, struct err *e)
+{
+	Grpc__AddARPNeighborsRequest q = GRPC__ADD_ARPNEIGHBORS_REQUEST__INIT;
+	Grpc__ARPNeighbors list = GRPC__ARPNEIGHBORS__INIT;
+
+	list.arpneighbors = (Types__ARPNeighbor **)neighbors;
+	list.n_arpneighbors = n;
+	q.neighbors = &list;
+	return start_done(a, "AddARPNeighbors", AGENT_TIMEOUT_MS, NULL, &q.base, fn, userdata, ret, e);
+}
+
+int agent_copy_file_async(struct agent *a, const Grpc__CopyFileRequest *request, agent_done_fn fn, void *userdata,
+			  struct agent_call **ret, struct err *e)
+{
+	return start_done(a, "CopyFile", AGENT_TIMEOUT_MS, request->path, &request->base, fn, userdata, ret, e);
 }
 
 int agent_resize_volume_async(struct agent *a, const char *guest_path, uint64_t size, agent_done_fn fn, void *userdata,

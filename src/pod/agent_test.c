@@ -16,6 +16,7 @@
 
 #include <cmocka.h>
 
+#include "base/entries.h"
 #include "base/fd.h"
 #include "base/log.h"
 #include "base/strv.h"
@@ -418,13 +419,66 @@ static void test_copy_data(void **state)
 	fake_stop(&f);
 }
 
+static void on_copied(int result, const struct err *e, void *userdata)
+{
+	struct outcome *o = userdata;
+
+	o->calls++;
+	o->result = result;
+	snprintf(o->text, sizeof o->text, "%s", e->text);
+}
+
+/* The same from the loop; given up in the middle, nothing of the tree is open any more. */
+static void test_copy_async(void **state)
+{
+	struct outcome data = { 0 }, tree = { 0 }, gone = { 0 }, cancelled = { 0 };
+	char dir[] = "/tmp/agent-test-XXXXXX", path[256];
+	struct agent_copy *copy;
+	struct err e = { 0 };
+	unsigned fds;
+	struct fake f;
+
+	fake_start(&f, NULL);
+	assert_int_equal(agent_copy_data_async(f.agent, "hosts\n", 6, "/g/hosts", 0644, on_copied, &data, &copy, NULL),
+			 0);
+	run_until(&f, &data.calls);
+	assert_int_equal(data.result, 0);
+	assert_string_equal(f.seen.v[0], "/g/hosts 100644 0+6/6");
+	strv_fini(&f.seen);
+	assert_non_null(mkdtemp(dir));
+	snprintf(path, sizeof path, "%s/sub", dir);
+	assert_int_equal(mkdir(path, 0755), 0);
+	assert_int_equal(chmod(path, 0755), 0);
+	snprintf(path, sizeof path, "%s/sub/file", dir);
+	assert_int_equal(file_replace(path, "x", 1, 0600), 0);
+	fds = count_fds();
+	assert_int_equal(agent_copy_path_async(f.agent, dir, "/g", on_copied, &tree, &copy, NULL), 0);
+	run_until(&f, &tree.calls);
+	assert_int_equal(tree.result, 0);
+	assert_int_equal(f.seen.len, 3);
+	assert_string_equal(f.seen.v[1], "/g/sub 40755 0+0/0");
+	assert_string_equal(f.seen.v[2], "/g/sub/file 100600 0+1/1");
+	assert_int_equal(agent_copy_path_async(f.agent, dir, "/g", on_copied, &cancelled, &copy, NULL), 0);
+	assert_true(count_fds() > fds);
+	agent_copy_cancel(copy);
+	assert_int_equal(count_fds(), fds);
+	snprintf(path, sizeof path, "%s/none", dir);
+	assert_int_equal(agent_copy_path_async(f.agent, path, "/g", on_copied, &gone, &copy, &e), -ENOENT);
+	assert_int_equal(agent_copy_path_async(f.agent, dir, "/g", on_copied, &gone, &copy, NULL), 0);
+	agent_free(take_ptr(f.agent));
+	assert_int_equal(gone.result, -ECANCELED);
+	assert_int_equal(cancelled.calls, 0);
+	assert_int_equal(dir_remove(dir), 0);
+	fake_stop(&f);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_health),    cmocka_unit_test(test_errors_and_timeouts),
 		cmocka_unit_test(test_async),     cmocka_unit_test(test_routes),
 		cmocka_unit_test(test_copy_tree), cmocka_unit_test(test_copy_limits),
-		cmocka_unit_test(test_copy_data),
+		cmocka_unit_test(test_copy_data), cmocka_unit_test(test_copy_async),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

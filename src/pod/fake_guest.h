@@ -31,8 +31,8 @@
 #include "proto/health.pb-c.h"
 #include "proto/names.pb-c.h"
 
-/* HOLD: a CreateContainer or PauseContainer, until statistics are asked for. END_FIRST: a StartContainer of what ends
- * at once, with 7. */
+/* HOLD: a CreateContainer, PauseContainer or RemoveContainer, until statistics are asked for. END_FIRST: a
+ * StartContainer of what ends at once, with 7. */
 enum act { ANSWER, REFUSE, NEVER, GARBAGE, NOISE, HANG_UP, DIE, DIE_SLOWLY, INTERRUPT, HOLD, END_FIRST };
 
 #define FAKE_WAITS_MAX 32
@@ -57,7 +57,7 @@ static struct {
 	unsigned oom_asked;
 	/* WaitProcess and GetOOMEvent that are not answered yet */
 	struct ttrpc_request *waits[FAKE_WAITS_MAX], *oom;
-	_Atomic(struct ttrpc_request *) creation; /* held, or a pause */
+	_Atomic(struct ttrpc_request *) creation; /* held, or a pause, or a removal */
 	struct ttrpc_request *held; /* the last ExecProcess, when it is never answered: until the process is killed */
 	/* the driver */
 	struct vm_capabilities can; /* nothing set: block, net_user, fs_sharing, net_passt */
@@ -69,6 +69,7 @@ static struct {
 	void (*on_start)(void), (*on_stop)(void), (*on_free)(void);
 	unsigned vms;
 	struct strv devices; /* what was plugged and unplugged while it ran */
+	bool keeps;          /* it lets go of nothing */
 	bool running;
 } guest = { .lock = PTHREAD_MUTEX_INITIALIZER };
 
@@ -269,8 +270,12 @@ static void fake_create(struct ttrpc_request *req, const ProtobufCMessage *m, vo
 
 static void fake_remove(struct ttrpc_request *req, const ProtobufCMessage *m, void *userdata)
 {
-	if (fake_asked(req, "RemoveContainer", "%s", ((const Grpc__RemoveContainerRequest *)m)->container_id))
+	if (fake_asked(req, "RemoveContainer", "%s", ((const Grpc__RemoveContainerRequest *)m)->container_id)) {
 		fake_empty(req);
+	} else if (guest.act == HOLD) {
+		guest.creation = req;
+		ttrpc_request_on_close(req, forget_wait, NULL);
+	}
 }
 
 /* ---- processes ---- */
@@ -643,8 +648,8 @@ static int fake_explain(struct vm *vm, struct err *e)
 
 static int fake_remove_device(struct vm *vm, const char *id, struct err *e)
 {
-	strv_addf(&guest.devices, "remove %s", id);
-	return 0;
+	strv_addf(&guest.devices, "remove %s%s", id, guest.keeps && vm->unplug_ms > 1 ? " and wait" : "");
+	return guest.keeps ? err_set(e, ERR_GUEST, EBUSY, "the fake guest keeps %s", id) : 0;
 }
 
 static int fake_resize_vcpus(struct vm *vm, uint32_t vcpus, uint32_t *ret, struct err *e)

@@ -32,6 +32,7 @@ static struct {
 	uint64_t ceiling;
 	struct pod_streams *last;
 	struct pod_nic nic;
+	uint64_t mtu; /* of the network's interface, when it is looked at again; 0: as it was */
 } host;
 
 static int fake_step(struct err *e, const char *where, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
@@ -257,6 +258,8 @@ bool pod_network_is_attached(const struct pod_network *n)
 int pod_network_rescan(struct pod_network *n, size_t *ret_first_new, struct err *e)
 {
 	*ret_first_new = n->n_endpoints;
+	if (host.mtu)
+		n->interfaces[0]->mtu = host.mtu;
 	return fake_step(e, "rescan", "%s", "");
 }
 

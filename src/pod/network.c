@@ -42,6 +42,20 @@ static void find_gone(struct pod_network *n, const struct network_tables *t)
 	}
 }
 
+/* What may change of an interface that stays. */
+static void follow_links(struct pod_network *n, const struct network_tables *t)
+{
+	for (size_t i = 0; i < n->n_endpoints; i++) {
+		struct pod_endpoint *ep = n->endpoints[i];
+		const struct rtnl_link *l = ep->nic.gone ? NULL : network_find_link(t, ep->link.index);
+
+		if (!l || !ep->attached)
+			continue;
+		memcpy(ep->link.name, l->name, sizeof ep->link.name);
+		ep->link.mtu = l->mtu < ep->card_mtu ? l->mtu : ep->card_mtu;
+	}
+}
+
 static int look(struct pod_network *n, struct err *e)
 {
 	_cleanup_(network_tables_fini) struct network_tables t = { 0 };
@@ -54,6 +68,7 @@ static int look(struct pod_network *n, struct err *e)
 	if (n->model == POD_NETWORK_NONE)
 		return 0;
 	find_gone(n, &t);
+	follow_links(n, &t);
 	r = network_tables_keep(n, &t);
 	if (r < 0)
 		return err_sys(e, -r, "cannot look at the interfaces of %s", n->netns);

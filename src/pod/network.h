@@ -64,6 +64,7 @@ struct pod_network {
 	Types__ARPNeighbor **neighbours;
 	size_t n_neighbours;
 	struct pod_told told_routes, told_neighbours;
+	bool lost;                   /* for who tells: the guest may have lost routes and neighbours */
 	struct network_tables *seen; /* opaque: at the last look, and what was kept of those before it */
 	struct strv notes;           /* what could not be carried over, one sentence each */
 	/* Our own: the namespace, and an rtnetlink socket in it. */
@@ -92,8 +93,9 @@ const char *pod_network_link(const struct pod_network *n, size_t endpoint);
 struct pod_nic *pod_network_nic(struct pod_network *n, size_t endpoint);
 /*
  * Scan again: what came after the last scan (docker's hook, `docker network connect`); new endpoints are at the end of
- * the list, *ret_first_new is the first that is not attached. Of attached ones the messages follow the namespace; those
- * whose interface has vanished (`docker network disconnect`) are marked as gone.
+ * the list, *ret_first_new is the first that is not attached. Of attached ones the messages follow the namespace, with
+ * their interface's name and MTU (as far as the card can have it); those whose interface has vanished (`docker network
+ * disconnect`) are marked as gone.
  */
 int pod_network_rescan(struct pod_network *n, size_t *ret_first_new, struct err *e);
 /*

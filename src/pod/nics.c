@@ -115,84 +115,186 @@ static void remember(struct pod_told *told, struct pod_told *fresh)
 	*fresh = (struct pod_told){ 0 };
 }
 
-static int tell_interface(struct pod_nic *nic, const Types__Interface *m, struct agent *a, bool *told, struct err *e)
-{
+/* Going through what the guest is to know: interfaces, then routes, then neighbours. */
+struct nics_tell {
+	struct pod_network *n;
+	struct agent *agent;
+	size_t at; /* an interface's number, or behind those */
 	struct pod_told fresh;
-	struct err ignored = { 0 };
-	int r = 0;
+	/* Asynchronous: */
+	struct agent_call *call;
+	agent_done_fn fn;
+	void *userdata;
+};
 
-	if (is_news(&nic->told, &m->base, &fresh)) {
-		r = agent_update_interface(a, m, nic->gone ? &ignored : e);
-		if (r < 0 && nic->gone) {
-			/* It has let go of it all the same. */
-			log_debug("%s", ignored.text);
-			r = 0;
-		}
-		*told |= r == 0;
-		if (r == 0)
-			remember(&nic->told, &fresh);
-	}
-	free(fresh.data);
-	return r;
-}
-
-/* `again`: an interface has changed, and with its addresses the guest may have lost routes. */
-static int tell_routes(struct pod_network *n, bool again, struct agent *a, struct err *e)
+static Grpc__Routes routes_message(const struct pod_network *n)
 {
 	Grpc__Routes m = GRPC__ROUTES__INIT;
-	struct pod_told fresh;
-	int r = 0;
 
 	m.routes = n->routes;
 	m.n_routes = n->n_routes;
-	if (is_news(&n->told_routes, &m.base, &fresh) || (again && n->n_routes)) {
-		r = agent_update_routes(a, n->routes, n->n_routes, e);
-		if (r == 0)
-			remember(&n->told_routes, &fresh);
-	}
-	free(fresh.data);
-	return r;
+	return m;
 }
 
 /* Those that have gone the guest cannot be told. */
-static int tell_neighbours(struct pod_network *n, bool again, struct agent *a, struct err *e)
+static Grpc__ARPNeighbors neighbours_message(const struct pod_network *n)
 {
 	Grpc__ARPNeighbors m = GRPC__ARPNEIGHBORS__INIT;
-	struct pod_told fresh;
-	int r = 0;
 
 	m.arpneighbors = n->neighbours;
 	m.n_arpneighbors = n->n_neighbours;
-	if ((is_news(&n->told_neighbours, &m.base, &fresh) || again) && n->n_neighbours) {
-		r = agent_add_arp_neighbors(a, n->neighbours, n->n_neighbours, e);
-		if (r == 0)
-			remember(&n->told_neighbours, &fresh);
-	}
-	free(fresh.data);
-	return r;
+	return m;
 }
 
-/* What the guest does not know yet. */
-static int tell(struct pod_network *n, struct agent *a, struct err *e)
+static struct pod_nic *nic_at(const struct nics_tell *t)
 {
-	bool told = false;
-	int r = 0;
+	return t->at < t->n->n_interfaces ? pod_network_nic(t->n, t->at) : NULL;
+}
 
-	for (size_t i = 0; i < n->n_interfaces && r == 0; i++) {
-		struct pod_nic *nic = pod_network_nic(n, i);
+static bool at_routes(const struct nics_tell *t)
+{
+	return t->at == t->n->n_interfaces;
+}
 
-		/* The guest may let go of a card that it was asked for any moment. */
-		if (!nic->gone || stays(nic))
-			r = tell_interface(nic, n->interfaces[i], a, &told, e);
+static bool is_due(struct nics_tell *t)
+{
+	const struct pod_network *n = t->n;
+	const struct pod_nic *nic = nic_at(t);
+	Grpc__ARPNeighbors neighbours = neighbours_message(n);
+	Grpc__Routes routes = routes_message(n);
+
+	/* The guest may let go of a card that it was asked for any moment. */
+	if (nic)
+		return (!nic->gone || stays(nic)) && is_news(&nic->told, &n->interfaces[t->at]->base, &t->fresh);
+	if (at_routes(t))
+		return is_news(&n->told_routes, &routes.base, &t->fresh) || (n->lost && n->n_routes);
+	return (is_news(&n->told_neighbours, &neighbours.base, &t->fresh) || n->lost) && n->n_neighbours;
+}
+
+static void drop_fresh(struct nics_tell *t)
+{
+	free(t->fresh.data);
+	t->fresh = (struct pod_told){ 0 };
+}
+
+/* To the next thing that the guest does not know yet; false: it knows all. */
+static bool find_news(struct nics_tell *t)
+{
+	for (; t->at < t->n->n_interfaces + 2; t->at++) {
+		if (is_due(t))
+			return true;
+		drop_fresh(t);
 	}
-	if (r == 0)
-		r = tell_routes(n, told, a, e);
-	return r < 0 ? r : tell_neighbours(n, told, a, e);
+	t->n->lost = false;
+	return false;
+}
+
+static int answered(struct nics_tell *t, int r, struct err *e)
+{
+	struct pod_nic *nic = nic_at(t);
+
+	if (r < 0 && nic && nic->gone) {
+		/* It has let go of it all the same. */
+		log_debug("%s", e->text);
+		*e = (struct err){ 0 };
+		r = 0;
+	}
+	if (r == 0) {
+		/* With the addresses the guest may have lost routes. */
+		t->n->lost |= nic != NULL;
+		remember(nic ? &nic->told : at_routes(t) ? &t->n->told_routes : &t->n->told_neighbours, &t->fresh);
+	}
+	drop_fresh(t);
+	t->at++;
+	return r;
 }
 
 int nics_tell_agent(const struct plan *p, struct agent *a, struct err *e)
 {
-	return p->network ? tell(p->network, a, e) : 0;
+	struct pod_network *n = p->network;
+	struct nics_tell t = { .n = n };
+	struct err own = { 0 };
+	int r = 0;
+
+	while (n && r == 0 && find_news(&t)) {
+		if (nic_at(&t))
+			r = agent_update_interface(a, n->interfaces[t.at], &own);
+		else if (at_routes(&t))
+			r = agent_update_routes(a, n->routes, n->n_routes, &own);
+		else
+			r = agent_add_arp_neighbors(a, n->neighbours, n->n_neighbours, &own);
+		r = answered(&t, r, &own);
+	}
+	if (r < 0 && e)
+		*e = own;
+	return r;
+}
+
+static void on_told(int result, const struct err *answer, void *userdata);
+
+static int ask(struct nics_tell *t, struct err *e)
+{
+	struct pod_network *n = t->n;
+
+	if (nic_at(t))
+		return agent_update_interface_async(t->agent, n->interfaces[t->at], on_told, t, &t->call, e);
+	if (at_routes(t))
+		return agent_update_routes_async(t->agent, n->routes, n->n_routes, on_told, t, &t->call, e);
+	return agent_add_arp_neighbors_async(t->agent, n->neighbours, n->n_neighbours, on_told, t, &t->call, e);
+}
+
+/* 1: asked; 0: all is told. */
+static int ask_next(struct nics_tell *t, struct err *e)
+{
+	int r = find_news(t) ? ask(t, e) : 1;
+
+	return r < 0 ? r : !r;
+}
+
+void nics_tell_cancel(struct nics_tell *t)
+{
+	if (!t)
+		return;
+	agent_call_cancel(t->call);
+	drop_fresh(t);
+	free(t);
+}
+
+static void on_told(int result, const struct err *answer, void *userdata)
+{
+	struct nics_tell *t = userdata;
+	agent_done_fn fn = t->fn;
+	struct err e = *answer;
+	int r = answered(t, result, &e);
+
+	t->call = NULL;
+	if (r == 0)
+		r = ask_next(t, &e);
+	if (r > 0)
+		return;
+	userdata = t->userdata;
+	nics_tell_cancel(t);
+	fn(r, &e, userdata);
+}
+
+int nics_tell_agent_async(const struct plan *p, struct agent *a, agent_done_fn fn, void *userdata,
+			  struct nics_tell **ret, struct err *e)
+{
+	struct nics_tell *t;
+	int r;
+
+	if (!p->network)
+		return 0;
+	t = calloc(1, sizeof *t);
+	if (!t)
+		return out_of_memory(e);
+	*t = (struct nics_tell){ .n = p->network, .agent = a, .fn = fn, .userdata = userdata };
+	r = ask_next(t, e);
+	if (r > 0)
+		*ret = t;
+	else
+		nics_tell_cancel(t);
+	return r;
 }
 
 static bool plugs(const struct plan *p)
@@ -201,6 +303,25 @@ static bool plugs(const struct plan *p)
 
 	p->driver->capabilities(&p->config->hypervisor, &can);
 	return can.net_hotplug && !p->vm.fixed_devices;
+}
+
+static int remove_card(const struct plan *p, struct vm *vm, const char *id, struct err *e)
+{
+	int r;
+
+	vm->unplug_ms = UNPLUG_WAIT_MS;
+	r = p->driver->remove_device(vm, id, e);
+	vm->unplug_ms = 0;
+	return r;
+}
+
+/* It may come yet, and nobody would know of it: its tap goes, and another card may get the id only much later. */
+static void take_back(const struct plan *p, struct vm *vm, const char *id)
+{
+	struct err e = { 0 };
+
+	if (remove_card(p, vm, id, &e) < 0)
+		log_warn("%s", e.text);
 }
 
 /* The cards of the endpoints from `first` on, into the running VM. *ret_n: how many of them there are now. */
@@ -217,6 +338,8 @@ static int plug_cards(struct plan *p, struct vm *vm, size_t first, size_t *ret_n
 		if (r == 0) {
 			/* The VMM has queues of its own then. */
 			r = p->driver->add_device(vm, d, e);
+			if (r == -ETIMEDOUT)
+				take_back(p, vm, d->id);
 			vm_device_free(d);
 		}
 		*ret_n += r == 0;
@@ -239,11 +362,8 @@ static bool unplug(const struct plan *p, struct vm *vm, struct pod_nic *nic, con
 	if (now < nic->retry_ms) {
 		pause = nic->retry_ms - now;
 	} else {
-		if (plugs(p)) {
-			vm->unplug_ms = UNPLUG_WAIT_MS;
-			r = p->driver->remove_device(vm, nic->id, &e);
-			vm->unplug_ms = 0;
-		}
+		if (plugs(p))
+			r = remove_card(p, vm, nic->id, &e);
 		if (r == 0)
 			return true;
 		nic->refusals = r == -ENODEV || r == -ENOTSUP ? UNPLUG_TRIES : nic->refusals + 1;
@@ -306,7 +426,7 @@ static int plug_new(struct plan *p, struct vm *vm, size_t first, size_t *ret_n, 
 	return r;
 }
 
-int nics_follow(struct plan *p, struct vm *vm, struct agent *a, struct nics_changes *ret, struct err *e)
+int nics_follow(struct plan *p, struct vm *vm, struct nics_changes *ret, struct err *e)
 {
 	struct pod_network *n = p->network;
 	size_t first = 0;
@@ -323,7 +443,5 @@ int nics_follow(struct plan *p, struct vm *vm, struct agent *a, struct nics_chan
 	if (again < 0)
 		return r < 0 ? r : again;
 	again = plug_new(p, vm, first, &ret->plugged, r < 0 ? NULL : e);
-	r = r < 0 ? r : again;
-	again = tell(n, a, r < 0 ? NULL : e);
 	return r < 0 ? r : again;
 }

@@ -33,6 +33,68 @@ int __wrap_agent_add_arp_neighbors(struct agent *a, Types__ARPNeighbor *const *n
 	return strv_addf(&seen, "%zu neighbours", n);
 }
 
+/* The same from the loop, each after the answer to the last; none while the guest is silent. */
+static struct loop *loop;
+static bool silent;
+static struct {
+	agent_done_fn fn; /* NULL: nothing is asked */
+	void *userdata;
+	int result;
+	struct loop_source *timer;
+} asked;
+
+static void on_answer(struct loop_source *s, void *userdata)
+{
+	agent_done_fn fn = asked.fn;
+	struct err e = { 0 };
+
+	loop_source_free(s);
+	asked.fn = NULL;
+	if (asked.result < 0)
+		err_sys(&e, -asked.result, "guest");
+	fn(asked.result, &e, asked.userdata);
+}
+
+static void answer(void)
+{
+	assert_int_equal(loop_add_timer(loop, 0, on_answer, NULL, &asked.timer), 0);
+}
+
+static int later(int result, agent_done_fn fn, void *userdata)
+{
+	assert_null(asked.fn);
+	asked.fn = fn;
+	asked.userdata = userdata;
+	asked.result = result;
+	if (!silent)
+		answer();
+	return 0;
+}
+
+int __wrap_agent_update_interface_async(struct agent *a, const Types__Interface *nic, agent_done_fn fn, void *userdata,
+					struct agent_call **ret, struct err *e);
+int __wrap_agent_update_interface_async(struct agent *a, const Types__Interface *nic, agent_done_fn fn, void *userdata,
+					struct agent_call **ret, struct err *e)
+{
+	return later(__wrap_agent_update_interface(a, nic, e), fn, userdata);
+}
+
+int __wrap_agent_update_routes_async(struct agent *a, Types__Route *const *routes, size_t n, agent_done_fn fn,
+				     void *userdata, struct agent_call **ret, struct err *e);
+int __wrap_agent_update_routes_async(struct agent *a, Types__Route *const *routes, size_t n, agent_done_fn fn,
+				     void *userdata, struct agent_call **ret, struct err *e)
+{
+	return later(__wrap_agent_update_routes(a, routes, n, e), fn, userdata);
+}
+
+int __wrap_agent_add_arp_neighbors_async(struct agent *a, Types__ARPNeighbor *const *neighbors, size_t n,
+					 agent_done_fn fn, void *userdata, struct agent_call **ret, struct err *e);
+int __wrap_agent_add_arp_neighbors_async(struct agent *a, Types__ARPNeighbor *const *neighbors, size_t n,
+					 agent_done_fn fn, void *userdata, struct agent_call **ret, struct err *e)
+{
+	return later(__wrap_agent_add_arp_neighbors(a, neighbors, n, e), fn, userdata);
+}
+
 static void capabilities(const struct config_hypervisor *hv, struct vm_capabilities *ret)
 {
 	*ret = can;
@@ -72,7 +134,8 @@ static int remove_device(struct vm *vm, const char *id, struct err *e)
 	assert_in_range(vm->unplug_ms, 1, 2000);
 	strv_addf(&seen, "unplug %s", id);
 	if (unplug_result == 0) {
-		close(*held_by(id));
+		if (*held_by(id) > 0)
+			close(*held_by(id));
 		*held_by(id) = 0;
 	}
 	return unplug_result;
@@ -122,7 +185,9 @@ static struct plan *running(struct pod_network *n)
 
 static int follow(struct plan *p)
 {
-	return nics_follow(p, &machine, NULL, &changes, NULL);
+	int r = nics_follow(p, &machine, &changes, NULL), told = nics_tell_agent(p, NULL, NULL);
+
+	return r < 0 ? r : told;
 }
 
 static void add_interface(void)
@@ -176,6 +241,14 @@ static void test_names(void **state)
 	pod_network_free(n);
 }
 
+static void assert_taps(unsigned taps, const char *tied)
+{
+	sh("[ $(ip -n pod -o link show | grep -c _caisson) = %u ]", taps);
+	sh("[ \"$(for i in eth0 net1; do tc -n pod filter show dev $i ingress 2>/dev/null | grep -q 'to device tap' &&"
+	   " printf '%%s ' $i; done)\" = '%s' ]",
+	   tied);
+}
+
 static void test_plug(void **state)
 {
 	struct pod_network *n;
@@ -190,13 +263,19 @@ static void test_plug(void **state)
 	assert_seen("");
 	add_interface();
 	p->vm.fixed_devices = true;
-	assert_int_equal(nics_follow(p, &machine, NULL, &changes, &e), -ENOTSUP);
+	assert_int_equal(nics_follow(p, &machine, &changes, &e), -ENOTSUP);
 	assert_non_null(strstr(e.text, "net1 came after the VM had started"));
 	assert_seen("");
 	p->vm.fixed_devices = false;
 	plug_result = -EIO;
 	assert_int_equal(follow(p), -EIO);
 	assert_int_equal(changes.plugged, 0);
+	assert_seen("");
+	/* It may have come after all, and is not left there without its tap. */
+	plug_result = -ETIMEDOUT;
+	assert_int_equal(follow(p), -ETIMEDOUT);
+	assert_seen("unplug net1");
+	assert_taps(1, "eth0 ");
 	plug_result = 0;
 	assert_int_equal(follow(p), 0);
 	assert_int_equal(changes.plugged, 1);
@@ -225,14 +304,6 @@ static void test_plug(void **state)
 	plan_free(p);
 	pod_network_free(n);
 	let_all_go();
-}
-
-static void assert_taps(unsigned taps, const char *tied)
-{
-	sh("[ $(ip -n pod -o link show | grep -c _caisson) = %u ]", taps);
-	sh("[ \"$(for i in eth0 net1; do tc -n pod filter show dev $i ingress 2>/dev/null | grep -q 'to device tap' &&"
-	   " printf '%%s ' $i; done)\" = '%s' ]",
-	   tied);
 }
 
 /* Taken away, unplugged, and back: with the same MAC as with another one. */
@@ -443,6 +514,109 @@ static void test_changes(void **state)
 	assert_int_equal(follow(p), 0);
 	assert_seen("");
 	assert_int_equal(n->interfaces[0]->n_ipaddresses, 3);
+	/* No more than the card can have. */
+	sh("ip -n pod link set eth0 mtu 1300");
+	assert_int_equal(follow(p), 0);
+	assert_seen("interface eth0; 3 routes; 1 neighbours");
+	assert_int_equal(n->interfaces[0]->mtu, 1300);
+	sh("ip -n pod link set eth0 mtu 9000");
+	assert_int_equal(follow(p), 0);
+	assert_seen("interface eth0; 3 routes; 1 neighbours");
+	assert_int_equal(n->interfaces[0]->mtu, 1400);
+	sh("ip -n pod link set eth0 name lan0");
+	assert_int_equal(follow(p), 0);
+	assert_seen("interface lan0; 3 routes; 1 neighbours");
+	assert_string_equal(n->routes[0]->device, "lan0");
+	plan_free(p);
+	pod_network_free(n);
+	let_all_go();
+}
+
+/* What a look for somebody comes to. */
+static int look_result;
+
+static void on_looked(int result, const struct err *e, void *userdata)
+{
+	look_result = result;
+}
+
+static int look(struct nics_watch *w)
+{
+	uint64_t deadline = clock_ms() + 60000;
+
+	look_result = 1;
+	nics_watch_look(w, on_looked, NULL);
+	while (look_result == 1 && clock_ms() < deadline)
+		assert_int_equal(loop_run_once(loop, 1000), 0);
+	return look_result;
+}
+
+/* The loop goes on while the guest does not answer, and nothing is looked at; what has changed comes after that. */
+static void test_watch_silence(void **state)
+{
+	struct nics_watch *w = NULL;
+	struct pod_network *n;
+	struct plan *p;
+	uint64_t deadline;
+
+	NEEDS_HOST;
+	n = scan(POD_NETWORK_TCFILTER);
+	p = running(n);
+	assert_int_equal(loop_new(&loop, NULL), 0);
+	assert_int_equal(nics_watch_new(loop, p, &machine, NULL, &w, NULL), 0);
+	silent = true;
+	sh("ip -n pod addr add 10.5.5.5/24 dev eth0");
+	look_result = 1;
+	nics_watch_look(w, on_looked, NULL);
+	assert_seen("interface eth0");
+	sh("ip -n pod addr add 10.5.5.6/24 dev eth0");
+	deadline = clock_ms() + 1000;
+	while (clock_ms() < deadline)
+		assert_int_equal(loop_run_once(loop, 100), 0);
+	assert_seen("");
+	/* Who asked is told of his own look; the change is followed by itself. */
+	silent = false;
+	answer();
+	deadline = clock_ms() + 60000;
+	while (look_result == 1 && clock_ms() < deadline)
+		assert_int_equal(loop_run_once(loop, 100), 0);
+	assert_int_equal(look_result, 0);
+	while (seen.len < 3 && clock_ms() < deadline)
+		assert_int_equal(loop_run_once(loop, 100), 0);
+	assert_seen("2 routes; interface eth0; 2 routes");
+	/* Who asks during another look gets one of his own. */
+	silent = true;
+	sh("ip -n pod addr add 10.5.5.7/24 dev eth0");
+	while (!seen.len && clock_ms() < deadline)
+		assert_int_equal(loop_run_once(loop, 100), 0);
+	sh("ip -n pod addr add 10.5.5.8/24 dev eth0");
+	look_result = 1;
+	nics_watch_look(w, on_looked, NULL);
+	silent = false;
+	answer();
+	while (look_result == 1 && clock_ms() < deadline)
+		assert_int_equal(loop_run_once(loop, 100), 0);
+	assert_seen("interface eth0; 2 routes; interface eth0; 2 routes");
+	/* A failure is his, and one who does not want to know any more is not told. */
+	told_result = -EIO;
+	sh("ip -n pod addr add 10.5.5.9/24 dev eth0");
+	assert_int_equal(look(w), -EIO);
+	told_result = 0;
+	silent = true;
+	look_result = 1;
+	nics_watch_look(w, on_looked, NULL);
+	nics_watch_forget(w);
+	answer();
+	for (int i = 0; i < 5; i++)
+		assert_int_equal(loop_run_once(loop, 10), 0);
+	assert_int_equal(look_result, 1);
+	strv_fini(&seen);
+	/* It ends in the middle. */
+	assert_non_null(asked.fn);
+	asked.fn = NULL;
+	silent = false;
+	nics_watch_free(w);
+	loop_free(loop);
 	plan_free(p);
 	pod_network_free(n);
 	let_all_go();
@@ -458,7 +632,6 @@ static void test_watch(void **state)
 	struct nics_watch *w = NULL;
 	unsigned looks = 0;
 	struct pod_network *n;
-	struct loop *loop;
 	struct plan *p;
 	uint64_t deadline;
 
@@ -500,9 +673,9 @@ static void test_watch(void **state)
 	/* Looked at once, without waiting for quiet. */
 	sh("ip link add h2 type veth peer name net2 netns pod && ip -n pod link set net2 up");
 	plug_result = -EIO;
-	assert_int_equal(nics_watch_look(w, NULL), -EIO);
+	assert_int_equal(look(w), -EIO);
 	plug_result = 0;
-	assert_int_equal(nics_watch_look(w, NULL), 0);
+	assert_int_equal(look(w), 0);
 	assert_non_null(strstr(seen.v[0], "card net2"));
 	strv_fini(&seen);
 	/* What a failure does to the namespace is no reason to try again at once: after 0.3, 0.6, 1.2 s … */
@@ -517,7 +690,7 @@ static void test_watch(void **state)
 	/* Of a VM that has ended nothing is asked. */
 	strv_fini(&seen);
 	machine.exit_fd = eventfd(1, EFD_CLOEXEC);
-	assert_int_equal(nics_watch_look(w, NULL), 0);
+	assert_int_equal(look(w), 0);
 	assert_seen("");
 	close(machine.exit_fd);
 	machine.exit_fd = -1;
@@ -534,7 +707,7 @@ static void test_none(void **state)
 
 	assert_int_equal(nics_connect(&p, NULL), 0);
 	assert_int_equal(nics_tell_agent(&p, NULL, NULL), 0);
-	assert_int_equal(nics_follow(&p, &machine, NULL, &changes, NULL), 0);
+	assert_int_equal(nics_follow(&p, &machine, &changes, NULL), 0);
 	assert_seen("");
 }
 
@@ -551,6 +724,7 @@ int main(void)
 		NAMESPACE_TEST(test_follow_fails),
 		NAMESPACE_TEST(test_changes),
 		NAMESPACE_TEST(test_watch),
+		NAMESPACE_TEST(test_watch_silence),
 	};
 
 	unable = prepare_host();

@@ -25,6 +25,16 @@ struct nics_watch {
 	void (*tell)(void *userdata); /* NULL: nobody */
 	void *tell_userdata;
 	uint64_t first_change; /* since the last look; 0: none */
+	/* A look: first what is done here, then the guest is told. */
+	struct nics_tell *telling; /* NULL: nobody looks */
+	int result;                /* of its first part */
+	struct err why;
+	bool again; /* it is to be looked at again */
+	struct {
+		agent_done_fn fn; /* NULL: nobody asks */
+		void *userdata;
+		bool served; /* by the look that is under way */
+	} asker;
 };
 
 static void on_change(struct loop_source *s, int fd, uint32_t revents, void *userdata)
@@ -43,41 +53,97 @@ static void on_change(struct loop_source *s, int fd, uint32_t revents, void *use
 	loop_timer_set(w->quiet, now >= latest ? 0 : latest - now < w->quiet_ms ? latest - now : w->quiet_ms);
 }
 
-int nics_watch_look(struct nics_watch *w, struct err *e)
+static void look(struct nics_watch *w);
+
+/* A look is over: who asked for it hears of it, and else it is tried again. */
+static void looked(struct nics_watch *w, int r, const struct err *e)
+{
+	agent_done_fn fn = w->asker.served ? take_ptr(w->asker.fn) : NULL;
+
+	w->asker.served = false;
+	if (!fn && r == 0) {
+		w->quiet_ms = QUIET_MS;
+	} else if (!fn) {
+		log_warn_few(&w->warned, "%s", e->text);
+		w->quiet_ms = w->quiet_ms < QUIET_MAX_MS / 2 ? 2 * w->quiet_ms : QUIET_MAX_MS;
+		/* A VMM that does not answer holds the loop up each time: it is asked with the next change. */
+		w->again |= r != -ENOTSUP && w->result != -ETIMEDOUT;
+	}
+	if (w->again)
+		loop_timer_set(w->quiet, w->quiet_ms);
+	if (fn)
+		fn(r, e, w->asker.userdata);
+	else if (w->asker.fn)
+		look(w);
+}
+
+static void on_told(int result, const struct err *e, void *userdata)
+{
+	struct nics_watch *w = userdata;
+
+	w->telling = NULL;
+	if (w->result < 0)
+		looked(w, w->result, &w->why);
+	else
+		looked(w, result, e);
+}
+
+static void look(struct nics_watch *w)
 {
 	struct nics_changes n = { 0 };
+	struct err e = { 0 };
 	int r;
 
-	/* Of a VM that has ended the engine takes the interfaces away as well. */
-	if (!w || vm_wait_exit(w->vm, 0))
-		return 0;
+	w->asker.served = w->asker.fn;
+	w->again = false;
 	w->first_change = 0;
-	r = nics_follow(w->plan, w->vm, w->agent, &n, e);
+	w->why = (struct err){ 0 };
+	w->result = nics_follow(w->plan, w->vm, &n, &w->why);
 	if (n.plugged || n.unplugged || n.returned)
 		log_info("network cards of the VM: %zu more, %zu less, %zu used again", n.plugged, n.unplugged,
 			 n.returned);
 	if (n.again_ms)
 		loop_timer_set(w->quiet, n.again_ms);
-	return r;
+	r = nics_tell_agent_async(w->plan, w->agent, on_told, w, &w->telling, &e);
+	if (r <= 0)
+		on_told(r, &e, w);
 }
 
 static void on_quiet(struct loop_source *s, void *userdata)
 {
 	struct nics_watch *w = userdata;
-	struct err e = { 0 };
-	int r = nics_watch_look(w, &e);
 
+	/* Of a VM that has ended the engine takes the interfaces away as well. */
+	if (vm_wait_exit(w->vm, 0))
+		return;
 	if (w->tell)
 		w->tell(w->tell_userdata);
-	if (r == 0) {
-		w->quiet_ms = QUIET_MS;
+	if (w->telling)
+		w->again = true;
+	else
+		look(w);
+}
+
+void nics_watch_look(struct nics_watch *w, agent_done_fn fn, void *userdata)
+{
+	struct err e = { 0 };
+
+	if (!w || vm_wait_exit(w->vm, 0)) {
+		fn(0, &e, userdata);
 		return;
 	}
-	log_warn_few(&w->warned, "%s", e.text);
-	w->quiet_ms = w->quiet_ms < QUIET_MAX_MS / 2 ? 2 * w->quiet_ms : QUIET_MAX_MS;
-	/* A guest that does not answer holds the loop up each time: it is told with the next change. */
-	if (r != -ENOTSUP && r != -ETIMEDOUT)
-		loop_timer_set(w->quiet, w->quiet_ms);
+	w->asker.fn = fn;
+	w->asker.userdata = userdata;
+	if (!w->telling)
+		look(w);
+}
+
+void nics_watch_forget(struct nics_watch *w)
+{
+	if (!w)
+		return;
+	w->asker.fn = NULL;
+	w->asker.served = false;
 }
 
 int nics_watch_new(struct loop *loop, struct plan *p, struct vm *vm, struct agent *a, struct nics_watch **ret,
@@ -122,6 +188,7 @@ void nics_watch_free(struct nics_watch *w)
 {
 	if (!w)
 		return;
+	nics_tell_cancel(w->telling);
 	loop_source_free(w->changes);
 	loop_source_free(w->quiet);
 	fd_close(&w->fd);

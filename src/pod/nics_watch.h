@@ -16,10 +16,13 @@ int nics_watch_new(struct loop *loop, struct plan *p, struct vm *vm, struct agen
 		   struct err *e);
 /*
  * Look now. For the moment when a container starts: what its client connected between create and start (containerd's
- * `ctr run --cni`) must be there then. NULL does nothing.
+ * `ctr run --cni`) must be there then. fn runs once: before this returns when there is nothing to tell the guest (or w
+ * is NULL), or from the loop later. One of them at a time.
  */
-int nics_watch_look(struct nics_watch *w, struct err *e);
-/* fn is called behind each look that something had changed for. NULL does nothing. */
+void nics_watch_look(struct nics_watch *w, agent_done_fn fn, void *userdata);
+/* fn will not run. NULL does nothing. */
+void nics_watch_forget(struct nics_watch *w);
+/* fn is called when something has changed. NULL does nothing. */
 void nics_watch_tell(struct nics_watch *w, void (*fn)(void *userdata), void *userdata);
 /* NULL does nothing. */
 void nics_watch_free(struct nics_watch *w);

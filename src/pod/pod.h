@@ -5,7 +5,7 @@
  * loop.
  *
  * What a guest can hold up is answered from the loop, so that one container never stops what is done to another;
- * starting the VM and taking things from it is waited for (see pod/agent.h). What happens by itself (exits, out of
+ * starting the VM and taking devices from it is waited for (see pod/agent.h). What happens by itself (exits, out of
  * memory, the VM's end) is told by pod_params.event, always from the loop. A process is named by its container
  * and its exec id; "" is the container's first process.
  *
@@ -161,9 +161,16 @@ typedef void (*pod_done_fn)(int result, const struct err *e, void *userdata);
  */
 void pod_kill(struct pod *pod, const char *id, const char *exec_id, int signo, bool all, pod_done_fn fn,
 	      void *userdata);
-/* Only what has ended, or was never started; force: end it first. The last container's delete ends the VM. */
-int pod_delete(struct pod *pod, const char *id, const char *exec_id, bool force, pid_t *ret_pid, struct pod_exit *ret,
-	       struct err *e);
+/* result 0: of whom pid was, and how it ended; *exit is valid in the callback. Else a negative errno, and e says why.
+ */
+typedef void (*pod_delete_fn)(int result, pid_t pid, const struct pod_exit *exit, const struct err *e, void *userdata);
+/*
+ * Only what has ended, or was never started; force: end it first. The last container's delete ends the VM. fn runs
+ * once: before this returns, or, when the guest has a container to remove, from the loop later; meanwhile the container
+ * is there, stopped. A guest that refuses or is silent keeps nothing: AGENT_TIMEOUT_MS after it was asked the container
+ * is gone. -ESRCH: another delete was first. pod_free() calls what is left; fn must not call that.
+ */
+void pod_delete(struct pod *pod, const char *id, const char *exec_id, bool force, pod_delete_fn fn, void *userdata);
 
 struct pod_process_state {
 	const char *bundle;

@@ -395,6 +395,14 @@ static void fail_create(struct pod_container *c, int r, const struct err *e)
 	fn(r, 0, e, userdata);
 }
 
+/* Where the VM has ended, that is the reason. */
+static void creation_failed(struct pod_container *c, int r, struct err *e)
+{
+	if (c->pod->lost)
+		err_set(e, ERR_GUEST, -r, "%s", c->pod->reason);
+	fail_create(c, r, e);
+}
+
 static int created(struct pod_container *c, struct err *e)
 {
 	struct pod_process *p = pod_init_process(c);
@@ -415,7 +423,7 @@ static void on_create_answer(int result, const struct err *answer, void *userdat
 	pod_create_fn fn = c->create.fn;
 	struct err e = *answer;
 
-	c->create.call = NULL;
+	c->create.creation = NULL;
 	/* The answer can come behind the news that the VM has ended, and nobody would tell of this end again. */
 	if (result == 0)
 		result = pod_check_guest(c->pod, &e);
@@ -424,9 +432,7 @@ static void on_create_answer(int result, const struct err *answer, void *userdat
 		agent_remove_container_async(c->pod->sandbox->agent, c->id, NULL, NULL, NULL, NULL);
 	result = result < 0 ? sandbox_create_failed(c->pod->sandbox, c->plan, result, &e) : created(c, &e);
 	if (result < 0) {
-		if (c->pod->lost)
-			err_set(&e, ERR_GUEST, -result, "%s", c->pod->reason);
-		fail_create(c, result, &e);
+		creation_failed(c, result, &e);
 		return;
 	}
 	c->create.fn = NULL;
@@ -436,19 +442,39 @@ static void on_create_answer(int result, const struct err *answer, void *userdat
 	fn(0, pod_init_process(c)->standin_pid, &e, c->create.userdata);
 }
 
-/* Limits and memory first; then the guest is asked, see on_create_answer(). */
+static int ask_guest(struct pod_container *c, struct err *e)
+{
+	int r = c->pod->volumes ? volume_watch_add(c->pod->volumes, c->plan, e) : 0;
+
+	return r < 0 ? r
+		     : sandbox_create_container_async(c->pod->sandbox, c->plan, on_create_answer, c,
+						      &c->create.creation, e);
+}
+
+static void on_room(int result, const struct err *answer, void *userdata)
+{
+	struct pod_container *c = userdata;
+	struct err e = *answer;
+
+	c->create.call = NULL;
+	if (result < 0) {
+		pod_not_grown(c->pod);
+		result = pod_explain(c->pod, result, &e);
+	} else {
+		result = pod_check_guest(c->pod, &e);
+	}
+	if (result == 0)
+		result = ask_guest(c, &e);
+	if (result < 0)
+		creation_failed(c, result, &e);
+}
+
+/* CPUs and memory first, see on_room(); then the guest is asked, see on_create_answer(). */
 static int create_in_guest(struct pod_container *c, struct err *e)
 {
-	int r;
+	int r = c->sandbox_only ? 1 : pod_grow(c->pod, on_room, c, &c->create.call, e);
 
-	if (c->sandbox_only)
-		return 0;
-	r = pod_resize(c->pod, e);
-	if (r == 0 && c->pod->volumes)
-		r = volume_watch_add(c->pod->volumes, c->plan, e);
-	if (r == 0)
-		r = sandbox_create_container_async(c->pod->sandbox, c->plan, on_create_answer, c, &c->create.call, e);
-	return r;
+	return r ? r : ask_guest(c, e);
 }
 
 int pod_check_created(const struct pod_container *c, struct err *e)
@@ -498,49 +524,88 @@ static void give_up_create(struct pod_container *c)
 	int r = err_set(&e, ERR_CONFIG, ECANCELED, "the pod was ended while container %s was created", c->id);
 
 	agent_call_cancel(take_ptr(c->create.call));
+	sandbox_creation_cancel(take_ptr(c->create.creation));
 	sandbox_forget_container(c->pod->sandbox, c->plan);
 	fail_create(c, r, &e);
+}
+
+/* A Delete of a container, while that is waited for. */
+struct deletion {
+	pod_delete_fn fn;
+	void *userdata;
+	char *id;
+	pid_t pid;
+	struct pod_exit exit;
+};
+
+static void on_deleted(int result, const struct err *e, void *userdata)
+{
+	struct deletion *d = userdata;
+
+	d->fn(result, d->pid, &d->exit, e, d->userdata);
+	free(d->id);
+	free(d);
+}
+
+/* Nothing of it is in the guest any more. Returns the delete that is to be told; NULL: there is none. */
+static struct pod_ask *forget(struct pod_container *c)
+{
+	struct pod_ask *removal = take_ptr(c->removal);
+	struct pod_process *p;
+
+	c->in_guest = false;
+	list_foreach (p, &c->processes, struct pod_process, node)
+		pod_process_ended(p, 128 + SIGKILL, "");
+	run_poststop_hooks(c);
+	/* It has done what the others wanted, too. */
+	if (removal) {
+		list_remove(&removal->node);
+		agent_call_cancel(take_ptr(removal->call));
+	}
+	pod_container_free(c);
+	return removal;
+}
+
+/* Answers that will not come any more, or that nobody wants. */
+static void cancel_waits(struct pod_container *c)
+{
+	struct pod_process *p;
+
+	list_foreach (p, &c->processes, struct pod_process, node)
+		agent_call_cancel(take_ptr(p->wait));
 }
 
 void pod_container_end(struct pod_container *c)
 {
 	struct pod *pod = c->pod;
-	struct pod_process *p;
+	struct err e = { 0 };
+	struct pod_ask *removal;
 
 	if (c->create.fn) {
 		give_up_create(c);
 		return;
 	}
-	/* First the answers that will not come any more. */
-	list_foreach (p, &c->processes, struct pod_process, node)
-		agent_call_cancel(take_ptr(p->wait));
-	if (c->in_guest && !pod->lost)
+	cancel_waits(c);
+	if (c->in_guest && !pod->lost && !c->removal)
 		sandbox_remove_container(pod->sandbox, c->plan);
 	else if (c->in_guest)
 		sandbox_forget_container(pod->sandbox, c->plan);
-	c->in_guest = false;
-	list_foreach (p, &c->processes, struct pod_process, node)
-		pod_process_ended(p, 128 + SIGKILL, "");
-	run_poststop_hooks(c);
-	pod_container_free(c);
+	removal = forget(c);
+	if (removal)
+		pod_ask_done(removal, 0, &e);
 }
 
-static int delete_container(struct pod_container *c, struct pod_exit *ret, struct err *e)
+/* The guest has no part in it any more. */
+static void finish_delete(struct pod_container *c)
 {
 	struct pod *pod = c->pod;
-	struct pod_process *p = pod_init_process(c);
-	struct pod_event event = { .kind = POD_EVENT_DELETE, .exec_id = "", .pid = p->standin_pid };
-	_cleanup_free_ char *id = take_ptr(c->id);
+	struct pod_ask *removal = forget(c);
+	const struct deletion *d = removal->userdata;
+	struct pod_event event = {
+		.kind = POD_EVENT_DELETE, .container_id = d->id, .exec_id = "", .pid = d->pid, .exit = d->exit
+	};
+	struct err e = { 0 };
 
-	c->id = strdup(id);
-	if (!c->id) {
-		c->id = take_ptr(id);
-		return out_of_memory(e);
-	}
-	pod_process_ended(p, 128 + SIGKILL, "");
-	event.exit = *ret = p->exit;
-	event.container_id = id;
-	pod_container_end(c);
 	if (list_empty(&pod->containers)) {
 		pod_unwatch_vm(pod);
 		pod_host_stop(pod);
@@ -550,38 +615,93 @@ static int delete_container(struct pod_container *c, struct pod_exit *ret, struc
 	}
 	if (pod->params.event)
 		pod->params.event(&event, pod->params.userdata);
-	return 0;
+	pod_note_state(pod);
+	pod_ask_done(removal, 0, &e);
 }
 
-int pod_delete(struct pod *pod, const char *id, const char *exec_id, bool force, pid_t *ret_pid, struct pod_exit *ret,
-	       struct err *e)
+static void on_remove_answer(int result, const struct err *e, void *userdata)
 {
-	struct pod_process *p = pod_find_process(pod, id, exec_id, e);
-	pid_t pid;
-	int r;
+	struct pod_ask *ask = userdata;
+	struct pod_container *c = ask->container;
 
-	if (!p)
-		return -ENOENT;
+	ask->call = NULL;
+	sandbox_container_removed(c->pod->sandbox, c->plan, result, e);
+	finish_delete(c);
+}
+
+static void delete_container(struct pod_container *c, pod_delete_fn fn, void *userdata)
+{
+	struct pod_process *p = pod_init_process(c);
+	struct deletion *d = calloc(1, sizeof *d);
+	struct pod *pod = c->pod;
+	struct err e = { 0 };
+	struct pod_ask *ask;
+
+	if (!d || !(d->id = strdup(c->id))) {
+		free(d);
+		fn(out_of_memory(&e), 0, &(struct pod_exit){ 0 }, &e, userdata);
+		return;
+	}
+	d->fn = fn;
+	d->userdata = userdata;
+	d->pid = p->standin_pid;
+	ask = pod_ask_new(c, on_deleted, d);
+	/* The second one is told when the first one has done it. */
+	if (!ask || c->removal)
+		return;
+	c->removal = ask;
+	pod_process_ended(p, 128 + SIGKILL, "");
+	d->exit = p->exit;
+	cancel_waits(c);
+	if (c->in_guest && !pod->lost &&
+	    sandbox_remove_container_async(pod->sandbox, c->plan, on_remove_answer, ask, &ask->call, &e) == 0)
+		return;
+	if (c->in_guest)
+		sandbox_forget_container(pod->sandbox, c->plan);
+	finish_delete(c);
+}
+
+/* The guest forgets it by itself. */
+static void delete_exec(struct pod_process *p, pod_delete_fn fn, void *userdata)
+{
+	struct pod *pod = p->container->pod;
+	pid_t pid = p->standin_pid;
+	struct pod_exit exit;
+	struct err e = { 0 };
+
+	if ((p->status == POD_RUNNING || pod_process_is_starting(p)) && !pod->lost)
+		agent_signal_async(pod->sandbox->agent, p->container->id, p->exec_id, SIGKILL, NULL, NULL, NULL, NULL);
+	pod_process_ended(p, 128 + SIGKILL, "");
+	exit = p->exit;
+	pod_process_free(p);
+	pod_note_state(pod);
+	fn(0, pid, &exit, &e, userdata);
+}
+
+static int check_delete(const struct pod_process *p, bool force, struct err *e)
+{
+	bool exec = *p->exec_id;
+
 	if (pod_check_created(p->container, e) < 0)
 		return -EBUSY;
 	if ((p->status == POD_RUNNING || pod_process_is_starting(p)) && !force)
 		return err_set(e, ERR_CONFIG, EBUSY, "%s %s is running: it must be ended before it is deleted",
-			       *p->exec_id ? "process" : "container", *p->exec_id ? p->exec_id : id);
-	pid = p->standin_pid;
-	if (*p->exec_id) {
-		if ((p->status == POD_RUNNING || pod_process_is_starting(p)) && !pod->lost)
-			agent_signal_async(pod->sandbox->agent, id, p->exec_id, SIGKILL, NULL, NULL, NULL, NULL);
-		pod_process_ended(p, 128 + SIGKILL, "");
-		*ret = p->exit;
-		pod_process_free(p);
-	} else {
-		r = delete_container(p->container, ret, e);
-		if (r < 0)
-			return r;
-	}
-	*ret_pid = pid;
-	pod_note_state(pod);
+			       exec ? "process" : "container", exec ? p->exec_id : p->container->id);
 	return 0;
+}
+
+void pod_delete(struct pod *pod, const char *id, const char *exec_id, bool force, pod_delete_fn fn, void *userdata)
+{
+	struct err e = { 0 };
+	struct pod_process *p = pod_find_process(pod, id, exec_id, &e);
+	int r = p ? check_delete(p, force, &e) : -ENOENT;
+
+	if (r < 0)
+		fn(r, 0, &(struct pod_exit){ 0 }, &e, userdata);
+	else if (*p->exec_id)
+		delete_exec(p, fn, userdata);
+	else
+		delete_container(p->container, fn, userdata);
 }
 
 /* ---- pause, resume ---- */

@@ -305,15 +305,32 @@ static int try_update(const char *id, const Grpc__LinuxResources *wanted, struct
 	return await_outcome(&o, e);
 }
 
+/* What somebody waits for who deletes. */
+struct deletion_outcome {
+	struct outcome o;
+	pid_t pid;
+	struct pod_exit exit;
+};
+
+static void on_deleted(int result, pid_t pid, const struct pod_exit *exit, const struct err *e, void *userdata)
+{
+	*(struct deletion_outcome *)userdata = (struct deletion_outcome){ { true, result, *e }, pid, *exit };
+}
+
+static int try_delete(const char *id, const char *exec_id, bool force, struct deletion_outcome *d)
+{
+	*d = (struct deletion_outcome){ 0 };
+	pod_delete(t.pod, id, exec_id, force, on_deleted, d);
+	return await_outcome(&d->o, NULL);
+}
+
 static struct pod_exit delete (const char *id, const char *exec_id)
 {
-	struct pod_exit ret = { 0 };
-	struct err e = { 0 };
-	pid_t pid;
+	struct deletion_outcome d;
 
-	if (pod_delete(t.pod, id, exec_id, false, &pid, &ret, &e) < 0)
-		fail_msg("%s", e.text);
-	return ret;
+	if (try_delete(id, exec_id, false, &d) < 0)
+		fail_msg("%s", d.o.e.text);
+	return d.exit;
 }
 
 static struct pod_process_state state_of(const char *id, const char *exec_id)

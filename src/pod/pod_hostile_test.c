@@ -84,9 +84,7 @@ static void test_silent_verbs(void **state)
 		const char *at;
 		int (*verb)(void);
 	} verbs[] = { { "PauseContainer", pause_it }, { "UpdateContainer", update }, { "SignalProcess", signal_it } };
-	struct pod_exit exit;
-	struct err e = { 0 };
-	pid_t pid;
+	struct deletion_outcome d;
 
 	make_pod();
 	create("c1");
@@ -100,10 +98,118 @@ static void test_silent_verbs(void **state)
 		assert_int_equal(state_of("c1", "").status, POD_RUNNING);
 	}
 	guest.at = "RemoveContainer";
-	assert_int_equal(pod_delete(t.pod, "c1", "", true, &pid, &exit, &e), 0);
-	assert_int_equal(exit.status, 137);
+	assert_int_equal(try_delete("c1", "", true, &d), 0);
+	assert_int_equal(d.exit.status, 137);
 	assert_int_equal(guest.vms, 0);
 	hurry = false;
+}
+
+/* Its deletion takes so long, that of the others no time any more; the pod goes on meanwhile. */
+static void test_silent_removal(void **state)
+{
+	static struct deletion_outcome d; /* told at the latest when the pod ends */
+	size_t asked;
+
+	put_bundle("c1", SANDBOX);
+	put_bundle("c2", MEMBER);
+	make_pod();
+	create("c1");
+	start("c1", "");
+	create("c2");
+	hurry = true;
+	guest.at = "RemoveContainer";
+	guest.act = NEVER;
+	d = (struct deletion_outcome){ 0 };
+	pod_delete(t.pod, "c2", "", false, on_deleted, &d);
+	assert_int_equal(try_pause("c1", NULL), 0);
+	assert_int_equal(try_resume("c1", NULL), 0);
+	assert_false(d.o.done);
+	assert_int_equal(await_outcome(&d.o, NULL), 0);
+	assert_int_equal(d.exit.status, 137);
+	assert_string_equal(t.events.v[t.events.len - 1], "delete c2 137");
+	asked = fake_asked_so_far();
+	ask_kill("c1", "", SIGKILL);
+	until_event("exit c1 137");
+	delete ("c1", "");
+	assert_int_equal(fake_asked_at("RemoveContainer c1", asked), SIZE_MAX);
+	hurry = false;
+}
+
+static struct outcome started; /* told at the latest when the pod ends */
+
+/* Its network has changed since it was created, and the guest does not say that it knows. */
+static void begin_start(bool in_a_hurry)
+{
+	host.mtu = 0;
+	guest.act = ANSWER;
+	make_pod();
+	create("c1");
+	host.mtu = 1300;
+	guest.at = "UpdateInterface";
+	guest.act = NEVER;
+	started = (struct outcome){ 0 };
+	hurry = in_a_hurry;
+	pod_start(t.pod, "c1", "", on_pid, &started);
+	assert_false(started.done);
+}
+
+/* Only who starts the first container waits for that. */
+static void test_silent_network(void **state)
+{
+	struct err e = { 0 };
+
+	put_bundle("c1", SANDBOX);
+	put_bundle("c2", MEMBER);
+	begin_start(true);
+	create("c2");
+	start("c2", "");
+	assert_int_equal(try_pause("c2", NULL), 0);
+	assert_int_equal(try_delete("c1", "", false, &(struct deletion_outcome){ 0 }), -EBUSY);
+	assert_false(started.done);
+	assert_int_equal(await_outcome(&started, NULL), -ETIMEDOUT);
+	assert_int_equal(state_of("c1", "").status, POD_CREATED);
+	assert_int_equal(try_start("c1", "", &e), -EBUSY);
+	assert_false(seen("StartContainer c1"));
+	hurry = false;
+	delete ("c1", "");
+	pod_free(take_ptr(t.pod));
+	/* It is killed meanwhile. */
+	begin_start(false);
+	ask_kill("c1", "", SIGKILL);
+	for (int i = 0; i < 5; i++)
+		loop_run_once(t.loop, 10);
+	assert_false(started.done);
+	assert_int_equal(try_delete("c1", "", true, &(struct deletion_outcome){ 0 }), 0);
+	assert_int_equal(started.result, -ESRCH);
+	pod_free(take_ptr(t.pod));
+	/* The VM ends, the pod ends. */
+	begin_start(false);
+	assert_int_equal(write(guest.exit_fd, &(uint64_t){ 1 }, sizeof(uint64_t)), 8);
+	until_event("exit c1 255");
+	assert_true(started.done && started.result < 0);
+	(void)!read(guest.exit_fd, &(uint64_t){ 0 }, sizeof(uint64_t));
+	pod_free(take_ptr(t.pod));
+	begin_start(false);
+	pod_free(take_ptr(t.pod));
+	assert_int_equal(started.result, -ESRCH);
+}
+
+/* What the guest is told of it comes before the start. */
+static void test_network_before_start(void **state)
+{
+	size_t told;
+
+	make_pod();
+	create("c1");
+	host.mtu = 1300;
+	start("c1", "");
+	told = fake_asked_at("UpdateInterface eth0 -/- mtu 1300", 0);
+	assert_int_not_equal(told, SIZE_MAX);
+	assert_int_not_equal(fake_asked_at("StartContainer c1", told), SIZE_MAX);
+	assert_int_equal(fake_asked_at("StartContainer c1", 0), fake_asked_at("StartContainer c1", told));
+	ask_kill("c1", "", SIGKILL);
+	until_event("exit c1 137");
+	delete ("c1", "");
 }
 
 static void on_stats(int result, const Grpc__StatsContainerResponse *stats, const struct err *e, void *userdata)
@@ -463,7 +569,10 @@ int main(void)
 		T(test_silence),
 		T(test_late_creation),
 		T(test_silent_verbs),
+		T(test_silent_removal),
 		T(test_silent_statistics),
+		T(test_silent_network),
+		T(test_network_before_start),
 		T(test_status_that_is_none),
 		T(test_oom_of_strangers),
 		T(test_oom),

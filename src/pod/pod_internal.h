@@ -64,17 +64,20 @@ struct pod_container {
 	struct strv client_mounts;  /* see pod/client_mounts.h */
 	struct host_cgroup *cgroup; /* of a later container: where its stand-ins are; the first one's is the pod's */
 	struct {
-		struct agent_call *call; /* the guest has not answered yet */
-		pod_create_fn fn;        /* NULL: it has been created */
+		/* The guest has not answered yet: first that there is room for it, then that it is there. */
+		struct agent_call *call;
+		struct sandbox_creation *creation;
+		pod_create_fn fn; /* NULL: it has been created */
 		void *userdata;
 	} create;
 	bool in_guest, paused;
 	bool pausing; /* or resuming */
 	bool updating;
-	struct list asks;      /* pod_ask */
-	bool sandbox_only;     /* see pod_container_params */
-	bool hooked;           /* hooks of its creation have run */
-	struct list processes; /* the first one is the container's own */
+	struct list asks;        /* pod_ask */
+	struct pod_ask *removal; /* the first delete's, while the guest removes it; NULL: none */
+	bool sandbox_only;       /* see pod_container_params */
+	bool hooked;             /* hooks of its creation have run */
+	struct list processes;   /* the first one is the container's own */
 };
 
 struct pod_process {
@@ -87,6 +90,7 @@ struct pod_process {
 	bool tried; /* to be started: of what that left nothing can be begun again */
 	struct {
 		struct agent_call *call; /* the guest has not answered yet */
+		bool looks;              /* at the network, before that */
 		pod_start_fn fn;         /* NULL: answered */
 		void *userdata;
 		int signo; /* it was sent meanwhile; 0: none */
@@ -156,10 +160,15 @@ void pod_host_stop(struct pod *pod);
 
 /* ---- pod_resize.c ---- */
 
-/* Give the VM what its containers may use now. Nothing where it is sized before it starts. */
-int pod_resize(struct pod *pod, struct err *e);
+/*
+ * Give the VM what its containers may use now. Nothing where it is sized before it starts. 1: fn is told from the loop
+ * when the guest has taken it into use; 0: there is nothing to wait for.
+ */
+int pod_grow(struct pod *pod, agent_done_fn fn, void *userdata, struct agent_call **ret, struct err *e);
 /* The same when they may use less: a failure is told, and changes nothing. */
 void pod_shrink(struct pod *pod);
+/* The guest has failed to: the next one asks it again. */
+void pod_not_grown(struct pod *pod);
 
 /* ---- pod_container.c ---- */
 

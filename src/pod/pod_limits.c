@@ -86,6 +86,21 @@ static int check_update(struct pod *pod, const char *id, struct pod_container **
 	return (*ret)->updating ? err_set(e, ERR_CONFIG, EBUSY, "container %s is being updated", id) : 0;
 }
 
+/* More room first: at no time may the container use what is not there. */
+static void on_room(int result, const struct err *answer, void *userdata)
+{
+	struct pod_ask *ask = userdata;
+	struct err e = *answer;
+
+	ask->call = NULL;
+	if (result < 0)
+		pod_not_grown(ask->container->pod);
+	else
+		result = ask_guest(ask, &e);
+	if (result < 0)
+		on_update_answer(result, &e, ask);
+}
+
 void pod_update(struct pod *pod, const char *id, Grpc__LinuxResources *resources, pod_done_fn fn, void *userdata)
 {
 	struct err e = { 0 };
@@ -106,13 +121,10 @@ void pod_update(struct pod *pod, const char *id, Grpc__LinuxResources *resources
 	c->updating = true;
 	sizing_from_resources(resources, &changed);
 	merge_demand(&c->demand, &changed);
-	/* More room first: at no time may the container use what is not there. */
 	if (is_more(&c->demand, &ask->before))
-		r = pod_resize(pod, &e);
-	if (r == 0)
-		r = ask_guest(ask, &e);
-	if (r < 0)
-		on_update_answer(r, &e, ask);
+		r = pod_grow(pod, on_room, ask, &ask->call, &e);
+	if (r <= 0)
+		on_room(r, &e, ask);
 }
 
 int pod_stats(struct pod *pod, const char *id, pod_stats_fn fn, void *userdata, struct err *e)

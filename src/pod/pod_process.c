@@ -222,6 +222,8 @@ static int check_exec(struct pod *pod, const char *id, const char *exec_id, stru
 		return err_set(e, ERR_CONFIG, EEXIST, "container %s has a process %s already", id, exec_id);
 	if (pod_check_created(c, e) < 0)
 		return -EBUSY;
+	if (c->removal)
+		return err_set(e, ERR_CONFIG, EBUSY, "container %s is being deleted", id);
 	/* runc's words. What comes into a container that is about to be frozen would not answer. */
 	if (c->paused || c->pausing)
 		return err_set(e, ERR_CONFIG, EBUSY, "cannot exec in a paused container (%s)", id);
@@ -272,7 +274,7 @@ int pod_exec(struct pod *pod, const char *id, const char *exec_id, const Grpc__P
 
 bool pod_process_is_starting(const struct pod_process *p)
 {
-	return p->start.call;
+	return p->start.call || p->start.looks;
 }
 
 static void answer_start(struct pod_process *p, int r, const struct err *e)
@@ -286,6 +288,9 @@ static void answer_start(struct pod_process *p, int r, const struct err *e)
 void pod_process_fail_start(struct pod_process *p, const struct err *e)
 {
 	agent_call_cancel(take_ptr(p->start.call));
+	if (p->start.looks)
+		nics_watch_forget(p->container->pod->sandbox->nics);
+	p->start.looks = false;
 	pod_streams_hang_up(p->streams);
 	answer_start(p, -e->code, e);
 }
@@ -366,24 +371,49 @@ static void on_start_answer(int result, const struct err *answer, void *userdata
 }
 
 /* The streams come first: what it writes at once must find a reader, and a terminal its size. */
-static int start_container(struct pod_process *p, struct err *e)
+static int ask_to_start(struct pod_process *p, struct err *e)
 {
 	struct pod *pod = p->container->pod;
-	bool first = list_first(&pod->containers, struct pod_container, node) == p->container;
-	int r = first ? nics_watch_look(pod->sandbox->nics, e) : 0;
+	int r = pod_streams_start(p->streams, pod->sandbox->agent, e);
 
-	resolver_look(pod->resolver, p->container->spec);
-	if (r == 0 && p->container->sandbox_only) {
-		started(p, e);
-		return 0;
-	}
-	if (r == 0)
-		r = pod_streams_start(p->streams, pod->sandbox->agent, e);
 	p->pumping = r == 0;
 	if (r == 0)
 		r = agent_start_container_async(pod->sandbox->agent, p->container->id, on_start_answer, p,
 						&p->start.call, e);
 	return r;
+}
+
+static void on_looked(int result, const struct err *answer, void *userdata)
+{
+	struct pod_process *p = userdata;
+	struct err e = *answer;
+
+	p->start.looks = false;
+	if (result < 0)
+		pod_explain(p->container->pod, result, &e);
+	else
+		result = ask_to_start(p, &e);
+	if (result == 0)
+		return;
+	pod_process_fail_start(p, &e);
+	pod_process_check_ended(p);
+}
+
+static int start_container(struct pod_process *p, struct err *e)
+{
+	struct pod *pod = p->container->pod;
+
+	resolver_look(pod->resolver, p->container->spec);
+	/* Its network was looked at a moment ago, when the VM started; who starts it does not wait for the guest. */
+	if (p->container->sandbox_only) {
+		started(p, e);
+		return 0;
+	}
+	if (list_first(&pod->containers, struct pod_container, node) != p->container)
+		return ask_to_start(p, e);
+	p->start.looks = true;
+	nics_watch_look(pod->sandbox->nics, on_looked, p);
+	return 0;
 }
 
 static int check_start(const struct pod_process *p, struct err *e)

@@ -80,14 +80,16 @@ static void note_less(struct pod *pod)
 		pod->online.memory_mib = pod->now.memory_mib;
 }
 
-static int resize_vm(struct pod *pod, struct err *e)
+/* *ret_more: it has got more than it had. */
+static int resize(struct pod *pod, bool *ret_more, struct err *e)
 {
 	_cleanup_free_ struct sizing_demand *list = NULL;
-	struct sizing_now want;
+	struct sizing_now before = pod->now, want;
 	struct sizing_request q;
 	size_t n;
 	int r;
 
+	*ret_more = false;
 	pod_sizing_request(pod, &q);
 	if (q.fixed || !q.cpu_hotplug || !q.memory_hotplug || !pod->sandbox || pod->lost)
 		return 0;
@@ -98,29 +100,50 @@ static int resize_vm(struct pod *pod, struct err *e)
 	if (r == 0)
 		r = resize_memory(pod, want.memory_mib, e);
 	note_less(pod);
+	*ret_more = pod->now.vcpus > before.vcpus || pod->now.memory_mib > before.memory_mib;
 	return r < 0 ? pod_explain(pod, r, e) : 0;
 }
 
-int pod_resize(struct pod *pod, struct err *e)
+/* Has it what its guest has not taken into use? Also what came before, when something failed after it. */
+static bool has_unused(const struct pod *pod)
 {
-	int r = resize_vm(pod, e);
+	return pod->sandbox && !pod->lost &&
+	       (pod->now.vcpus != pod->online.vcpus || pod->now.memory_mib != pod->online.memory_mib);
+}
 
-	if (r < 0 || !pod->sandbox || pod->lost)
+static int ask_guest(struct pod *pod, agent_done_fn fn, void *userdata, struct agent_call **ret, struct err *e)
+{
+	int r = agent_online_cpu_mem_async(pod->sandbox->agent, true, pod->now.vcpus, false, fn, userdata, ret, e);
+
+	if (r == 0)
+		pod->online = pod->now;
+	return r;
+}
+
+int pod_grow(struct pod *pod, agent_done_fn fn, void *userdata, struct agent_call **ret, struct err *e)
+{
+	bool more;
+	int r = resize(pod, &more, e);
+
+	if (r < 0 || !has_unused(pod))
 		return r;
-	/* Also what came before, when something failed after it. */
-	if (pod->now.vcpus == pod->online.vcpus && pod->now.memory_mib == pod->online.memory_mib)
-		return 0;
-	r = agent_online_cpu_mem(pod->sandbox->agent, true, pod->now.vcpus, false, e);
-	if (r < 0)
-		return pod_explain(pod, r, e);
-	pod->online = pod->now;
-	return 0;
+	r = ask_guest(pod, fn, userdata, ret, e);
+	return r < 0 ? pod_explain(pod, r, e) : 1;
+}
+
+void pod_not_grown(struct pod *pod)
+{
+	pod->online = (struct sizing_now){ 0 };
 }
 
 void pod_shrink(struct pod *pod)
 {
 	struct err e = { 0 };
+	bool more;
+	int r = resize(pod, &more, &e);
 
-	if (resize_vm(pod, &e) < 0)
+	if (r == 0 && more)
+		r = ask_guest(pod, NULL, NULL, NULL, &e);
+	if (r < 0)
 		log_warn("pod %s: %s", pod->params.id, e.text);
 }

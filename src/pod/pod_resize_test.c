@@ -2,6 +2,7 @@
 /* Dynamic sizing: what a pod asks of its VM and its guest when containers come, change and go. */
 #include "pod/pod_fixture.h"
 
+#include "codec/hurry.h"
 #include "pod/sizing.h"
 
 #define LIMITS(quota, mib) "\"resources\":{\"cpu\":{\"quota\":" quota ",\"period\":100000}," mib "},"
@@ -41,7 +42,6 @@ static void test_containers_come_and_go(void **state)
 	static const char *const more[] = { "memory 608", NULL };
 	static const char *const less[] = { "memory 352", NULL };
 	static const char *const start_size[] = { "vcpus 1", "memory 128", NULL };
-	struct err e = { 0 };
 
 	if (one_cpu())
 		skip();
@@ -65,7 +65,7 @@ static void test_containers_come_and_go(void **state)
 	until_event("exit c3 137");
 	delete ("c3", "");
 	asked(less);
-	assert_int_equal(pod_delete(t.pod, "c2", "", true, &(pid_t){ 0 }, &(struct pod_exit){ 0 }, &e), 0);
+	assert_int_equal(try_delete("c2", "", true, &(struct deletion_outcome){ 0 }), 0);
 	asked(start_size);
 }
 
@@ -206,6 +206,60 @@ static void test_midway(void **state)
 	asked((const char *const[]){ NULL });
 }
 
+/* Others live on while a guest does not take more into use; it is taken back when the time is over. */
+static void test_silence(void **state)
+{
+	static const char *const tried[] = { "memory 352", "memory 128", NULL };
+	static const char *const changed[] = { "memory 608", "memory 352", NULL };
+	struct pod_container_params p = { .id = "c2", .bundle = tmp("c2"), .standin_fd = -1 };
+	static struct outcome created, updated; /* told at the latest when the pod ends */
+	Grpc__LinuxResources res = GRPC__LINUX_RESOURCES__INIT;
+	Grpc__LinuxMemory memory = GRPC__LINUX_MEMORY__INIT;
+	size_t n;
+
+	dynamic();
+	put_bundle("c1", SANDBOX);
+	put_limited("c2", MEMBER, LIMITS("100000", MIB256));
+	make_pod();
+	create("c1");
+	start("c1", "");
+	created = updated = (struct outcome){ 0 };
+	guest.at = "OnlineCPUMem";
+	guest.act = NEVER;
+	hurry = true;
+	pod_create(t.pod, &p, on_pid, &created);
+	assert_int_equal(try_pause("c1", NULL), 0);
+	assert_int_equal(try_resume("c1", NULL), 0);
+	assert_false(created.done);
+	assert_int_equal(await_outcome(&created, NULL), -ETIMEDOUT);
+	assert_int_equal(pod_state(t.pod, "c2", "", &(struct pod_process_state){ 0 }, NULL), -ENOENT);
+	asked(tried);
+	guest.act = ANSWER;
+	n = fake_asked_so_far();
+	create("c2");
+	place_of("OnlineCPUMem 1", n);
+	strv_fini(&guest.devices);
+	guest.act = NEVER;
+	memory.limit = 512 << 20;
+	res.memory = &memory;
+	pod_update(t.pod, "c2", pb_copy(&res.base), on_done, &updated);
+	assert_int_equal(try_pause("c1", NULL), 0);
+	assert_int_equal(try_resume("c1", NULL), 0);
+	assert_false(updated.done);
+	assert_int_equal(await_outcome(&updated, NULL), -ETIMEDOUT);
+	asked(changed);
+	/* The pod's end answers as well. */
+	pod_create(t.pod, &(struct pod_container_params){ .id = "c3", .bundle = tmp("c2"), .standin_fd = -1 }, on_pid,
+		   &created);
+	pod_update(t.pod, "c2", pb_copy(&res.base), on_done, &updated);
+	created.done = updated.done = false;
+	pod_free(take_ptr(t.pod));
+	assert_true(created.done && updated.done);
+	assert_int_equal(created.result, -ECANCELED);
+	assert_int_equal(updated.result, -ESRCH);
+	hurry = false;
+}
+
 /* Sized before it starts, or by a hypervisor that cannot: nothing is asked. */
 static void test_static(void **state)
 {
@@ -262,6 +316,7 @@ int main(void)
 		T(test_refusals),
 		T(test_kept),
 		T(test_midway),
+		T(test_silence),
 		T(test_static),
 		T(test_limit_falls),
 		T(test_limit_while_it_runs),

@@ -82,7 +82,7 @@ static void test_ordinary_life(void **state)
 	assert_string_equal(record.containers[0].bundle, tmp("c1"));
 	assert_int_equal(record.containers[0].pid, state_of("c1", "").pid);
 	pod_state_fini(&record);
-	assert_int_equal(pod_delete(t.pod, "c1", "", false, &(pid_t){ 0 }, &(struct pod_exit){ 0 }, &e), -EBUSY);
+	assert_int_equal(try_delete("c1", "", false, &(struct deletion_outcome){ 0 }), -EBUSY);
 	ask_kill("c1", "", SIGTERM);
 	assert_true(seen("SignalProcess c1 c1 15"));
 	until_event("waited before 143");
@@ -376,7 +376,6 @@ static void test_exec_that_does_not_come(void **state)
 	struct outcome slow;
 	struct err e = { 0 };
 	uint64_t one = 1;
-	pid_t pid;
 
 	make_pod();
 	create("c1");
@@ -388,7 +387,7 @@ static void test_exec_that_does_not_come(void **state)
 	assert_int_equal(state_of("c1", "e1").status, POD_CREATED);
 	assert_int_equal(try_exec("c1", "e1", &e), -EEXIST);
 	assert_int_equal(try_start("c1", "e1", &e), -EBUSY);
-	assert_int_equal(pod_delete(t.pod, "c1", "e1", false, &pid, &(struct pod_exit){ 0 }, &e), -EBUSY);
+	assert_int_equal(try_delete("c1", "e1", false, &(struct deletion_outcome){ 0 }), -EBUSY);
 	assert_false(slow.done);
 	/* Whoever kills it waits for its end. */
 	ask_kill("c1", "e1", SIGKILL);
@@ -398,7 +397,7 @@ static void test_exec_that_does_not_come(void **state)
 	assert_int_equal(delete ("c1", "e1").status, 137);
 	/* Nobody has asked for the end of one that could not be started. */
 	begin_start("e3", &slow);
-	assert_int_equal(pod_delete(t.pod, "c1", "e3", true, &pid, &(struct pod_exit){ 0 }, &e), 0);
+	assert_int_equal(try_delete("c1", "e3", true, &(struct deletion_outcome){ 0 }), 0);
 	assert_true(slow.done);
 	assert_int_equal(slow.result, -ESRCH);
 	/* The VM ends. */
@@ -555,13 +554,11 @@ static void begin_first_start(struct outcome *o)
 static void test_end_before_it_has_started(void **state)
 {
 	static struct outcome o; /* told at the latest when the pod ends */
-	struct err e = { 0 };
 	uint64_t one = 1;
-	pid_t pid;
 
 	/* The VM. */
 	begin_first_start(&o);
-	assert_int_equal(pod_delete(t.pod, "c1", "", false, &pid, &(struct pod_exit){ 0 }, &e), -EBUSY);
+	assert_int_equal(try_delete("c1", "", false, &(struct deletion_outcome){ 0 }), -EBUSY);
 	assert_int_equal(write(guest.exit_fd, &one, sizeof one), 8);
 	until_event("exit c1 255");
 	assert_int_equal(o.result, -ESRCH);
@@ -571,7 +568,7 @@ static void test_end_before_it_has_started(void **state)
 	pod_free(take_ptr(t.pod));
 	/* The container. */
 	begin_first_start(&o);
-	assert_int_equal(pod_delete(t.pod, "c1", "", true, &pid, &(struct pod_exit){ 0 }, &e), 0);
+	assert_int_equal(try_delete("c1", "", true, &(struct deletion_outcome){ 0 }), 0);
 	assert_int_equal(o.result, -ESRCH);
 	pod_free(take_ptr(t.pod));
 	/* The pod. */
@@ -613,7 +610,6 @@ static void test_creation_that_takes_long(void **state)
 	_cleanup_strv_ struct strv ids = { 0 };
 	static struct outcome o; /* told at the latest when the pod ends */
 	struct err e = { 0 };
-	pid_t pid;
 
 	make_pod_with_member();
 	begin_create("c2", &o);
@@ -630,7 +626,7 @@ static void test_creation_that_takes_long(void **state)
 	assert_int_equal(try_exec("c2", "e2", &e), -EBUSY);
 	assert_int_equal(pod_wait(t.pod, "c2", "", on_waited, (void *)"c2", &e), -EBUSY);
 	assert_int_equal(try_kill("c2", "", SIGKILL, false, &e), -EBUSY);
-	assert_int_equal(pod_delete(t.pod, "c2", "", true, &pid, &(struct pod_exit){ 0 }, &e), -EBUSY);
+	assert_int_equal(try_delete("c2", "", true, &(struct deletion_outcome){ 0 }), -EBUSY);
 	/* What happens to its stand-in has its effect later. */
 	kill(state_of("c2", "").pid, SIGKILL);
 	for (int i = 0; i < 5; i++)
@@ -673,6 +669,81 @@ static void test_pod_ends_while_creating(void **state)
 	begin_create("c1", &o);
 	pod_free(take_ptr(t.pod));
 	assert_int_equal(o.result, -ECANCELED);
+}
+
+/* ---- a deletion that takes long ---- */
+
+static struct deletion_outcome removal, second; /* told at the latest when the pod ends */
+
+static void begin_delete(void)
+{
+	make_pod_with_member();
+	create("c2");
+	start("c2", "");
+	ask_kill("c2", "", SIGKILL);
+	until_event("exit c2 137");
+	removal = second = (struct deletion_outcome){ 0 };
+	guest.creation = NULL;
+	guest.at = "RemoveContainer";
+	guest.act = HOLD;
+	pod_delete(t.pod, "c2", "", false, on_deleted, &removal);
+	for (int i = 0; i < 2000 && !guest.creation; i++)
+		loop_run_once(t.loop, 10);
+	guest.act = ANSWER;
+	pod_delete(t.pod, "c2", "", false, on_deleted, &second);
+	assert_false(removal.o.done || second.o.done);
+}
+
+/* Others live on meanwhile; it is there, and has stopped, until it is gone. */
+static void test_deletion_that_takes_long(void **state)
+{
+	struct err e = { 0 };
+
+	begin_delete();
+	assert_int_equal(try_pause("c1", NULL), 0);
+	assert_int_equal(try_resume("c1", NULL), 0);
+	assert_int_equal(state_of("c2", "").status, POD_STOPPED);
+	assert_int_equal(state_of("c2", "").exit.status, 137);
+	assert_int_equal(pod_wait(t.pod, "c2", "", on_waited, (void *)"c2", &e), 0);
+	until_event("waited c2 137");
+	assert_int_equal(try_kill("c2", "", SIGKILL, false, &e), -ESRCH);
+	assert_int_equal(try_exec("c2", "e2", &e), -EBUSY);
+	assert_string_equal(e.text, "container c2 is being deleted");
+	assert_int_equal(try_create("c2", &e), -EEXIST);
+	assert_false(removal.o.done || second.o.done);
+	assert_int_equal(pod_stats(t.pod, "c1", on_stats, NULL, NULL), 0);
+	assert_int_equal(await_outcome(&removal.o, NULL), 0);
+	assert_int_equal(removal.exit.status, 137);
+	assert_int_equal(second.o.result, -ESRCH);
+	assert_int_equal(pod_state(t.pod, "c2", "", &(struct pod_process_state){ 0 }, NULL), -ENOENT);
+	assert_string_equal(t.events.v[t.events.len - 1], "delete c2 137");
+	create("c2");
+}
+
+static void test_vm_ends_while_deleting(void **state)
+{
+	uint64_t one = 1;
+
+	begin_delete();
+	assert_int_equal(write(guest.exit_fd, &one, sizeof one), 8);
+	assert_int_equal(await_outcome(&removal.o, NULL), 0);
+	assert_int_equal(removal.exit.status, 137);
+	assert_int_equal(second.o.result, -ESRCH);
+	for (int i = 0; i < 2000 && state_of("c1", "").status != POD_STOPPED; i++)
+		loop_run_once(t.loop, 10);
+	assert_true(strv_contains(&t.events, "exit c1 255"));
+	delete ("c1", "");
+	(void)!read(guest.exit_fd, &one, sizeof one);
+}
+
+static void test_pod_ends_while_deleting(void **state)
+{
+	begin_delete();
+	pod_free(take_ptr(t.pod));
+	assert_true(removal.o.done && second.o.done);
+	assert_int_equal(removal.o.result, 0);
+	assert_int_equal(removal.exit.status, 137);
+	assert_int_equal(second.o.result, -ESRCH);
 }
 
 static void end_pod(int result, pid_t pid, const struct err *e, void *userdata)
@@ -962,14 +1033,12 @@ static void test_agent_hangs_up(void **state)
 
 static int one_life(struct err *e)
 {
-	struct err ignored = { 0 };
-	pid_t pid;
 	int r = try_create("c1", e);
 
 	if (r == 0)
 		r = try_start("c1", "", e);
 	if (r < 0 && !pod_is_empty(t.pod))
-		pod_delete(t.pod, "c1", "", true, &pid, &(struct pod_exit){ 0 }, &ignored);
+		try_delete("c1", "", true, &(struct deletion_outcome){ 0 });
 	return r;
 }
 
@@ -1137,6 +1206,9 @@ int main(void)
 		T(test_creation_that_takes_long),
 		T(test_vm_ends_while_creating),
 		T(test_pod_ends_while_creating),
+		T(test_deletion_that_takes_long),
+		T(test_vm_ends_while_deleting),
+		T(test_pod_ends_while_deleting),
 		T(test_pod_ended_by_who_is_told),
 		T(test_handled_by_who_is_told),
 		T(test_start_again),

@@ -20,6 +20,8 @@
 #define CONNECT_TIMEOUT_MS 60000
 /* From a VMM's closing of its connections to its end: it gives back the guest's memory. */
 #define VM_END_MS 5000
+/* For a guest to let go of a disk (a PCIe one has 5 s to change its mind), while the loop stands still. */
+#define UNPLUG_MS 10000
 
 static int watch(int epoll_fd, int fd, struct err *e)
 {
@@ -383,30 +385,48 @@ static int plug(struct sandbox *s, struct vm_device *d, struct err *e)
 	return r;
 }
 
-/* What a container that came later needs, in the VM that runs. */
-static int give_to_vm(struct sandbox *s, struct plan_container *c, struct err *e)
+/* The devices that a container that came later needs, in the VM that runs. */
+static int give_devices(struct sandbox *s, struct plan_container *c, struct err *e)
 {
-	int r = 0;
+	int r;
 
-	if (c->there)
-		return 0;
 	c->there = true;
 	r = pack_rootfs(s, c, e);
 	for (size_t i = 0; r == 0 && i < c->n_devices; i++)
 		/* Another container may have brought the volume. */
 		if (plan_disk_holders(s->plan, c->devices[i]) == 1 || c->devices[i]->address_kind == VM_ADDRESS_NONE)
 			r = plug(s, c->devices[i], e);
-	return r < 0 ? r : share_publish(&s->plan->share, s->agent, e);
+	return r;
+}
+
+/* With its files. */
+static int give_to_vm(struct sandbox *s, struct plan_container *c, struct err *e)
+{
+	int r = c->there ? 1 : give_devices(s, c, e);
+
+	return r < 0 ? r : r > 0 ? 0 : share_publish(&s->plan->share, s->agent, e);
+}
+
+/* A guest that has kept one disk for that long is asked for the others, and not waited for. */
+static void unplug_disks(struct sandbox *s, struct plan_container *c)
+{
+	struct err e = { 0 };
+
+	s->vm->unplug_ms = UNPLUG_MS;
+	for (size_t i = 0; i < c->n_devices && !vm_wait_exit(s->vm, 0); i++) {
+		if (c->devices[i]->address_kind == VM_ADDRESS_NONE || plan_disk_holders(s->plan, c->devices[i]) != 1 ||
+		    s->plan->driver->remove_device(s->vm, c->devices[i]->id, &e) == 0)
+			continue;
+		log_warn("container %s: %s", c->id, e.text);
+		s->vm->unplug_ms = 1;
+	}
+	s->vm->unplug_ms = 0;
 }
 
 static void take_from_vm(struct sandbox *s, struct plan_container *c)
 {
-	struct err e = { 0 };
-
-	for (size_t i = 0; s->vm && c->there && !c->cold && i < c->n_devices && !vm_wait_exit(s->vm, 0); i++)
-		if (c->devices[i]->address_kind != VM_ADDRESS_NONE && plan_disk_holders(s->plan, c->devices[i]) == 1 &&
-		    s->plan->driver->remove_device(s->vm, c->devices[i]->id, &e) < 0)
-			log_warn("container %s: %s", c->id, e.text);
+	if (s->vm && c->there && !c->cold)
+		unplug_disks(s, c);
 	for (size_t i = 0; i < c->items.len; i++)
 		share_remove(&s->plan->share, c->items.v[i]);
 	strv_fini(&c->items);
@@ -497,17 +517,95 @@ int sandbox_create_container(struct sandbox *s, struct plan_container *c, struct
 	return r < 0 ? sandbox_create_failed(s, c, r, e) : 0;
 }
 
-int sandbox_create_container_async(struct sandbox *s, struct plan_container *c, agent_done_fn fn, void *userdata,
-				   struct agent_call **ret, struct err *e)
+/* ---- the same from the loop ---- */
+
+struct sandbox_creation {
+	struct sandbox *sandbox;
+	struct plan_container *container;
+	size_t item; /* of the container's, that is copied now, or next */
+	/* What the guest is to answer to; the other one is NULL. */
+	struct agent_copy *copy;
+	struct agent_call *call;
+	agent_done_fn fn;
+	void *userdata;
+};
+
+void sandbox_creation_cancel(struct sandbox_creation *k)
+{
+	if (!k)
+		return;
+	agent_copy_cancel(k->copy);
+	agent_call_cancel(k->call);
+	free(k);
+}
+
+static void finish_creation(struct sandbox_creation *k, int r, const struct err *e)
+{
+	agent_done_fn fn = k->fn;
+	void *userdata = k->userdata;
+
+	free(k);
+	fn(r, e, userdata);
+}
+
+static void on_create_answer(int result, const struct err *e, void *userdata)
+{
+	finish_creation(userdata, result, e);
+}
+
+static void on_copied(int result, const struct err *answer, void *userdata);
+
+/* Copy the next of its files, or, when there is none, ask for it. */
+static int go_on(struct sandbox_creation *k, struct err *e)
 {
 	_cleanup_(create_request_fini) struct create_request q = { 0 };
-	int r = give_to_vm(s, c, e);
+	const struct share *share = &k->sandbox->plan->share;
+	struct plan_container *c = k->container;
+	int r;
 
+	for (; share_copies(share) && k->item < c->items.len; k->item++)
+		if (!share_is_there(share, c->items.v[k->item]))
+			return share_copy(share, c->items.v[k->item], k->sandbox->agent, on_copied, k, &k->copy, e);
+	r = create_request_init(&q, c, e);
+	return r < 0 ? r
+		     : agent_create_container_async(k->sandbox->agent, &q.message, on_create_answer, k, &k->call, e);
+}
+
+static void on_copied(int result, const struct err *answer, void *userdata)
+{
+	struct sandbox_creation *k = userdata;
+	struct err e = *answer;
+
+	k->copy = NULL;
+	if (result == 0) {
+		share_set_there(&k->sandbox->plan->share, k->container->items.v[k->item]);
+		result = go_on(k, &e);
+	}
+	if (result < 0)
+		finish_creation(k, result, &e);
+}
+
+int sandbox_create_container_async(struct sandbox *s, struct plan_container *c, agent_done_fn fn, void *userdata,
+				   struct sandbox_creation **ret, struct err *e)
+{
+	struct sandbox_creation *k = calloc(1, sizeof *k);
+	int r;
+
+	if (!k)
+		return sandbox_create_failed(s, c, err_sys(e, ENOMEM, "cannot create the container"), e);
+	*k = (struct sandbox_creation){ .sandbox = s, .container = c, .fn = fn, .userdata = userdata };
+	r = c->there ? 0 : give_devices(s, c, e);
+	/* What is only bound on the host does not wait for the guest. */
+	if (r == 0 && !share_copies(&s->plan->share))
+		r = share_publish(&s->plan->share, s->agent, e);
 	if (r == 0)
-		r = create_request_init(&q, c, e);
-	if (r == 0)
-		r = agent_create_container_async(s->agent, &q.message, fn, userdata, ret, e);
-	return r < 0 ? sandbox_create_failed(s, c, r, e) : 0;
+		r = go_on(k, e);
+	if (r < 0) {
+		free(k);
+		return sandbox_create_failed(s, c, r, e);
+	}
+	*ret = k;
+	return 0;
 }
 
 int sandbox_container_started(struct sandbox *s, int r, struct err *e)
@@ -527,14 +625,30 @@ int sandbox_start_container(struct sandbox *s, struct plan_container *c, struct 
 	return sandbox_container_started(s, agent_start_container(s->agent, c->id, e), e);
 }
 
+static bool may_be_asked(const struct sandbox *s)
+{
+	return s->agent && !s->silent && !readable(s->abort_fd);
+}
+
 void sandbox_remove_container(struct sandbox *s, struct plan_container *c)
 {
 	struct err e = { 0 };
+	int r = may_be_asked(s) ? agent_remove_container(s->agent, c->id, 10, &e) : 0;
 
-	int r = s->agent && !s->silent && !readable(s->abort_fd) ? agent_remove_container(s->agent, c->id, 10, &e) : 0;
+	sandbox_container_removed(s, c, r, &e);
+}
 
+int sandbox_remove_container_async(struct sandbox *s, struct plan_container *c, agent_done_fn fn, void *userdata,
+				   struct agent_call **ret, struct err *e)
+{
+	return may_be_asked(s) ? agent_remove_container_async(s->agent, c->id, fn, userdata, ret, e)
+			       : err_set(e, ERR_GUEST, ENOTCONN, "the guest is not asked any more");
+}
+
+void sandbox_container_removed(struct sandbox *s, struct plan_container *c, int r, const struct err *e)
+{
 	if (r < 0)
-		log_warn("%s", e.text);
+		log_warn("%s", e->text);
 	s->silent |= r == -ETIMEDOUT;
 	take_from_vm(s, c);
 }
@@ -596,7 +710,7 @@ static void sync_guest(struct sandbox *s)
 	struct plan_container *c = s->plan->container;
 	struct err e = { 0 };
 
-	if ((!s->plan->sync_guest && !(c && c->sync_guest)) || !s->agent || s->silent || readable(s->abort_fd))
+	if ((!s->plan->sync_guest && !(c && c->sync_guest)) || !may_be_asked(s))
 		return;
 	if ((c && agent_remove_container(s->agent, c->id, 10, &e) < 0) || agent_destroy_sandbox(s->agent, &e) < 0)
 		log_warn("the guest could not write everything back: %s", e.text);

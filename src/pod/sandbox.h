@@ -43,9 +43,15 @@ int sandbox_start(struct loop *loop, struct plan *plan, int interrupt_fd, struct
  * -ENOEXEC when its command cannot be executed. On failure nothing of the container is in the guest.
  */
 int sandbox_create_container(struct sandbox *s, struct plan_container *c, struct err *e);
-/* The guest answers from the loop: a failure is to be given to sandbox_create_failed(), whose result counts. */
+/*
+ * The guest answers from the loop, also to what it gets copied before: a failure is to be given to
+ * sandbox_create_failed(), whose result counts. *ret is valid until fn runs.
+ */
+struct sandbox_creation;
 int sandbox_create_container_async(struct sandbox *s, struct plan_container *c, agent_done_fn fn, void *userdata,
-				   struct agent_call **ret, struct err *e);
+				   struct sandbox_creation **ret, struct err *e);
+/* fn will not run. NULL does nothing. */
+void sandbox_creation_cancel(struct sandbox_creation *k);
 int sandbox_create_failed(struct sandbox *s, struct plan_container *c, int r, struct err *e);
 /* interrupt_fd is not watched any more once a container runs. */
 int sandbox_start_container(struct sandbox *s, struct plan_container *c, struct err *e);
@@ -53,6 +59,13 @@ int sandbox_start_container(struct sandbox *s, struct plan_container *c, struct 
 int sandbox_container_started(struct sandbox *s, int r, struct err *e);
 /* End it in the guest, and take from the VM what it was given for it. A guest that refuses is only told of. */
 void sandbox_remove_container(struct sandbox *s, struct plan_container *c);
+/*
+ * The same, with the guest's answer from the loop, which is to be given to sandbox_container_removed(). -ENOTCONN: such
+ * a guest is not asked.
+ */
+int sandbox_remove_container_async(struct sandbox *s, struct plan_container *c, agent_done_fn fn, void *userdata,
+				   struct agent_call **ret, struct err *e);
+void sandbox_container_removed(struct sandbox *s, struct plan_container *c, int r, const struct err *e);
 /* The same without asking a guest that may be gone or silent. */
 void sandbox_forget_container(struct sandbox *s, struct plan_container *c);
 

@@ -387,6 +387,35 @@ static void test_late_disk(void **state)
 	nothing_left(fds);
 }
 
+/* A guest that keeps one is not waited for any more. */
+static void test_kept_disks(void **state)
+{
+	struct vm_device a = { .id = (char *)"a", .address_kind = VM_ADDRESS_PCI }, b = a, *devices[] = { &a, &b };
+	struct plan_container later = {
+		.id = (char *)"c2", .devices = devices, .n_devices = 2, .image_fd = -1, .there = true
+	};
+	struct sandbox *s = NULL;
+	struct err e = { 0 };
+	unsigned fds = count_fds();
+
+	b.id = (char *)"b";
+	make_plan("none", "image", "none", false);
+	agent_start();
+	if (sandbox_start(t.loop, t.plan, guest.interrupt_fd, &s, &e) < 0)
+		fail_msg("%s", e.text);
+	guest.keeps = true;
+	log_set_level(LOG_LEVEL_ERROR);
+	sandbox_forget_container(s, &later);
+	log_set_level(LOG_LEVEL_INFO);
+	assert_int_equal(guest.devices.len, 2);
+	assert_string_equal(guest.devices.v[0], "remove a and wait");
+	assert_string_equal(guest.devices.v[1], "remove b");
+	assert_int_equal(s->vm->unplug_ms, 0);
+	sandbox_free(s);
+	agent_stop();
+	nothing_left(fds);
+}
+
 static void test_staged_share(void **state)
 {
 	struct sandbox *s = NULL;
@@ -795,6 +824,7 @@ int main(void)
 		T(test_block_addresses),
 		T(test_writable_image_is_synced),
 		T(test_late_disk),
+		T(test_kept_disks),
 		T(test_staged_share),
 		T(test_file_server_ends),
 		T(test_file_server_is_left),

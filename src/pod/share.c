@@ -371,11 +371,32 @@ const struct share_item *share_find(const struct share *s, const char *name)
 	return NULL;
 }
 
-int share_copy_again(struct share *s, const char *name, struct agent *agent, struct err *e)
+int share_copy(const struct share *s, const char *name, struct agent *agent, agent_done_fn fn, void *userdata,
+	       struct agent_copy **ret, struct err *e)
+{
+	const struct share_item *item = share_copies(s) ? share_find(s, name) : NULL;
+	_cleanup_free_ char *target = str_printf(GUEST_SHARE_DIR "/%s", name);
+
+	if (!target)
+		return err_sys(e, ENOMEM, "cannot copy files to the guest");
+	if (!item)
+		return err_set(e, ERR_CONFIG, ENOENT, "the guest has no copy %s", name);
+	return item->source ? agent_copy_path_async(agent, item->source, target, fn, userdata, ret, e)
+			    : agent_copy_data_async(agent, item->content, strlen(item->content), target, 0644, fn,
+						    userdata, ret, e);
+}
+
+bool share_is_there(const struct share *s, const char *name)
 {
 	const struct share_item *item = share_find(s, name);
 
-	return item && share_copies(s) ? copy_item(item, agent, e) : 0;
+	return !item || item->there;
+}
+
+void share_set_there(struct share *s, const char *name)
+{
+	for (size_t i = 0; i < s->n_items; i++)
+		s->items[i].there |= str_eq(s->items[i].name, name);
 }
 
 void share_remove(struct share *s, const char *name)

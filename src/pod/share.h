@@ -20,8 +20,8 @@
 #include "base/err.h"
 #include "base/strv.h"
 #include "config/config.h"
+#include "pod/agent.h"
 
-struct agent;
 struct vm_capabilities;
 struct share_method;
 
@@ -72,8 +72,14 @@ int share_start(struct share *s, struct err *e);
 int share_publish(struct share *s, struct agent *agent, struct err *e);
 /* NULL: there is none of that name. Valid until the next share_add() or share_remove(). */
 const struct share_item *share_find(const struct share *s, const char *name);
-/* Where items are copied: copy one again, over what the guest has. */
-int share_copy_again(struct share *s, const char *name, struct agent *agent, struct err *e);
+/*
+ * Where items are copied: copy one, also over what the guest has, as agent_copy_path_async() does. share_is_there(): it
+ * has been copied; a name that is no item's counts as there.
+ */
+int share_copy(const struct share *s, const char *name, struct agent *agent, agent_done_fn fn, void *userdata,
+	       struct agent_copy **ret, struct err *e);
+bool share_is_there(const struct share *s, const char *name);
+void share_set_there(struct share *s, const char *name);
 /*
  * Take the item of that name away, also while the VM runs; 0 also when there is none. What was copied stays in the
  * guest: the agent protocol cannot remove it.

@@ -29,22 +29,41 @@ struct volume_watch {
 	struct loop_source *events, *quiet;
 	struct volume *volumes;
 	size_t n_volumes;
+	/* One after the other. */
+	struct agent_copy *copying; /* NULL: none is */
+	const char *copied;         /* that volume's item */
 };
 
-static void on_quiet(struct loop_source *source, void *userdata)
-{
-	struct volume_watch *w = userdata;
+static void on_copied(int result, const struct err *e, void *userdata);
 
-	for (size_t i = 0; i < w->n_volumes; i++) {
+static void copy_changed(struct volume_watch *w)
+{
+	for (size_t i = 0; i < w->n_volumes && !w->copying; i++) {
 		struct volume *v = &w->volumes[i];
 		struct err e = { 0 };
 
 		if (!v->changed)
 			continue;
 		v->changed = false;
-		if (share_copy_again(w->share, v->item, w->agent, &e) < 0)
+		w->copied = v->item;
+		if (share_copy(w->share, v->item, w->agent, on_copied, w, &w->copying, &e) < 0)
 			log_warn("a volume has changed, and the guest keeps what it had: %s", e.text);
 	}
+}
+
+static void on_copied(int result, const struct err *e, void *userdata)
+{
+	struct volume_watch *w = userdata;
+
+	w->copying = NULL;
+	if (result < 0)
+		log_warn("a volume has changed, and the guest keeps some of what it had: %s", e->text);
+	copy_changed(w);
+}
+
+static void on_quiet(struct loop_source *source, void *userdata)
+{
+	copy_changed(userdata);
 }
 
 static void on_events(struct loop_source *source, int fd, uint32_t revents, void *userdata)
@@ -90,6 +109,7 @@ void volume_watch_free(struct volume_watch *w)
 {
 	if (!w)
 		return;
+	agent_copy_cancel(w->copying);
 	loop_source_free(w->events);
 	loop_source_free(w->quiet);
 	fd_close(&w->fd);
@@ -157,9 +177,14 @@ void volume_watch_remove(struct volume_watch *w, const struct plan_container *c)
 			i++;
 			continue;
 		}
+		/* With what is open of it the kubelet could not unmount it. */
+		if (w->copying && w->copied == v.item)
+			agent_copy_cancel(take_ptr(w->copying));
 		w->volumes[i] = w->volumes[--w->n_volumes];
 		if (!is_watched(w, v.wd))
 			inotify_rm_watch(w->fd, v.wd);
 		free(v.item);
 	}
+	if (w)
+		copy_changed(w);
 }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "task/fake_pod.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -41,7 +42,11 @@ struct pod {
 	struct {
 		pod_create_fn fn; /* NULL: none */
 		void *userdata;
-	} creating; /* the container of this name */
+	} creating; /* the container "slow" */
+	struct {
+		pod_delete_fn fn; /* NULL: none */
+		void *userdata;
+	} deleting; /* the container "lasting" */
 };
 
 struct strv fake_pod_calls;
@@ -199,6 +204,7 @@ void pod_free(struct pod *pod)
 		return;
 	end_slow(pod);
 	fake_pod_go_on(pod, -ECANCELED);
+	fake_pod_removed(pod);
 	while ((p = list_first(&pod->processes, struct process, node)))
 		process_free(p);
 	loop_source_free(pod->timer);
@@ -330,8 +336,8 @@ void pod_kill(struct pod *pod, const char *id, const char *exec_id, int signo, b
 	fn(r, &e, userdata);
 }
 
-int pod_delete(struct pod *pod, const char *id, const char *exec_id, bool force, pid_t *ret_pid, struct pod_exit *ret,
-	       struct err *e)
+static int delete (struct pod *pod, const char *id, const char *exec_id, pid_t *ret_pid, struct pod_exit *ret,
+		   struct err *e)
 {
 	struct process *p, *other;
 	int r = lookup(pod, id, exec_id, &p, e);
@@ -348,6 +354,36 @@ int pod_delete(struct pod *pod, const char *id, const char *exec_id, bool force,
 			if (str_eq(other->id, id))
 				process_free(other);
 	return 0;
+}
+
+static void finish_delete(struct pod *pod, const char *id, const char *exec_id, pod_delete_fn fn, void *userdata)
+{
+	struct pod_exit exit = { 0 };
+	struct err e = { 0 };
+	pid_t pid = 0;
+	int r = delete (pod, id, exec_id, &pid, &exit, &e);
+
+	fn(r, pid, &exit, &e, userdata);
+}
+
+void fake_pod_removed(struct pod *pod)
+{
+	pod_delete_fn fn = pod->deleting.fn;
+
+	pod->deleting.fn = NULL;
+	if (fn)
+		finish_delete(pod, "lasting", "", fn, pod->deleting.userdata);
+}
+
+void pod_delete(struct pod *pod, const char *id, const char *exec_id, bool force, pod_delete_fn fn, void *userdata)
+{
+	if (!str_eq(id, "lasting") || !str_empty(exec_id)) {
+		finish_delete(pod, id, exec_id, fn, userdata);
+		return;
+	}
+	assert(!pod->deleting.fn);
+	pod->deleting.fn = fn;
+	pod->deleting.userdata = userdata;
 }
 
 int pod_state(struct pod *pod, const char *id, const char *exec_id, struct pod_process_state *ret, struct err *e)

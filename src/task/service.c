@@ -110,7 +110,7 @@ int task_service_new(const struct task_service_params *params, struct task_servi
 	}
 	s->params = *params;
 	list_init(&s->execs);
-	list_init(&s->creations);
+	list_init(&s->changes);
 	r = loop_add_timer(params->loop, UINT64_MAX, on_shutdown, s, &s->shutdown);
 	if (r < 0) {
 		fd_close(&listen_fd);

@@ -43,6 +43,11 @@ struct task_service_params {
 	 * over. Left alone: there is none. NULL: never.
 	 */
 	void (*take_standin)(const char *id, const char *exec_id, int *ret_fd, pid_t *ret_pid, void *userdata);
+	/*
+	 * A container whose Create cannot be answered, for its client has gone, is deleted as soon as it is there: such
+	 * clients do not come back (containerd does).
+	 */
+	bool undo_unanswered;
 	/* A container has been deleted, or did not come to be; the answer goes out after this. NULL: nobody asks. */
 	void (*deleted)(const char *id, void *userdata);
 	/* Shutdown was asked for and answered, and nothing is left (or it was to be at once): end, from the loop. */

@@ -109,8 +109,8 @@ HANDLER(handle_shutdown)
 	const Containerd__Task__V2__ShutdownRequest *q = (const Containerd__Task__V2__ShutdownRequest *)request;
 	struct task_service *s = userdata;
 
-	/* Behind a Delete of what is being created. */
-	if (!q->now && service_park(s, req, q->id))
+	/* containerd does not come back: behind a Delete, also of what is being created. */
+	if (!q->now && (service_park(s, req, q->id) || service_park_behind_delete(s, req, q->id)))
 		return;
 	/*
 	 * containerd says it with every container of a pod that it has deleted: the last one counts. Where the pod is a

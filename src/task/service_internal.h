@@ -13,11 +13,14 @@ struct exec_note {
 	pid_t pid;
 };
 
-/* A Create that is not answered yet, and what came for its container meanwhile. */
-struct creation {
+/* A container's Create or Delete that is not answered yet, and what waits for it. */
+struct change {
 	struct list node;
 	struct task_service *service;
 	struct ttrpc_request *req;
+	const char *id; /* in the request */
+	bool deletes;
+	bool unwanted; /* a creation whose client has gone, and does not come back */
 	struct list parked;
 };
 
@@ -25,7 +28,7 @@ struct task_service {
 	struct task_service_params params;
 	struct ttrpc_server *server;
 	struct pod *pod;
-	struct list execs, creations;
+	struct list execs, changes;
 	struct loop_source *shutdown; /* calls params.shutdown() from the loop */
 	/* The pod's own, when it was made by the Sandbox service (service_sandbox.c). */
 	struct {
@@ -88,8 +91,9 @@ HANDLER(handle_update);
 HANDLER(handle_checkpoint);
 HANDLER(handle_shutdown);
 
-/* Whether the request waits for the creation of this container now. */
+/* Whether the request waits for the creation of this container now, or for its deletion. */
 bool service_park(struct task_service *s, struct ttrpc_request *req, const char *id);
+bool service_park_behind_delete(struct task_service *s, struct ttrpc_request *req, const char *id);
 
 /* service_sandbox.c: containerd.runtime.sandbox.v1.Sandbox */
 HANDLER(handle_create_sandbox);

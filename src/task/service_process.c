@@ -46,25 +46,24 @@ static void take_standin(struct task_service *s, const char *id, const char *exe
 		s->params.take_standin(id, exec_id, fd, pid, s->params.userdata);
 }
 
-/* What came for a container that was being created. */
+/* What came for a container meanwhile. */
 struct parked {
 	struct list node;
 	struct ttrpc_request *req;
 };
 
-static struct creation *find_creation(struct task_service *s, const char *id)
+static struct change *find_change(struct task_service *s, const char *id, bool deletes)
 {
-	struct creation *c;
+	struct change *c;
 
-	list_foreach (c, &s->creations, struct creation, node)
-		if (str_eq(((const Containerd__Task__V2__CreateTaskRequest *)ttrpc_request_message(c->req))->id, id))
+	list_foreach (c, &s->changes, struct change, node)
+		if (c->deletes == deletes && str_eq(c->id, id))
 			return c;
 	return NULL;
 }
 
-bool service_park(struct task_service *s, struct ttrpc_request *req, const char *id)
+static bool park(struct change *c, struct ttrpc_request *req)
 {
-	struct creation *c = find_creation(s, id);
 	struct parked *p = c ? malloc(sizeof *p) : NULL;
 
 	/* Without memory it is told what the pod says: that the container is being created. */
@@ -75,21 +74,33 @@ bool service_park(struct task_service *s, struct ttrpc_request *req, const char 
 	return true;
 }
 
-static struct creation *creation_new(struct task_service *s, struct ttrpc_request *req)
+bool service_park(struct task_service *s, struct ttrpc_request *req, const char *id)
 {
-	struct creation *c = calloc(1, sizeof *c);
+	return park(find_change(s, id, false), req);
+}
+
+bool service_park_behind_delete(struct task_service *s, struct ttrpc_request *req, const char *id)
+{
+	return park(find_change(s, id, true), req);
+}
+
+static struct change *change_new(struct task_service *s, struct ttrpc_request *req, const char *id, bool deletes)
+{
+	struct change *c = calloc(1, sizeof *c);
 
 	if (!c)
 		return NULL;
 	c->service = s;
 	c->req = req;
+	c->id = id;
+	c->deletes = deletes;
 	list_init(&c->parked);
-	list_append(&s->creations, &c->node);
+	list_append(&s->changes, &c->node);
 	return c;
 }
 
 /* In the order in which they came; the last one may have deleted what it is about. */
-static void creation_end(struct creation *c)
+static void change_end(struct change *c)
 {
 	struct parked *p;
 
@@ -114,10 +125,28 @@ static void write_pid(const char *bundle, pid_t pid)
 		log_debug("cannot write %s: %s", path ? path : "init.pid", strerror(-r));
 }
 
+static void on_undone(int result, pid_t pid, const struct pod_exit *exit, const struct err *e, void *userdata)
+{
+	struct change *c = userdata;
+	struct task_service *s = c->service;
+
+	if (result < 0)
+		log_warn("container %s: %s", c->id, e->text);
+	if (s->params.deleted)
+		s->params.deleted(c->id, s->params.userdata);
+	ttrpc_reply_error(c->req, TTRPC_CANCELLED, "the client has gone");
+	change_end(c);
+}
+
+static void on_client_gone(struct ttrpc_request *req, void *userdata)
+{
+	((struct change *)userdata)->unwanted = true;
+}
+
 static void on_created(int result, pid_t pid, const struct err *e, void *userdata)
 {
 	Containerd__Task__V2__CreateTaskResponse answer = CONTAINERD__TASK__V2__CREATE_TASK_RESPONSE__INIT;
-	struct creation *c = userdata;
+	struct change *c = userdata;
 	struct task_service *s = c->service;
 	const Containerd__Task__V2__CreateTaskRequest *q =
 		(const Containerd__Task__V2__CreateTaskRequest *)ttrpc_request_message(c->req);
@@ -131,13 +160,17 @@ static void on_created(int result, pid_t pid, const struct err *e, void *userdat
 			s->params.deleted(q->id, s->params.userdata);
 		/* "Already finished" is for who sends a signal. */
 		answer_error(c->req, result == -ESRCH ? -EBUSY : result, e);
+	} else if (c->unwanted) {
+		log_warn("container %s is undone: who asked for it has gone", c->id);
+		pod_delete(s->pod, c->id, "", true, on_undone, c);
+		return;
 	} else {
 		write_pid(q->bundle, pid);
 		service_tell_create(s, q, pid);
 		answer.pid = (uint32_t)pid;
 		ttrpc_reply(c->req, &answer.base);
 	}
-	creation_end(c);
+	change_end(c);
 }
 
 static int make_pod(struct task_service *s, const Containerd__Task__V2__CreateTaskRequest *q, struct err *e)
@@ -162,7 +195,7 @@ HANDLER(handle_create)
 					  .rootfs = rootfs,
 					  .n_rootfs = q->n_rootfs,
 					  .io = streams(q->stdin, q->stdout, q->stderr, q->terminal) };
-	struct creation *c;
+	struct change *c;
 	struct err e = { 0 };
 	int r;
 
@@ -172,12 +205,12 @@ HANDLER(handle_create)
 				  "not implemented");
 		return;
 	}
-	if (find_creation(s, q->id)) {
+	if (find_change(s, q->id, false)) {
 		r = err_set(&e, ERR_CONFIG, EEXIST, "container %s is being created", q->id);
 		answer_error(req, r, &e);
 		return;
 	}
-	c = rootfs ? creation_new(s, req) : NULL;
+	c = rootfs ? change_new(s, req, q->id, false) : NULL;
 	if (!c) {
 		r = err_sys(&e, ENOMEM, "cannot create the container");
 		answer_error(req, r, &e);
@@ -189,6 +222,8 @@ HANDLER(handle_create)
 		return;
 	}
 	take_standin(s, q->id, "", &p.standin_fd, &p.standin_pid);
+	if (s->params.undo_unanswered)
+		ttrpc_request_on_close(req, on_client_gone, c);
 	pod_create(s->pod, &p, on_created, c);
 }
 
@@ -287,33 +322,46 @@ HANDLER(handle_kill)
 		pod_kill(s->pod, q->id, q->exec_id, (int)q->signal, q->all, answer_done, req);
 }
 
-HANDLER(handle_delete)
+static void on_deleted(int result, pid_t pid, const struct pod_exit *exit, const struct err *e, void *userdata)
 {
-	const Containerd__Task__V2__DeleteRequest *q = (const Containerd__Task__V2__DeleteRequest *)request;
 	Containerd__Task__V2__DeleteResponse answer = CONTAINERD__TASK__V2__DELETE_RESPONSE__INIT;
 	Google__Protobuf__Timestamp at;
-	struct task_service *s = userdata;
-	struct pod_exit exit = { 0 };
-	struct err e = { 0 };
-	pid_t pid = 0;
-	int r;
+	struct change *c = userdata;
+	struct task_service *s = c->service;
+	const Containerd__Task__V2__DeleteRequest *q =
+		(const Containerd__Task__V2__DeleteRequest *)ttrpc_request_message(c->req);
 
-	if (!answer_find(s, req, q->id, q->exec_id, NULL))
-		return;
-	r = pod_delete(s->pod, q->id, q->exec_id, false, &pid, &exit, &e);
-	if (r < 0) {
-		answer_error(req, r, &e);
+	if (result < 0) {
+		answer_error(c->req, result, e);
+		change_end(c);
 		return;
 	}
 	exec_note_remove(s, q->id, str_empty(q->exec_id) ? NULL : q->exec_id);
 	if (str_empty(q->exec_id))
-		service_tell_delete(s, q->id, pid, &exit);
+		service_tell_delete(s, q->id, pid, exit);
 	if (str_empty(q->exec_id) && s->params.deleted)
 		s->params.deleted(q->id, s->params.userdata);
 	answer.pid = (uint32_t)pid;
-	answer.exit_status = (uint32_t)exit.status;
-	answer.exited_at = answer_time(&exit.at, &at);
-	ttrpc_reply(req, &answer.base);
+	answer.exit_status = (uint32_t)exit->status;
+	answer.exited_at = answer_time(&exit->at, &at);
+	ttrpc_reply(c->req, &answer.base);
+	change_end(c);
+}
+
+HANDLER(handle_delete)
+{
+	const Containerd__Task__V2__DeleteRequest *q = (const Containerd__Task__V2__DeleteRequest *)request;
+	struct task_service *s = userdata;
+	struct err e = { 0 };
+	struct change *c;
+
+	if (!answer_find(s, req, q->id, q->exec_id, NULL))
+		return;
+	c = change_new(s, req, q->id, true);
+	if (c)
+		pod_delete(s->pod, q->id, q->exec_id, false, on_deleted, c);
+	else
+		answer_error(req, err_sys(&e, ENOMEM, "cannot delete the container"), &e);
 }
 
 static void on_waited(const struct pod_exit *exit, void *userdata)

@@ -105,13 +105,28 @@ static void on_deleted(const char *id, void *userdata)
 	((struct fixture *)userdata)->deleted++;
 }
 
+static void serve(struct fixture *f, bool undo_unanswered)
+{
+	struct task_service_params p = { .loop = f->loop,
+					 .make_pod = make_pod,
+					 .deleted = on_deleted,
+					 .shutdown = on_shutdown,
+					 .events = f->publisher,
+					 .undo_unanswered = undo_unanswered,
+					 .userdata = f };
+	int fd;
+
+	unlink(f->socket);
+	assert_int_equal(unix_listen(f->socket, 0600, &p.listen_fd, NULL), 0);
+	assert_int_equal(task_service_new(&p, &f->service, NULL), 0);
+	assert_int_equal(unix_connect(f->socket, &fd), 0);
+	assert_int_equal(ttrpc_client_new(f->loop, fd, -1, &f->client, NULL), 0);
+}
+
 static int setup(void **state)
 {
 	struct fixture *f = calloc(1, sizeof *f);
 	struct publisher_params events = { .namespace = "ns1" };
-	struct task_service_params p = {
-		.make_pod = make_pod, .deleted = on_deleted, .shutdown = on_shutdown, .userdata = f
-	};
 	int fd;
 
 	log_set_level(LOG_LEVEL_ERROR);
@@ -123,14 +138,10 @@ static int setup(void **state)
 	assert_int_equal(loop_new(&f->loop, NULL), 0);
 	assert_int_equal(unix_listen(f->events, 0600, &fd, NULL), 0);
 	assert_int_equal(ttrpc_server_new(f->loop, fd, event_services, 1, f, &f->containerd, NULL), 0);
-	events.loop = p.loop = f->loop;
+	events.loop = f->loop;
 	events.ttrpc_address = f->events;
 	assert_int_equal(publisher_new(&events, &f->publisher, NULL), 0);
-	assert_int_equal(unix_listen(f->socket, 0600, &p.listen_fd, NULL), 0);
-	p.events = f->publisher;
-	assert_int_equal(task_service_new(&p, &f->service, NULL), 0);
-	assert_int_equal(unix_connect(f->socket, &fd), 0);
-	assert_int_equal(ttrpc_client_new(f->loop, fd, -1, &f->client, NULL), 0);
+	serve(f, false);
 	*state = f;
 	return 0;
 }
@@ -509,6 +520,93 @@ static void test_shutdown_while_creating(void **state)
 	pb_free(shutdown.message);
 }
 
+/* Nobody comes back for what this client wanted. */
+static void test_client_goes_while_creating(void **state)
+{
+	Containerd__Task__V2__CreateTaskRequest q = CONTAINERD__TASK__V2__CREATE_TASK_REQUEST__INIT;
+	Containerd__Task__V2__StateRequest look = CONTAINERD__TASK__V2__STATE_REQUEST__INIT;
+	struct fixture *f = *state;
+	struct ttrpc_client *other;
+	struct answer created, looked;
+	int fd;
+
+	for (int undo = 0; undo < 2; undo++) {
+		if (undo) {
+			ttrpc_client_free(f->client);
+			task_service_free(f->service);
+			serve(f, true);
+		}
+		create(f, "c1");
+		assert_int_equal(unix_connect(f->socket, &fd), 0);
+		assert_int_equal(ttrpc_client_new(f->loop, fd, -1, &other, NULL), 0);
+		q.id = look.id = (char *)"slow";
+		q.bundle = f->dir;
+		begin(other, "Create", &q.base, &containerd__task__v2__create_task_response__descriptor, &created);
+		while (fake_pod_calls.len < 2)
+			assert_int_equal(loop_run_once(f->loop, 10), 0);
+		ttrpc_client_free(other);
+		begin(f->client, "State", &look.base, &containerd__task__v2__state_response__descriptor, &looked);
+		for (int i = 0; i < 5; i++)
+			assert_int_equal(loop_run_once(f->loop, 10), 0);
+		assert_false(looked.done);
+		fake_pod_go_on(task_service_pod(f->service), 0);
+		finish(f, &looked);
+		assert_int_equal(looked.result, undo ? -ENOENT : 0);
+		assert_int_equal(f->deleted, undo);
+		pb_free(looked.message);
+		strv_fini(&fake_pod_calls);
+	}
+	expect_state(f, "c1", "", CONTAINERD__V1__TYPES__STATUS__CREATED, 1000, 0);
+}
+
+/* The guest takes its time to remove it: others are served, and containerd's goodbye waits for it. */
+static void test_lasting_delete(void **state)
+{
+	Containerd__Task__V2__DeleteRequest q = CONTAINERD__TASK__V2__DELETE_REQUEST__INIT;
+	Containerd__Task__V2__ShutdownRequest goodbye = CONTAINERD__TASK__V2__SHUTDOWN_REQUEST__INIT;
+	struct answer deleted, shutdown;
+	struct fixture *f = *state;
+	uint32_t pid = create(f, "lasting");
+
+	start(f, "lasting", "");
+	kill_with(f, "lasting", "", 9);
+	q.id = goodbye.id = (char *)"lasting";
+	begin(f->client, "Delete", &q.base, &containerd__task__v2__delete_response__descriptor, &deleted);
+	begin(f->client, "Shutdown", &goodbye.base, &google__protobuf__empty__descriptor, &shutdown);
+	expect_state(f, "lasting", "", CONTAINERD__V1__TYPES__STATUS__STOPPED, pid, 137);
+	assert_false(deleted.done || shutdown.done);
+	assert_int_equal(f->deleted, 0);
+	fake_pod_removed(task_service_pod(f->service));
+	finish(f, &shutdown);
+	assert_true(deleted.done);
+	assert_int_equal(((Containerd__Task__V2__DeleteResponse *)deleted.message)->exit_status, 137);
+	assert_int_equal(f->deleted, 1);
+	for (int i = 0; i < 100 && !f->shutdowns; i++)
+		loop_run_once(f->loop, 10);
+	assert_int_equal(f->shutdowns, 1);
+	pb_free(deleted.message);
+	pb_free(shutdown.message);
+	expect_topics(f, "/tasks/create containerd.events.TaskCreate", "/tasks/start containerd.events.TaskStart",
+		      "/tasks/exit lasting lasting 1000 137", "/tasks/delete containerd.events.TaskDelete", NULL);
+}
+
+/* The pod's end answers, too. */
+static void test_end_while_deleting(void **state)
+{
+	Containerd__Task__V2__DeleteRequest q = CONTAINERD__TASK__V2__DELETE_REQUEST__INIT;
+	struct fixture *f = *state;
+	struct answer deleted;
+	uint32_t pid = create(f, "lasting");
+
+	q.id = (char *)"lasting";
+	begin(f->client, "Delete", &q.base, &containerd__task__v2__delete_response__descriptor, &deleted);
+	expect_state(f, "lasting", "", CONTAINERD__V1__TYPES__STATUS__CREATED, pid, 0);
+	task_service_free(take_ptr(f->service));
+	finish(f, &deleted);
+	assert_int_equal(deleted.result, 0);
+	pb_free(deleted.message);
+}
+
 static void expect_not_created(struct fixture *f, struct slow_creation *c)
 {
 	finish(f, &c->delete);
@@ -813,6 +911,9 @@ int main(void)
 		TEST(test_slow_creation_fails),
 		TEST(test_shutdown_while_creating),
 		TEST(test_end_while_creating),
+		TEST(test_client_goes_while_creating),
+		TEST(test_lasting_delete),
+		TEST(test_end_while_deleting),
 		TEST(test_errors),
 		TEST(test_no_pod),
 		TEST(test_many_waits),
