@@ -161,6 +161,48 @@ static int share_first_pid_namespace(struct agent *a, struct agent_container *c,
 	return 0;
 }
 
+/*
+ * What our hosts say beyond Kata's protocol, once they have seen "caisson.join" among the extra features: the path of a
+ * namespace is "container:ID", that of this container's first process, or "private", a new one where the sandbox has
+ * one for all its containers.
+ */
+static int resolve_namespace(struct agent *a, Grpc__LinuxNamespace *ns, struct container_params *params, struct err *e)
+{
+	const char *id = str_after(ns->path, "container:");
+	int flag = namespace_flag(ns->type), r;
+	struct agent_process *p;
+	char *path;
+
+	if (id && (r = agent_find_process(a, id, "", &p, e)) < 0)
+		return r;
+	if (id && process_exited(p->process))
+		return err_set(e, ERR_CONFIG, ESRCH, "container %s, whose %s namespace is to be shared, has ended", id,
+			       ns->type);
+	path = id ? str_printf("/proc/%d/ns/%s", process_pid(p->process), namespace_proc_name(flag)) : strdup("");
+	if (!path)
+		return err_sys(e, ENOMEM, "%s namespace", ns->type);
+	free(ns->path);
+	ns->path = path;
+	if (!id && flag == CLONE_NEWUTS)
+		params->uts_ns_fd = -1;
+	if (!id && flag == CLONE_NEWIPC)
+		params->ipc_ns_fd = -1;
+	return 0;
+}
+
+static int resolve_namespaces(struct agent *a, Grpc__Linux *l, struct container_params *params, struct err *e)
+{
+	int r = 0;
+
+	for (size_t i = 0; i < l->n_namespaces && r == 0; i++) {
+		Grpc__LinuxNamespace *ns = l->namespaces[i];
+
+		if (namespace_flag(ns->type) && (str_after(ns->path, "container:") || str_eq(ns->path, "private")))
+			r = resolve_namespace(a, ns, params, e);
+	}
+	return r;
+}
+
 /* Everything is there: mount, create. */
 static int create(struct agent *a, const Grpc__CreateContainerRequest *m, const struct device_node *nodes,
 		  struct err *e)
@@ -192,6 +234,8 @@ static int create(struct agent *a, const Grpc__CreateContainerRequest *m, const 
 		r = set_root(c, m->oci, e);
 	if (r == 0)
 		r = add_pid_namespace(m->oci->linux, e);
+	if (r == 0)
+		r = resolve_namespaces(a, m->oci->linux, &params, e);
 	if (r == 0 && a->sandbox.guest_hooks)
 		r = guest_hooks_add(m->oci, a->sandbox.guest_hooks, e);
 	params.id = c->id;
