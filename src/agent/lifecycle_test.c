@@ -922,6 +922,9 @@ static void test_namespaces_of_others(void **state)
 	assert_int_equal(create("c3", "exec sleep 1000", false), 0);
 	ns_paths[3] = NULL;
 	assert_int_equal(start("c3"), 0);
+	/* As it is not PID 1, SIGTERM alone ends it. */
+	assert_int_equal(send_signal("c3", "", SIGTERM), 0);
+	assert_int_equal(wait_for("c3", ""), 128 + SIGTERM);
 	ns_paths[0] = "container:c4";
 	assert_int_equal(create("c5", "exit 0", false), -ENOENT);
 	/* The first one takes along who is among its processes. */

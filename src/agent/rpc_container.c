@@ -402,15 +402,19 @@ RPC(rpc_exec_process)
 		rpc_fail(req, &e);
 }
 
-/* Does the process have a handler for the signal? Else it, PID 1 of its namespace, would not even notice. */
-static bool handles_signal(pid_t pid, int signo)
+/* Would the process notice the signal? As PID 1 of its namespace it needs a handler for that. */
+static bool notices_signal(pid_t pid, int signo)
 {
 	_cleanup_free_ char *text = NULL;
 	char path[32];
-	const char *caught;
+	const char *caught, *pids;
 
 	snprintf(path, sizeof path, "/proc/%d/status", pid);
 	if (file_read(path, 65536, &text, NULL) < 0)
+		return true;
+	/* One for each namespace, the innermost last. */
+	pids = strstr(text, "\nNSpid:");
+	if (pids && strncmp(pids + strcspn(pids + 1, "\n") - 1, "\t1", 2) != 0)
 		return true;
 	caught = strstr(text, "\nSigCgt:");
 	return !caught || strtoull(caught + strlen("\nSigCgt:"), NULL, 16) & 1ull << (signo - 1);
@@ -446,7 +450,7 @@ RPC(rpc_signal_process)
 		return;
 	}
 	if (!*p->exec_id && signo == SIGTERM && !process_exited(p->process) &&
-	    !handles_signal(process_pid(p->process), signo))
+	    !notices_signal(process_pid(p->process), signo))
 		signo = SIGKILL;
 	r = process_signal(p->process, signo, &e);
 	/*
