@@ -359,7 +359,9 @@ static void on_start_answer(int result, const struct err *answer, void *userdata
 static int start_container(struct pod_process *p, struct err *e)
 {
 	struct pod *pod = p->container->pod;
-	bool first = list_first(&pod->containers, struct pod_container, node) == p->container;
+	/* Or again: its network was made for it between create and start, too. */
+	bool first = list_first(&pod->containers, struct pod_container, node) == p->container ||
+		     str_eq(p->container->id, pod->params.id);
 	int r = first ? nics_watch_look(pod->sandbox->nics, e) : 0;
 
 	if (r == 0 && p->container->sandbox_only) {

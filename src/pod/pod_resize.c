@@ -87,6 +87,8 @@ int pod_resize(struct pod *pod, struct err *e)
 		return pod_explain(pod, r, e);
 	if (pod->now.vcpus <= before.vcpus && pod->now.memory_mib <= before.memory_mib)
 		return 0;
+	if (pod->role == POD_ROLE_SINGLE && n > 1 && (r = pod_follow_memory(pod, e)) < 0)
+		return r;
 	r = agent_online_cpu_mem(pod->sandbox->agent, true, pod->now.vcpus, false, e);
 	return r < 0 ? pod_explain(pod, r, e) : 0;
 }
@@ -97,4 +99,20 @@ void pod_shrink(struct pod *pod)
 
 	if (pod_resize(pod, &e) < 0)
 		log_warn("pod %s: %s", pod->params.id, e.text);
+}
+
+void pod_warn_of_size(const struct pod_container *c)
+{
+	const struct pod *pod = c->pod;
+	struct sizing_request q;
+
+	pod_sizing_request(pod, &q);
+	if ((q.fixed || !q.memory_hotplug) && c->demand.memory_bytes > 0 &&
+	    (uint64_t)c->demand.memory_bytes >> 20 > pod->now.memory_mib)
+		log_warn("container %s may use %llu MiB of memory, and its virtual machine, which is that of %s, has "
+			 "%llu "
+			 "MiB: give that container a larger limit of memory, or set static_sandbox_resource_mgmt = "
+			 "false",
+			 c->id, (unsigned long long)c->demand.memory_bytes >> 20, pod->params.id,
+			 (unsigned long long)pod->now.memory_mib);
 }

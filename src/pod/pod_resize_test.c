@@ -196,12 +196,35 @@ static void test_limit_while_it_runs(void **state)
 	assert_true(strv_contains(&host.seen, "limit /pods/c1 67108864 +192"));
 }
 
+/* A container that came into another one's VM: what is plugged for it does not count against the other one's limit. */
+static void test_grows_for_another(void **state)
+{
+	_cleanup_free_ char *of_c1 = NULL;
+
+	dynamic();
+	put_limited("c1", SINGLE, LIMITS("100000", MIB256));
+	make_pod();
+	create("c1");
+	of_c1 = str_printf("{\"type\":\"network\",\"path\":\"/proc/%d/ns/net\"},{\"type\":\"pid\"}",
+			   (int)state_of("c1", "").pid);
+	namespaces = of_c1;
+	put_limited("c2", SINGLE, LIMITS("100000", MIB256));
+	create("c2");
+	/* The VM has 608 MiB now, and the VMM 128. */
+	assert_true(strv_contains(&host.seen, "limit /pods/c1 268435456 +480"));
+}
+
 int main(void)
 {
 #define T(fn) cmocka_unit_test_setup_teardown(fn, set_up, tear_down)
 	const struct CMUnitTest tests[] = {
-		T(test_containers_come_and_go), T(test_update), T(test_refusals), T(test_static), T(test_limit_falls),
+		T(test_containers_come_and_go),
+		T(test_update),
+		T(test_refusals),
+		T(test_static),
+		T(test_limit_falls),
 		T(test_limit_while_it_runs),
+		T(test_grows_for_another),
 	};
 
 	signal(SIGPIPE, SIG_IGN);

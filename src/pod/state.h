@@ -41,7 +41,7 @@ struct pod_state {
 struct pod_state_container {
 	char *id, *bundle;
 	char *cgroup; /* of its own, beside the sandbox's; "": none */
-	pid_t pid;    /* of its stand-in */
+	pid_t pid;    /* of its stand-in; 0: that has ended */
 };
 
 void pod_state_fini(struct pod_state *s);
