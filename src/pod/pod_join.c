@@ -125,6 +125,24 @@ int join_check(const struct join *j, const struct pod_state *s, const Grpc__Spec
 	return 0;
 }
 
+/*
+ * Engines name a container's network by its process, and namespaces that they make by files. The virtual machine would
+ * take the interfaces away from that process.
+ */
+static int check_stranger(const Grpc__Spec *spec, struct err *e)
+{
+	const char *path = path_in(spec, JOIN_NETWORK);
+	int pid, end = 0;
+
+	if (!path || sscanf(path, "/proc/%d/ns/net%n", &pid, &end) != 1 || !end || path[end])
+		return 0;
+	return err_set(e, ERR_CONFIG, ENOTSUP,
+		       "cannot share the network namespace %s: it is none of a container of this runtime here, and its "
+		       "processes would lose it to the virtual machine; share that of such a container, or, where "
+		       "nobody else needs it, give it a name: ip netns attach NAME %d",
+		       path, pid);
+}
+
 /* A pod that cannot be read has ended, or is none yet. */
 static bool read_living(const char *root, const char *id, const char *namespace, struct pod_state *ret)
 {
@@ -162,8 +180,8 @@ int join_find_pod(const char *root, const char *namespace, const Grpc__Spec *spe
 		if (r == 0 && !found)
 			r = err_sys(e, ENOMEM, "cannot look for the namespaces' container");
 	}
-	if (r == 0 && !found)
-		r = join_check(&none, NULL, spec, e);
+	if (r == 0 && !found && (r = join_check(&none, NULL, spec, e)) == 0)
+		r = check_stranger(spec, e);
 	if (r == 0)
 		*ret_sandbox = take_ptr(found);
 	return r;
