@@ -450,6 +450,25 @@ row_pid_container() {
 	ask engine exec watcher sh -c 'kill -0 1'
 }
 
+# refuses WORDS CMD…
+refuses() {
+	local words=$1
+	shift
+	refused "$@" 2>"$WORK/refusal"
+	cat "$WORK/refusal" >&2
+	grep -qF -- "$words" "$WORK/refusal" || wrong "it does not say: $words"
+}
+
+row_share_refused() {
+	refuses 'add --network container:' engine run --rm --net none --pid container:main "$BB" true
+	refuses 'add --network container:' engine run --rm --net none --ipc container:main "$BB" true
+	RUNTIME=runc ask engine run -d --name stranger --net none "$BB" sleep 1000
+	refuses 'leave --pid out' engine run --rm --net none --pid container:stranger "$BB" true
+	refuses 'leave --pid out' engine run --rm --network container:main --pid container:stranger "$BB" true
+	refuses 'processes would lose it' engine run --rm --network container:stranger "$BB" true
+	ask engine rm -f stranger
+}
+
 row_ipc_container() {
 	ok engine run --rm --network container:main --ipc container:main "$BB" sh -c 'cat /dev/shm/file; echo back >/dev/shm/back'
 	expect_output 'of main'
