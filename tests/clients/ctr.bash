@@ -150,8 +150,14 @@ row_with_container() {
 		refused run_ctr --with-ns "pid:/proc/$pid/ns/pid" "$BB" side true
 		ctr containers rm side >&2 || :
 	fi
+	# who brought it may go first
+	ask limited ctr run -d --runtime "$(shim)" --with-ns "network:/proc/$pid/ns/net" "$BB" side sleep 1000
 	ask ctr tasks rm -f main
 	ask ctr containers rm main
+	ok limited ctr tasks exec --exec-id look side sh -c 'ping -c 1 -W 5 10.77.0.1 >/dev/null && echo the other end answers'
+	expect_output 'the other end answers'
+	ask ctr tasks rm -f side
+	ask ctr containers rm side
 	ip netns del made
 	until_true 10 not_there made0
 }
