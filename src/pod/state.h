@@ -68,6 +68,9 @@ int state_dir_write(struct state_dir *d, const struct pod_state *s, struct err *
 void state_dir_remove(struct state_dir *d);
 DEFINE_CLEANUP(struct state_dir *, state_dir_remove)
 
+/* Whether whoever made ROOT/ID lives. */
+bool state_dir_is_held(const char *root, const char *id);
+
 /* Read the state of one container. *ret_alive: its owner lives. -ENOENT when there is none of that id. */
 int state_read(const char *root, const char *id, struct pod_state *ret, bool *ret_alive, struct err *e);
 /* The ids under root, sorted; none when root does not exist. */

@@ -732,3 +732,32 @@ network_of() {
 	rt delete --force "$ID"
 	[ -z "$(rt list -q)" ]
 }
+
+@test "the owner of two dies, one comes again: the other is stopped, and is deleted (Caisson alone)" {
+	RT=caisson
+	make_bundle "$ID" sleep 1000
+	network_of "$ID" ""
+	create && rt start "$ID"
+	make_bundle "$ID-s" sleep 1000
+	network_of "$ID-s" "/proc/$pid/ns/net"
+	side=$ID-s
+	ID=$side BUNDLE=$BATS_FILE_TMPDIR/$side.bundle create
+	kill -KILL "$(owners "$ID\$")"
+	gone "$pid"
+	wait_status stopped
+	rt delete "$ID"
+	create && rt start "$ID"
+	[ "$(rt state "$side" | jq -r .status)" = stopped ]
+	says 0 "" delete "$side"
+	status_is running
+	# Who brought the VM goes, and then its owner: the last one takes along what that has left.
+	edit "$side" ".linux.namespaces = [.linux.namespaces[] | select(.type != \"network\")]"
+	network_of "$side" "/proc/$pid/ns/net"
+	ID=$side BUNDLE=$BATS_FILE_TMPDIR/$side.bundle create
+	rt delete --force "$ID"
+	kill -KILL "$(owners "$ID\$")"
+	gone "$pid"
+	says 0 "" delete --force "$side"
+	[ ! -e "$BATS_FILE_TMPDIR/state.caisson/$ID" ]
+	[ ! -e "$BATS_FILE_TMPDIR/state.caisson/$side" ]
+}
