@@ -30,6 +30,7 @@ static bool usable;
 static char root[128];
 static uint32_t stdout_port; /* of the next create() */
 static bool as_kata, sandbox_pidns;
+static const char *ns_paths[4]; /* of the namespaces of the next create(): ipc, uts, mount, pid; NULL: none */
 static Grpc__Storage *storage;
 
 struct pending {
@@ -80,6 +81,8 @@ static int create(const char *id, const char *script, bool terminal)
 	for (int i = 0; i < 4; i++) {
 		grpc__linux_namespace__init(&ns[i]);
 		ns[i].type = (char *)types[i];
+		if (ns_paths[i])
+			ns[i].path = (char *)ns_paths[i];
 		ns_list[i] = &ns[i];
 	}
 	l.namespaces = ns_list;
@@ -1137,6 +1140,47 @@ static void test_shared_processes(void **state)
 	assert_int_equal(harness_do(&h, "DestroySandbox", &destroy.base), 0);
 }
 
+/* Our hosts' words for namespaces of other containers, and for new ones where the sandbox has one. */
+static void test_namespaces_of_others(void **state)
+{
+	(void)state;
+	NEED_AGENT();
+	assert_int_equal(create("c1", "exec sleep 1000", false), 0);
+	assert_int_equal(start("c1"), 0);
+	ns_paths[0] = ns_paths[1] = "private";
+	ns_paths[3] = "container:c1";
+	assert_int_equal(
+		create("c2",
+		       "cd /proc; tr '\\0' ' ' <1/cmdline; echo; for n in ipc uts pid; do "
+		       "[ $(readlink self/ns/$n) = $(readlink 1/ns/$n) ] && echo same || echo own; done; read x",
+		       false),
+		0);
+	ns_paths[0] = "container:c2";
+	ns_paths[1] = ns_paths[3] = NULL;
+	assert_int_equal(start("c2"), 0);
+	assert_first_line("c2", "sleep 1000 \nown\nown\nsame\n");
+	ns_paths[3] = "container:c1";
+	assert_int_equal(create("c3", "exec sleep 1000", false), 0);
+	ns_paths[3] = NULL;
+	assert_int_equal(start("c3"), 0);
+	/* As it is not PID 1, SIGTERM alone ends it. */
+	assert_int_equal(send_signal("c3", "", SIGTERM), 0);
+	assert_int_equal(wait_for("c3", ""), 128 + SIGTERM);
+	ns_paths[0] = "container:c4";
+	assert_int_equal(create("c5", "exit 0", false), -ENOENT);
+	/* The first one takes along who is among its processes. */
+	assert_int_equal(send_signal("c1", "", SIGKILL), 0);
+	assert_int_equal(wait_for("c2", ""), 128 + SIGKILL);
+	assert_int_equal(wait_for("c1", ""), 128 + SIGKILL);
+	ns_paths[0] = "container:c1";
+	assert_int_equal(create("c5", "exit 0", false), -ENOENT);
+	assert_non_null(strstr(h.e.text, "container c1, whose ipc namespace is to be shared, has ended"));
+	ns_paths[0] = NULL;
+	assert_int_equal(delete ("c1"), 0);
+	assert_int_equal(delete ("c2"), 0);
+	assert_int_equal(delete ("c3"), 0);
+}
+
 /* ---- a root file system ---- */
 
 static const char *const tools[] = { "sh", "cat", "echo", "sleep", "hostname", "stty", "wc", "true", "grep" };
@@ -1281,6 +1325,7 @@ int main(void)
 		cmocka_unit_test(test_stopped_by_a_neighbour),
 		cmocka_unit_test(test_destroy_ends_all),
 		cmocka_unit_test(test_shared_processes),
+		cmocka_unit_test(test_namespaces_of_others),
 		cmocka_unit_test(test_memory),
 	};
 

@@ -209,6 +209,48 @@ static void on_create_caller_gone(struct ttrpc_request *req, void *userdata)
 	process_signal(container_find_process(c->c, ""), SIGKILL, NULL);
 }
 
+/*
+ * What our hosts say beyond Kata's protocol, once they have seen "caisson.join" among the extra features: the path of a
+ * namespace is "container:ID", that of this container's first process, or "private", a new one where the sandbox has
+ * one for all its containers.
+ */
+static int resolve_namespace(struct agent *a, Grpc__LinuxNamespace *ns, struct container_params *params, struct err *e)
+{
+	const char *id = str_after(ns->path, "container:");
+	int flag = namespace_flag(ns->type), r;
+	struct agent_process *p;
+	char *path;
+
+	if (id && (r = agent_find_process(a, id, "", &p, e)) < 0)
+		return r;
+	if (id && process_exited(p->process))
+		return err_set(e, ERR_CONFIG, ESRCH, "container %s, whose %s namespace is to be shared, has ended", id,
+			       ns->type);
+	path = id ? str_printf("/proc/%d/ns/%s", process_pid(p->process), namespace_proc_name(flag)) : strdup("");
+	if (!path)
+		return err_sys(e, ENOMEM, "%s namespace", ns->type);
+	free(ns->path);
+	ns->path = path;
+	if (!id && flag == CLONE_NEWUTS)
+		params->uts_ns_fd = -1;
+	if (!id && flag == CLONE_NEWIPC)
+		params->ipc_ns_fd = -1;
+	return 0;
+}
+
+static int resolve_namespaces(struct agent *a, Grpc__Linux *l, struct container_params *params, struct err *e)
+{
+	int r = 0;
+
+	for (size_t i = 0; i < l->n_namespaces && r == 0; i++) {
+		Grpc__LinuxNamespace *ns = l->namespaces[i];
+
+		if (namespace_flag(ns->type) && (str_after(ns->path, "container:") || str_eq(ns->path, "private")))
+			r = resolve_namespace(a, ns, params, e);
+	}
+	return r;
+}
+
 /* Everything is there: mount, and begin to create. On success on_created() answers. */
 static int create(struct agent *a, struct ttrpc_request *req, const Grpc__CreateContainerRequest *m,
 		  const struct device_node *nodes, struct err *e)
@@ -240,6 +282,8 @@ static int create(struct agent *a, struct ttrpc_request *req, const Grpc__Create
 		r = set_root(c, m->oci, e);
 	if (r == 0)
 		r = add_pid_namespace(m->oci->linux, e);
+	if (r == 0)
+		r = resolve_namespaces(a, m->oci->linux, &params, e);
 	if (r == 0 && a->sandbox.guest_hooks)
 		r = guest_hooks_add(m->oci, a->sandbox.guest_hooks, e);
 	params.id = c->id;
@@ -425,15 +469,19 @@ RPC(rpc_exec_process)
 		rpc_fail(req, &e);
 }
 
-/* Does the process have a handler for the signal? Else it, PID 1 of its namespace, would not even notice. */
-static bool handles_signal(pid_t pid, int signo)
+/* Would the process notice the signal? As PID 1 of its namespace it needs a handler for that. */
+static bool notices_signal(pid_t pid, int signo)
 {
 	_cleanup_free_ char *text = NULL;
 	char path[32];
-	const char *caught;
+	const char *caught, *pids;
 
 	snprintf(path, sizeof path, "/proc/%d/status", pid);
 	if (file_read(path, 65536, &text, NULL) < 0)
+		return true;
+	/* One for each namespace, the innermost last. */
+	pids = strstr(text, "\nNSpid:");
+	if (pids && strncmp(pids + strcspn(pids + 1, "\n") - 1, "\t1", 2) != 0)
 		return true;
 	caught = strstr(text, "\nSigCgt:");
 	return !caught || strtoull(caught + strlen("\nSigCgt:"), NULL, 16) & 1ull << (signo - 1);
@@ -468,7 +516,7 @@ RPC(rpc_signal_process)
 		return;
 	}
 	if (p == container_find_process(c, "") && signo == SIGTERM && !process_exited(p) &&
-	    (process_pid(p) <= 0 || !handles_signal(process_pid(p), signo)))
+	    (process_pid(p) <= 0 || !notices_signal(process_pid(p), signo)))
 		signo = SIGKILL;
 	r = process_signal(p, signo, &e);
 	/*

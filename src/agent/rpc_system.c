@@ -111,7 +111,7 @@ RPC(rpc_get_guest_details)
 	_cleanup_free_ char *text = NULL;
 	const struct agent *a = userdata;
 	/* Tells a host of ours when the kernel was done: how long this process has run. */
-	char up[48], *features[] = { up };
+	char up[48], *features[] = { up, (char *)"caisson.join" };
 
 	snprintf(up, sizeof up, "caisson.up-us=%llu", (unsigned long long)(clock_us() - a->config.started_us));
 	/* Hexadecimal without 0x. */
@@ -128,7 +128,7 @@ RPC(rpc_get_guest_details)
 	while (storage_driver_names[details.n_storage_handlers])
 		details.n_storage_handlers++;
 	details.extra_features = features;
-	details.n_extra_features = 1;
+	details.n_extra_features = sizeof features / sizeof features[0];
 	resp.agent_details = &details;
 	ttrpc_reply(req, &resp.base);
 }

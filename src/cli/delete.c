@@ -16,6 +16,7 @@
 #include "cli/oci_command.h"
 #include "pod/hooks.h"
 #include "pod/pod.h"
+#include "pod/state.h"
 
 /* From SIGKILL to the end of the process in the guest: the owner sees to that, also against its guest. */
 #define KILL_TIMEOUT_MS (POD_KILL_MS + 10000)
@@ -24,14 +25,25 @@
 #define FOLDER_TIMEOUT_MS 1000
 #define POLL_US           5000
 
-/* What a dead owner left of a container, and of the pod, if this was its first container. */
+static bool has_record(const char *root, const char *id)
+{
+	char path[PATH_MAX + 128];
+
+	snprintf(path, sizeof path, "%s/%s/oci.json", root, id);
+	return access(path, F_OK) == 0;
+}
+
+/* What a dead owner left of a container, and of the pod, if this was its first container, or that has gone before. */
 static int left_over(const char *root, const char *sandbox, const char *id, struct err *e)
 {
 	_cleanup_oci_record_ struct oci_record record = { 0 };
 	bool recorded = oci_record_read(root, id, &record, NULL) == 0;
 	char path[PATH_MAX + 96];
-	int r = str_eq(sandbox, id) ? pod_cleanup(root, id, e) : 0;
+	int r = str_eq(sandbox, id) || !has_record(root, sandbox) ? pod_cleanup(root, sandbox, e) : 0;
 
+	/* The first one is just coming again. */
+	if (r == -EBUSY && !str_eq(sandbox, id))
+		r = 0;
 	if (r < 0)
 		return r;
 	snprintf(path, sizeof path, "%s/%s", root, id);
@@ -44,11 +56,14 @@ static int left_over(const char *root, const char *sandbox, const char *id, stru
 	return 0;
 }
 
-static bool answers_nobody(const char *root, const char *sandbox)
+/* Whoever answers in the place of a dead one is another container's. */
+static bool answers_nobody(const char *root, const char *sandbox, const char *id)
 {
 	char path[PATH_MAX + 96];
 	int fd = -1, r;
 
+	if (!state_dir_is_held(root, id))
+		return true;
 	snprintf(path, sizeof path, "%s/%s/" OWNER_SOCKET, root, sandbox);
 	r = unix_connect(path, &fd);
 	fd_close(&fd);
@@ -70,7 +85,7 @@ int delete_await_gone(const char *root, const char *sandbox, const char *id, str
 	snprintf(dir, sizeof dir, "%s/%s", root, id);
 	snprintf(record, sizeof record, "%s/oci.json", dir);
 	for (; access(record, F_OK) == 0; usleep(POLL_US)) {
-		if (answers_nobody(root, sandbox) && (r = left_over(root, sandbox, id, &own)) != -EBUSY) {
+		if (answers_nobody(root, sandbox, id) && (r = left_over(root, sandbox, id, &own)) != -EBUSY) {
 			if (r < 0 && e)
 				*e = own;
 			return r;

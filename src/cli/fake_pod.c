@@ -25,6 +25,7 @@
 #include "oci/spec.h"
 #include "pod/pod.h"
 #include "pod/standin.h"
+#include "pod/state.h"
 #include "sys/namespaces.h"
 #include "sys/spawn.h"
 
@@ -239,6 +240,24 @@ void pod_free(struct pod *pod)
 
 /* ---- what is done to them ---- */
 
+/* As far as other clients of the same folder read it: who is there, in which network. */
+static void write_down(struct pod *pod)
+{
+	struct pod_state s = { .id = (char *)pod->params.id, .pid = getpid() };
+	struct container *c;
+	char netns[64] = "";
+
+	list_foreach (c, &pod->containers, struct container, link) {
+		struct process *p = list_first(&c->processes, struct process, link);
+
+		(void)pod_state_add_container(&s, c->id, c->bundle, NULL, p->standin_pid);
+		snprintf(netns, sizeof netns, "/proc/%d/ns/net", (int)p->standin_pid);
+	}
+	s.netns = netns;
+	(void)state_dir_write(pod->params.state_dir, &s, NULL);
+	pod_state_clear_containers(&s);
+}
+
 static int create(struct pod *pod, const struct pod_container_params *params, pid_t *ret_pid, struct err *e)
 {
 	struct container *c = calloc(1, sizeof *c);
@@ -266,6 +285,7 @@ static int create(struct pod *pod, const struct pod_container_params *params, pi
 	}
 	process_new(c, "", &params->io, params->standin_fd, params->standin_pid)->spec = c->spec->process;
 	*ret_pid = params->standin_pid;
+	write_down(pod);
 	return 0;
 }
 
@@ -418,6 +438,7 @@ static int delete (struct pod *pod, const char *id, const char *exec_id, bool fo
 		process_free(p);
 	else
 		container_free(p->c);
+	write_down(pod);
 	return 0;
 }
 

@@ -119,10 +119,21 @@ static void network_of(const Grpc__Spec *spec, const char **ret_path, bool *ret_
 	}
 }
 
-/* Neither ours nor one of `caisson run`. */
-static int check_unused(const char *root, const char *id, struct err *e)
+static bool has_container(const struct pod_state *s, const char *id)
 {
-	struct pod_state s = { 0 };
+	for (size_t i = 0; i < s->n_containers; i++)
+		if (str_eq(s->containers[i].id, id))
+			return true;
+	return false;
+}
+
+/*
+ * Neither ours nor one of `caisson run`. *ret_netns: it has been here before, and its virtual machine lives on for
+ * containers that share its network, which is this one; "" is the host's. NULL: not so.
+ */
+static int check_unused(const char *root, const char *id, char **ret_netns, struct err *e)
+{
+	_cleanup_pod_state_ struct pod_state s = { 0 };
 	char path[PATH_MAX + 96];
 	bool alive = false;
 	int r = state_check_id(id, e);
@@ -133,9 +144,24 @@ static int check_unused(const char *root, const char *id, struct err *e)
 	if (access(path, F_OK) == 0)
 		return err_set(e, ERR_CONFIG, EEXIST, "container with given ID already exists");
 	/* What a killed `caisson run` left is swept away by the owner. */
-	if (state_read(root, id, &s, &alive, NULL) == 0)
-		pod_state_fini(&s);
-	return alive ? err_set(e, ERR_CONFIG, EEXIST, "container with given ID already exists") : 0;
+	if (state_read(root, id, &s, &alive, NULL) < 0 || !alive)
+		return 0;
+	if (!s.n_containers || has_container(&s, id))
+		return err_set(e, ERR_CONFIG, EEXIST, "container with given ID already exists");
+	*ret_netns = strdup(s.netns);
+	return *ret_netns ? 0 : err_sys(e, ENOMEM, "cannot create %s", id);
+}
+
+/* Which pod it is for. before: as of check_unused(). */
+static int find_group(const struct globals *g, const char *id, const char *bundle, const char *before,
+		      struct task_group *ret, struct err *e)
+{
+	int r = task_group_read(bundle, id, ret, e);
+
+	if (r < 0 || !before || !ret->is_single)
+		return r < 0 ? r : task_group_join(ret, bundle, g->root, NULL, e);
+	ret->is_member = true;
+	return 0;
 }
 
 /* The owner of a pod that there is; of one that begins with this container, see start_owner(). */
@@ -144,8 +170,8 @@ static int join_owner(struct launch *l, const struct globals *g, const struct ta
 	int r = group->is_member ? owner_link_connect(&l->link, g->root, group->sandbox, e) : 0;
 
 	if (r == -ENOENT || r == -ECONNREFUSED)
-		return err_set(e, ERR_CONFIG, ENOENT, "the pod %s, which the annotations name, is not running",
-			       group->sandbox);
+		return err_set(e, ERR_CONFIG, ENOENT, "the pod %s, which the %s, is not running", group->sandbox,
+			       group->is_single ? "container shares namespaces with" : "annotations name");
 	return r;
 }
 
@@ -178,13 +204,14 @@ int launch_container(struct launch *l, const struct globals *g, const char *id, 
 	struct handover_offer offer = { .id = id, .exec_id = "", .bundle = bundle };
 	_cleanup_task_group_ struct task_group group = { 0 };
 	_cleanup_spec_ Grpc__Spec *spec = NULL;
+	_cleanup_free_ char *before = NULL;
 	const char *netns, *program;
 	bool new_netns;
 	int r;
 
 	r = oci_spec_load(bundle, &spec, NULL, e);
 	if (r == 0)
-		r = check_unused(g->root, id, e);
+		r = check_unused(g->root, id, &before, e);
 	if (r < 0)
 		return r;
 	streams->terminal = spec->process && spec->process->terminal;
@@ -194,9 +221,13 @@ int launch_container(struct launch *l, const struct globals *g, const char *id, 
 	}
 	program = spec->process && spec->process->n_args ? spec->process->args[0] : "container";
 	network_of(spec, &netns, &new_netns);
+	if (new_netns && !str_empty(before)) {
+		netns = before;
+		new_netns = false;
+	}
 	if ((r = check_streams(streams, e)) < 0 ||
 	    (r = launch_check_fds(streams->preserve_fds, spec->process, e)) < 0 ||
-	    (r = task_group_read(bundle, id, &group, e)) < 0 || (r = join_owner(l, g, &group, e)) < 0 ||
+	    (r = find_group(g, id, bundle, before, &group, e)) < 0 || (r = join_owner(l, g, &group, e)) < 0 ||
 	    (r = start_standin(l, program, netns, new_netns, streams, e)) < 0 || (r = start_owner(l, g, &group, e)) < 0)
 		return r;
 	offer.pid = l->pid;

@@ -7,6 +7,7 @@
 
 #include "base/unix_socket.h"
 #include "codec/pb.h"
+#include "pod/state.h"
 #include "proto/empty.pb-c.h"
 
 int owner_link_connect(struct owner_link *l, const char *root, const char *sandbox, struct err *e)
@@ -29,6 +30,9 @@ int owner_link_open(struct owner_link *l, const char *root, const char *id, stru
 
 	if (r < 0)
 		return r;
+	/* A dead owner's place may be that of another one by now: the pod's first container is there again. */
+	if (!state_dir_is_held(root, id))
+		return 0;
 	r = owner_link_connect(l, root, l->record.sandbox, e);
 	if (r == -ENOENT || r == -ECONNREFUSED) {
 		if (e)

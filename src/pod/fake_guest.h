@@ -53,6 +53,7 @@ static struct {
 	const char *words;     /* REFUSE with these; NULL: with its own */
 	_Atomic bool immortal; /* signals end no process */
 	int lie_status;        /* instead of how a process ended; 0: the truth */
+	const char *feature;   /* that it tells of; NULL: none */
 	const char *lie_oom;   /* told at once, again and again, to have no memory; NULL: nobody */
 	unsigned oom_asked;
 	/* WaitProcess and GetOOMEvent that are not answered yet */
@@ -261,11 +262,27 @@ static void fake_create(struct ttrpc_request *req, const ProtobufCMessage *m, vo
 
 	if (answer) {
 		note_storages(q->storages, q->n_storages);
+		for (size_t i = 0; i < q->oci->linux->n_namespaces; i++)
+			if (!str_empty(q->oci->linux->namespaces[i]->path))
+				fake_note("  %s namespace %s", q->oci->linux->namespaces[i]->type,
+					  q->oci->linux->namespaces[i]->path);
 		fake_empty(req);
 	} else if (guest.act == HOLD) {
 		guest.creation = req;
 		ttrpc_request_on_close(req, forget_wait, NULL);
 	}
+}
+
+static void fake_details(struct ttrpc_request *req, const ProtobufCMessage *m, void *userdata)
+{
+	Grpc__GuestDetailsResponse answer = GRPC__GUEST_DETAILS_RESPONSE__INIT;
+	Grpc__AgentDetails details = GRPC__AGENT_DETAILS__INIT;
+	char *features[] = { (char *)guest.feature };
+
+	details.extra_features = features;
+	details.n_extra_features = guest.feature ? 1 : 0;
+	answer.agent_details = &details;
+	ttrpc_reply(req, &answer.base);
 }
 
 static void fake_remove(struct ttrpc_request *req, const ProtobufCMessage *m, void *userdata)
@@ -474,6 +491,7 @@ static const struct ttrpc_method agent_methods[] = {
 	{ "StartContainer", &grpc__start_container_request__descriptor, fake_start },
 	{ "RemoveContainer", &grpc__remove_container_request__descriptor, fake_remove },
 	{ "DestroySandbox", &grpc__destroy_sandbox_request__descriptor, fake_destroy },
+	{ "GetGuestDetails", &grpc__guest_details_request__descriptor, fake_details },
 	{ "WaitProcess", &grpc__wait_process_request__descriptor, fake_wait },
 	{ "GetOOMEvent", &grpc__get_oomevent_request__descriptor, fake_get_oom },
 	{ "ExecProcess", &grpc__exec_process_request__descriptor, fake_exec },

@@ -54,6 +54,23 @@ struct plan_volume {
 	bool readonly;
 };
 
+/*
+ * What our agent can do beyond Kata's protocol, as it tells among its extra features: a namespace's path may be
+ * "container:ID", that of another container's first process, or "private", a new one where the sandbox has one for all.
+ */
+#define PLAN_JOIN_FEATURE   "caisson.join"
+#define PLAN_JOIN_CONTAINER "container:"
+#define PLAN_JOIN_PRIVATE   "private"
+
+/*
+ * Of a container that is in the VM of another one, and no more of a pod than it asked for (pod/pod_join.h): paths for
+ * our agent. NULL: a PID namespace of its own, the sandbox's IPC and UTS namespaces, the sandbox's /dev/shm.
+ */
+struct plan_sharing {
+	const char *pid, *ipc, *uts;
+	const char *shm; /* id of the container that has this /dev/shm first */
+};
+
 struct pod_network;
 struct sizing;
 
@@ -76,6 +93,8 @@ struct plan_request {
 	const char *rootfs;   /* a directory, or an ext4, xfs or erofs image file */
 	bool rootfs_writable; /* writes go to the host's rootfs instead of a layer that is thrown away */
 	bool rootfs_private;  /* writable, a directory: they go to a disk that is made of it, and thrown away */
+	/* With pod: what it shares of its own accord; NULL: whatever its namespaces' paths name is the pod's. */
+	const struct plan_sharing *sharing;
 	const struct plan_volume *volumes;
 	size_t n_volumes;
 	const struct sizing *size;   /* of the VM; NULL: as the spec and the configuration say */

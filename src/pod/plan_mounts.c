@@ -77,17 +77,18 @@ static int set_source(Grpc__Mount *m, const char *source, struct err *e)
 	return 0;
 }
 
-/* Shared memory across the VM boundary would be none: a tmpfs of the guest, as large as the one that was meant. */
-static int add_shm(struct plan *p, const char *source, struct err *e)
+/*
+ * Shared memory across the VM boundary would be none: a tmpfs of the guest, as large as the one that was meant. s: NULL
+ * when there is no memory.
+ */
+static int set_shm(struct plan_storage *s, const char *source, struct err *e)
 {
 	unsigned long long size = SHM_DEFAULT;
-	struct plan_storage *s;
 	struct statfs fs;
 	int r = 0;
 
 	if (source && statfs(source, &fs) == 0 && fs.f_type == TMPFS_MAGIC && fs.f_blocks)
 		size = (unsigned long long)fs.f_blocks * (unsigned long long)fs.f_bsize;
-	s = plan_add_storage(&p->sandbox_storages, &p->n_sandbox_storages, "ephemeral", "shm", "tmpfs", GUEST_SHM_DIR);
 	if (!s)
 		return out_of_memory(e);
 	r |= strv_add(&s->options, "noexec");
@@ -96,6 +97,25 @@ static int add_shm(struct plan *p, const char *source, struct err *e)
 	r |= strv_add(&s->options, "mode=1777");
 	r |= strv_addf(&s->options, "size=%llu", size);
 	return r ? out_of_memory(e) : 0;
+}
+
+static int add_shm(struct plan *p, const char *source, struct err *e)
+{
+	return set_shm(plan_add_storage(&p->sandbox_storages, &p->n_sandbox_storages, "ephemeral", "shm", "tmpfs",
+					GUEST_SHM_DIR),
+		       source, e);
+}
+
+/* One that is not the sandbox's. Containers that share it name the same place; the last one takes it along. */
+static int plan_own_shm(struct plan_container *c, Grpc__Mount *m, const char *id, const char *source, struct err *e)
+{
+	_cleanup_free_ char *where = str_printf(GUEST_SHM_DIR "-%s", id);
+	int r;
+
+	if (!where)
+		return out_of_memory(e);
+	r = set_shm(plan_container_storage(c, "ephemeral", "shm", "tmpfs", where), source, e);
+	return r < 0 ? r : set_source(m, where, e);
 }
 
 static bool has_shm(const struct plan *p)
@@ -172,6 +192,8 @@ static int plan_mount(struct plan *p, struct plan_container *c, const struct pla
 		return r;
 	if (place)
 		return set_source(m, place, e);
+	if (str_eq(m->destination, "/dev/shm") && q->sharing && q->sharing->shm)
+		return plan_own_shm(c, m, q->sharing->shm, source, e);
 	if (str_eq(m->destination, "/dev/shm") && has_shm(p))
 		return set_source(m, GUEST_SHM_DIR, e);
 	r = plan_bound_device(p, c, source, m->destination, readonly, e);

@@ -20,15 +20,21 @@ static void set_string(char **field, char *value)
 	*field = value;
 }
 
+static const char *shared_path(const struct plan_sharing *s, const char *type)
+{
+	return str_eq(type, "pid") ? s->pid : str_eq(type, "ipc") ? s->ipc : str_eq(type, "uts") ? s->uts : NULL;
+}
+
 /*
  * The VM's network is the container's, so there is no network namespace in it. A namespace that is named by a path is
  * one of the host: the container gets a new one of that kind in the guest. In a pod that is what was meant, since the
  * path is one of the pod's first container: host name and IPC are the sandbox's there, and so is, then, the view of
  * processes (shareProcessNamespace).
  */
-static int adapt_namespaces(struct plan_container *c, Grpc__Linux *l, bool pod, struct err *e)
+static int adapt_namespaces(struct plan_container *c, Grpc__Linux *l, const struct plan_request *q, struct err *e)
 {
 	size_t kept = 0;
+	bool pod = q->pod;
 
 	for (size_t i = 0; i < l->n_namespaces; i++) {
 		Grpc__LinuxNamespace *ns = l->namespaces[i];
@@ -44,7 +50,16 @@ static int adapt_namespaces(struct plan_container *c, Grpc__Linux *l, bool pod, 
 	l->n_namespaces = kept;
 	for (size_t i = 0; i < kept; i++) {
 		Grpc__LinuxNamespace *ns = l->namespaces[i];
+		const char *shared = q->sharing ? shared_path(q->sharing, ns->type) : NULL;
 
+		if (q->sharing) {
+			char *path = shared ? strdup(shared) : (char *)protobuf_c_empty_string;
+
+			if (!path)
+				return out_of_memory(e);
+			set_string(&ns->path, path);
+			continue;
+		}
 		if (str_empty(ns->path))
 			continue;
 		if (pod && str_eq(ns->type, "pid"))
@@ -179,6 +194,6 @@ int plan_spec(struct plan *p, struct plan_container *c, const struct plan_reques
 	set_string(&l->mountlabel, (char *)protobuf_c_empty_string);
 	if (q->pod)
 		drop_host_resources(c->spec);
-	r = adapt_namespaces(c, l, q->pod, e);
+	r = adapt_namespaces(c, l, q, e);
 	return r < 0 ? r : adapt_cgroup(l, c->id, e);
 }

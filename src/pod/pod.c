@@ -330,7 +330,8 @@ static int list_containers(struct pod *pod)
 		struct pod_process *p = pod_init_process(c);
 		_cleanup_free_ char *cgroup = c->cgroup ? host_cgroup_describe(c->cgroup) : NULL;
 
-		if (pod_state_add_container(s, c->id, c->bundle, cgroup, p ? p->standin_pid : 0) < 0)
+		if (pod_state_add_container(s, c->id, c->bundle, cgroup,
+					    p && p->status != POD_STOPPED ? p->standin_pid : 0) < 0)
 			return -ENOMEM;
 	}
 	return 0;

@@ -135,6 +135,8 @@ void pod_container_free(struct pod_container *c)
 	free(c->id);
 	free(c->bundle);
 	free(c->rootfs);
+	free(c->ipc_of);
+	free(c->uts_of);
 	free(c);
 }
 
@@ -293,14 +295,17 @@ static int create_later(struct pod_container *c, const struct pod_container_para
 {
 	struct pod *pod = c->pod;
 	struct plan_request q = { .id = c->id, .bundle = c->bundle, .pod = true };
+	_cleanup_(pod_sharing_fini) struct pod_sharing sharing = { 0 };
 	int r;
 
 	if ((r = make_init_process(c, params, false, e)) < 0 || (r = pod_write_state(pod, e)) < 0 ||
-	    (r = fetch_client_mounts(c, params, e)) < 0 || (r = make_rootfs(c, params, &q.rootfs_writable, e)) < 0 ||
-	    (r = run_create_hooks(c, e)) < 0 || (r = pod_make_cgroup(pod, c, e)) < 0 ||
-	    (r = ask_for_subpaths(c, e)) < 0 || (r = oci_spec_load(c->bundle, &q.spec, NULL, e)) < 0)
+	    (r = pod_find_sharing(c, &sharing, e)) < 0 || (r = fetch_client_mounts(c, params, e)) < 0 ||
+	    (r = make_rootfs(c, params, &q.rootfs_writable, e)) < 0 || (r = run_create_hooks(c, e)) < 0 ||
+	    (r = pod_make_cgroup(pod, c, e)) < 0 || (r = ask_for_subpaths(c, e)) < 0 ||
+	    (r = oci_spec_load(c->bundle, &q.spec, NULL, e)) < 0)
 		return r;
 	q.rootfs = c->rootfs;
+	q.sharing = sharing.any ? &sharing.plan : NULL;
 	r = plan_add_container(pod->plan, &q, &c->plan, e);
 	for (size_t i = 0; r == 0 && i < c->plan->notes.len; i++)
 		log_warn("container %s: %s", c->id, c->plan->notes.v[i]);

@@ -65,7 +65,8 @@ static char *tmp(const char *name)
 	"\"annotations\":{\"io.kubernetes.cri.container-type\":\"container\",\"io.kubernetes.cri.sandbox-id\":\"p1\"}" \
 	","
 
-static const char *resources = "", *more_mounts = "";
+#define NAMESPACES "{\"type\":\"network\"},{\"type\":\"pid\"}"
+static const char *resources = "", *more_mounts = "", *namespaces = NAMESPACES;
 
 static void put_bundle(const char *id, const char *more)
 {
@@ -75,9 +76,8 @@ static void put_bundle(const char *id, const char *more)
 		"{\"ociVersion\":\"1.1.0\",\"process\":{\"cwd\":\"/\",\"args\":[\"/bin/%s\"]},"
 		"\"root\":{\"path\":\"rootfs\"},%s\"mounts\":[%s{\"destination\":\"/proc\",\"type\":\"proc\","
 		"\"source\":\"proc\"},{\"destination\":\"/etc/hosts\",\"type\":\"bind\",\"source\":\"/etc/"
-		"hosts\"}],\"linux\":{%s\"cgroupsPath\":\"/pods/%s\",\"namespaces\":[{\"type\":\"mount\"},"
-		"{\"type\":\"network\"},{\"type\":\"pid\"}]}}",
-		id, more, more_mounts, resources, id);
+		"hosts\"}],\"linux\":{%s\"cgroupsPath\":\"/pods/%s\",\"namespaces\":[{\"type\":\"mount\"},%s]}}",
+		id, more, more_mounts, resources, id, namespaces);
 
 	dir_make(root, 0755);
 	assert_int_equal(file_replace(file, text, strlen(text), 0644), 0);
@@ -111,6 +111,7 @@ static int set_up(void **state)
 	assert_int_equal(file_replace(tmp("kernel"), "k", 1, 0644), 0);
 	assert_int_equal(file_replace(tmp("virtiofsd"), "#!/bin/sh\nexec sleep 1000\n", 26, 0755), 0);
 	resources = more_mounts = "";
+	namespaces = NAMESPACES;
 	put_bundle("c1", SINGLE);
 	load_config("virtio-fs");
 	assert_int_equal(loop_new(&t.loop, NULL), 0);

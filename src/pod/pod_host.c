@@ -10,6 +10,7 @@
 
 #include "base/fd.h"
 #include "base/log.h"
+#include "codec/pb.h"
 #include "oci/spec.h"
 #include "pod/nics.h"
 #include "pod/nics_watch.h"
@@ -89,13 +90,26 @@ static const char *user_network(const struct pod *pod)
 
 /* ---- cgroup ---- */
 
+/* The container that brought the VM has come again: the pod's group is its, as it was. */
+static int return_to_cgroup(struct pod *pod, const struct pod_container *c, struct err *e)
+{
+	int r = host_cgroup_add(pod->cgroup, pod_init_process(c)->standin_pid, e);
+
+	return r < 0 || pod->role != POD_ROLE_SINGLE
+		       ? r
+		       : pod_limit_cgroup(pod, c->spec->linux ? c->spec->linux->resources : NULL, e);
+}
+
 int pod_make_cgroup(struct pod *pod, struct pod_container *c, struct err *e)
 {
 	const char *path = c->spec->linux ? c->spec->linux->cgroupspath : "";
 	struct host_cgroup **cg = pod->cgroup ? &c->cgroup : &pod->cgroup;
 	struct pod_process *p = pod_init_process(c);
-	int r = host_cgroup_new(NULL, path, c->id, cg, e);
+	int r;
 
+	if (pod->cgroup && str_eq(c->id, pod->params.id))
+		return return_to_cgroup(pod, c, e);
+	r = host_cgroup_new(NULL, path, c->id, cg, e);
 	for (size_t i = 0; r == 0 && i < host_cgroup_notes(*cg)->len; i++)
 		log_warn("container %s: %s", c->id, host_cgroup_notes(*cg)->v[i]);
 	if (r == 0)
@@ -123,8 +137,27 @@ static uint64_t overhead(const struct pod *pod, const Grpc__LinuxMemory *m)
 
 int pod_limit_cgroup(struct pod *pod, const Grpc__LinuxResources *resources, struct err *e)
 {
-	return pod->cgroup && resources ? host_cgroup_limit(pod->cgroup, resources, overhead(pod, resources->memory), e)
-					: 0;
+	int r;
+
+	if (!pod->cgroup || !resources)
+		return 0;
+	r = host_cgroup_limit(pod->cgroup, resources, overhead(pod, resources->memory), e);
+	if (r == 0 && resources->memory) {
+		grpc__linux_memory__free_unpacked(pod->memory_limit, NULL);
+		pod->memory_limit = pb_copy(&resources->memory->base);
+		r = pod->memory_limit ? 0 : err_sys(e, ENOMEM, "cannot keep the memory limit");
+	}
+	return r;
+}
+
+int pod_follow_memory(struct pod *pod, struct err *e)
+{
+	Grpc__LinuxResources resources = GRPC__LINUX_RESOURCES__INIT;
+
+	resources.memory = pod->memory_limit;
+	return pod->cgroup && pod->memory_limit
+		       ? host_cgroup_limit(pod->cgroup, &resources, overhead(pod, resources.memory), e)
+		       : 0;
 }
 
 /* ---- how large the VM is ---- */
@@ -220,6 +253,7 @@ void pod_host_stop(struct pod *pod)
 	plan_free(take_ptr(pod->plan));
 	pod_network_free(take_ptr(pod->network));
 	host_cgroup_free(take_ptr(pod->cgroup));
+	grpc__linux_memory__free_unpacked(take_ptr(pod->memory_limit), NULL);
 	fd_close(&pod->netns_fd);
 	free(take_ptr(pod->netns));
 }

@@ -30,6 +30,7 @@ struct pod {
 	int netns_fd;       /* keeps the network namespace; -1: the host's own */
 	char *netns;        /* a path to it; NULL */
 	struct host_cgroup *cgroup;
+	Grpc__LinuxMemory *memory_limit; /* that it was given last; NULL: none */
 	struct pod_network *network;
 	struct sizing size;                  /* that the VM began with */
 	struct sizing_now now;               /* that it has */
@@ -60,6 +61,8 @@ struct pod_container {
 	Grpc__Spec *spec;           /* as the client wrote it: hooks, annotations */
 	struct plan_container *plan;
 	struct sizing_demand demand;
+	/* Whose IPC and UTS namespaces it is in, an id: its own, another one's, or the sandbox's (NULL). */
+	char *ipc_of, *uts_of;
 	size_t n_mounts;            /* on BUNDLE/rootfs */
 	struct strv client_mounts;  /* see pod/client_mounts.h */
 	struct host_cgroup *cgroup; /* of a later container: where its stand-ins are; the first one's is the pod's */
@@ -148,6 +151,9 @@ int pod_open_netns(struct pod *pod, const Grpc__Spec *spec, pid_t pid, struct er
 int pod_make_cgroup(struct pod *pod, struct pod_container *c, struct err *e);
 /* resources: of the container that is the whole pod, or of the pod's first; may be NULL. */
 int pod_limit_cgroup(struct pod *pod, const Grpc__LinuxResources *resources, struct err *e);
+/* The VM has grown: so does the limit that it was given with its first container, which is not all the VM's any more.
+ */
+int pod_follow_memory(struct pod *pod, struct err *e);
 /* What sizing_*() are asked, but for the demand. */
 void pod_sizing_request(const struct pod *pod, struct sizing_request *ret);
 /* Decide pod->size, for the first container. */
@@ -169,6 +175,8 @@ int pod_grow(struct pod *pod, agent_done_fn fn, void *userdata, struct agent_cal
 void pod_shrink(struct pod *pod);
 /* The guest has failed to: the next one asks it again. */
 void pod_not_grown(struct pod *pod);
+/* Tell of a container that may use more memory than its VM has, which was sized for another one. */
+void pod_warn_of_size(const struct pod_container *c);
 
 /* ---- pod_container.c ---- */
 
@@ -178,6 +186,18 @@ void pod_container_free(struct pod_container *c);
 void pod_container_end(struct pod_container *c);
 /* It runs: the hooks for that. */
 void pod_container_started(struct pod_container *c);
+
+/*
+ * pod_sharing.c, for a later container that says nothing of a pod: what it shares with the others. *ret: for its plan,
+ * with strings of the container's; none is set: what the pod's containers share. -ENOTSUP: that cannot be.
+ */
+struct pod_sharing {
+	bool any;
+	struct plan_sharing plan;
+	char *pid, *ipc, *uts;
+};
+int pod_find_sharing(struct pod_container *c, struct pod_sharing *ret, struct err *e);
+void pod_sharing_fini(struct pod_sharing *s);
 
 /* -EBUSY: it is being created. */
 int pod_check_created(const struct pod_container *c, struct err *e);

@@ -47,7 +47,8 @@ static void on_update_answer(int result, const struct err *answer, void *userdat
 		result = pod_explain(c->pod, result, &e);
 	}
 	pod_shrink(c->pod);
-	if (result == 0 && c->pod->role == POD_ROLE_SINGLE)
+	/* The pod's group is that of the container that brought the VM. */
+	if (result == 0 && c->pod->role == POD_ROLE_SINGLE && !c->cgroup)
 		result = pod_limit_cgroup(c->pod, ask->resources, &e);
 	pod_ask_done(ask, result, &e);
 }

@@ -101,6 +101,8 @@ static int resize(struct pod *pod, bool *ret_more, struct err *e)
 		r = resize_memory(pod, want.memory_mib, e);
 	note_less(pod);
 	*ret_more = pod->now.vcpus > before.vcpus || pod->now.memory_mib > before.memory_mib;
+	if (r == 0 && *ret_more && pod->role == POD_ROLE_SINGLE && n > 1)
+		r = pod_follow_memory(pod, e);
 	return r < 0 ? pod_explain(pod, r, e) : 0;
 }
 
@@ -146,4 +148,20 @@ void pod_shrink(struct pod *pod)
 		r = ask_guest(pod, NULL, NULL, NULL, &e);
 	if (r < 0)
 		log_warn("pod %s: %s", pod->params.id, e.text);
+}
+
+void pod_warn_of_size(const struct pod_container *c)
+{
+	const struct pod *pod = c->pod;
+	struct sizing_request q;
+
+	pod_sizing_request(pod, &q);
+	if ((q.fixed || !q.memory_hotplug) && c->demand.memory_bytes > 0 &&
+	    (uint64_t)c->demand.memory_bytes >> 20 > pod->now.memory_mib)
+		log_warn("container %s may use %llu MiB of memory, and its virtual machine, which is that of %s, has "
+			 "%llu "
+			 "MiB: give that container a larger limit of memory, or set static_sandbox_resource_mgmt = "
+			 "false",
+			 c->id, (unsigned long long)c->demand.memory_bytes >> 20, pod->params.id,
+			 (unsigned long long)pod->now.memory_mib);
 }

@@ -307,6 +307,52 @@ static void test_limit_while_it_runs(void **state)
 	assert_true(strv_contains(&host.seen, "limit /pods/c1 67108864 +192"));
 }
 
+static void put_with_c1(const char *id, const char *limits)
+{
+	_cleanup_free_ char *of_c1 = str_printf(
+		"{\"type\":\"network\",\"path\":\"/proc/%d/ns/net\"},{\"type\":\"pid\"}", (int)state_of("c1", "").pid);
+
+	namespaces = of_c1;
+	put_limited(id, SINGLE, limits);
+	namespaces = NAMESPACES;
+}
+
+/* A container that came into another one's VM, which was sized without it. */
+static void test_too_large_for_the_vm(void **state)
+{
+	char text[4096] = "";
+	int p[2];
+
+	assert_int_equal(pipe2(p, O_CLOEXEC | O_NONBLOCK), 0);
+	make_pod();
+	create("c1");
+	log_set_sink(p[1], LOG_FORMAT_TEXT, "");
+	put_with_c1("c2", LIMITS("100000", "\"memory\":{\"limit\":67108864}"));
+	put_with_c1("c3", LIMITS("100000", MIB256));
+	create("c2");
+	create("c3");
+	log_set_sink(STDERR_FILENO, LOG_FORMAT_TEXT, "");
+	assert_true(read(p[0], text, sizeof text - 1) > 0);
+	assert_null(strstr(text, "c2 may use"));
+	assert_non_null(strstr(
+		text, "c3 may use 256 MiB of memory, and its virtual machine, which is that of p1, has 128 MiB"));
+	close(p[0]);
+	close(p[1]);
+}
+
+/* A container that came into another one's VM: what is plugged for it does not count against the other one's limit. */
+static void test_grows_for_another(void **state)
+{
+	dynamic();
+	put_limited("c1", SINGLE, LIMITS("100000", MIB256));
+	make_pod();
+	create("c1");
+	put_with_c1("c2", LIMITS("100000", MIB256));
+	create("c2");
+	/* The VM has 608 MiB now, and the VMM 128. */
+	assert_true(strv_contains(&host.seen, "limit /pods/c1 268435456 +480"));
+}
+
 int main(void)
 {
 #define T(fn) cmocka_unit_test_setup_teardown(fn, set_up, tear_down)
@@ -320,6 +366,8 @@ int main(void)
 		T(test_static),
 		T(test_limit_falls),
 		T(test_limit_while_it_runs),
+		T(test_too_large_for_the_vm),
+		T(test_grows_for_another),
 	};
 
 	signal(SIGPIPE, SIG_IGN);

@@ -161,6 +161,159 @@ static void test_two_containers(void **state)
 	assert_int_equal(guest.vms, 0);
 }
 
+/* ---- one that shares what it says ---- */
+
+/* Its spec names these namespaces of another one's stand-in by paths, and wants all others of its own. */
+static void put_sharing(const char *id, const char *with, const char *what)
+{
+	static const char *const types[][2] = {
+		{ "network", "net" }, { "pid", "pid" }, { "ipc", "ipc" }, { "uts", "uts" }
+	};
+	_cleanup_buf_ struct buf b = { 0 };
+
+	for (size_t i = 0; i < 4; i++) {
+		buf_printf(&b, "%s{\"type\":\"%s\"", i ? "," : "", types[i][0]);
+		if (strstr(what, types[i][0]))
+			buf_printf(&b, ",\"path\":\"/proc/%d/ns/%s\"", (int)state_of(with, "").pid, types[i][1]);
+		buf_puts(&b, "}");
+	}
+	namespaces = b.data;
+	put_bundle(id, SINGLE);
+	namespaces = NAMESPACES;
+}
+
+#define SHM "{\"destination\":\"/dev/shm\",\"type\":\"bind\",\"source\":\"/dev/shm\"},"
+
+static void make_shared_pod(const char *feature)
+{
+	guest.feature = feature;
+	more_mounts = SHM;
+	put_bundle("c1", SINGLE);
+	make_pod();
+	create("c1");
+	start("c1", "");
+}
+
+/* In its network, and else by itself. */
+static void test_shares_network(void **state)
+{
+	make_shared_pod(PLAN_JOIN_FEATURE);
+	put_sharing("c2", "c1", "network");
+	create("c2");
+	assert_int_equal(guest.vms, 1);
+	assert_int_equal(host.networks, 1);
+	assert_true(seen("  ipc namespace private"));
+	assert_true(seen("  uts namespace private"));
+	assert_false(seen("  pid namespace container:c1"));
+	assert_true(seen("  storage ephemeral shm tmpfs " GUEST_SHM_DIR "-c2 noexec"));
+	assert_true(strv_contains(&host.seen, "show / /dev/shm- /etc/hosts"));
+	/* What a third one shares with the second one is not the first one's. */
+	start("c2", "");
+	put_sharing("c3", "c2", "network ipc uts");
+	create("c3");
+	assert_true(seen("  ipc namespace container:c2"));
+	assert_true(seen("  uts namespace container:c2"));
+	assert_true(strv_contains(&host.seen, "show / /dev/shm- /etc/hosts"));
+	delete ("c3", "");
+}
+
+static void test_shares_all(void **state)
+{
+	make_shared_pod(PLAN_JOIN_FEATURE);
+	put_sharing("c2", "c1", "network pid ipc uts");
+	create("c2");
+	assert_true(seen("  pid namespace container:c1"));
+	/* The first one's are the sandbox's. */
+	assert_false(seen("  ipc namespace container:c1"));
+	assert_false(seen("  uts namespace private"));
+	assert_false(seen("  storage ephemeral shm tmpfs " GUEST_SHM_DIR "-c2 noexec"));
+	delete ("c2", "");
+}
+
+/* Kata's agent knows nothing of it: what cannot be is refused. */
+static void test_shares_with_another_agent(void **state)
+{
+	struct err e = { 0 };
+
+	make_shared_pod(NULL);
+	put_sharing("c2", "c1", "network pid");
+	assert_int_equal(try_create("c2", &e), -ENOTSUP);
+	assert_non_null(strstr(e.text, "the guest's agent cannot"));
+	put_sharing("c2", "c1", "network ipc");
+	create("c2");
+	assert_false(seen("  uts namespace private"));
+	delete ("c2", "");
+}
+
+static void test_shares_too_little(void **state)
+{
+	struct err e = { 0 };
+
+	make_shared_pod(PLAN_JOIN_FEATURE);
+	put_sharing("c2", "c1", "pid");
+	assert_int_equal(try_create("c2", &e), -ENOTSUP);
+	assert_non_null(strstr(e.text, "add --network container:c1"));
+}
+
+/* Limits that change are its own, and not those of the VM on the host, which are the first one's. */
+static void test_shares_limits(void **state)
+{
+	Grpc__LinuxResources wanted = GRPC__LINUX_RESOURCES__INIT;
+	Grpc__LinuxMemory memory = GRPC__LINUX_MEMORY__INIT;
+	struct err e = { 0 };
+	size_t before;
+
+	make_shared_pod(PLAN_JOIN_FEATURE);
+	put_sharing("c2", "c1", "network");
+	create("c2");
+	wanted.memory = &memory;
+	memory.limit = 64 << 20;
+	before = host.seen.len;
+	assert_int_equal(try_update("c2", &wanted, &e), 0);
+	assert_int_equal(host.seen.len, before);
+	assert_int_equal(try_update("c1", &wanted, &e), 0);
+	assert_true(host.seen.len > before);
+}
+
+static unsigned times_seen(const char *line)
+{
+	unsigned n = 0;
+
+	for (size_t i = 0; i < host.seen.len; i++)
+		n += str_eq(host.seen.v[i], line);
+	return n;
+}
+
+/* The pod is named after its first container, which ends and comes again: into its group, and the network that is
+ * there. */
+static void test_comes_again(void **state)
+{
+	struct err e = { 0 };
+
+	guest.feature = PLAN_JOIN_FEATURE;
+	put_bundle("p1", SINGLE);
+	make_pod();
+	create("p1");
+	put_sharing("c2", "p1", "network");
+	create("c2");
+	ask_kill("p1", "", SIGKILL);
+	until_event("exit p1 137");
+	delete ("p1", "");
+	assert_int_equal(guest.vms, 1);
+	create("p1");
+	assert_int_equal(times_seen("cgroup /pods/p1"), 1);
+	assert_int_equal(times_seen("into /pods/p1 stand-in"), 2);
+	start("p1", "");
+	ask_kill("p1", "", SIGKILL);
+	until_event("exit p1 137");
+	delete ("p1", "");
+	/* Its client has made another network for it, where this VM is not. */
+	namespaces = "{\"type\":\"network\",\"path\":\"/proc/self/ns/uts\"}";
+	put_bundle("p1", SINGLE);
+	assert_int_equal(try_create("p1", &e), -EBUSY);
+	assert_non_null(strstr(e.text, "p1 cannot have the network namespace /proc/self/ns/uts"));
+}
+
 /* A pod by itself: a VM and a stand-in, and the guest has nothing of it. */
 static void test_sandbox_only(void **state)
 {
@@ -1194,6 +1347,12 @@ int main(void)
 		T(test_what_is_shown),
 		T(test_what_is_shown_of_copies),
 		T(test_two_containers),
+		T(test_shares_network),
+		T(test_shares_all),
+		T(test_shares_with_another_agent),
+		T(test_shares_too_little),
+		T(test_shares_limits),
+		T(test_comes_again),
 		T(test_sandbox_only),
 		T(test_exec),
 		T(test_size_before_the_start),

@@ -658,17 +658,32 @@ void sandbox_forget_container(struct sandbox *s, struct plan_container *c)
 	take_from_vm(s, c);
 }
 
-bool sandbox_has_storage_driver(struct sandbox *s, const char *driver)
+/* Of either list that the agent tells; NULL: not asked for. */
+static bool agent_tells(struct sandbox *s, const char *driver, const char *feature)
 {
 	Grpc__GuestDetailsResponse *details = NULL;
+	const Grpc__AgentDetails *agent;
 	bool has = false;
 
 	if (agent_get_guest_details(s->agent, false, false, &details, NULL) < 0)
 		return false;
-	for (size_t i = 0; details->agent_details && i < details->agent_details->n_storage_handlers; i++)
-		has |= str_eq(details->agent_details->storage_handlers[i], driver);
+	agent = details->agent_details;
+	for (size_t i = 0; agent && driver && i < agent->n_storage_handlers; i++)
+		has |= str_eq(agent->storage_handlers[i], driver);
+	for (size_t i = 0; agent && feature && i < agent->n_extra_features; i++)
+		has |= str_eq(agent->extra_features[i], feature);
 	protobuf_c_message_free_unpacked(&details->base, NULL);
 	return has;
+}
+
+bool sandbox_has_storage_driver(struct sandbox *s, const char *driver)
+{
+	return agent_tells(s, driver, NULL);
+}
+
+bool sandbox_has_feature(struct sandbox *s, const char *feature)
+{
+	return agent_tells(s, NULL, feature);
 }
 
 void sandbox_ask_kernel_up(struct sandbox *s)

@@ -71,6 +71,8 @@ void sandbox_forget_container(struct sandbox *s, struct plan_container *c);
 
 /* Has the guest's agent this driver of storages? */
 bool sandbox_has_storage_driver(struct sandbox *s, const char *driver);
+/* Does it tell of this extra feature? */
+bool sandbox_has_feature(struct sandbox *s, const char *feature);
 
 /* Fill times.kernel_up, if the agent is ours and tells. */
 void sandbox_ask_kernel_up(struct sandbox *s);

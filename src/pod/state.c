@@ -344,6 +344,16 @@ int state_read(const char *root, const char *id, struct pod_state *ret, bool *re
 	return 0;
 }
 
+bool state_dir_is_held(const char *root, const char *id)
+{
+	_cleanup_close_ int fd = -1;
+	char dir[PATH_MAX];
+
+	snprintf(dir, sizeof dir, "%s/%s", root, id);
+	fd = try_lock(dir, false);
+	return fd == -EWOULDBLOCK;
+}
+
 static int by_name(const void *a, const void *b)
 {
 	return strcmp(*(char *const *)a, *(char *const *)b);

@@ -41,7 +41,7 @@ struct pod_state {
 struct pod_state_container {
 	char *id, *bundle;
 	char *cgroup; /* of its own, beside the sandbox's; "": none */
-	pid_t pid;    /* of its stand-in */
+	pid_t pid;    /* of its stand-in; 0: that has ended */
 };
 
 void pod_state_fini(struct pod_state *s);
@@ -67,6 +67,9 @@ int state_dir_write(struct state_dir *d, const struct pod_state *s, struct err *
 /* Remove the directory with all it holds and release the lock. NULL does nothing. */
 void state_dir_remove(struct state_dir *d);
 DEFINE_CLEANUP(struct state_dir *, state_dir_remove)
+
+/* Whether whoever made ROOT/ID lives. */
+bool state_dir_is_held(const char *root, const char *id);
 
 /* Read the state of one container. *ret_alive: its owner lives. -ENOENT when there is none of that id. */
 int state_read(const char *root, const char *id, struct pod_state *ret, bool *ret_alive, struct err *e);

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Four cases. A container of a pod whose shim lives: it is ended there, and nothing else is touched. The pod's first
- * container, or one without a pod, whose shim lives: containerd has given it up, so it is asked to end, and killed when
- * it does not. A shim that is just ending: it is waited for. A dead one: what it left is cleaned up.
+ * Four cases. A container of a pod whose shim lives, or one in whose VM there are others: it is ended there, and
+ * nothing else is touched. The pod's first container, or one without a pod, whose shim lives: containerd has given it
+ * up, so it is asked to end, and killed when it does not. A shim that is just ending: it is waited for. A dead one:
+ * what it left is cleaned up.
  *
  * containerd gives all of it five seconds.
  */
@@ -190,6 +191,22 @@ static int clean_pod(const char *sandbox, const struct shim_flags *flags, bool *
 	return wait_and_clean(root, sandbox, flags->id, KILL_MS, ret_left, e);
 }
 
+/* Containers that came into the VM of a single one (pod/pod_join.h) go on without it, and so does its shim. */
+static bool has_guests(const struct task_group *group, const struct shim_flags *flags)
+{
+	_cleanup_pod_state_ struct pod_state state = { 0 };
+	bool alive = false, others = false;
+	char root[PATH_MAX];
+
+	if (!group->is_single ||
+	    state_read(state_default_root(root, sizeof root), flags->id, &state, &alive, NULL) < 0 || !alive ||
+	    !str_eq(state.namespace, flags->namespace))
+		return false;
+	for (size_t i = 0; i < state.n_containers; i++)
+		others |= !str_eq(state.containers[i].id, flags->id);
+	return others;
+}
+
 static void unmount_rootfs(const char *bundle)
 {
 	_cleanup_free_ char *path = str_printf("%s/rootfs", bundle);
@@ -263,6 +280,7 @@ int shim_delete(const struct shim_flags *flags, struct err *e)
 	if (task_group_read(bundle, flags->id, &group, NULL) == 0)
 		sandbox = group.sandbox;
 	find_shim(flags, bundle, sandbox, &address, &is_member);
+	is_member |= has_guests(&group, flags);
 	path = address ? shim_address_path(address) : NULL;
 	alive = path && peer_open(&peer, path, NULL) == 0;
 	if (alive) {

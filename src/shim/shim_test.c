@@ -337,6 +337,44 @@ static void test_pod(void **state)
 	assert_int_equal(reap(f), 0);
 }
 
+/* A container in the network of a single one: of its shim, which goes on when that one goes first. */
+static void test_sharing_network(void **state)
+{
+	struct fixture *f = *state;
+	struct pod_state s = { .id = (char *)"main", .namespace = (char *)"ns1", .pid = getpid() };
+	_cleanup_free_ char *bundle = strdup(make_bundle("main", NULL)), *side = strdup(make_bundle("side", NULL)),
+			    *address = shim_address(CONTAINERD, "ns1", "main"), *json = NULL;
+	struct state_dir *d;
+
+	/* The process is any that lives. */
+	json = str_printf("{\"ociVersion\":\"1.0.2\",\"process\":{\"args\":[\"/bin/true\"],\"cwd\":\"/\"},\"root\":{"
+			  "\"path\":\"rootfs\"},\"linux\":{\"namespaces\":[{\"type\":\"network\",\"path\":"
+			  "\"/proc/%d/ns/net\"}]}}",
+			  (int)getpid());
+	assert_int_equal(file_replace("/run/test/side/config.json", json, strlen(json), 0600), 0);
+	assert_int_equal(start(f, "main", bundle), 0);
+	create(address, "main", bundle);
+	assert_int_equal(start(f, "side", side), 1);
+	assert_non_null(strstr(f->err.data, "its processes would lose it"));
+	assert_int_equal(state_dir_create("/run/caisson", "main", &d, NULL), 0);
+	assert_int_equal(pod_state_add_container(&s, "main", bundle, NULL, getpid()), 0);
+	assert_int_equal(state_dir_write(d, &s, NULL), 0);
+	assert_int_equal(start(f, "side", side), 0);
+	assert_string_equal(f->out.data, address);
+	create(address, "side", side);
+	assert_int_equal(pod_state_add_container(&s, "side", side, NULL, getpid()), 0);
+	assert_int_equal(state_dir_write(d, &s, NULL), 0);
+	assert_int_equal(delete (f, "main", bundle), 0);
+	assert_true(shim_is_alive(address));
+	assert_false(exists("/run/caisson/main.cleaned"));
+	assert_int_equal(delete (f, "side", side), 0);
+	assert_true(shim_is_alive(address));
+	shut_down(address, "side");
+	assert_int_equal(reap(f), 0);
+	pod_state_clear_containers(&s);
+	state_dir_remove(d);
+}
+
 /* CRI-O takes no events, and so has no address. */
 static void test_no_address(void **state)
 {
@@ -694,6 +732,7 @@ int main(int argc, char **argv)
 	const struct CMUnitTest tests[] = {
 		TEST(test_life),
 		TEST(test_pod),
+		TEST(test_sharing_network),
 		TEST(test_no_address),
 		TEST(test_delete_of_a_live_one),
 		TEST(test_delete_beside_another),

@@ -19,6 +19,7 @@
 #include "base/fd.h"
 #include "base/log.h"
 #include "base/strv.h"
+#include "pod/state.h"
 #include "shim/address.h"
 #include "shim/serve.h"
 #include "task/group.h"
@@ -147,11 +148,16 @@ static int print_address(const char *address, struct err *e)
 }
 
 /* A bundle without config.json is that of a sandbox, of which the Sandbox service is told all else. */
-static int read_group(const char *id, struct task_group *ret, struct err *e)
+static int read_group(const struct shim_flags *flags, struct task_group *ret, struct err *e)
 {
-	if (access("config.json", F_OK) == 0 || errno != ENOENT)
-		return task_group_read(".", id, ret, e);
-	*ret = (struct task_group){ .sandbox = strdup(id) };
+	if (access("config.json", F_OK) == 0 || errno != ENOENT) {
+		char root[PATH_MAX];
+		int r = task_group_read(".", flags->id, ret, e);
+
+		return r < 0 ? r
+			     : task_group_join(ret, ".", state_default_root(root, sizeof root), flags->namespace, e);
+	}
+	*ret = (struct task_group){ .sandbox = strdup(flags->id) };
 	return ret->sandbox ? 0 : err_sys(e, ENOMEM, "cannot start the shim");
 }
 
@@ -177,7 +183,7 @@ int shim_start(const struct shim_flags *flags, struct err *e)
 	int r = read_options(&options, e);
 
 	if (r == 0)
-		r = read_group(flags->id, &group, e);
+		r = read_group(flags, &group, e);
 	if (r < 0)
 		return r;
 	address = shim_address(flags->address, flags->namespace, group.sandbox);

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "oci/spec.h"
+#include "pod/pod_join.h"
 #include "pod/pod_role.h"
 
 #define KATA_PREFIX "io.katacontainers."
@@ -13,9 +14,11 @@
 static int fill(const Grpc__Spec *spec, const char *id, struct task_group *ret)
 {
 	const char *sandbox = NULL;
+	enum pod_role role = pod_role(spec, &sandbox);
 	int r = 0;
 
-	ret->is_member = pod_role(spec, &sandbox) == POD_ROLE_CONTAINER;
+	ret->is_member = role == POD_ROLE_CONTAINER;
+	ret->is_single = role == POD_ROLE_SINGLE;
 	ret->sandbox = strdup(ret->is_member ? sandbox : id);
 	for (size_t i = 0; r == 0 && i < spec->n_annotations; i++)
 		if (str_after(spec->annotations[i]->key, KATA_PREFIX))
@@ -37,6 +40,23 @@ int task_group_read(const char *bundle, const char *id, struct task_group *ret, 
 		return 0;
 	task_group_fini(ret);
 	return err_sys(e, -r, "cannot read the annotations");
+}
+
+int task_group_join(struct task_group *g, const char *bundle, const char *state_root, const char *namespace,
+		    struct err *e)
+{
+	_cleanup_spec_ Grpc__Spec *spec = NULL;
+	char *sandbox = NULL;
+	int r = g->is_single ? oci_spec_load(bundle, &spec, NULL, e) : 0;
+
+	if (spec)
+		r = join_find_pod(state_root, namespace, spec, &sandbox, e);
+	if (r < 0 || !sandbox)
+		return r;
+	free(g->sandbox);
+	g->sandbox = sandbox;
+	g->is_member = true;
+	return 0;
 }
 
 void task_group_fini(struct task_group *g)

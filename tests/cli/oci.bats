@@ -684,3 +684,80 @@ console() {
 	rt delete --force "$ID-m"
 	[ -z "$(rt list -q)" ]
 }
+
+# network_of ID PATH: a bundle's network, which is a new one without a path.
+network_of() {
+	edit "$1" ".linux.namespaces += [{type: \"network\"} + (if \"$2\" == \"\" then {} else {path: \"$2\"} end)]"
+}
+
+@test "a container in another one's network joins its owner, also when that one comes again (Caisson alone)" {
+	RT=caisson
+	make_bundle "$ID" sleep 1000
+	network_of "$ID" ""
+	create && rt start "$ID"
+	main=$pid
+	make_bundle "$ID-s" sleep 1000
+	network_of "$ID-s" "/proc/$pid/ns/net"
+	side=$ID-s
+	ID=$side BUNDLE=$BATS_FILE_TMPDIR/$side.bundle create
+	side=$pid
+	rt start "$ID-s"
+	[ "$(readlink "/proc/$side/ns/net")" = "$(readlink "/proc/$main/ns/net")" ]
+	[ "$(owners "$ID" | wc -l)" = 1 ]
+	says 1 "container with given ID already exists" create --bundle "$BUNDLE" "$ID"
+	rt delete --force "$ID"
+	[ "$(rt state "$ID-s" | jq -r .status)" = running ]
+	create
+	[ "$(readlink "/proc/$side/ns/net")" = "$(readlink "/proc/$pid/ns/net")" ]
+	[ "$(owners "$ID" | wc -l)" = 1 ]
+	rt delete --force "$ID-s"
+	rt start "$ID"
+	status_is running
+	rt delete --force "$ID"
+	[ -z "$(rt list -q)" ]
+}
+
+@test "other namespaces of a container in another network are refused (Caisson alone)" {
+	RT=caisson
+	make_bundle "$ID" sleep 1000
+	network_of "$ID" ""
+	create
+	make_bundle "$ID-s" sleep 1000
+	network_of "$ID-s" ""
+	edit "$ID-s" "(.linux.namespaces[] | select(.type == \"pid\")).path = \"/proc/$pid/ns/pid\""
+	says 1 "add --network container:$ID" create --bundle "$BATS_FILE_TMPDIR/$ID-s.bundle" "$ID-s"
+	says 1 "container does not exist" state "$ID-s"
+	edit "$ID-s" "(.linux.namespaces[] | select(.type == \"pid\")).path = \"/proc/$$/ns/pid\""
+	says 1 "leave --pid out" create --bundle "$BATS_FILE_TMPDIR/$ID-s.bundle" "$ID-s"
+	rt delete --force "$ID"
+	[ -z "$(rt list -q)" ]
+}
+
+@test "the owner of two dies, one comes again: the other is stopped, and is deleted (Caisson alone)" {
+	RT=caisson
+	make_bundle "$ID" sleep 1000
+	network_of "$ID" ""
+	create && rt start "$ID"
+	make_bundle "$ID-s" sleep 1000
+	network_of "$ID-s" "/proc/$pid/ns/net"
+	side=$ID-s
+	ID=$side BUNDLE=$BATS_FILE_TMPDIR/$side.bundle create
+	kill -KILL "$(owners "$ID\$")"
+	gone "$pid"
+	wait_status stopped
+	rt delete "$ID"
+	create && rt start "$ID"
+	[ "$(rt state "$side" | jq -r .status)" = stopped ]
+	says 0 "" delete "$side"
+	status_is running
+	# Who brought the VM goes, and then its owner: the last one takes along what that has left.
+	edit "$side" ".linux.namespaces = [.linux.namespaces[] | select(.type != \"network\")]"
+	network_of "$side" "/proc/$pid/ns/net"
+	ID=$side BUNDLE=$BATS_FILE_TMPDIR/$side.bundle create
+	rt delete --force "$ID"
+	kill -KILL "$(owners "$ID\$")"
+	gone "$pid"
+	says 0 "" delete --force "$side"
+	[ ! -e "$BATS_FILE_TMPDIR/state.caisson/$ID" ]
+	[ ! -e "$BATS_FILE_TMPDIR/state.caisson/$side" ]
+}

@@ -125,6 +125,43 @@ row_with_ns() {
 	until_true 10 not_there made0
 }
 
+# A namespace that a container has: this one has the same network, and processes of its own, unless it asks for those.
+row_with_container() {
+	local pid
+	ip netns add made
+	ip link add made0 type veth peer name eth5 netns made
+	ip address add 10.77.0.1/24 dev made0
+	ip link set made0 up
+	ip -n made address add 10.77.0.2/24 dev eth5
+	ip -n made link set eth5 up
+	ip -n made link set lo up
+	ask limited ctr run -d --runtime "$(shim)" --with-ns network:/run/netns/made "$BB" main httpd -f -h /etc
+	until_true 30 ctr tasks exec --exec-id look main wget -q -O - http://127.0.0.1/passwd
+	pid=$(ctr tasks ls | awk '$1 == "main" { print $2 }')
+	ok run_ctr --with-ns "network:/proc/$pid/ns/net" "$BB" side sh -c \
+		'wget -q -O - http://127.0.0.1/passwd | head -n 1 | cut -d: -f1; ps -o args | grep "^httpd" || :'
+	expect_output root
+	ok run_ctr --with-ns "network:/proc/$pid/ns/net" --with-ns "pid:/proc/$pid/ns/pid" "$BB" side sh -c \
+		'ps -o args | grep -c "^httpd -f -h /etc"; ping -c 1 -W 5 10.77.0.1 >/dev/null && echo the other end answers'
+	expect_line 1
+	expect_line 'the other end answers'
+	# who is no user of its network is in another machine
+	if [ "$RUNTIME" != runc ]; then
+		refused run_ctr --with-ns "pid:/proc/$pid/ns/pid" "$BB" side true
+		ctr containers rm side >&2 || :
+	fi
+	# who brought it may go first
+	ask limited ctr run -d --runtime "$(shim)" --with-ns "network:/proc/$pid/ns/net" "$BB" side sleep 1000
+	ask ctr tasks rm -f main
+	ask ctr containers rm main
+	ok limited ctr tasks exec --exec-id look side sh -c 'ping -c 1 -W 5 10.77.0.1 >/dev/null && echo the other end answers'
+	expect_output 'the other end answers'
+	ask ctr tasks rm -f side
+	ask ctr containers rm side
+	ip netns del made
+	until_true 10 not_there made0
+}
+
 not_there() {
 	! ip link show "$1"
 }

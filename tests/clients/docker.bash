@@ -196,6 +196,25 @@ row_live_restore() {
 	ask engine rm -f survivor
 }
 
+# With runc the side-car would be left in a network namespace without interfaces.
+row_main_restarts() {
+	ask engine run -d --name main -p 192.0.2.2:8080:80 "$BB" sh -c 'echo a page >/page; exec httpd -f -h /'
+	ask engine run -d --name side --network container:main "$BB" sleep 1000
+	until_true 30 engine exec side wget -q -O - http://127.0.0.1/page
+	ask engine restart -t 0 main
+	until_true 30 fetch http://192.0.2.2:8080/page
+	until_true 30 engine exec side wget -q -O - http://127.0.0.1/page
+	ok engine exec side sh -c "$LOOK_AROUND"
+	expect_line 'the gateway answers'
+	ask engine stop -t 0 main
+	ask engine update --memory 64m --memory-swap 64m side
+	ask engine start main
+	until_true 30 fetch http://192.0.2.2:8080/page
+	ask engine rm -f main
+	ask engine exec side true
+	ask engine rm -f side
+}
+
 # Kata's name for it, without a word in daemon.json.
 row_kata_name() {
 	RUNTIME=io.containerd.kata.v2

@@ -421,3 +421,63 @@ row_two_at_once() {
 	done >/dev/null
 	ask engine rm -f twin1 twin2
 }
+
+# A side-car: another container's network, seen from inside and used; its processes and its shared memory, when those are
+# asked for, and else its own. What one does not share with it, host name, files, is not there. It goes on without it.
+row_net_container() {
+	ask engine run -d --name main --ipc shareable -p 192.0.2.2:8080:80 "$BB" sh -c \
+		'echo a page >/page; echo of main >/dev/shm/file; echo started; httpd -h /; while :; do sleep 1; done'
+	until_true 30 has_logged main started
+	ok engine run --rm --network container:main "$BB" sh -c \
+		'wget -q -O - http://127.0.0.1/page; ls /page /dev/shm/file 2>/dev/null
+		ps -o args | grep "^httpd"; hostname | wc -l; ls /sys/class/net'
+	expect_output "$(printf 'a page\n1\neth0\nlo')"
+	ask engine run -d --name side --network container:main --memory 32m "$BB" sh -c 'echo of side >/side; exec httpd -f -p 81 -h /'
+	until_true 30 engine exec main wget -q -O - http://127.0.0.1:81/side
+	ok engine exec main wget -q -O - http://127.0.0.1:81/side
+	until_true 30 fetch http://192.0.2.2:8080/page
+	ask engine stop -t 0 side
+	ok fetch http://192.0.2.2:8080/page
+	ask engine rm side
+}
+
+row_pid_container() {
+	ok engine run --rm --network container:main --pid container:main "$BB" sh -c \
+		'ps -o args | grep -c "^httpd -h /$"; cat /proc/1/root/page; ls /dev/shm'
+	expect_output "$(printf '1\na page')"
+	ask engine run -d --name watcher --network container:main --pid container:main "$BB" sleep 1000
+	ok engine exec main sh -c 'ps -o args | grep -c "^sleep 1000$"'
+	ask engine exec watcher sh -c 'kill -0 1'
+}
+
+# refuses WORDS CMD…
+refuses() {
+	local words=$1
+	shift
+	refused "$@" 2>"$WORK/refusal"
+	cat "$WORK/refusal" >&2
+	grep -qF -- "$words" "$WORK/refusal" || wrong "it does not say: $words"
+}
+
+row_share_refused() {
+	refuses 'add --network container:' engine run --rm --net none --pid container:main "$BB" true
+	refuses 'add --network container:' engine run --rm --net none --ipc container:main "$BB" true
+	RUNTIME=runc ask engine run -d --name stranger --net none "$BB" sleep 1000
+	refuses 'leave --pid out' engine run --rm --net none --pid container:stranger "$BB" true
+	refuses 'leave --pid out' engine run --rm --network container:main --pid container:stranger "$BB" true
+	refuses 'processes would lose it' engine run --rm --network container:stranger "$BB" true
+	ask engine rm -f stranger
+}
+
+row_ipc_container() {
+	ok engine run --rm --network container:main --ipc container:main "$BB" sh -c 'cat /dev/shm/file; echo back >/dev/shm/back'
+	expect_output 'of main'
+	ok engine exec main cat /dev/shm/back
+	# its processes end with the first one of their namespace
+	ask engine kill main
+	ok engine wait watcher
+	expect_output 137
+	# podman removes several at once, and none that others need
+	ask engine rm -f watcher
+	ask engine rm -f main
+}

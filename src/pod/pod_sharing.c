@@ -1,0 +1,115 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A container that came into another one's VM for its network's sake (pod/pod_join.h). Of the other namespaces it
+ * shares what it asked for: for that our agent knows words of its own. With Kata's, IPC and host name are the sandbox's
+ * for every container.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+
+#include "base/log.h"
+#include "pod/pod_internal.h"
+#include "pod/pod_join.h"
+
+static int out_of_memory(struct err *e)
+{
+	return err_sys(e, ENOMEM, "cannot share namespaces");
+}
+
+static const Grpc__LinuxNamespace *find_namespace(const Grpc__Spec *spec, const char *type)
+{
+	for (size_t i = 0; spec->linux && i < spec->linux->n_namespaces; i++)
+		if (str_eq(spec->linux->namespaces[i]->type, type))
+			return spec->linux->namespaces[i];
+	return NULL;
+}
+
+/*
+ * It is in the pod because of its id: the pod's first container again, whose VM lives for the others. A new network
+ * namespace is the pod's, into which hooks put interfaces; one that somebody else has made the VM cannot go to.
+ */
+static int check_network(const struct pod_container *c, struct err *e)
+{
+	const Grpc__LinuxNamespace *ns = find_namespace(c->spec, "network");
+	struct stat named, ours;
+
+	if (!ns || str_empty(ns->path) || !c->pod->netns)
+		return 0;
+	if (stat(ns->path, &named) < 0)
+		return err_sys(e, errno, "cannot open the network namespace %s", ns->path);
+	if (stat(c->pod->netns, &ours) == 0 && named.st_dev == ours.st_dev && named.st_ino == ours.st_ino)
+		return 0;
+	return err_set(e, ERR_CONFIG, EBUSY,
+		       "container %s cannot have the network namespace %s: its virtual machine is still used by "
+		       "containers that share its network, and is in another one; stop them first, and start them "
+		       "again afterwards",
+		       c->id, ns->path);
+}
+
+/* Whose namespace of a kind that the sandbox has one of: the other one's, or a new one. *ret: a path for the agent. */
+static int decide(struct pod_container *c, const struct join *j, enum join_kind kind, const char *type, bool can,
+		  char **ret_of, char **ret, struct err *e)
+{
+	const struct pod_container *other =
+		j->of[kind] < 0 ? NULL : pod_find(c->pod, c->pod->record.containers[j->of[kind]].id, NULL);
+	const char *of = other ? (kind == JOIN_IPC ? other->ipc_of : other->uts_of) : c->id;
+
+	if (!of || !find_namespace(c->spec, type))
+		return 0;
+	if (!can) {
+		log_warn(
+			"container %s: its %s namespace is that of the containers whose network it shares: the guest's "
+			"agent cannot make another one",
+			c->id, type);
+		return 0;
+	}
+	*ret_of = strdup(of);
+	*ret = other ? str_printf(PLAN_JOIN_CONTAINER "%s", other->id) : strdup(PLAN_JOIN_PRIVATE);
+	return *ret_of && *ret ? 0 : out_of_memory(e);
+}
+
+static int share(struct pod_container *c, const struct join *j, struct pod_sharing *ret, struct err *e)
+{
+	const char *pid_of = j->of[JOIN_PID] < 0 ? NULL : c->pod->record.containers[j->of[JOIN_PID]].id;
+	bool can = sandbox_has_feature(c->pod->sandbox, PLAN_JOIN_FEATURE);
+	int r;
+
+	if (pid_of && !can)
+		return err_set(
+			e, ERR_CONFIG, ENOTSUP,
+			"cannot share the pid namespace of container %s: the guest's agent cannot; use Caisson's "
+			"guest image, or containers of a pod that shares its processes",
+			pid_of);
+	if (pid_of && !(ret->pid = str_printf(PLAN_JOIN_CONTAINER "%s", pid_of)))
+		return out_of_memory(e);
+	r = decide(c, j, JOIN_IPC, "ipc", can, &c->ipc_of, &ret->ipc, e);
+	if (r == 0)
+		r = decide(c, j, JOIN_UTS, "uts", can, &c->uts_of, &ret->uts, e);
+	ret->any = true;
+	ret->plan = (struct plan_sharing){ .pid = ret->pid, .ipc = ret->ipc, .uts = ret->uts, .shm = c->ipc_of };
+	return r;
+}
+
+int pod_find_sharing(struct pod_container *c, struct pod_sharing *ret, struct err *e)
+{
+	struct join j;
+	int r;
+
+	if (pod_role(c->spec, NULL) != POD_ROLE_SINGLE)
+		return 0;
+	if (!join_in_pod(&c->pod->record, c->spec, c->id, &j))
+		return check_network(c, e);
+	r = join_check(&j, &c->pod->record, c->spec, e);
+	if (r < 0)
+		return r;
+	pod_warn_of_size(c);
+	return share(c, &j, ret, e);
+}
+
+void pod_sharing_fini(struct pod_sharing *s)
+{
+	free(s->pid);
+	free(s->ipc);
+	free(s->uts);
+}
