@@ -65,7 +65,7 @@ static char *tmp(const char *name)
 	"\"annotations\":{\"io.kubernetes.cri.container-type\":\"container\",\"io.kubernetes.cri.sandbox-id\":\"p1\"}" \
 	","
 
-static const char *resources = "", *more_mounts = "";
+static const char *resources = "", *more_mounts = "", *netns = "";
 
 static void put_bundle(const char *id, const char *more)
 {
@@ -76,8 +76,8 @@ static void put_bundle(const char *id, const char *more)
 		"\"root\":{\"path\":\"rootfs\"},%s\"mounts\":[%s{\"destination\":\"/proc\",\"type\":\"proc\","
 		"\"source\":\"proc\"},{\"destination\":\"/etc/hosts\",\"type\":\"bind\",\"source\":\"/etc/"
 		"hosts\"}],\"linux\":{%s\"cgroupsPath\":\"/pods/%s\",\"namespaces\":[{\"type\":\"mount\"},"
-		"{\"type\":\"network\"},{\"type\":\"pid\"}]}}",
-		id, more, more_mounts, resources, id);
+		"{\"type\":\"network\",\"path\":\"%s\"},{\"type\":\"pid\"}]}}",
+		id, more, more_mounts, resources, id, netns);
 
 	dir_make(root, 0755);
 	assert_int_equal(file_replace(file, text, strlen(text), 0644), 0);
@@ -110,7 +110,7 @@ static int set_up(void **state)
 	fake_host_init();
 	assert_int_equal(file_replace(tmp("kernel"), "k", 1, 0644), 0);
 	assert_int_equal(file_replace(tmp("virtiofsd"), "#!/bin/sh\nexec sleep 1000\n", 26, 0755), 0);
-	resources = more_mounts = "";
+	resources = more_mounts = netns = "";
 	put_bundle("c1", SINGLE);
 	load_config("virtio-fs");
 	assert_int_equal(loop_new(&t.loop, NULL), 0);

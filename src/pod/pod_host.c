@@ -14,6 +14,7 @@
 #include "pod/nics.h"
 #include "pod/plan_list.h"
 #include "pod/pod_internal.h"
+#include "sys/netns.h"
 
 /* For a VMM that nobody has measured, and its file server: surely enough. */
 #define VMM_MIB 128
@@ -84,6 +85,20 @@ static const char *user_network(const struct pod *pod)
 
 	pod->params.driver->capabilities(&pod->params.config->hypervisor, &can);
 	return can.net_user || (can.net_passt && access("/usr/bin/passt", X_OK) == 0) ? "user" : "none";
+}
+
+/*
+ * Kubernetes' engines look for a pod's ports on the loopback of its namespace, others do not, and one that engines
+ * share with the host is not ours to answer in. What the kernel lacks is no reason to fail.
+ */
+static void forward_ports(struct pod *pod)
+{
+	struct err e = { 0 };
+
+	if (pod->role != POD_ROLE_SANDBOX || pod->netns_fd < 0 || netns_is_ours(pod->netns_fd) != 0)
+		return;
+	if (pod_forward_new(pod->loop, pod->netns_fd, pod->sandbox->vm->agent_address, &pod->forward, &e) < 0)
+		log_info("pod %s: no port forwarding: %s", pod->params.id, e.text);
 }
 
 /* ---- cgroup ---- */
@@ -195,6 +210,7 @@ int pod_start_vm(struct pod *pod, struct pod_container *c, bool rootfs_writable,
 	if (r < 0)
 		return r;
 	c->plan = take_ptr(pod->plan->container);
+	forward_ports(pod);
 	if (share_copies(&pod->plan->share))
 		r = volume_watch_new(pod->loop, &pod->plan->share, pod->sandbox->agent, &pod->volumes, e);
 	return r < 0 ? r : pod_write_state(pod, e);
@@ -202,6 +218,7 @@ int pod_start_vm(struct pod *pod, struct pod_container *c, bool rootfs_writable,
 
 void pod_host_stop(struct pod *pod)
 {
+	pod_forward_free(take_ptr(pod->forward));
 	volume_watch_free(take_ptr(pod->volumes));
 	sandbox_free(take_ptr(pod->sandbox));
 	plan_free(take_ptr(pod->plan));

@@ -3,6 +3,7 @@
 #pragma once
 
 #include "base/list.h"
+#include "pod/forward.h"
 #include "pod/host_cgroup.h"
 #include "pod/io.h"
 #include "pod/monitor.h"
@@ -36,6 +37,7 @@ struct pod {
 	struct plan *plan;
 	struct sandbox *sandbox;
 	struct volume_watch *volumes; /* NULL: none is copied */
+	struct pod_forward *forward;  /* NULL: none; see forward_ports() */
 	struct loop_source *end;
 	struct agent_call *oom; /* NULL: not asked */
 	struct loop_source *oom_pause;
