@@ -11,6 +11,7 @@
 
 #include "agent/coldplug.h"
 #include "agent/debug_console.h"
+#include "agent/forward.h"
 #include "agent/log_stream.h"
 #include "agent/storage.h"
 #include "agent/uevent.h"
@@ -295,7 +296,7 @@ static int listen_port(const struct sock_addr *address, uint32_t port, struct er
 	return fd;
 }
 
-/* Neither stream is worth failing for. */
+/* None of these is worth failing for. */
 static void start_streams(struct agent *a)
 {
 	struct err e = { 0 };
@@ -310,6 +311,11 @@ static void start_streams(struct agent *a)
 		fd = listen_port(&a->config.address, a->config.debug_console_port, &e);
 		if (fd < 0 || debug_console_new(a->loop, a->reaper, fd, &a->console, &e) < 0)
 			log_warn("no debug console: %s", e.text);
+	}
+	if (a->config.forward_port) {
+		fd = listen_port(&a->config.address, a->config.forward_port, &e);
+		if (fd < 0 || forward_new(a->loop, fd, &a->forward, &e) < 0)
+			log_warn("no port forwarding: %s", e.text);
 	}
 }
 
@@ -368,6 +374,7 @@ void agent_free(struct agent *a)
 	oom_waiters_end(a);
 	ttrpc_server_free(a->server);
 	debug_console_free(a->console);
+	forward_free(a->forward);
 	uevent_monitor_free(a->uevents);
 	coldplug_free(a->coldplug);
 	loop_source_free(a->waiting_timer);

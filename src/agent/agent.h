@@ -63,6 +63,7 @@ struct agent {
 	struct coldplug *coldplug; /* PID 1 only */
 	struct log_stream *log_stream;
 	struct debug_console *console;
+	struct forward *forward;
 
 	struct list containers;
 	size_t n_containers;

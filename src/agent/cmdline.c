@@ -5,12 +5,14 @@
 #include <string.h>
 
 #include "base/strv.h"
+#include "codec/forward.h"
 
 void agent_config_defaults(struct agent_config *c)
 {
 	*c = (struct agent_config){
 		.address = { .kind = SOCK_ADDR_VSOCK, .cid = VSOCK_CID_ANY, .port = 1024 },
 		.log_level = LOG_LEVEL_WARN,
+		.forward_port = FORWARD_VSOCK_PORT,
 		.hotplug_timeout_ms = 3000,
 	};
 }

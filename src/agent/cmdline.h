@@ -15,6 +15,7 @@ struct agent_config {
 	uint32_t log_port; /* 0: no log stream */
 	bool debug_console;
 	uint32_t debug_console_port; /* 0: on the kernel's console only, which we do not serve */
+	uint32_t forward_port;       /* 0: none; see agent/forward.h */
 	uint32_t hotplug_timeout_ms;
 	uint32_t pipe_size;  /* 0: the kernel's default */
 	uint64_t started_us; /* clock_us() at our start */

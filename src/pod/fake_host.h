@@ -16,6 +16,7 @@
 #include <unistd.h>
 
 #include "base/fd.h"
+#include "pod/forward.h"
 #include "pod/hooks.h"
 #include "pod/host_cgroup.h"
 #include "pod/io.h"
@@ -46,6 +47,23 @@ static int fake_step(struct err *e, const char *where, const char *fmt, ...)
 	va_end(ap);
 	strv_addf(&host.seen, "%s%s%s", where, *data ? " " : "", data);
 	return str_eq(host.fail_at, where) ? err_set(e, ERR_SYSTEM, EIO, "the fake host refuses: %s", where) : 0;
+}
+
+/* ---- port forwarding ---- */
+
+int pod_forward_new(struct loop *loop, int ns_fd, const char *agent_address, struct pod_forward **ret, struct err *e)
+{
+	if (fake_step(e, "forward", "to %.7s", agent_address) < 0)
+		return -e->code;
+	*ret = malloc(1);
+	return 0;
+}
+
+void pod_forward_free(struct pod_forward *f)
+{
+	if (f)
+		fake_step(NULL, "forward no more", "%s", "");
+	free(f);
 }
 
 /* ---- stand-ins ---- */

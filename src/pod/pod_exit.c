@@ -228,6 +228,8 @@ static void lose(struct pod *pod, const char *reason)
 	snprintf(pod->reason, sizeof pod->reason, "%s", reason);
 	log_error("pod %s: the virtual machine has ended: %s", pod->params.id, reason);
 	pod_unwatch_vm(pod);
+	/* Its address may soon be another VM's. */
+	pod_forward_free(take_ptr(pod->forward));
 	/* What is being created fails by itself. */
 	list_foreach (c, &pod->containers, struct pod_container, node)
 		list_foreach (p, &c->processes, struct pod_process, node)

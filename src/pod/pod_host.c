@@ -16,6 +16,7 @@
 #include "pod/nics_watch.h"
 #include "pod/plan_list.h"
 #include "pod/pod_internal.h"
+#include "sys/netns.h"
 
 /* For a VMM that nobody has measured, and its file server: surely enough. */
 #define VMM_MIB 128
@@ -86,6 +87,20 @@ static const char *user_network(const struct pod *pod)
 
 	pod->params.driver->capabilities(&pod->params.config->hypervisor, &can);
 	return can.net_user || (can.net_passt && access("/usr/bin/passt", X_OK) == 0) ? "user" : "none";
+}
+
+/*
+ * Kubernetes' engines look for a pod's ports on the loopback of its namespace, others do not, and one that engines
+ * share with the host is not ours to answer in. What the kernel lacks is no reason to fail.
+ */
+static void forward_ports(struct pod *pod)
+{
+	struct err e = { 0 };
+
+	if (pod->role != POD_ROLE_SANDBOX || pod->netns_fd < 0 || netns_is_ours(pod->netns_fd) != 0)
+		return;
+	if (pod_forward_new(pod->loop, pod->netns_fd, pod->sandbox->vm->agent_address, &pod->forward, &e) < 0)
+		log_info("pod %s: no port forwarding: %s", pod->params.id, e.text);
 }
 
 /* ---- cgroup ---- */
@@ -238,6 +253,7 @@ int pod_start_vm(struct pod *pod, struct pod_container *c, bool rootfs_writable,
 		return r;
 	c->plan = take_ptr(pod->plan->container);
 	nics_watch_tell(pod->sandbox->nics, on_network_change, pod);
+	forward_ports(pod);
 	if (pod->netns_fd >= 0)
 		r = resolver_new(pod->loop, pod->sandbox->agent, pod->netns_fd, &pod->resolver, e);
 	if (r == 0 && share_copies(&pod->plan->share))
@@ -248,6 +264,7 @@ int pod_start_vm(struct pod *pod, struct pod_container *c, bool rootfs_writable,
 void pod_host_stop(struct pod *pod)
 {
 	resolver_free(take_ptr(pod->resolver));
+	pod_forward_free(take_ptr(pod->forward));
 	volume_watch_free(take_ptr(pod->volumes));
 	sandbox_free(take_ptr(pod->sandbox));
 	plan_free(take_ptr(pod->plan));

@@ -3,6 +3,7 @@
 #pragma once
 
 #include "base/list.h"
+#include "pod/forward.h"
 #include "pod/host_cgroup.h"
 #include "pod/io.h"
 #include "pod/monitor.h"
@@ -41,6 +42,7 @@ struct pod {
 	struct sandbox *sandbox;
 	struct volume_watch *volumes; /* NULL: none is copied */
 	struct resolver *resolver;    /* NULL: in the host's network */
+	struct pod_forward *forward;  /* NULL: none; see forward_ports() */
 	struct loop_source *end;
 	struct agent_call *oom; /* NULL: not asked */
 	struct loop_source *oom_pause;

@@ -17,6 +17,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mount.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -312,6 +313,64 @@ static void test_comes_again(void **state)
 	put_bundle("p1", SINGLE);
 	assert_int_equal(try_create("p1", &e), -EBUSY);
 	assert_non_null(strstr(e.text, "p1 cannot have the network namespace /proc/self/ns/uts"));
+}
+
+/* ---- what others do in its network ---- */
+
+static void live_once(const char *role)
+{
+	strv_fini(&host.seen);
+	put_bundle("c1", role);
+	make_pod();
+	create("c1");
+	pod_free(take_ptr(t.pod));
+}
+
+/* Of a Kubernetes pod with a network namespace that is not ours. */
+static void test_ports_are_forwarded(void **state)
+{
+	_cleanup_free_ char *path = NULL;
+	uint64_t one = 1;
+	int ready[2];
+	pid_t pid;
+	char byte;
+
+	assert_int_equal(pipe(ready), 0);
+	pid = fork();
+	if (pid == 0) {
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
+		(void)!unshare(CLONE_NEWNET);
+		(void)!write(ready[1], "", 1);
+		pause();
+	}
+	assert_int_equal(read(ready[0], &byte, 1), 1);
+	close(ready[0]);
+	close(ready[1]);
+	live_once(SANDBOX);
+	assert_false(strv_contains(&host.seen, "forward to hvsock:"));
+	namespaces = path =
+		str_printf("{\"type\":\"network\",\"path\":\"/proc/%d/ns/net\"},{\"type\":\"pid\"}", (int)pid);
+	live_once(SINGLE);
+	assert_false(strv_contains(&host.seen, "forward to hvsock:"));
+	live_once(SANDBOX);
+	assert_true(strv_contains(&host.seen, "forward to hvsock:"));
+	assert_true(strv_contains(&host.seen, "forward no more"));
+	/* Not for longer than its VM, whose address may be another's by then. */
+	strv_fini(&host.seen);
+	make_pod();
+	create("c1");
+	assert_int_equal(write(guest.exit_fd, &one, sizeof one), 8);
+	until_event("exit c1 255");
+	assert_true(strv_contains(&host.seen, "forward no more"));
+	pod_free(take_ptr(t.pod));
+	(void)!read(guest.exit_fd, &one, sizeof one);
+	/* What a kernel lacks is no failure. */
+	host.fail_at = "forward";
+	live_once(SANDBOX);
+	assert_true(strv_contains(&host.seen, "forward to hvsock:"));
+	assert_false(strv_contains(&host.seen, "forward no more"));
+	kill(pid, SIGKILL);
+	waitpid(pid, NULL, 0);
 }
 
 /* A pod by itself: a VM and a stand-in, and the guest has nothing of it. */
@@ -1346,6 +1405,7 @@ int main(void)
 		T(test_ordinary_life),
 		T(test_what_is_shown),
 		T(test_what_is_shown_of_copies),
+		T(test_ports_are_forwarded),
 		T(test_two_containers),
 		T(test_shares_network),
 		T(test_shares_all),

@@ -6,26 +6,17 @@
  * "yes"; at the end it is "no".
  */
 #include <errno.h>
-#include <linux/bpf.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/syscall.h>
-#include <unistd.h>
 
 #include "base/cleanup.h"
+#include "sys/bpf.h"
 #include "sys/cgroup_internal.h"
 
 #define RULES_MAX 500
 #define PER_RULE  10
 
 _Static_assert(BPF_DEVCG_ACC_MKNOD == 1 && BPF_DEVCG_ACC_READ == 2 && BPF_DEVCG_ACC_WRITE == 4, "linux/bpf.h");
-
-static struct bpf_insn insn(unsigned code, unsigned dst, unsigned src, int off, int32_t imm)
-{
-	return (struct bpf_insn){
-		.code = (uint8_t)code, .dst_reg = dst & 15, .src_reg = src & 15, .off = (int16_t)off, .imm = imm
-	};
-}
 
 static int32_t kernel_access(unsigned access)
 {
@@ -41,23 +32,23 @@ static int emit_rule(struct bpf_insn *p, const struct cgroup_device_rule *rule)
 	int32_t access = kernel_access(rule->access);
 
 	if (rule->type != 'a')
-		p[n++] = insn(BPF_JMP | BPF_JNE | BPF_K, BPF_REG_2, 0, 0,
-			      rule->type == 'b' ? BPF_DEVCG_DEV_BLOCK : BPF_DEVCG_DEV_CHAR);
+		p[n++] = bpf_insn(BPF_JMP | BPF_JNE | BPF_K, BPF_REG_2, 0, 0,
+				  rule->type == 'b' ? BPF_DEVCG_DEV_BLOCK : BPF_DEVCG_DEV_CHAR);
 	if (rule->major >= 0)
-		p[n++] = insn(BPF_JMP | BPF_JNE | BPF_K, BPF_REG_4, 0, 0, (int32_t)rule->major);
+		p[n++] = bpf_insn(BPF_JMP | BPF_JNE | BPF_K, BPF_REG_4, 0, 0, (int32_t)rule->major);
 	if (rule->minor >= 0)
-		p[n++] = insn(BPF_JMP | BPF_JNE | BPF_K, BPF_REG_5, 0, 0, (int32_t)rule->minor);
+		p[n++] = bpf_insn(BPF_JMP | BPF_JNE | BPF_K, BPF_REG_5, 0, 0, (int32_t)rule->minor);
 	tests = n;
 	if (rule->allow) {
-		p[n++] = insn(BPF_ALU64 | BPF_AND | BPF_K, BPF_REG_3, 0, 0, ~access);
-		p[n++] = insn(BPF_JMP | BPF_JNE | BPF_K, BPF_REG_3, 0, 2, 0);
+		p[n++] = bpf_insn(BPF_ALU64 | BPF_AND | BPF_K, BPF_REG_3, 0, 0, ~access);
+		p[n++] = bpf_insn(BPF_JMP | BPF_JNE | BPF_K, BPF_REG_3, 0, 2, 0);
 	} else {
-		p[n++] = insn(BPF_ALU64 | BPF_MOV | BPF_X, BPF_REG_1, BPF_REG_3, 0, 0);
-		p[n++] = insn(BPF_ALU64 | BPF_AND | BPF_K, BPF_REG_1, 0, 0, access);
-		p[n++] = insn(BPF_JMP | BPF_JEQ | BPF_K, BPF_REG_1, 0, 2, 0);
+		p[n++] = bpf_insn(BPF_ALU64 | BPF_MOV | BPF_X, BPF_REG_1, BPF_REG_3, 0, 0);
+		p[n++] = bpf_insn(BPF_ALU64 | BPF_AND | BPF_K, BPF_REG_1, 0, 0, access);
+		p[n++] = bpf_insn(BPF_JMP | BPF_JEQ | BPF_K, BPF_REG_1, 0, 2, 0);
 	}
-	p[n++] = insn(BPF_ALU64 | BPF_MOV | BPF_K, BPF_REG_0, 0, 0, rule->allow);
-	p[n++] = insn(BPF_JMP | BPF_EXIT, 0, 0, 0, 0);
+	p[n++] = bpf_insn(BPF_ALU64 | BPF_MOV | BPF_K, BPF_REG_0, 0, 0, rule->allow);
+	p[n++] = bpf_insn(BPF_JMP | BPF_EXIT, 0, 0, 0, 0);
 	for (int i = 0; i < tests; i++)
 		p[i].off = (int16_t)(n - i - 1);
 	return n;
@@ -74,12 +65,12 @@ int cgroup_device_program(const struct cgroup_device_rule *rules, size_t n, stru
 	if (!p)
 		return -ENOMEM;
 	/* struct bpf_cgroup_dev_ctx: access_type (kinds << 16 | block or char), major, minor; 32 bits each. */
-	p[len++] = insn(BPF_LDX | BPF_MEM | BPF_W, BPF_REG_2, BPF_REG_1, 0, 0);
-	p[len++] = insn(BPF_ALU64 | BPF_MOV | BPF_X, BPF_REG_3, BPF_REG_2, 0, 0);
-	p[len++] = insn(BPF_ALU64 | BPF_AND | BPF_K, BPF_REG_2, 0, 0, 0xffff);
-	p[len++] = insn(BPF_ALU64 | BPF_RSH | BPF_K, BPF_REG_3, 0, 0, 16);
-	p[len++] = insn(BPF_LDX | BPF_MEM | BPF_W, BPF_REG_4, BPF_REG_1, 4, 0);
-	p[len++] = insn(BPF_LDX | BPF_MEM | BPF_W, BPF_REG_5, BPF_REG_1, 8, 0);
+	p[len++] = bpf_insn(BPF_LDX | BPF_MEM | BPF_W, BPF_REG_2, BPF_REG_1, 0, 0);
+	p[len++] = bpf_insn(BPF_ALU64 | BPF_MOV | BPF_X, BPF_REG_3, BPF_REG_2, 0, 0);
+	p[len++] = bpf_insn(BPF_ALU64 | BPF_AND | BPF_K, BPF_REG_2, 0, 0, 0xffff);
+	p[len++] = bpf_insn(BPF_ALU64 | BPF_RSH | BPF_K, BPF_REG_3, 0, 0, 16);
+	p[len++] = bpf_insn(BPF_LDX | BPF_MEM | BPF_W, BPF_REG_4, BPF_REG_1, 4, 0);
+	p[len++] = bpf_insn(BPF_LDX | BPF_MEM | BPF_W, BPF_REG_5, BPF_REG_1, 8, 0);
 	for (size_t i = n; i > 0; i--) {
 		len += emit_rule(p + len, &rules[i - 1]);
 		/* Every device and every kind of access is decided here: earlier rules have no say. */
@@ -87,17 +78,10 @@ int cgroup_device_program(const struct cgroup_device_rule *rules, size_t n, stru
 		    (rules[i - 1].access & 7) == 7)
 			break;
 	}
-	p[len++] = insn(BPF_ALU64 | BPF_MOV | BPF_K, BPF_REG_0, 0, 0, 0);
-	p[len++] = insn(BPF_JMP | BPF_EXIT, 0, 0, 0, 0);
+	p[len++] = bpf_insn(BPF_ALU64 | BPF_MOV | BPF_K, BPF_REG_0, 0, 0, 0);
+	p[len++] = bpf_insn(BPF_JMP | BPF_EXIT, 0, 0, 0, 0);
 	*ret = p;
 	return len;
-}
-
-static int bpf_call(int cmd, union bpf_attr *attr)
-{
-	long r = syscall(SYS_bpf, cmd, attr, sizeof(*attr));
-
-	return r < 0 ? -errno : (int)r;
 }
 
 static int load(const struct bpf_insn *p, int len)

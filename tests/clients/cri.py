@@ -314,6 +314,53 @@ def row_port():
     print(Pod("pod").container("side").out("wget", "-q", "-O", "-", "http://192.0.2.2:8000/greeting"), end="")
 
 
+# In the pod's network namespace on the node, as the engines do it for kubectl port-forward.
+CONNECT = """import socket, sys
+s = socket.create_connection(("127.0.0.1", int(sys.argv[1])), timeout=60)
+s.sendall(sys.stdin.buffer.read())
+s.shutdown(socket.SHUT_WR)
+sys.stdout.buffer.write(s.makefile("rb").read())"""
+
+
+def through_loopback(pid, port, data):
+    """What is answered to data and its end; None when nobody is there."""
+    done = subprocess.run(["nsenter", f"--net=/proc/{pid}/ns/net", sys.executable, "-c", CONNECT, str(port)], input=data,
+                          stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+    return done.stdout if done.returncode == 0 else None
+
+
+def forwarded(pod, port, data):
+    # CRI-O forwards nothing for the type "vm": it answers, and does nothing.
+    if ON_CRIO and os.environ.get("CLIENTS_RUNTIME_TYPE", "vm") == "vm":
+        return (through_loopback(pod.container("web").pid(), port, data) or b"").decode()
+    request = api.PortForwardRequest(pod_sandbox_id=pod.id, port=[port])
+    stream = WebSocket(cri.call("PortForward", request, api.UrlResponse).url)
+    stream.send(0, data)
+    out = b""
+    while message := stream.read():
+        out += message[1] if message[0] == 0 else b""
+    # The port is said first.
+    return out[2:].decode()
+
+
+def row_port_forward():
+    pod = Pod("pod")
+    page = until_true(30, "the page", lambda: forwarded(pod, 80, b"GET /page HTTP/1.0\r\n\r\n"))
+    print(page.splitlines()[-1])
+    print("port 81:", forwarded(pod, 81, b"anybody?") or "nobody")
+    # Who answers when all has been said.
+    sorter = pod.start("sorter", ["nc", "-ll", "-p", "9000", "-e", "sort"])
+    pid = sorter.pid()
+    print(until_true(30, "an answer", lambda: through_loopback(pid, 9000, b"two\none\n")).decode(), end="")
+    lines = [f"{i * 7919 % 20011:06}\n" for i in range(20011)]
+    require(through_loopback(pid, 9000, "".join(lines).encode()).decode() == "".join(sorted(lines)), "it came back different")
+    with concurrent.futures.ThreadPoolExecutor(20) as many:
+        print(*set(many.map(lambda i: through_loopback(pid, 9000, b"%d\n" % i) == b"%d\n" % i, range(20))))
+    print("port 9001:", through_loopback(pid, 9001, b"anybody?") or "nobody")
+    sorter.stop(timeout=0)
+    sorter.remove()
+
+
 def row_logs():
     web = Pod("pod").container("web")
     web.says("started")
