@@ -3,16 +3,15 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <linux/bpf.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
 #include "base/fd.h"
+#include "sys/bpf.h"
 
 /* v6: sockets of IPv6 that have an IPv4 address (::ffff:127.0.0.11). back: answers look as if from the other port. */
 static const struct {
@@ -31,20 +30,11 @@ struct resolver_redirect {
 	int links[N_HOOKS]; /* a program is attached for as long as its link is open */
 };
 
-static struct bpf_insn insn(unsigned code, unsigned dst, unsigned src, size_t off, uint32_t imm)
-{
-	return (struct bpf_insn){ .code = (uint8_t)code,
-				  .dst_reg = dst & 15,
-				  .src_reg = src & 15,
-				  .off = (int16_t)off,
-				  .imm = (int32_t)imm };
-}
-
 /* Go on when the field of the context has the value, else to the end, which is filled in later. */
 static int emit_test(struct bpf_insn *p, size_t field, uint32_t value)
 {
-	p[0] = insn(BPF_LDX | BPF_MEM | BPF_W, BPF_REG_2, BPF_REG_1, field, 0);
-	p[1] = insn(BPF_JMP32 | BPF_JNE | BPF_K, BPF_REG_2, 0, 0, value);
+	p[0] = bpf_insn(BPF_LDX | BPF_MEM | BPF_W, BPF_REG_2, BPF_REG_1, (int)field, 0);
+	p[1] = bpf_insn(BPF_JMP32 | BPF_JNE | BPF_K, BPF_REG_2, 0, 0, (int32_t)value);
 	return 2;
 }
 
@@ -60,22 +50,16 @@ static int make_program(struct bpf_insn *p, bool v6, uint32_t address, uint16_t 
 		n += emit_test(p + n, offsetof(struct bpf_sock_addr, user_ip4), address);
 	}
 	n += emit_test(p + n, offsetof(struct bpf_sock_addr, user_port), from);
-	p[n++] = insn(BPF_ALU64 | BPF_MOV | BPF_K, BPF_REG_2, 0, 0, to);
-	p[n++] = insn(BPF_STX | BPF_MEM | BPF_W, BPF_REG_1, BPF_REG_2, offsetof(struct bpf_sock_addr, user_port), 0);
+	p[n++] = bpf_insn(BPF_ALU64 | BPF_MOV | BPF_K, BPF_REG_2, 0, 0, to);
+	p[n++] =
+		bpf_insn(BPF_STX | BPF_MEM | BPF_W, BPF_REG_1, BPF_REG_2, offsetof(struct bpf_sock_addr, user_port), 0);
 	end = n;
-	p[n++] = insn(BPF_ALU64 | BPF_MOV | BPF_K, BPF_REG_0, 0, 0, 1);
-	p[n++] = insn(BPF_JMP | BPF_EXIT, 0, 0, 0, 0);
+	p[n++] = bpf_insn(BPF_ALU64 | BPF_MOV | BPF_K, BPF_REG_0, 0, 0, 1);
+	p[n++] = bpf_insn(BPF_JMP | BPF_EXIT, 0, 0, 0, 0);
 	for (int i = 0; i < end; i++)
 		if (p[i].code == (BPF_JMP32 | BPF_JNE | BPF_K))
 			p[i].off = (int16_t)(end - i - 1);
 	return n;
-}
-
-static int bpf_call(int cmd, union bpf_attr *attr)
-{
-	long r = syscall(SYS_bpf, cmd, attr, sizeof *attr);
-
-	return r < 0 ? -errno : (int)r;
 }
 
 static int attach(int cgroup, enum bpf_attach_type type, const struct bpf_insn *p, int len)
