@@ -164,6 +164,10 @@ static void test_group(void **state)
 		  true },
 		{ "\"io.kubernetes.cri-o.ContainerType\":\"container\",\"io.kubernetes.cri-o.SandboxID\":\"p2\"", "p2",
 		  true },
+		/* podman since 4.4 */
+		{ "\"io.container.manager\":\"libpod\",\"io.kubernetes.cri-o.SandboxID\":\"p4\"", "p4", true },
+		{ "\"io.kubernetes.cri-o.ContainerType\":\"other\",\"io.kubernetes.cri-o.SandboxID\":\"p5\"", "c1",
+		  false },
 		{ "\"io.kubernetes.docker.type\":\"container\",\"io.kubernetes.sandbox.id\":\"p3\"", "p3", true },
 	};
 	struct task_group g;
