@@ -139,10 +139,15 @@ static int check_unused(const char *root, const char *id, struct err *e)
 }
 
 /* The owner of a pod that there is; of one that begins with this container, see start_owner(). */
-static int join_owner(struct launch *l, const struct globals *g, const struct task_group *group, struct err *e)
+static int join_owner(struct launch *l, const struct globals *g, const char *id, struct task_group *group,
+		      struct err *e)
 {
 	int r = group->is_member ? owner_link_connect(&l->link, g->root, group->sandbox, e) : 0;
 
+	if (r == -ENOENT && group->may_be_alone) {
+		*e = (struct err){ 0 };
+		return task_group_alone(group, id, e);
+	}
 	if (r == -ENOENT || r == -ECONNREFUSED)
 		return err_set(e, ERR_CONFIG, ENOENT, "the pod %s, which the annotations name, is not running",
 			       group->sandbox);
@@ -196,7 +201,7 @@ int launch_container(struct launch *l, const struct globals *g, const char *id, 
 	network_of(spec, &netns, &new_netns);
 	if ((r = check_streams(streams, e)) < 0 ||
 	    (r = launch_check_fds(streams->preserve_fds, spec->process, e)) < 0 ||
-	    (r = task_group_read(bundle, id, &group, e)) < 0 || (r = join_owner(l, g, &group, e)) < 0 ||
+	    (r = task_group_read(bundle, id, &group, e)) < 0 || (r = join_owner(l, g, id, &group, e)) < 0 ||
 	    (r = start_standin(l, program, netns, new_netns, streams, e)) < 0 || (r = start_owner(l, g, &group, e)) < 0)
 		return r;
 	offer.pid = l->pid;

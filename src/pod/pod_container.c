@@ -225,6 +225,9 @@ static int create_first(struct pod_container *c, const struct pod_container_para
 	int r;
 
 	pod->role = pod_role(c->spec, NULL);
+	/* Whoever is first is in nobody's pod. */
+	if (pod->role == POD_ROLE_CONTAINER)
+		pod->role = POD_ROLE_SINGLE;
 	if ((geteuid() == 0 && (r = pod_enter_mount_namespace(pod, e)) < 0) ||
 	    (r = make_init_process(c, params, true, e)) < 0 ||
 	    (r = pod_open_netns(pod, c->spec, pod_init_process(c)->standin_pid, e)) < 0 ||

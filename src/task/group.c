@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "oci/builder.h"
 #include "oci/spec.h"
 #include "pod/pod_role.h"
 
@@ -16,6 +17,8 @@ static int fill(const Grpc__Spec *spec, const char *id, struct task_group *ret)
 	int r = 0;
 
 	ret->is_member = pod_role(spec, &sandbox) == POD_ROLE_CONTAINER;
+	/* podman names the pod itself when that has no infra container. */
+	ret->may_be_alone = ret->is_member && str_eq(oci_spec_annotation(spec, "io.container.manager"), "libpod");
 	ret->sandbox = strdup(ret->is_member ? sandbox : id);
 	for (size_t i = 0; r == 0 && i < spec->n_annotations; i++)
 		if (str_after(spec->annotations[i]->key, KATA_PREFIX))
@@ -37,6 +40,18 @@ int task_group_read(const char *bundle, const char *id, struct task_group *ret, 
 		return 0;
 	task_group_fini(ret);
 	return err_sys(e, -r, "cannot read the annotations");
+}
+
+int task_group_alone(struct task_group *g, const char *id, struct err *e)
+{
+	char *own = strdup(id);
+
+	if (!own)
+		return err_sys(e, ENOMEM, "cannot read the annotations");
+	free(g->sandbox);
+	g->sandbox = own;
+	g->is_member = g->may_be_alone = false;
+	return 0;
 }
 
 void task_group_fini(struct task_group *g)

@@ -65,6 +65,14 @@ row_pod() {
 	ask engine pod rm -f -t 1 pod
 }
 
+# A pod may be no more than a name and a cgroup: then each of its containers is by itself.
+row_pod_without_infra() {
+	ask engine pod create --name bare --infra=false
+	ok engine run --rm --pod bare --net none "$BB" echo hello
+	expect_output hello
+	ask engine pod rm -f bare
+}
+
 # Engines write into files that are mounted when it is created, and not yet started.
 row_changed_between() {
 	echo early >"$WORK/written"
