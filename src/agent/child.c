@@ -133,7 +133,11 @@ static int stage(struct child *c, struct err *e)
 		r = set_rlimits(plan->process, e);
 	if (r == 0 && !plan->exec && (plan->new_flags & CLONE_NEWNS))
 		r = rootfs_open_sources(&c->rootfs, e);
-	return r < 0 ? r : join_namespaces(plan, e);
+	if (r == 0)
+		r = join_namespaces(plan, e);
+	if (r == 0 && c->rootfs.source_fds && (plan->new_flags & (CLONE_NEWUSER | CLONE_NEWIPC)) == CLONE_NEWUSER)
+		r = rootfs_open_queues(&c->rootfs, e);
+	return r;
 }
 
 /* ---- namespaced settings ---- */

@@ -1025,6 +1025,36 @@ static void user_namespace(void **state)
 	assert_int_equal(umount(BUNDLE), 0);
 }
 
+/* In a pod, whose IPC namespace is not the user namespace's. */
+static void user_namespace_in_a_sandbox(void **state)
+{
+	struct fixture *f = *state;
+	Grpc__LinuxIDMapping map = GRPC__LINUX_IDMAPPING__INIT, *maps[] = { &map };
+	struct container_params p = params_of(f);
+	struct container *c, *pod = sleeping(f);
+	char path[64];
+
+	snprintf(path, sizeof(path), "/proc/%d/ns/ipc", process_pid(container_find_process(pod, "")));
+	p.id = "c2";
+	p.ipc_ns_fd = open(path, O_RDONLY | O_CLOEXEC);
+	assert_true(p.ipc_ns_fd >= 0);
+	map.hostid = 100000;
+	map.size = 65536;
+	f->linux_.uidmappings = f->linux_.gidmappings = maps;
+	f->linux_.n_uidmappings = f->linux_.n_gidmappings = 1;
+	add_ns(f, "user");
+	assert_int_equal(system("chown -hR 100000:100000 " ROOT), 0);
+	sh(f, "id -u; grep -o ' /dev/mqueue mqueue' /proc/mounts");
+	if (container_create(&p, &c, &f->e) < 0)
+		fail_msg("%s", f->e.text);
+	assert_int_equal(start(f, c), 0);
+	drain(f, container_find_process(c, ""));
+	assert_output(f, "0\n /dev/mqueue mqueue\n");
+	container_free(c);
+	close(p.ipc_ns_fd);
+	container_free(pod);
+}
+
 static void sandbox_namespaces(void **state)
 {
 	struct fixture *f = *state;
@@ -1143,6 +1173,7 @@ int main(void)
 		T(hooks_run_in_order),
 		T(seccomp_filters),
 		T(user_namespace),
+		T(user_namespace_in_a_sandbox),
 		T(sandbox_namespaces),
 		T(network_namespace_and_sysctl),
 		T(bad_specs),
