@@ -102,6 +102,27 @@ row_cp_refused() {
 	rm -r "$WORK/volume"
 }
 
+# Layers of the host: a folder that is not written to, an image.
+row_overlay() {
+	mkdir -p "$WORK/volume"
+	echo of the host >"$WORK/volume/file"
+	ok engine run --rm --net none -v "$WORK/volume:/v:O" "$BB" sh -c 'cat /v/file; echo of the guest >/v/file; cat /v/file'
+	expect_line 'of the guest'
+	ok cat "$WORK/volume/file"
+	expect_output 'of the host'
+	ok engine run --rm --net none --mount "type=image,src=$BB,dst=/image" "$BB" sh -c \
+		'/image/bin/echo of an image; touch /image/file 2>/dev/null || echo read-only'
+	expect_line 'of an image'
+	expect_line read-only
+	ask engine pod create --name layered --infra-image localhost/pause:1
+	ask engine run -d --pod layered --name member "$BB" sleep 1000
+	ok engine run --rm --pod layered -v "$WORK/volume:/v:O" --mount "type=image,src=$BB,dst=/image" "$BB" \
+		/image/bin/cat /v/file
+	expect_output 'of the host'
+	ask engine pod rm -f -t 0 layered
+	rm -r "$WORK/volume"
+}
+
 row_uidmap() {
 	ok engine run --rm --net none --uidmap 0:100000:1000 "$BB" sh -c 'cat /proc/self/uid_map; id -u'
 }
