@@ -13,6 +13,7 @@
 #include "base/strv.h"
 #include "cli/delete.h"
 #include "cli/handover.h"
+#include "cli/old_pod.h"
 #include "cli/owner.h"
 #include "oci/spec.h"
 #include "pod/standin.h"
@@ -132,6 +133,9 @@ static int check_unused(const char *root, const char *id, struct err *e)
 	snprintf(path, sizeof path, "%s/%s/oci.json", root, id);
 	if (access(path, F_OK) == 0)
 		return err_set(e, ERR_CONFIG, EEXIST, "container with given ID already exists");
+	r = old_pod_end(root, id, e);
+	if (r != 0)
+		return r < 0 ? r : 0;
 	/* What a killed `caisson run` left is swept away by the owner. */
 	if (state_read(root, id, &s, &alive, NULL) == 0)
 		pod_state_fini(&s);

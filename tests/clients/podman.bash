@@ -65,6 +65,23 @@ row_pod() {
 	ask engine pod rm -f -t 1 pod
 }
 
+pod_runs() {
+	[ "$(engine pod inspect -f '{{.State}}' "$1")" = Running ]
+}
+
+# podman makes the pod's own container anew while the others still run.
+row_pod_restart() {
+	ask engine pod create --name pod --infra-image localhost/pause:1
+	ask engine run -d --pod pod --name member "$BB" sh -c 'trap "echo bye; exit" TERM; echo started; while :; do sleep 0.1; done'
+	until_true 30 has_logged member started
+	ask engine pod restart pod
+	until_true 30 sh -c '[ "$("$0" logs member 2>/dev/null | grep -c started)" = 2 ]' "$BIN/engine"
+	pod_runs pod || wrong 'the pod does not run'
+	ok engine logs member
+	ok engine exec member sh -c 'ip -4 -o address show eth0 | grep -c inet'
+	ask engine pod rm -f -t 1 pod
+}
+
 # A pod may be no more than a name and a cgroup: then each of its containers is by itself.
 row_pod_without_infra() {
 	ask engine pod create --name bare --infra=false
