@@ -7,8 +7,13 @@ BB=localhost/bb:1 DEB=localhost/deb:12
 TOP_HOST_PIDS=(hpid comm)
 EXEC_MISSING=127
 
-# Its ulimits by default are higher than a machine without CAP_SYS_RESOURCE can set.
+# Its ulimits by default are higher than a machine without CAP_SYS_RESOURCE can set. Of CLIENTS_PATH are podman and what of
+# its helpers is there.
 podman_conf() {
+	local folder helpers='' conmon=''
+	for folder in ${CLIENTS_PATH:+"$CLIENTS_PATH"} /usr/lib/podman /usr/libexec/podman /usr/bin; do
+		helpers+="\"$folder\", " conmon+="\"$folder/conmon\", "
+	done
 	cat >/run/clients/containers.conf <<-END
 		[containers]
 		default_ulimits = ["nofile=4096:16384", "nproc=16384:16384"]
@@ -18,12 +23,13 @@ podman_conf() {
 		[engine]
 		cgroup_manager = "cgroupfs"
 		events_logger = "file"
-		helper_binaries_dir = ["/usr/lib/podman", "/usr/libexec/podman", "/usr/bin"]
+		conmon_path = [$conmon]
+		helper_binaries_dir = [$helpers]
 		runtime_supports_json = ["runc", "crun", "caisson"]
 		[engine.runtimes]
 		caisson = ["$BIN/caisson"]
 	END
-	export CONTAINERS_CONF=/run/clients/containers.conf
+	export CONTAINERS_CONF=/run/clients/containers.conf PODMAN_IGNORE_CGROUPSV1_WARNING=1
 }
 
 podman_engine() {
