@@ -146,6 +146,14 @@ row_overlay() {
 	rm -r "$WORK/volume"
 }
 
+# What a container's systemd needs: folders in memory, and its cgroup, of the hierarchy that there is.
+row_systemd() {
+	ok engine run --rm --net none --systemd=always "$BB" sh -c 'echo $container; grep -cE "^tmpfs /(run|run/lock|tmp) " /proc/mounts
+		cd /sys/fs/cgroup/systemd 2>/dev/null || cd /sys/fs/cgroup; mkdir own && rmdir own && echo a cgroup'
+	expect_line podman
+	expect_line 'a cgroup'
+}
+
 row_uidmap() {
 	ok engine run --rm --net none --uidmap 0:100000:1000 "$BB" sh -c 'cat /proc/self/uid_map; id -u'
 }
