@@ -24,6 +24,7 @@
 #include "base/entries.h"
 #include "base/fd.h"
 #include "base/strv.h"
+#include "oci/spec.h"
 
 #define BUSYBOX  "/bin/busybox"
 #define TOP      "/mnt"
@@ -409,6 +410,16 @@ static void user_groups_home(void **state)
 	assert_output(f, "1000\n1001\n1001 5 2000\n/home/bob\n/work/sub\n0022\nok\n"
 			 "CapInh:\t0000000000000000\nCapPrm:\t0000000000000000\nCapEff:\t0000000000000000\n"
 			 "CapBnd:\t0000000000000000\nCapAmb:\t0000000000000000\n");
+}
+
+static void umask_of_the_user(void **state)
+{
+	struct fixture *f = *state;
+
+	f->user.umask = OCI_UMASK_GIVEN;
+	sh(f, "umask");
+	run(f);
+	assert_output(f, "0000\n");
 }
 
 static void capabilities(void **state)
@@ -1154,6 +1165,7 @@ int main(void)
 		T(stdin_arrives),
 		T(terminal),
 		T(user_groups_home),
+		T(umask_of_the_user),
 		T(capabilities),
 		T(rlimits_and_oom_score),
 		T(exec_errors),

@@ -154,6 +154,13 @@ row_systemd() {
 	expect_line 'a cgroup'
 }
 
+row_umask() {
+	ok engine run --rm --net none --umask 0077 "$BB" sh -c 'umask; touch /file; stat -c %a /file'
+	expect_line 600
+	ok engine run --rm --net none --umask 0 "$BB" sh -c umask
+	expect_output 0000
+}
+
 row_uidmap() {
 	ok engine run --rm --net none --uidmap 0:100000:1000 "$BB" sh -c 'cat /proc/self/uid_map; id -u'
 }
