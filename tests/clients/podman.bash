@@ -146,6 +146,41 @@ row_overlay() {
 	rm -r "$WORK/volume"
 }
 
+# rootless ARG…: podman of a user who is not root, in a user namespace.
+rootless() {
+	limited setpriv --reuid daemon --regid daemon --clear-groups env HOME="$ROOTLESS" XDG_RUNTIME_DIR="$ROOTLESS/run" \
+		CONTAINERS_CONF="$ROOTLESS/containers.conf" CONTAINERS_STORAGE_CONF="$ROOTLESS/storage.conf" "$BIN/engine" "$@"
+}
+
+rootless_stop() {
+	rootless system migrate
+	umount /etc/subuid /etc/subgid
+	rm -rf "$ROOTLESS"
+}
+
+row_rootless() {
+	export ROOTLESS=$WORK/rootless
+	command -v newuidmap >/dev/null && [ -e /etc/subuid ] && [ -e /etc/subgid ] || skipped 'there is no newuidmap'
+	mkdir -p "$ROOTLESS/run" "$ROOTLESS/volume"
+	sed /network_config_dir/d "$CONTAINERS_CONF" >"$ROOTLESS/containers.conf"
+	printf '[storage]\ndriver = "vfs"\n' >"$ROOTLESS/storage.conf"
+	echo daemon:300000:65536 >"$ROOTLESS/subid"
+	chown -R daemon:daemon "$ROOTLESS"
+	mount --bind "$ROOTLESS/subid" /etc/subuid
+	mount --bind "$ROOTLESS/subid" /etc/subgid
+	trap rootless_stop EXIT
+	rootless import -q - "$BB" <"$IMAGES/bb-root.tar" >&2
+	ok rootless run --rm --net none -v "$ROOTLESS/volume:/home" "$BB" sh -c 'id -u; touch /home/file'
+	ok stat -c %U "$ROOTLESS/volume/file"
+	expect_output daemon
+	ask rootless run -d --name box --net none "$BB" sleep 1000
+	ok rootless exec -u 1000 box id -u
+	ask rootless stop -t 0 box
+	ask rootless start box
+	ok rootless exec box cat /proc/1/comm
+	ask rootless rm -f box
+}
+
 # What a container's systemd needs: folders in memory, and its cgroup, of the hierarchy that there is.
 row_systemd() {
 	ok engine run --rm --net none --systemd=always "$BB" sh -c 'echo $container; grep -cE "^tmpfs /(run|run/lock|tmp) " /proc/mounts
