@@ -47,6 +47,8 @@ client_start() {
 	podman_images
 	podman_engine
 	RUNTIME=runc engine run --rm "$BB" true
+	# it ends behind its podman
+	until_true 30 sh -c '! pgrep -x conmon'
 }
 
 client_reset() {
