@@ -24,6 +24,7 @@
 #include "base/fd.h"
 #include "base/log.h"
 #include "base/strv.h"
+#include "oci/spec.h"
 #include "sys/inroot.h"
 #include "sys/namespaces.h"
 #include "sys/pty.h"
@@ -133,7 +134,11 @@ static int stage(struct child *c, struct err *e)
 		r = set_rlimits(plan->process, e);
 	if (r == 0 && !plan->exec && (plan->new_flags & CLONE_NEWNS))
 		r = rootfs_open_sources(&c->rootfs, e);
-	return r < 0 ? r : join_namespaces(plan, e);
+	if (r == 0)
+		r = join_namespaces(plan, e);
+	if (r == 0 && c->rootfs.source_fds && (plan->new_flags & (CLONE_NEWUSER | CLONE_NEWIPC)) == CLONE_NEWUSER)
+		r = rootfs_open_queues(&c->rootfs, e);
+	return r;
 }
 
 /* ---- namespaced settings ---- */
@@ -368,7 +373,7 @@ static int run(struct child *c, struct err *e)
 	_cleanup_strv_ struct strv argv = { 0 };
 	int r;
 
-	umask(0022);
+	umask(p->user && (p->user->umask & OCI_UMASK_GIVEN) ? p->user->umask & 0777 : 0022);
 	if (strv_copy(&c->env, p->env, p->n_env) < 0 || strv_copy(&argv, p->args, p->n_args) < 0 ||
 	    user_set_home(&c->env, p->user ? p->user->uid : 0) < 0)
 		return err_sys(e, ENOMEM, "prepare arguments and environment");

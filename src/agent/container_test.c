@@ -25,6 +25,7 @@
 #include "base/entries.h"
 #include "base/fd.h"
 #include "base/strv.h"
+#include "oci/spec.h"
 
 #define BUSYBOX  "/bin/busybox"
 #define TOP      "/mnt"
@@ -426,6 +427,16 @@ static void user_groups_home(void **state)
 	assert_output(f, "1000\n1001\n1001 5 2000\n/home/bob\n/work/sub\n0022\nok\n"
 			 "CapInh:\t0000000000000000\nCapPrm:\t0000000000000000\nCapEff:\t0000000000000000\n"
 			 "CapBnd:\t0000000000000000\nCapAmb:\t0000000000000000\n");
+}
+
+static void umask_of_the_user(void **state)
+{
+	struct fixture *f = *state;
+
+	f->user.umask = OCI_UMASK_GIVEN;
+	sh(f, "umask");
+	run(f);
+	assert_output(f, "0000\n");
 }
 
 static void capabilities(void **state)
@@ -1133,6 +1144,37 @@ static void user_namespace(void **state)
 	assert_int_equal(umount(BUNDLE), 0);
 }
 
+/* In a pod, whose IPC namespace is not the user namespace's. */
+static void user_namespace_in_a_sandbox(void **state)
+{
+	struct fixture *f = *state;
+	Grpc__LinuxIDMapping map = GRPC__LINUX_IDMAPPING__INIT, *maps[] = { &map };
+	struct container_params p = params_of(f);
+	struct container *c, *pod = sleeping(f);
+	char path[64];
+
+	snprintf(path, sizeof(path), "/proc/%d/ns/ipc", process_pid(container_find_process(pod, "")));
+	p.id = "c2";
+	p.ipc_ns_fd = open(path, O_RDONLY | O_CLOEXEC);
+	assert_true(p.ipc_ns_fd >= 0);
+	map.hostid = 100000;
+	map.size = 65536;
+	f->linux_.uidmappings = f->linux_.gidmappings = maps;
+	f->linux_.n_uidmappings = f->linux_.n_gidmappings = 1;
+	add_ns(f, "user");
+	assert_int_equal(system("chown -hR 100000:100000 " ROOT), 0);
+	sh(f, "id -u; grep -o ' /dev/mqueue mqueue' /proc/mounts");
+	c = create_with(f, &p);
+	if (!c)
+		fail_msg("%s", f->e.text);
+	assert_int_equal(start(f, c), 0);
+	drain(f, container_find_process(c, ""));
+	assert_output(f, "0\n /dev/mqueue mqueue\n");
+	container_free(c);
+	close(p.ipc_ns_fd);
+	container_free(pod);
+}
+
 static void sandbox_namespaces(void **state)
 {
 	struct fixture *f = *state;
@@ -1281,6 +1323,7 @@ int main(void)
 		T(stdin_arrives),
 		T(terminal),
 		T(user_groups_home),
+		T(umask_of_the_user),
 		T(capabilities),
 		T(rlimits_and_oom_score),
 		T(exec_errors),
@@ -1302,6 +1345,7 @@ int main(void)
 		T(hooks_run_in_order),
 		T(seccomp_filters),
 		T(user_namespace),
+		T(user_namespace_in_a_sandbox),
 		T(sandbox_namespaces),
 		T(network_namespace_and_sysctl),
 		T(oom_comes_before_the_end),

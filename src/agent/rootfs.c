@@ -101,6 +101,24 @@ int rootfs_open_sources(struct rootfs *r, struct err *e)
 	return r->user_ns ? rootfs_open_devices(r, e) : 0;
 }
 
+int rootfs_open_queues(struct rootfs *r, struct err *e)
+{
+	for (size_t i = 0; i < r->spec->n_mounts; i++) {
+		_cleanup_mount_options_ struct mount_options o = { 0 };
+		const Grpc__Mount *m = r->spec->mounts[i];
+
+		if (!str_eq(m->type, "mqueue") || r->source_fds[i] >= 0)
+			continue;
+		if (parse_options(m, &o, e) < 0)
+			return -e->code;
+		if (!o.remount && mount_detached("mqueue", "mqueue", &o, &r->source_fds[i], e) < 0) {
+			err_wrap(e, "mount at %s", m->destination);
+			return -e->code;
+		}
+	}
+	return 0;
+}
+
 /* pivot_root(2) and private bind mounts need a parent mount that does not share: find it above path. */
 static void make_parent_private(const char *path)
 {

@@ -29,6 +29,11 @@ struct rootfs {
 };
 
 int rootfs_open_sources(struct rootfs *r, struct err *e);
+/*
+ * Stage, in the IPC namespace that is the container's: message queues of a namespace which a container with a user
+ * namespace shares. Its root may not mount them.
+ */
+int rootfs_open_queues(struct rootfs *r, struct err *e);
 int rootfs_build(struct rootfs *r, struct err *e);
 /* Make the working directory where it is missing. Before rootfs_finish. */
 int rootfs_make_cwd(struct rootfs *r, const char *cwd, struct err *e);

@@ -13,6 +13,7 @@
 #include "base/strv.h"
 #include "cli/delete.h"
 #include "cli/handover.h"
+#include "cli/old_pod.h"
 #include "cli/owner.h"
 #include "oci/spec.h"
 #include "pod/standin.h"
@@ -152,23 +153,34 @@ static int check_unused(const char *root, const char *id, char **ret_netns, stru
 	return *ret_netns ? 0 : err_sys(e, ENOMEM, "cannot create %s", id);
 }
 
-/* Which pod it is for. before: as of check_unused(). */
-static int find_group(const struct globals *g, const char *id, const char *bundle, const char *before,
+/* Which pod it is for. *before: as of check_unused(); NULL afterwards when that pod has been ended. */
+static int find_group(const struct globals *g, const char *id, const char *bundle, char **before,
 		      struct task_group *ret, struct err *e)
 {
 	int r = task_group_read(bundle, id, ret, e);
 
-	if (r < 0 || !before || !ret->is_single)
+	if (r == 0 && *before)
+		r = old_pod_end(g->root, id, e);
+	if (r > 0)
+		free(take_ptr(*before));
+	if (r < 0 || !*before)
 		return r < 0 ? r : task_group_join(ret, bundle, g->root, NULL, e);
+	if (!ret->is_single)
+		return err_set(e, ERR_CONFIG, EEXIST, "container with given ID already exists");
 	ret->is_member = true;
 	return 0;
 }
 
 /* The owner of a pod that there is; of one that begins with this container, see start_owner(). */
-static int join_owner(struct launch *l, const struct globals *g, const struct task_group *group, struct err *e)
+static int join_owner(struct launch *l, const struct globals *g, const char *id, struct task_group *group,
+		      struct err *e)
 {
 	int r = group->is_member ? owner_link_connect(&l->link, g->root, group->sandbox, e) : 0;
 
+	if (r == -ENOENT && group->may_be_alone) {
+		*e = (struct err){ 0 };
+		return task_group_alone(group, id, e);
+	}
 	if (r == -ENOENT || r == -ECONNREFUSED)
 		return err_set(e, ERR_CONFIG, ENOENT, "the pod %s, which the %s, is not running", group->sandbox,
 			       group->is_single ? "container shares namespaces with" : "annotations name");
@@ -212,6 +224,8 @@ int launch_container(struct launch *l, const struct globals *g, const char *id, 
 	r = oci_spec_load(bundle, &spec, NULL, e);
 	if (r == 0)
 		r = check_unused(g->root, id, &before, e);
+	if (r == 0)
+		r = find_group(g, id, bundle, &before, &group, e);
 	if (r < 0)
 		return r;
 	streams->terminal = spec->process && spec->process->terminal;
@@ -227,7 +241,7 @@ int launch_container(struct launch *l, const struct globals *g, const char *id, 
 	}
 	if ((r = check_streams(streams, e)) < 0 ||
 	    (r = launch_check_fds(streams->preserve_fds, spec->process, e)) < 0 ||
-	    (r = find_group(g, id, bundle, before, &group, e)) < 0 || (r = join_owner(l, g, &group, e)) < 0 ||
+	    (r = join_owner(l, g, id, &group, e)) < 0 ||
 	    (r = start_standin(l, program, netns, new_netns, streams, e)) < 0 || (r = start_owner(l, g, &group, e)) < 0)
 		return r;
 	offer.pid = l->pid;

@@ -24,6 +24,9 @@
 #define OCI_SPEC_VERSION_MIN "1.0.0"
 #define OCI_SPEC_VERSION_MAX "1.2.0"
 
+/* In a user's umask: it was given. */
+#define OCI_UMASK_GIVEN 01000u
+
 /* origin: how errors call the text. */
 int oci_spec_parse(const char *text, size_t len, const char *origin, Grpc__Spec **ret, struct strv *warnings,
 		   struct err *e);

@@ -97,15 +97,19 @@ static const struct schema box = {
 	},
 };
 
-/* The agent starts processes with the umask 0022. podman says so in each spec; only another value is lost. */
+/* 0 is a umask, too, and in the message no value: one more bit, which umask(2) drops, says that it was given. */
 static int check_user(const struct schema_ctx *c, const struct schema_path *p, ProtobufCMessage *m,
 		      struct json_object *o)
 {
 	struct schema_path here = { .up = p, .key = "umask" };
+	Grpc__User *u = (Grpc__User *)m;
 	struct json_object *v;
 
-	if (json_object_object_get_ex(o, "umask", &v) && v && json_object_get_int64(v) != 022)
-		schema_warn(c, &here, "has no effect: it is 0022");
+	if (!json_object_object_get_ex(o, "umask", &v) || !v)
+		return 0;
+	if (u->umask > (OCI_UMASK_GIVEN | 0777))
+		return schema_fail(c, &here, "expected at most 0777 (511)");
+	u->umask |= OCI_UMASK_GIVEN;
 	return 0;
 }
 
@@ -116,6 +120,7 @@ static const struct schema user = {
 		{ "gid", "GID", SCHEMA_REQUIRED },
 		{ "additionalGids", "AdditionalGids" },
 		{ "username", "Username" },
+		{ "umask", "Umask" },
 		{ NULL },
 	},
 	check_user,

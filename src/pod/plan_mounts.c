@@ -173,6 +173,33 @@ static int plan_copy(struct plan *p, struct plan_container *c, const char *sourc
 	return readonly ? 0 : note_copy(c, source, e);
 }
 
+/*
+ * podman has a container's systemd write into the host's hierarchy of cgroup v1 that is its own. The guest's only one
+ * is v2, in which that is the container's root.
+ */
+static bool is_systemds_cgroup(const Grpc__Mount *m)
+{
+	return str_eq(m->source, "/sys/fs/cgroup/systemd") && str_eq(m->destination, m->source);
+}
+
+static int make_cgroup_writable(Grpc__Spec *spec, struct err *e)
+{
+	for (size_t i = 0; i < spec->n_mounts; i++) {
+		Grpc__Mount *m = spec->mounts[i];
+
+		for (size_t k = 0; str_eq(m->type, "cgroup") && k < m->n_options; k++) {
+			char *rw = str_eq(m->options[k], "ro") ? strdup("rw") : m->options[k];
+
+			if (!rw)
+				return out_of_memory(e);
+			if (rw != m->options[k])
+				free(m->options[k]);
+			m->options[k] = rw;
+		}
+	}
+	return 0;
+}
+
 /* 1: it is no mount any more. */
 static int plan_mount(struct plan *p, struct plan_container *c, const struct plan_request *q, size_t i, struct err *e)
 {
@@ -181,6 +208,8 @@ static int plan_mount(struct plan *p, struct plan_container *c, const struct pla
 	bool readonly = plan_is_readonly(m);
 	int r;
 
+	if (is_systemds_cgroup(m))
+		return 1;
 	/* Relative sources are relative to the bundle (OCI runtime spec 1.1, config.md "Mounts"). */
 	source = m->source[0] == '/' || !q->bundle ? strdup(m->source) : str_printf("%s/%s", q->bundle, m->source);
 	where = name ? str_printf(GUEST_SHARE_DIR "/%s", name) : NULL;
@@ -217,6 +246,9 @@ int plan_mounts(struct plan *p, struct plan_container *c, const struct plan_requ
 	size_t kept = 0;
 	int r = 0;
 
+	for (size_t i = 0; r == 0 && i < spec->n_mounts; i++)
+		if (is_systemds_cgroup(spec->mounts[i]))
+			r = make_cgroup_writable(spec, e);
 	for (size_t i = 0; i < spec->n_mounts; i++) {
 		Grpc__Mount *m = spec->mounts[i];
 

@@ -538,6 +538,29 @@ static void test_labels_of_the_host(void **state)
 	assert_string_equal(p->container->spec->process->selinuxlabel, "");
 }
 
+/* podman --systemd on a host with cgroup v1. */
+static void test_cgroup_of_systemd(void **state)
+{
+	static const char spec[] = SPEC_HEAD
+		"\"root\":{\"path\":\"r\"},\"mounts\":["
+		"{\"destination\":\"/sys/fs/"
+		"cgroup\",\"type\":\"cgroup\",\"source\":\"cgroup\",\"options\":[\"nosuid\",\"ro\"]},"
+		"{\"destination\":\"/sys/fs/cgroup/systemd\",\"type\":\"bind\",\"source\":\"/sys/fs/cgroup/systemd\","
+		"\"options\":[\"bind\",\"nodev\"]}]}";
+	_cleanup_config_ struct config *c = load_config();
+	_cleanup_(plan_free_p) struct plan *p = NULL;
+	struct err e = { 0 };
+
+	t.spec = (char *)spec;
+	assert_int_equal(build(c, &p, &e), 0);
+	assert_string_equal(p->container->spec->mounts[0]->type, "cgroup");
+	for (size_t i = 1; i < p->container->spec->n_mounts; i++)
+		assert_string_not_equal(p->container->spec->mounts[i]->destination, "/sys/fs/cgroup/systemd");
+	assert_string_equal(p->container->spec->mounts[0]->options[0], "nosuid");
+	assert_string_equal(p->container->spec->mounts[0]->options[1], "rw");
+	t.spec = NULL;
+}
+
 static void cgroup_becomes(const char *given, const char *expected)
 {
 	_cleanup_free_ char *spec =
@@ -645,6 +668,7 @@ int main(void)
 		T(test_bundle),
 		T(test_seccomp),
 		T(test_labels_of_the_host),
+		T(test_cgroup_of_systemd),
 		T(test_cgroup_paths),
 		T(test_bundle_refusals),
 		T(test_keys_go_by_capability),

@@ -33,13 +33,13 @@ static char *copy(const char *s)
 
 static int make_run_dir(struct pod *pod, struct err *e)
 {
-	const char *path = state_dir_path(pod->state), *runtime = getenv("XDG_RUNTIME_DIR");
+	const char *path = state_dir_path(pod->state), *runtime = state_user_dir();
 
 	if (strlen(path) <= RUN_DIR_MAX) {
 		pod->run_dir = strdup(path);
 		return pod->run_dir ? 0 : out_of_memory(e);
 	}
-	pod->run_dir = str_printf("%s/caisson-XXXXXX", geteuid() != 0 && !str_empty(runtime) ? runtime : "/run");
+	pod->run_dir = str_printf("%s/caisson-XXXXXX", runtime ? runtime : "/run");
 	if (!pod->run_dir)
 		return out_of_memory(e);
 	if (!mkdtemp(pod->run_dir)) {

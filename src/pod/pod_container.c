@@ -11,6 +11,7 @@
 #include "oci/spec.h"
 #include "pod/client_mounts.h"
 #include "pod/hooks.h"
+#include "pod/overlays.h"
 #include "pod/plan_mounts.h"
 #include "pod/plan_volumes.h"
 #include "pod/pod_internal.h"
@@ -128,6 +129,7 @@ void pod_container_free(struct pod_container *c)
 	if (c->pod->plan)
 		plan_container_free(c->pod->plan, c->plan);
 	rootfs_unmount(c->rootfs, c->n_mounts);
+	overlays_unmount(&c->overlays);
 	client_mounts_drop(&c->client_mounts);
 	host_cgroup_free(c->cgroup);
 	if (c->spec)
@@ -181,6 +183,35 @@ static int make_rootfs(struct pod_container *c, const struct pod_container_param
 	return c->rootfs ? 0 : err_sys(e, errno, "cannot use the root file system %s", joined);
 }
 
+/* Beside the pod's sockets: nothing of the client's is there. */
+static char *overlay_places(const struct pod_container *c)
+{
+	return str_printf("%s/overlay-%s", state_dir_path(c->pod->state), c->id);
+}
+
+static int make_overlays(struct pod_container *c, struct err *e)
+{
+	_cleanup_free_ char *prefix = overlay_places(c);
+
+	return prefix ? overlays_mount(c->spec, prefix, &c->overlays, e) : out_of_memory(e);
+}
+
+int pod_container_spec(const struct pod_container *c, Grpc__Spec **ret, struct err *e)
+{
+	_cleanup_free_ char *prefix = overlay_places(c);
+	Grpc__Spec *spec;
+	int r = prefix ? oci_spec_load(c->bundle, &spec, NULL, e) : out_of_memory(e);
+
+	if (r < 0)
+		return r;
+	if (overlays_as_binds(spec, prefix) < 0) {
+		oci_spec_free(spec);
+		return out_of_memory(e);
+	}
+	*ret = spec;
+	return 0;
+}
+
 /* Does the spec want a network namespace that is new? */
 static bool wants_new_netns(const Grpc__Spec *spec)
 {
@@ -227,15 +258,32 @@ static int create_first(struct pod_container *c, const struct pod_container_para
 	int r;
 
 	pod->role = pod_role(c->spec, NULL);
+	/* Whoever is first is in nobody's pod. */
+	if (pod->role == POD_ROLE_CONTAINER)
+		pod->role = POD_ROLE_SINGLE;
 	if ((geteuid() == 0 && (r = pod_enter_mount_namespace(pod, e)) < 0) ||
 	    (r = make_init_process(c, params, true, e)) < 0 ||
 	    (r = pod_open_netns(pod, c->spec, pod_init_process(c)->standin_pid, e)) < 0 ||
 	    (r = pod_write_state(pod, e)) < 0 || (r = make_rootfs(c, params, &writable, e)) < 0 ||
-	    (r = run_create_hooks(c, e)) < 0 || (r = pod_make_cgroup(pod, c, e)) < 0 ||
+	    (r = make_overlays(c, e)) < 0 || (r = run_create_hooks(c, e)) < 0 || (r = pod_make_cgroup(pod, c, e)) < 0 ||
 	    (r = pod_size_vm(pod, c, e)) < 0 || (r = pod_attach_network(pod, e)) < 0 ||
 	    (r = pod_start_vm(pod, c, writable, e)) < 0)
 		return r;
 	return pod_watch_vm(pod, e);
+}
+
+/* Of an overlay: of an image that podman has mounted, say. */
+static int fetch_layers(struct pod_container *c, pid_t client, struct err *e)
+{
+	_cleanup_strv_ struct strv layers = { 0 };
+	int r = 0;
+
+	for (size_t i = 0; i < c->spec->n_mounts; i++)
+		if (overlay_is(c->spec->mounts[i]) && overlay_layers(c->spec->mounts[i], &layers) < 0)
+			return out_of_memory(e);
+	for (size_t i = 0; r == 0 && i < layers.len; i++)
+		r = client_mounts_fetch(client, layers.v[i], &c->client_mounts, e);
+	return r;
 }
 
 /*
@@ -258,6 +306,8 @@ static int fetch_client_mounts(struct pod_container *c, const struct pod_contain
 			       ? 0
 			       : client_mounts_fetch_from(c->pod->mounts_fd, rootfs, &c->client_mounts, e);
 	r = client_mounts_fetch(p->standin_pid, rootfs, &c->client_mounts, e);
+	if (r == 0)
+		r = fetch_layers(c, p->standin_pid, e);
 	for (size_t i = 0; r == 0 && i < c->spec->n_mounts; i++) {
 		const Grpc__Mount *m = c->spec->mounts[i];
 		_cleanup_free_ char *volume = NULL;
@@ -300,9 +350,9 @@ static int create_later(struct pod_container *c, const struct pod_container_para
 
 	if ((r = make_init_process(c, params, false, e)) < 0 || (r = pod_write_state(pod, e)) < 0 ||
 	    (r = pod_find_sharing(c, &sharing, e)) < 0 || (r = fetch_client_mounts(c, params, e)) < 0 ||
-	    (r = make_rootfs(c, params, &q.rootfs_writable, e)) < 0 || (r = run_create_hooks(c, e)) < 0 ||
-	    (r = pod_make_cgroup(pod, c, e)) < 0 || (r = ask_for_subpaths(c, e)) < 0 ||
-	    (r = oci_spec_load(c->bundle, &q.spec, NULL, e)) < 0)
+	    (r = make_rootfs(c, params, &q.rootfs_writable, e)) < 0 || (r = make_overlays(c, e)) < 0 ||
+	    (r = run_create_hooks(c, e)) < 0 || (r = pod_make_cgroup(pod, c, e)) < 0 ||
+	    (r = ask_for_subpaths(c, e)) < 0 || (r = pod_container_spec(c, &q.spec, e)) < 0)
 		return r;
 	q.rootfs = c->rootfs;
 	q.sharing = sharing.any ? &sharing.plan : NULL;
@@ -342,7 +392,8 @@ static const char *guest_source(const struct pod_container *c, const char *targe
 	return NULL;
 }
 
-/* What the guest has in a place is no path of the host's: a tmpfs, /dev/shm, an emptyDir in memory. */
+/* What the guest has in a place is no path of the host's that a client sees: a tmpfs, /dev/shm, an emptyDir in memory.
+ */
 static bool is_in_guest_only(const struct pod_container *c, const Grpc__Mount *m)
 {
 	const char *source;
@@ -350,6 +401,8 @@ static bool is_in_guest_only(const struct pod_container *c, const Grpc__Mount *m
 	/* Of /dev there are the image's own files to see. */
 	if (str_eq(m->type, "tmpfs"))
 		return !str_eq(m->destination, "/dev");
+	if (overlay_is(m))
+		return true;
 	source = guest_source(c, m->destination);
 	return source && str_after(source, GUEST_RUN_DIR "/") && !str_after(source, GUEST_SHARE_DIR "/");
 }

@@ -236,7 +236,7 @@ int pod_start_vm(struct pod *pod, struct pod_container *c, bool rootfs_writable,
 				  .network = pod->network,
 				  .netns = pod->params.config->runtime.disable_new_netns ? NULL : pod->netns,
 				  .size = &pod->size };
-	int r = oci_spec_load(c->bundle, &q.spec, NULL, e);
+	int r = pod_container_spec(c, &q.spec, e);
 
 	if (r == 0)
 		r = plan_build(&q, &pod->plan, e);

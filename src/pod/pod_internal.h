@@ -66,6 +66,7 @@ struct pod_container {
 	/* Whose IPC and UTS namespaces it is in, an id: its own, another one's, or the sandbox's (NULL). */
 	char *ipc_of, *uts_of;
 	size_t n_mounts;            /* on BUNDLE/rootfs */
+	struct strv overlays;       /* places: see pod/overlays.h */
 	struct strv client_mounts;  /* see pod/client_mounts.h */
 	struct host_cgroup *cgroup; /* of a later container: where its stand-ins are; the first one's is the pod's */
 	struct {
@@ -143,6 +144,11 @@ void pod_note_state(struct pod *pod);
 int pod_explain(struct pod *pod, int r, struct err *e);
 /* -EBUSY with the reason when the guest is not to be talked to. */
 int pod_check_guest(const struct pod *pod, struct err *e);
+
+/* ---- pod_container.c ---- */
+
+/* The spec that is planned with. */
+int pod_container_spec(const struct pod_container *c, Grpc__Spec **ret, struct err *e);
 
 /* ---- pod_host.c: each has its undo in pod_host_stop() ---- */
 

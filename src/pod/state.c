@@ -68,11 +68,31 @@ void pod_state_clear_containers(struct pod_state *s)
 	s->n_containers = 0;
 }
 
-const char *state_default_root(char *buf, size_t size)
+/* The root of a user namespace is somebody else outside: rootless podman calls us there. */
+static bool is_root_of_the_host(void)
+{
+	_cleanup_free_ char *map = NULL;
+	unsigned inside, outside;
+
+	if (geteuid() != 0)
+		return false;
+	if (file_read("/proc/self/uid_map", 4096, &map, NULL) < 0 || sscanf(map, "%u %u", &inside, &outside) != 2)
+		return true;
+	return inside == 0 && outside == 0;
+}
+
+const char *state_user_dir(void)
 {
 	const char *runtime = getenv("XDG_RUNTIME_DIR");
 
-	if (geteuid() != 0 && !str_empty(runtime))
+	return str_empty(runtime) || is_root_of_the_host() ? NULL : runtime;
+}
+
+const char *state_default_root(char *buf, size_t size)
+{
+	const char *runtime = state_user_dir();
+
+	if (runtime)
 		snprintf(buf, size, "%s/caisson", runtime);
 	else
 		snprintf(buf, size, "/run/caisson");

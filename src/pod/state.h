@@ -50,6 +50,9 @@ int pod_state_add_container(struct pod_state *s, const char *id, const char *bun
 void pod_state_clear_containers(struct pod_state *s);
 #define _cleanup_pod_state_ __attribute__((cleanup(pod_state_fini)))
 
+/* $XDG_RUNTIME_DIR, where the host's root does not call us; NULL: it does, or the variable is not set. */
+const char *state_user_dir(void);
+
 /* /run/caisson, or $XDG_RUNTIME_DIR/caisson for users who are not root. Written to buf. */
 const char *state_default_root(char *buf, size_t size);
 

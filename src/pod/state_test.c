@@ -5,6 +5,7 @@
 #include <stdint.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -169,6 +170,51 @@ static void test_ids(void **state)
 	assert_int_equal(state_check_id(bad[sizeof bad / sizeof bad[0] - 1] + 1, NULL), 0);
 }
 
+/* Root of a user namespace, but not of the host. */
+static void be_mapped_root(int told, int go)
+{
+	char root_of[64], byte = 0;
+
+	if (unshare(CLONE_NEWUSER) < 0)
+		_exit(77);
+	if (write(told, &byte, 1) != 1 || read(go, &byte, 1) != 1 || setresuid(0, 0, 0) < 0 || geteuid() != 0)
+		_exit(2);
+	_exit(strcmp(state_default_root(root_of, sizeof root_of), "/run/user/7/caisson") != 0);
+}
+
+static void test_root_of_a_user_namespace(void **state)
+{
+	char path[64], root_of[64], byte = 0;
+	int told[2], go[2], status;
+	pid_t pid;
+
+	if (geteuid() != 0)
+		skip();
+	setenv("XDG_RUNTIME_DIR", "/run/user/7", 1);
+	assert_string_equal(state_default_root(root_of, sizeof root_of), "/run/caisson");
+	assert_null(state_user_dir());
+	assert_int_equal(pipe(told), 0);
+	assert_int_equal(pipe(go), 0);
+	pid = fork();
+	assert_true(pid >= 0);
+	if (pid == 0)
+		be_mapped_root(told[1], go[0]);
+	close(told[1]);
+	if (read(told[0], &byte, 1) == 1) {
+		snprintf(path, sizeof path, "/proc/%d/uid_map", (int)pid);
+		assert_int_equal(file_write(path, "0 100000 1"), 0);
+		assert_int_equal(write(go[1], &byte, 1), 1);
+	}
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	close(told[0]);
+	close(go[0]);
+	close(go[1]);
+	unsetenv("XDG_RUNTIME_DIR");
+	if (WIFEXITED(status) && WEXITSTATUS(status) == 77)
+		skip();
+	assert_int_equal(status, 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -177,6 +223,7 @@ int main(void)
 		cmocka_unit_test(test_dead_owner),
 		cmocka_unit_test(test_removal_waits),
 		cmocka_unit_test(test_ids),
+		cmocka_unit_test(test_root_of_a_user_namespace),
 	};
 
 	return cmocka_run_group_tests(tests, make_root, remove_root);

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "oci/builder.h"
 #include "oci/spec.h"
 #include "pod/pod_join.h"
 #include "pod/pod_role.h"
@@ -19,6 +20,8 @@ static int fill(const Grpc__Spec *spec, const char *id, struct task_group *ret)
 
 	ret->is_member = role == POD_ROLE_CONTAINER;
 	ret->is_single = role == POD_ROLE_SINGLE;
+	/* podman names the pod itself when that has no infra container. */
+	ret->may_be_alone = ret->is_member && str_eq(oci_spec_annotation(spec, "io.container.manager"), "libpod");
 	ret->sandbox = strdup(ret->is_member ? sandbox : id);
 	for (size_t i = 0; r == 0 && i < spec->n_annotations; i++)
 		if (str_after(spec->annotations[i]->key, KATA_PREFIX))
@@ -56,6 +59,18 @@ int task_group_join(struct task_group *g, const char *bundle, const char *state_
 	free(g->sandbox);
 	g->sandbox = sandbox;
 	g->is_member = true;
+	return 0;
+}
+
+int task_group_alone(struct task_group *g, const char *id, struct err *e)
+{
+	char *own = strdup(id);
+
+	if (!own)
+		return err_sys(e, ENOMEM, "cannot read the annotations");
+	free(g->sandbox);
+	g->sandbox = own;
+	g->is_member = g->may_be_alone = false;
 	return 0;
 }
 

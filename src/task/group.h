@@ -15,6 +15,7 @@ struct task_group {
 	char *sandbox;      /* id of the pod: of its first container */
 	bool is_member;     /* a later container of that pod; else the first one */
 	bool is_single;     /* no annotation says anything of a pod */
+	bool may_be_alone;  /* a member of a pod that perhaps has no first container: then its pod is its own */
 	struct strv config; /* annotations io.katacontainers.*, as KEY=VALUE */
 };
 
@@ -26,5 +27,7 @@ int task_group_read(const char *bundle, const char *id, struct task_group *ret, 
  */
 int task_group_join(struct task_group *g, const char *bundle, const char *state_root, const char *namespace,
 		    struct err *e);
+/* There is no first container, and may_be_alone. */
+int task_group_alone(struct task_group *g, const char *id, struct err *e);
 void task_group_fini(struct task_group *g);
 #define _cleanup_task_group_ __attribute__((cleanup(task_group_fini)))

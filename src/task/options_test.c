@@ -164,6 +164,10 @@ static void test_group(void **state)
 		  true },
 		{ "\"io.kubernetes.cri-o.ContainerType\":\"container\",\"io.kubernetes.cri-o.SandboxID\":\"p2\"", "p2",
 		  true },
+		/* podman since 4.4 */
+		{ "\"io.container.manager\":\"libpod\",\"io.kubernetes.cri-o.SandboxID\":\"p4\"", "p4", true },
+		{ "\"io.kubernetes.cri-o.ContainerType\":\"other\",\"io.kubernetes.cri-o.SandboxID\":\"p5\"", "c1",
+		  false },
 		{ "\"io.kubernetes.docker.type\":\"container\",\"io.kubernetes.sandbox.id\":\"p3\"", "p3", true },
 	};
 	struct task_group g;
@@ -175,6 +179,20 @@ static void test_group(void **state)
 		assert_int_equal(g.config.len, 0);
 		task_group_fini(&g);
 	}
+	/* podman names the pod itself when that has no infra container. */
+	assert_int_equal(read_group("\"io.container.manager\":\"libpod\",\"io.kubernetes.cri-o.SandboxID\":\"p4\"", &g),
+			 0);
+	assert_true(g.is_member && g.may_be_alone);
+	assert_int_equal(task_group_alone(&g, "c1", NULL), 0);
+	assert_false(g.is_member);
+	assert_string_equal(g.sandbox, "c1");
+	task_group_fini(&g);
+	assert_int_equal(read_group("\"io.container.manager\":\"cri-o\",\"io.kubernetes.cri-o.SandboxID\":\"p4\","
+				    "\"io.kubernetes.cri-o.ContainerType\":\"container\"",
+				    &g),
+			 0);
+	assert_true(g.is_member && !g.may_be_alone);
+	task_group_fini(&g);
 	assert_int_equal(read_group("\"io.katacontainers.config.hypervisor.default_vcpus\":\"2\",\"other\":\"x\"", &g),
 			 0);
 	assert_int_equal(g.config.len, 1);

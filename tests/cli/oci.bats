@@ -761,3 +761,24 @@ network_of() {
 	[ ! -e "$BATS_FILE_TMPDIR/state.caisson/$ID" ]
 	[ ! -e "$BATS_FILE_TMPDIR/state.caisson/$side" ]
 }
+
+# podman restarts a pod's infra container first.
+@test "a pod whose first container is made anew ends before (Caisson alone)" {
+	RT=caisson
+	make_bundle "$ID" sleep 1000
+	create && rt start "$ID"
+	make_bundle "$ID-m" sh -c 'trap "echo told; exit 3" TERM; echo ready; while :; do sleep 0.1; done'
+	edit "$ID-m" ".annotations = {\"io.container.manager\": \"libpod\", \"io.kubernetes.cri-o.SandboxID\": \"$ID\"}"
+	member=$ID-m
+	ID=$member BUNDLE=$BATS_FILE_TMPDIR/$member.bundle create
+	rt start "$member"
+	is_ready
+	rt delete --force "$ID"
+	create && rt start "$ID"
+	says 1 "container does not exist" state "$member"
+	grep -q told "$BATS_TEST_TMPDIR/out"
+	ID=$member BUNDLE=$BATS_FILE_TMPDIR/$member.bundle create
+	rt delete --force "$member"
+	rt delete --force "$ID"
+	[ -z "$(rt list -q)" ]
+}

@@ -63,7 +63,7 @@ LOOK_AROUND='
 '
 
 row_net_bridge() {
-	ok engine run --rm "$BB" sh -c "$LOOK_AROUND"
+	ok engine run --rm --cap-add net_raw "$BB" sh -c "$LOOK_AROUND"
 	expect_line 'the gateway answers'
 	expect_line 'hello from the host'
 	expect_line 'knows itself'
@@ -83,7 +83,7 @@ left() {
 row_net_connect() {
 	ask engine network create --subnet 10.77.0.0/24 side
 	ask engine network create --subnet 10.78.0.0/24 first
-	ask engine run -d --name mover --net first "$BB" sleep 1000
+	ask engine run -d --name mover --cap-add net_raw --net first "$BB" sleep 1000
 	for _ in 1 2; do
 		ask engine network connect side mover
 		until_true 60 reaches 10.77.0

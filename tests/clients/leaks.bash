@@ -47,7 +47,8 @@ list_cgroups() {
 list_files() {
 	awk '$8 ~ /^[@\/]/ && $8 !~ /^@[0-9a-f]+$|\/run\/docker\/libnetwork\// { print "socket: " $8 }' /proc/net/unix | sort -u
 	find /tmp /run /var/lib/caisson -mindepth 1 ! -path '/run/clients*' ! -path '/run/mount*' ! -path /run/caisson \
-		! -path '/run/containers/storage/*' ! -path '/run/podman/*' ! -path '/run/lock/*' \
+		! -path '/run/containers/storage/*' ! -path '/run/podman/*' ! -path '/run/libpod/persist/*' \
+		! -path '/run/containers/networks/aardvark*' ! -path '/run/lock/*' \
 		! -path '/run/docker/netns/*' ! -path '/run/docker/libnetwork/*' ! -path '/run/containerd/fifo/*' 2>/dev/null |
 		sed 's/^/file: /'
 }
