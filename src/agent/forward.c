@@ -21,7 +21,10 @@
 #include "codec/forward.h"
 #include "loop/pump.h"
 
-#define STEP_MS         10000
+/* For the request. To connect takes longer where the one who listens has few places in its queue: after a second the
+ * kernel asks again, after three, seven, fifteen … The host gives up behind us. */
+#define REQUEST_MS      10000
+#define CONNECT_MS      25000
 #define ACCEPT_AGAIN_MS 1000
 
 struct connection {
@@ -172,7 +175,7 @@ static void on_host(struct loop_source *s, int fd, uint32_t revents, void *userd
 		return;
 	}
 	loop_io_set_events(s, 0);
-	loop_timer_set(c->timer, STEP_MS);
+	loop_timer_set(c->timer, CONNECT_MS);
 	r = start_connect(c);
 	if (r < 0)
 		on_result(c, -r);
@@ -218,7 +221,7 @@ static void on_connection(struct loop_source *source, int fd, uint32_t revents, 
 	list_append(&f->connections, &c->node);
 	f->n++;
 	if (loop_add_io(f->loop, c->host, EPOLLIN, on_host, c, &c->host_source) < 0 ||
-	    loop_add_timer(f->loop, STEP_MS, on_timer, c, &c->timer) < 0)
+	    loop_add_timer(f->loop, REQUEST_MS, on_timer, c, &c->timer) < 0)
 		connection_free(c);
 }
 
