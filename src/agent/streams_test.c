@@ -157,7 +157,6 @@ static void test_console(void **state)
 /* What a shell said that is gone is kept for a client that is slow, without a loop that never rests. */
 static void test_console_waits(void **state)
 {
-	_cleanup_buf_ struct buf out = { 0 };
 	struct debug_console *c = NULL;
 	struct reaper *r = NULL;
 	static const char command[] = "tr '\\0' x </dev/zero & sleep 1; kill -9 $! $$\n";
