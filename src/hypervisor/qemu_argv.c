@@ -242,16 +242,22 @@ void qemu_plan_fini(struct qemu_plan *plan)
  * Hence -icount: virtual time, which TSC and timer both show, goes on by executed instructions (adjusted to real time
  * over the long run) and, when the guest sleeps, by the clock. The rate is then exact, whatever the host does. A boot
  * takes half as much CPU time again, and there can be one vCPU only.
+ *
+ * Translated code is kept, and would take up to 1 GiB beside the guest's memory in a few minutes: more than sizing
+ * keeps free for QEMU (vmm_memory_mib), so that the limit of the pod's cgroup killed it. With 32 MiB all of QEMU stays
+ * below that, at a few percent more CPU time.
  */
+#define TRANSLATED_MIB "32"
+
 static void add_accel(const struct qemu_plan *p, struct strv *a, int *r)
 {
 	if (p->facts->kvm) {
 		option_add(a, r, "-accel", "kvm");
 	} else if (qemu_counts_instructions(p)) {
-		option_add(a, r, "-accel", "tcg,thread=single");
+		option_add(a, r, "-accel", "tcg,thread=single,tb-size=" TRANSLATED_MIB);
 		option_add(a, r, "-icount", "shift=auto");
 	} else {
-		option_add(a, r, "-accel", "tcg,thread=multi");
+		option_add(a, r, "-accel", "tcg,thread=multi,tb-size=" TRANSLATED_MIB);
 	}
 }
 

@@ -124,6 +124,12 @@ int pod_make_cgroup(struct pod *pod, struct pod_container *c, struct err *e)
 
 	if (pod->cgroup && str_eq(c->id, pod->params.id))
 		return return_to_cgroup(pod, c, e);
+	/*
+	 * A stand-in of ours is in the pod's group, as we are. A group of its own would tell that the container uses
+	 * next to nothing, and kubelet would believe that instead of what we are asked for and the guest tells.
+	 */
+	if (pod->cgroup && (!p || p->standin_ours))
+		return 0;
 	r = host_cgroup_new(NULL, path, c->id, cg, e);
 	for (size_t i = 0; r == 0 && i < host_cgroup_notes(*cg)->len; i++)
 		log_warn("container %s: %s", c->id, host_cgroup_notes(*cg)->v[i]);

@@ -716,6 +716,8 @@ static void test_about(void **state)
 	assert_string_equal(m->name, "io.containerd.caisson.v2");
 	assert_string_equal(m->version->version, CAISSON_VERSION);
 	assert_string_equal(m->options->type_url, "a.b");
+	assert_string_equal(m->features->type_url, ANY_OCI_FEATURES);
+	assert_non_null(memmem(m->features->value.data, m->features->value.len, "\"rro\"", 5));
 	containerd__types__runtime_info__free_unpacked(m, NULL);
 }
 

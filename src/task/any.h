@@ -10,6 +10,7 @@
 
 #include "proto/any.pb-c.h"
 
+#define ANY_OCI_FEATURES  "types.containerd.io/opencontainers/runtime-spec/1/features/Features"
 #define ANY_OCI_PROCESS   "types.containerd.io/opencontainers/runtime-spec/1/Process"
 #define ANY_OCI_RESOURCES "types.containerd.io/opencontainers/runtime-spec/1/LinuxResources"
 #define ANY_OCI_SPEC      "types.containerd.io/opencontainers/runtime-spec/1/Spec"
