@@ -315,6 +315,41 @@ static void test_comes_again(void **state)
 	assert_non_null(strstr(e.text, "p1 cannot have the network namespace /proc/self/ns/uts"));
 }
 
+static struct outcome first_start, second_start; /* told at the latest when the pod ends */
+
+/* Both wait for the guest to know the network: the container that is the first now, and the one the pod is named after.
+ */
+static void begin_two_starts(void)
+{
+	guest.feature = PLAN_JOIN_FEATURE;
+	host.mtu = 0;
+	put_bundle("p1", SINGLE);
+	make_pod();
+	create("p1");
+	put_sharing("c2", "p1", "network");
+	create("c2");
+	delete ("p1", "");
+	create("p1");
+	first_start = second_start = (struct outcome){ 0 };
+	host.mtu = 1300;
+	pod_start(t.pod, "c2", "", on_pid, &first_start);
+	pod_start(t.pod, "p1", "", on_pid, &second_start);
+	assert_false(first_start.done || second_start.done);
+}
+
+static void test_two_starts(void **state)
+{
+	begin_two_starts();
+	assert_int_equal(await_outcome(&second_start, NULL), 0);
+	assert_int_equal(await_outcome(&first_start, NULL), 0);
+	pod_free(take_ptr(t.pod));
+	/* One that goes meanwhile does not take the other one along. */
+	begin_two_starts();
+	assert_int_equal(try_delete("p1", "", true, &(struct deletion_outcome){ 0 }), 0);
+	assert_int_equal(second_start.result, -ESRCH);
+	assert_int_equal(await_outcome(&first_start, NULL), 0);
+}
+
 /* ---- what others do in its network ---- */
 
 static void live_once(const char *role)
@@ -1413,6 +1448,7 @@ int main(void)
 		T(test_shares_too_little),
 		T(test_shares_limits),
 		T(test_comes_again),
+		T(test_two_starts),
 		T(test_sandbox_only),
 		T(test_exec),
 		T(test_size_before_the_start),
