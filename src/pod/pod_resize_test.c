@@ -2,6 +2,8 @@
 /* Dynamic sizing: what a pod asks of its VM and its guest when containers come, change and go. */
 #include "pod/pod_fixture.h"
 
+#include <sys/sysmacros.h>
+
 #include "codec/hurry.h"
 #include "pod/sizing.h"
 
@@ -353,6 +355,48 @@ static void test_grows_for_another(void **state)
 	assert_true(strv_contains(&host.seen, "limit /pods/c1 268435456 +480"));
 }
 
+/* c2 goes while c3, which has the same disk, waits for its guest to take more memory into use. */
+static void begin_with_the_disk(enum act act, struct outcome *created, struct deletion_outcome *deleted)
+{
+	struct pod_container_params p = { .id = "c3", .bundle = tmp("c3"), .standin_fd = -1 };
+
+	make_pod();
+	create("c1");
+	create("c2");
+	assert_int_equal(guest.devices.len, 2);
+	assert_non_null(strstr(guest.devices.v[1], "add "));
+	strv_fini(&guest.devices);
+	*created = (struct outcome){ 0 };
+	*deleted = (struct deletion_outcome){ 0 };
+	pod_delete(t.pod, "c2", "", false, on_deleted, deleted);
+	guest.at = "OnlineCPUMem";
+	guest.act = act;
+	pod_create(t.pod, &p, on_pid, created);
+	assert_false(created->done || deleted->o.done);
+}
+
+static void test_disk_of_one_that_goes(void **state)
+{
+	static struct outcome created; /* told at the latest when the pod ends */
+	static struct deletion_outcome deleted;
+	_cleanup_free_ char *mount = NULL;
+
+	if (mknod(tmp("disk"), S_IFBLK | 0640, makedev(7, 99)) < 0)
+		skip();
+	dynamic();
+	put_bundle("c1", SANDBOX);
+	mount = str_printf("{\"destination\":\"/dev/xvda\",\"type\":\"bind\",\"source\":\"%s\"},", tmp("disk"));
+	more_mounts = mount;
+	put_limited("c2", MEMBER, LIMITS("100000", MIB256));
+	put_limited("c3", MEMBER, LIMITS("100000", "\"memory\":{\"limit\":536870912}"));
+	more_mounts = "";
+	begin_with_the_disk(ANSWER, &created, &deleted);
+	assert_int_equal(await_outcome(&created, NULL), 0);
+	assert_int_equal(deleted.o.result, 0);
+	/* It is there already. */
+	asked((const char *const[]){ "memory 608", NULL });
+}
+
 int main(void)
 {
 #define T(fn) cmocka_unit_test_setup_teardown(fn, set_up, tear_down)
@@ -368,6 +412,7 @@ int main(void)
 		T(test_limit_while_it_runs),
 		T(test_too_large_for_the_vm),
 		T(test_grows_for_another),
+		T(test_disk_of_one_that_goes),
 	};
 
 	signal(SIGPIPE, SIG_IGN);

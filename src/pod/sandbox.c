@@ -393,8 +393,8 @@ static int give_devices(struct sandbox *s, struct plan_container *c, struct err 
 	c->there = true;
 	r = pack_rootfs(s, c, e);
 	for (size_t i = 0; r == 0 && i < c->n_devices; i++)
-		/* Another container may have brought the volume. */
-		if (plan_disk_holders(s->plan, c->devices[i]) == 1 || c->devices[i]->address_kind == VM_ADDRESS_NONE)
+		/* Another container may have brought it, which may have gone since. */
+		if (c->devices[i]->address_kind == VM_ADDRESS_NONE)
 			r = plug(s, c->devices[i], e);
 	return r;
 }
