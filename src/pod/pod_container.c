@@ -470,6 +470,8 @@ static void on_room(int result, const struct err *answer, void *userdata)
 	}
 	if (result == 0)
 		result = ask_guest(c, &e);
+	else
+		sandbox_forget_container(c->pod->sandbox, c->plan);
 	if (result < 0)
 		creation_failed(c, result, &e);
 }

@@ -395,6 +395,13 @@ static void test_disk_of_one_that_goes(void **state)
 	assert_int_equal(deleted.o.result, 0);
 	/* It is there already. */
 	asked((const char *const[]){ "memory 608", NULL });
+	pod_free(take_ptr(t.pod));
+	/* c3 does not come to be: nobody has the disk any more. */
+	strv_fini(&guest.devices);
+	begin_with_the_disk(REFUSE, &created, &deleted);
+	assert_true(await_outcome(&created, NULL) < 0);
+	assert_int_equal(deleted.o.result, 0);
+	asked((const char *const[]){ "memory 608", "remove device", "memory 128", NULL });
 }
 
 int main(void)

@@ -407,7 +407,10 @@ static int give_to_vm(struct sandbox *s, struct plan_container *c, struct err *e
 	return r < 0 ? r : r > 0 ? 0 : share_publish(&s->plan->share, s->agent, e);
 }
 
-/* A guest that has kept one disk for that long is asked for the others, and not waited for. */
+/*
+ * Disks that are the container's only: also one that another container has brought. A guest that has kept one for that
+ * long is asked for the others, and not waited for.
+ */
 static void unplug_disks(struct sandbox *s, struct plan_container *c)
 {
 	struct err e = { 0 };
@@ -425,7 +428,7 @@ static void unplug_disks(struct sandbox *s, struct plan_container *c)
 
 static void take_from_vm(struct sandbox *s, struct plan_container *c)
 {
-	if (s->vm && c->there && !c->cold)
+	if (s->vm && !c->cold)
 		unplug_disks(s, c);
 	for (size_t i = 0; i < c->items.len; i++)
 		share_remove(&s->plan->share, c->items.v[i]);
