@@ -353,6 +353,10 @@ static void test_grows_for_another(void **state)
 	create("c2");
 	/* The VM has 608 MiB now, and the VMM 128. */
 	assert_true(strv_contains(&host.seen, "limit /pods/c1 268435456 +480"));
+	/* Nor when it has gone, and the other one may use more. */
+	delete ("c1", "");
+	assert_int_equal(update("c2", 0, 768 << 20, &(struct err){ 0 }), 0);
+	assert_true(strv_contains(&host.seen, "limit /pods/c1 268435456 +736"));
 }
 
 /* c2 goes while c3, which has the same disk, waits for its guest to take more memory into use. */
