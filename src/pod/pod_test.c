@@ -31,6 +31,8 @@
 #include "pod/plan.h"
 #include "pod/pod.h"
 #include "pod/pod_fixture.h"
+
+#include <sys/sysmacros.h>
 #include "pod/state.h"
 
 /* ---- the ordinary life ---- */
@@ -922,9 +924,8 @@ static void test_pod_ends_while_creating(void **state)
 
 static struct deletion_outcome removal, second; /* told at the latest when the pod ends */
 
-static void begin_delete(void)
+static void begin_delete_of_member(void)
 {
-	make_pod_with_member();
 	create("c2");
 	start("c2", "");
 	ask_kill("c2", "", SIGKILL);
@@ -939,6 +940,12 @@ static void begin_delete(void)
 	guest.act = ANSWER;
 	pod_delete(t.pod, "c2", "", false, on_deleted, &second);
 	assert_false(removal.o.done || second.o.done);
+}
+
+static void begin_delete(void)
+{
+	make_pod_with_member();
+	begin_delete_of_member();
 }
 
 /* Others live on meanwhile; it is there, and has stopped, until it is gone. */
@@ -991,6 +998,24 @@ static void test_pod_ends_while_deleting(void **state)
 	assert_int_equal(removal.o.result, 0);
 	assert_int_equal(removal.exit.status, 137);
 	assert_int_equal(second.o.result, -ESRCH);
+}
+
+/* The guest may be writing to it still, until it has heard that the pod ends. */
+static void test_disk_is_left_to_the_guest(void **state)
+{
+	_cleanup_free_ char *mount =
+		str_printf("{\"destination\":\"/dev/xvda\",\"type\":\"bind\",\"source\":\"%s\"},", tmp("disk"));
+
+	if (mknod(tmp("disk"), S_IFBLK | 0640, makedev(7, 99)) < 0)
+		skip();
+	make_pod_with_member();
+	more_mounts = mount;
+	put_bundle("c2", MEMBER);
+	more_mounts = "";
+	begin_delete_of_member();
+	pod_free(take_ptr(t.pod));
+	assert_true(seen("DestroySandbox"));
+	assert_int_equal(guest.devices.len, 1);
 }
 
 static void end_pod(int result, pid_t pid, const struct err *e, void *userdata)
@@ -1464,6 +1489,7 @@ int main(void)
 		T(test_deletion_that_takes_long),
 		T(test_vm_ends_while_deleting),
 		T(test_pod_ends_while_deleting),
+		T(test_disk_is_left_to_the_guest),
 		T(test_pod_ended_by_who_is_told),
 		T(test_handled_by_who_is_told),
 		T(test_start_again),
