@@ -408,6 +408,33 @@ static void test_disk_of_one_that_goes(void **state)
 	asked((const char *const[]){ "memory 608", "remove device", "memory 128", NULL });
 }
 
+/* What one that waits for room is to share, and what goes meanwhile, is no matter of the others. */
+static void test_share_of_one_that_waits(void **state)
+{
+	struct pod_container_params p = { .id = "c3", .standin_fd = -1 };
+	static struct outcome created; /* told at the latest when the pod ends */
+	_cleanup_free_ char *mount =
+		str_printf("{\"destination\":\"/x\",\"type\":\"bind\",\"source\":\"%s\"},", tmp("volume"));
+
+	dynamic();
+	put_bundle("c1", SANDBOX);
+	/* Together not a MiB more than c3 alone. */
+	put_limited("c2", MEMBER, LIMITS("10000", "\"memory\":{\"limit\":1}"));
+	assert_int_equal(mkdir(tmp("volume"), 0755), 0);
+	more_mounts = mount;
+	put_limited("c3", MEMBER, LIMITS("40000", "\"memory\":{\"limit\":268435455}"));
+	more_mounts = "";
+	make_pod();
+	create("c1");
+	created = (struct outcome){ 0 };
+	p.bundle = tmp("c3");
+	pod_create(t.pod, &p, on_pid, &created);
+	assert_false(created.done);
+	assert_int_equal(rmdir(tmp("volume")), 0);
+	create("c2");
+	assert_int_equal(await_outcome(&created, NULL), -ENOENT);
+}
+
 int main(void)
 {
 #define T(fn) cmocka_unit_test_setup_teardown(fn, set_up, tear_down)
@@ -424,6 +451,7 @@ int main(void)
 		T(test_too_large_for_the_vm),
 		T(test_grows_for_another),
 		T(test_disk_of_one_that_goes),
+		T(test_share_of_one_that_waits),
 	};
 
 	signal(SIGPIPE, SIG_IGN);

@@ -598,9 +598,9 @@ int sandbox_create_container_async(struct sandbox *s, struct plan_container *c, 
 		return sandbox_create_failed(s, c, err_sys(e, ENOMEM, "cannot create the container"), e);
 	*k = (struct sandbox_creation){ .sandbox = s, .container = c, .fn = fn, .userdata = userdata };
 	r = c->there ? 0 : give_devices(s, c, e);
-	/* What is only bound on the host does not wait for the guest. */
-	if (r == 0 && !share_copies(&s->plan->share))
-		r = share_publish(&s->plan->share, s->agent, e);
+	/* What is only bound on the host does not wait for the guest. Others may be planned as well, and wait. */
+	for (size_t i = 0; r == 0 && !share_copies(&s->plan->share) && i < c->items.len; i++)
+		r = share_publish_item(&s->plan->share, c->items.v[i], s->agent, e);
 	if (r == 0)
 		r = go_on(k, e);
 	if (r < 0) {
