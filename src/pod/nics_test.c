@@ -534,6 +534,7 @@ static void test_changes(void **state)
 
 /* What a look for somebody comes to. */
 static int look_result;
+static struct nics_look asked_look;
 
 static void on_looked(int result, const struct err *e, void *userdata)
 {
@@ -545,7 +546,7 @@ static int look(struct nics_watch *w)
 	uint64_t deadline = clock_ms() + 60000;
 
 	look_result = 1;
-	nics_watch_look(w, on_looked, NULL);
+	nics_watch_look(w, &asked_look, on_looked, NULL);
 	while (look_result == 1 && clock_ms() < deadline)
 		assert_int_equal(loop_run_once(loop, 1000), 0);
 	return look_result;
@@ -567,7 +568,7 @@ static void test_watch_silence(void **state)
 	silent = true;
 	sh("ip -n pod addr add 10.5.5.5/24 dev eth0");
 	look_result = 1;
-	nics_watch_look(w, on_looked, NULL);
+	nics_watch_look(w, &asked_look, on_looked, NULL);
 	assert_seen("interface eth0");
 	sh("ip -n pod addr add 10.5.5.6/24 dev eth0");
 	deadline = clock_ms() + 1000;
@@ -591,7 +592,7 @@ static void test_watch_silence(void **state)
 		assert_int_equal(loop_run_once(loop, 100), 0);
 	sh("ip -n pod addr add 10.5.5.8/24 dev eth0");
 	look_result = 1;
-	nics_watch_look(w, on_looked, NULL);
+	nics_watch_look(w, &asked_look, on_looked, NULL);
 	silent = false;
 	answer();
 	while (look_result == 1 && clock_ms() < deadline)
@@ -604,8 +605,8 @@ static void test_watch_silence(void **state)
 	told_result = 0;
 	silent = true;
 	look_result = 1;
-	nics_watch_look(w, on_looked, NULL);
-	nics_watch_forget(w);
+	nics_watch_look(w, &asked_look, on_looked, NULL);
+	nics_watch_forget(&asked_look);
 	answer();
 	for (int i = 0; i < 5; i++)
 		assert_int_equal(loop_run_once(loop, 10), 0);

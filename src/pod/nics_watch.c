@@ -29,12 +29,8 @@ struct nics_watch {
 	struct nics_tell *telling; /* NULL: nobody looks */
 	int result;                /* of its first part */
 	struct err why;
-	bool again; /* it is to be looked at again */
-	struct {
-		agent_done_fn fn; /* NULL: nobody asks */
-		void *userdata;
-		bool served; /* by the look that is under way */
-	} asker;
+	bool again;         /* it is to be looked at again */
+	struct list askers; /* nics_look */
 };
 
 static void on_change(struct loop_source *s, int fd, uint32_t revents, void *userdata)
@@ -55,15 +51,31 @@ static void on_change(struct loop_source *s, int fd, uint32_t revents, void *use
 
 static void look(struct nics_watch *w);
 
+/* To ret: those for whom the look that is over was. */
+static void take_served(struct nics_watch *w, struct list *ret)
+{
+	struct nics_look *l;
+
+	list_init(ret);
+	list_foreach (l, &w->askers, struct nics_look, node) {
+		if (!l->served)
+			continue;
+		list_remove(&l->node);
+		list_append(ret, &l->node);
+	}
+}
+
 /* A look is over: who asked for it hears of it, and else it is tried again. */
 static void looked(struct nics_watch *w, int r, const struct err *e)
 {
-	agent_done_fn fn = w->asker.served ? take_ptr(w->asker.fn) : NULL;
+	struct err why = *e;
+	struct nics_look *l;
+	struct list served;
 
-	w->asker.served = false;
-	if (!fn && r == 0) {
+	take_served(w, &served);
+	if (list_empty(&served) && r == 0) {
 		w->quiet_ms = QUIET_MS;
-	} else if (!fn) {
+	} else if (list_empty(&served)) {
 		log_warn_few(&w->warned, "%s", e->text);
 		w->quiet_ms = w->quiet_ms < QUIET_MAX_MS / 2 ? 2 * w->quiet_ms : QUIET_MAX_MS;
 		/* A VMM that does not answer holds the loop up each time: it is asked with the next change. */
@@ -71,10 +83,12 @@ static void looked(struct nics_watch *w, int r, const struct err *e)
 	}
 	if (w->again)
 		loop_timer_set(w->quiet, w->quiet_ms);
-	if (fn)
-		fn(r, e, w->asker.userdata);
-	else if (w->asker.fn)
+	if (!list_empty(&w->askers))
 		look(w);
+	while ((l = list_first(&served, struct nics_look, node))) {
+		list_remove(&l->node);
+		l->fn(r, &why, l->userdata);
+	}
 }
 
 static void on_told(int result, const struct err *e, void *userdata)
@@ -92,9 +106,11 @@ static void look(struct nics_watch *w)
 {
 	struct nics_changes n = { 0 };
 	struct err e = { 0 };
+	struct nics_look *l;
 	int r;
 
-	w->asker.served = w->asker.fn;
+	list_foreach (l, &w->askers, struct nics_look, node)
+		l->served = true;
 	w->again = false;
 	w->first_change = 0;
 	w->why = (struct err){ 0 };
@@ -124,7 +140,7 @@ static void on_quiet(struct loop_source *s, void *userdata)
 		look(w);
 }
 
-void nics_watch_look(struct nics_watch *w, agent_done_fn fn, void *userdata)
+void nics_watch_look(struct nics_watch *w, struct nics_look *l, agent_done_fn fn, void *userdata)
 {
 	struct err e = { 0 };
 
@@ -132,18 +148,15 @@ void nics_watch_look(struct nics_watch *w, agent_done_fn fn, void *userdata)
 		fn(0, &e, userdata);
 		return;
 	}
-	w->asker.fn = fn;
-	w->asker.userdata = userdata;
+	*l = (struct nics_look){ .fn = fn, .userdata = userdata };
+	list_append(&w->askers, &l->node);
 	if (!w->telling)
 		look(w);
 }
 
-void nics_watch_forget(struct nics_watch *w)
+void nics_watch_forget(struct nics_look *l)
 {
-	if (!w)
-		return;
-	w->asker.fn = NULL;
-	w->asker.served = false;
+	list_remove(&l->node);
 }
 
 int nics_watch_new(struct loop *loop, struct plan *p, struct vm *vm, struct agent *a, struct nics_watch **ret,
@@ -159,6 +172,7 @@ int nics_watch_new(struct loop *loop, struct plan *p, struct vm *vm, struct agen
 	if (!w)
 		return err_sys(e, ENOMEM, "cannot watch the network");
 	*w = (struct nics_watch){ .plan = p, .vm = vm, .agent = a, .fd = -1, .quiet_ms = QUIET_MS };
+	list_init(&w->askers);
 	r = pod_network_watch(p->network, &w->fd, e);
 	if (r == 0) {
 		r = loop_add_io(loop, w->fd, EPOLLIN, on_change, w, &w->changes);

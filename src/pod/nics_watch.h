@@ -6,6 +6,7 @@
  */
 #pragma once
 
+#include "base/list.h"
 #include "loop/loop.h"
 #include "pod/nics.h"
 
@@ -17,11 +18,17 @@ int nics_watch_new(struct loop *loop, struct plan *p, struct vm *vm, struct agen
 /*
  * Look now. For the moment when a container starts: what its client connected between create and start (containerd's
  * `ctr run --cni`) must be there then. fn runs once: before this returns when there is nothing to tell the guest (or w
- * is NULL), or from the loop later. One of them at a time.
+ * is NULL), or from the loop later. look: the caller's, which stays where it is until then; its fields are ours.
  */
-void nics_watch_look(struct nics_watch *w, agent_done_fn fn, void *userdata);
-/* fn will not run. NULL does nothing. */
-void nics_watch_forget(struct nics_watch *w);
+struct nics_look {
+	struct list node;
+	agent_done_fn fn;
+	void *userdata;
+	bool served; /* by the look that is under way */
+};
+void nics_watch_look(struct nics_watch *w, struct nics_look *look, agent_done_fn fn, void *userdata);
+/* fn, which has not run, will not. */
+void nics_watch_forget(struct nics_look *look);
 /* fn is called when something has changed. NULL does nothing. */
 void nics_watch_tell(struct nics_watch *w, void (*fn)(void *userdata), void *userdata);
 /* NULL does nothing. */

@@ -523,6 +523,8 @@ static void on_room(int result, const struct err *answer, void *userdata)
 	}
 	if (result == 0)
 		result = ask_guest(c, &e);
+	else
+		sandbox_forget_container(c->pod->sandbox, c->plan);
 	if (result < 0)
 		creation_failed(c, result, &e);
 }
@@ -644,9 +646,11 @@ void pod_container_end(struct pod_container *c)
 		return;
 	}
 	cancel_waits(c);
+	/* A guest that removes it now may still write to its disks: they go with the VM, which has an end of its own.
+	 */
 	if (c->in_guest && !pod->lost && !c->removal)
 		sandbox_remove_container(pod->sandbox, c->plan);
-	else if (c->in_guest)
+	else if (c->in_guest && !c->removal)
 		sandbox_forget_container(pod->sandbox, c->plan);
 	removal = forget(c);
 	if (removal)

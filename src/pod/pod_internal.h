@@ -8,6 +8,7 @@
 #include "pod/io.h"
 #include "pod/monitor.h"
 #include "pod/network.h"
+#include "pod/nics_watch.h"
 #include "pod/pod.h"
 #include "pod/pod_role.h"
 #include "pod/resolver.h"
@@ -97,7 +98,8 @@ struct pod_process {
 	struct {
 		struct agent_call *call; /* the guest has not answered yet */
 		bool looks;              /* at the network, before that */
-		pod_start_fn fn;         /* NULL: answered */
+		struct nics_look look;
+		pod_start_fn fn; /* NULL: answered */
 		void *userdata;
 		int signo; /* it was sent meanwhile; 0: none */
 	} start;

@@ -289,7 +289,7 @@ void pod_process_fail_start(struct pod_process *p, const struct err *e)
 {
 	agent_call_cancel(take_ptr(p->start.call));
 	if (p->start.looks)
-		nics_watch_forget(p->container->pod->sandbox->nics);
+		nics_watch_forget(&p->start.look);
 	p->start.looks = false;
 	pod_streams_hang_up(p->streams);
 	answer_start(p, -e->code, e);
@@ -414,7 +414,7 @@ static int start_container(struct pod_process *p, struct err *e)
 	    !str_eq(p->container->id, pod->params.id))
 		return ask_to_start(p, e);
 	p->start.looks = true;
-	nics_watch_look(pod->sandbox->nics, on_looked, p);
+	nics_watch_look(pod->sandbox->nics, &p->start.look, on_looked, p);
 	return 0;
 }
 

@@ -36,6 +36,17 @@ static int demands(const struct pod *pod, struct sizing_demand **ret, size_t *re
 	return 0;
 }
 
+/* Is the VM also for containers that the pod's group is not for? */
+static bool has_others(const struct pod *pod)
+{
+	const struct pod_container *c;
+
+	list_foreach (c, &pod->containers, const struct pod_container, node)
+		if (c->cgroup && is_counted(pod, c))
+			return true;
+	return false;
+}
+
 static int resize_cpus(struct pod *pod, uint32_t want, struct err *e)
 {
 	uint32_t got = pod->now.vcpus;
@@ -101,7 +112,7 @@ static int resize(struct pod *pod, bool *ret_more, struct err *e)
 		r = resize_memory(pod, want.memory_mib, e);
 	note_less(pod);
 	*ret_more = pod->now.vcpus > before.vcpus || pod->now.memory_mib > before.memory_mib;
-	if (r == 0 && *ret_more && pod->role == POD_ROLE_SINGLE && n > 1)
+	if (r == 0 && *ret_more && pod->role == POD_ROLE_SINGLE && has_others(pod))
 		r = pod_follow_memory(pod, e);
 	return r < 0 ? pod_explain(pod, r, e) : 0;
 }

@@ -2,6 +2,8 @@
 /* Dynamic sizing: what a pod asks of its VM and its guest when containers come, change and go. */
 #include "pod/pod_fixture.h"
 
+#include <sys/sysmacros.h>
+
 #include "codec/hurry.h"
 #include "pod/sizing.h"
 
@@ -351,6 +353,86 @@ static void test_grows_for_another(void **state)
 	create("c2");
 	/* The VM has 608 MiB now, and the VMM 128. */
 	assert_true(strv_contains(&host.seen, "limit /pods/c1 268435456 +480"));
+	/* Nor when it has gone, and the other one may use more. */
+	delete ("c1", "");
+	assert_int_equal(update("c2", 0, 768 << 20, &(struct err){ 0 }), 0);
+	assert_true(strv_contains(&host.seen, "limit /pods/c1 268435456 +736"));
+}
+
+/* c2 goes while c3, which has the same disk, waits for its guest to take more memory into use. */
+static void begin_with_the_disk(enum act act, struct outcome *created, struct deletion_outcome *deleted)
+{
+	struct pod_container_params p = { .id = "c3", .bundle = tmp("c3"), .standin_fd = -1 };
+
+	make_pod();
+	create("c1");
+	create("c2");
+	assert_int_equal(guest.devices.len, 2);
+	assert_non_null(strstr(guest.devices.v[1], "add "));
+	strv_fini(&guest.devices);
+	*created = (struct outcome){ 0 };
+	*deleted = (struct deletion_outcome){ 0 };
+	pod_delete(t.pod, "c2", "", false, on_deleted, deleted);
+	guest.at = "OnlineCPUMem";
+	guest.act = act;
+	pod_create(t.pod, &p, on_pid, created);
+	assert_false(created->done || deleted->o.done);
+}
+
+static void test_disk_of_one_that_goes(void **state)
+{
+	static struct outcome created; /* told at the latest when the pod ends */
+	static struct deletion_outcome deleted;
+	_cleanup_free_ char *mount = NULL;
+
+	if (mknod(tmp("disk"), S_IFBLK | 0640, makedev(7, 99)) < 0)
+		skip();
+	dynamic();
+	put_bundle("c1", SANDBOX);
+	mount = str_printf("{\"destination\":\"/dev/xvda\",\"type\":\"bind\",\"source\":\"%s\"},", tmp("disk"));
+	more_mounts = mount;
+	put_limited("c2", MEMBER, LIMITS("100000", MIB256));
+	put_limited("c3", MEMBER, LIMITS("100000", "\"memory\":{\"limit\":536870912}"));
+	more_mounts = "";
+	begin_with_the_disk(ANSWER, &created, &deleted);
+	assert_int_equal(await_outcome(&created, NULL), 0);
+	assert_int_equal(deleted.o.result, 0);
+	/* It is there already. */
+	asked((const char *const[]){ "memory 608", NULL });
+	pod_free(take_ptr(t.pod));
+	/* c3 does not come to be: nobody has the disk any more. */
+	strv_fini(&guest.devices);
+	begin_with_the_disk(REFUSE, &created, &deleted);
+	assert_true(await_outcome(&created, NULL) < 0);
+	assert_int_equal(deleted.o.result, 0);
+	asked((const char *const[]){ "memory 608", "remove device", "memory 128", NULL });
+}
+
+/* What one that waits for room is to share, and what goes meanwhile, is no matter of the others. */
+static void test_share_of_one_that_waits(void **state)
+{
+	struct pod_container_params p = { .id = "c3", .standin_fd = -1 };
+	static struct outcome created; /* told at the latest when the pod ends */
+	_cleanup_free_ char *mount =
+		str_printf("{\"destination\":\"/x\",\"type\":\"bind\",\"source\":\"%s\"},", tmp("volume"));
+
+	dynamic();
+	put_bundle("c1", SANDBOX);
+	/* Together not a MiB more than c3 alone. */
+	put_limited("c2", MEMBER, LIMITS("10000", "\"memory\":{\"limit\":1}"));
+	assert_int_equal(mkdir(tmp("volume"), 0755), 0);
+	more_mounts = mount;
+	put_limited("c3", MEMBER, LIMITS("40000", "\"memory\":{\"limit\":268435455}"));
+	more_mounts = "";
+	make_pod();
+	create("c1");
+	created = (struct outcome){ 0 };
+	p.bundle = tmp("c3");
+	pod_create(t.pod, &p, on_pid, &created);
+	assert_false(created.done);
+	assert_int_equal(rmdir(tmp("volume")), 0);
+	create("c2");
+	assert_int_equal(await_outcome(&created, NULL), -ENOENT);
 }
 
 int main(void)
@@ -368,6 +450,8 @@ int main(void)
 		T(test_limit_while_it_runs),
 		T(test_too_large_for_the_vm),
 		T(test_grows_for_another),
+		T(test_disk_of_one_that_goes),
+		T(test_share_of_one_that_waits),
 	};
 
 	signal(SIGPIPE, SIG_IGN);

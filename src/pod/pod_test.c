@@ -31,6 +31,8 @@
 #include "pod/plan.h"
 #include "pod/pod.h"
 #include "pod/pod_fixture.h"
+
+#include <sys/sysmacros.h>
 #include "pod/state.h"
 
 /* ---- the ordinary life ---- */
@@ -314,6 +316,41 @@ static void test_comes_again(void **state)
 	put_bundle("p1", SINGLE);
 	assert_int_equal(try_create("p1", &e), -EBUSY);
 	assert_non_null(strstr(e.text, "p1 cannot have the network namespace /proc/self/ns/uts"));
+}
+
+static struct outcome first_start, second_start; /* told at the latest when the pod ends */
+
+/* Both wait for the guest to know the network: the container that is the first now, and the one the pod is named after.
+ */
+static void begin_two_starts(void)
+{
+	guest.feature = PLAN_JOIN_FEATURE;
+	host.mtu = 0;
+	put_bundle("p1", SINGLE);
+	make_pod();
+	create("p1");
+	put_sharing("c2", "p1", "network");
+	create("c2");
+	delete ("p1", "");
+	create("p1");
+	first_start = second_start = (struct outcome){ 0 };
+	host.mtu = 1300;
+	pod_start(t.pod, "c2", "", on_pid, &first_start);
+	pod_start(t.pod, "p1", "", on_pid, &second_start);
+	assert_false(first_start.done || second_start.done);
+}
+
+static void test_two_starts(void **state)
+{
+	begin_two_starts();
+	assert_int_equal(await_outcome(&second_start, NULL), 0);
+	assert_int_equal(await_outcome(&first_start, NULL), 0);
+	pod_free(take_ptr(t.pod));
+	/* One that goes meanwhile does not take the other one along. */
+	begin_two_starts();
+	assert_int_equal(try_delete("p1", "", true, &(struct deletion_outcome){ 0 }), 0);
+	assert_int_equal(second_start.result, -ESRCH);
+	assert_int_equal(await_outcome(&first_start, NULL), 0);
 }
 
 /* ---- what others do in its network ---- */
@@ -890,9 +927,8 @@ static void test_pod_ends_while_creating(void **state)
 
 static struct deletion_outcome removal, second; /* told at the latest when the pod ends */
 
-static void begin_delete(void)
+static void begin_delete_of_member(void)
 {
-	make_pod_with_member();
 	create("c2");
 	start("c2", "");
 	ask_kill("c2", "", SIGKILL);
@@ -907,6 +943,12 @@ static void begin_delete(void)
 	guest.act = ANSWER;
 	pod_delete(t.pod, "c2", "", false, on_deleted, &second);
 	assert_false(removal.o.done || second.o.done);
+}
+
+static void begin_delete(void)
+{
+	make_pod_with_member();
+	begin_delete_of_member();
 }
 
 /* Others live on meanwhile; it is there, and has stopped, until it is gone. */
@@ -959,6 +1001,24 @@ static void test_pod_ends_while_deleting(void **state)
 	assert_int_equal(removal.o.result, 0);
 	assert_int_equal(removal.exit.status, 137);
 	assert_int_equal(second.o.result, -ESRCH);
+}
+
+/* The guest may be writing to it still, until it has heard that the pod ends. */
+static void test_disk_is_left_to_the_guest(void **state)
+{
+	_cleanup_free_ char *mount =
+		str_printf("{\"destination\":\"/dev/xvda\",\"type\":\"bind\",\"source\":\"%s\"},", tmp("disk"));
+
+	if (mknod(tmp("disk"), S_IFBLK | 0640, makedev(7, 99)) < 0)
+		skip();
+	make_pod_with_member();
+	more_mounts = mount;
+	put_bundle("c2", MEMBER);
+	more_mounts = "";
+	begin_delete_of_member();
+	pod_free(take_ptr(t.pod));
+	assert_true(seen("DestroySandbox"));
+	assert_int_equal(guest.devices.len, 1);
 }
 
 static void end_pod(int result, pid_t pid, const struct err *e, void *userdata)
@@ -1416,6 +1476,7 @@ int main(void)
 		T(test_shares_too_little),
 		T(test_shares_limits),
 		T(test_comes_again),
+		T(test_two_starts),
 		T(test_sandbox_only),
 		T(test_exec),
 		T(test_size_before_the_start),
@@ -1431,6 +1492,7 @@ int main(void)
 		T(test_deletion_that_takes_long),
 		T(test_vm_ends_while_deleting),
 		T(test_pod_ends_while_deleting),
+		T(test_disk_is_left_to_the_guest),
 		T(test_pod_ended_by_who_is_told),
 		T(test_handled_by_who_is_told),
 		T(test_start_again),

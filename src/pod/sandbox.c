@@ -393,8 +393,8 @@ static int give_devices(struct sandbox *s, struct plan_container *c, struct err 
 	c->there = true;
 	r = pack_rootfs(s, c, e);
 	for (size_t i = 0; r == 0 && i < c->n_devices; i++)
-		/* Another container may have brought the volume. */
-		if (plan_disk_holders(s->plan, c->devices[i]) == 1 || c->devices[i]->address_kind == VM_ADDRESS_NONE)
+		/* Another container may have brought it, which may have gone since. */
+		if (c->devices[i]->address_kind == VM_ADDRESS_NONE)
 			r = plug(s, c->devices[i], e);
 	return r;
 }
@@ -407,7 +407,10 @@ static int give_to_vm(struct sandbox *s, struct plan_container *c, struct err *e
 	return r < 0 ? r : r > 0 ? 0 : share_publish(&s->plan->share, s->agent, e);
 }
 
-/* A guest that has kept one disk for that long is asked for the others, and not waited for. */
+/*
+ * Disks that are the container's only: also one that another container has brought. A guest that has kept one for that
+ * long is asked for the others, and not waited for.
+ */
 static void unplug_disks(struct sandbox *s, struct plan_container *c)
 {
 	struct err e = { 0 };
@@ -425,7 +428,7 @@ static void unplug_disks(struct sandbox *s, struct plan_container *c)
 
 static void take_from_vm(struct sandbox *s, struct plan_container *c)
 {
-	if (s->vm && c->there && !c->cold)
+	if (s->vm && !c->cold)
 		unplug_disks(s, c);
 	for (size_t i = 0; i < c->items.len; i++)
 		share_remove(&s->plan->share, c->items.v[i]);
@@ -595,9 +598,9 @@ int sandbox_create_container_async(struct sandbox *s, struct plan_container *c, 
 		return sandbox_create_failed(s, c, err_sys(e, ENOMEM, "cannot create the container"), e);
 	*k = (struct sandbox_creation){ .sandbox = s, .container = c, .fn = fn, .userdata = userdata };
 	r = c->there ? 0 : give_devices(s, c, e);
-	/* What is only bound on the host does not wait for the guest. */
-	if (r == 0 && !share_copies(&s->plan->share))
-		r = share_publish(&s->plan->share, s->agent, e);
+	/* What is only bound on the host does not wait for the guest. Others may be planned as well, and wait. */
+	for (size_t i = 0; r == 0 && !share_copies(&s->plan->share) && i < c->items.len; i++)
+		r = share_publish_item(&s->plan->share, c->items.v[i], s->agent, e);
 	if (r == 0)
 		r = go_on(k, e);
 	if (r < 0) {

@@ -299,21 +299,24 @@ static int copy_item(const struct share_item *item, struct agent *agent, struct 
 			    : agent_copy_data(agent, item->content, strlen(item->content), target, 0644, e);
 }
 
-/* What is not there yet. agent NULL: the VM is not there either. */
+/* Unless it is there. agent NULL: the VM is not. */
+static int give_item(const struct share *s, struct share_item *item, struct agent *agent, struct err *e)
+{
+	int r = 0;
+
+	if (!item->there)
+		r = share_copies(s) ? copy_item(item, agent, e) : stage_item(s, item, e);
+	item->there |= r == 0;
+	return r;
+}
+
 static int give_items(struct share *s, struct agent *agent, struct err *e)
 {
-	for (size_t i = 0; i < s->n_items; i++) {
-		struct share_item *item = &s->items[i];
-		int r;
+	int r = 0;
 
-		if (item->there)
-			continue;
-		r = share_copies(s) ? copy_item(item, agent, e) : stage_item(s, item, e);
-		if (r < 0)
-			return r;
-		item->there = true;
-	}
-	return 0;
+	for (size_t i = 0; r == 0 && i < s->n_items; i++)
+		r = give_item(s, &s->items[i], agent, e);
+	return r;
 }
 
 int share_enter_namespace(struct err *e)
@@ -369,6 +372,16 @@ const struct share_item *share_find(const struct share *s, const char *name)
 		if (str_eq(s->items[i].name, name))
 			return &s->items[i];
 	return NULL;
+}
+
+int share_publish_item(struct share *s, const char *name, struct agent *agent, struct err *e)
+{
+	int r = 0;
+
+	for (size_t i = 0; r == 0 && i < s->n_items; i++)
+		if (str_eq(s->items[i].name, name))
+			r = give_item(s, &s->items[i], agent, e);
+	return r;
 }
 
 int share_copy(const struct share *s, const char *name, struct agent *agent, agent_done_fn fn, void *userdata,

@@ -70,6 +70,8 @@ int share_enter_namespace(struct err *e);
 int share_start(struct share *s, struct err *e);
 /* When the agent answers, and after later share_add()s: stage what is new, or copy it. */
 int share_publish(struct share *s, struct agent *agent, struct err *e);
+/* The item of that name only; 0 also when there is none. */
+int share_publish_item(struct share *s, const char *name, struct agent *agent, struct err *e);
 /* NULL: there is none of that name. Valid until the next share_add() or share_remove(). */
 const struct share_item *share_find(const struct share *s, const char *name);
 /*
