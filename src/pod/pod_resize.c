@@ -19,6 +19,17 @@ static bool is_counted(const struct pod *pod, const struct pod_container *c)
 	return p && p->status != POD_STOPPED;
 }
 
+/* What those use that came into its VM does not count against the limit of the one that brought it. */
+static bool has_guests(const struct pod *pod)
+{
+	struct pod_container *c;
+
+	list_foreach (c, &pod->containers, struct pod_container, node)
+		if (c->cgroup && is_counted(pod, c))
+			return true;
+	return false;
+}
+
 static int demands(const struct pod *pod, struct sizing_demand **ret, size_t *ret_n)
 {
 	struct pod_container *c;
@@ -101,7 +112,7 @@ static int resize(struct pod *pod, bool *ret_more, struct err *e)
 		r = resize_memory(pod, want.memory_mib, e);
 	note_less(pod);
 	*ret_more = pod->now.vcpus > before.vcpus || pod->now.memory_mib > before.memory_mib;
-	if (r == 0 && *ret_more && pod->role == POD_ROLE_SINGLE && n > 1)
+	if (r == 0 && *ret_more && pod->role == POD_ROLE_SINGLE && has_guests(pod))
 		r = pod_follow_memory(pod, e);
 	return r < 0 ? pod_explain(pod, r, e) : 0;
 }

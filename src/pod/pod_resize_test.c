@@ -343,6 +343,8 @@ static void test_too_large_for_the_vm(void **state)
 /* A container that came into another one's VM: what is plugged for it does not count against the other one's limit. */
 static void test_grows_for_another(void **state)
 {
+	struct err e = { 0 };
+
 	dynamic();
 	put_limited("c1", SINGLE, LIMITS("100000", MIB256));
 	make_pod();
@@ -351,6 +353,10 @@ static void test_grows_for_another(void **state)
 	create("c2");
 	/* The VM has 608 MiB now, and the VMM 128. */
 	assert_true(strv_contains(&host.seen, "limit /pods/c1 268435456 +480"));
+	/* Also when it is alone there. */
+	delete ("c1", "");
+	assert_int_equal(update("c2", 100000, 1 << 30, &e), 0);
+	assert_true(strv_contains(&host.seen, "limit /pods/c1 268435456 +992"));
 }
 
 int main(void)
