@@ -253,6 +253,15 @@ void agent_process_settle(struct agent_process *p)
 		       &p->forget_timer);
 }
 
+void agent_end_beside(struct agent_container *c)
+{
+	struct agent_container *other;
+
+	list_foreach (other, &c->agent->containers, struct agent_container, node)
+		if (other != c && other->c && c->c)
+			container_end_beside(other->c, c->c);
+}
+
 void agent_container_free(struct agent_container *c)
 {
 	struct agent_process *p;
@@ -263,6 +272,7 @@ void agent_container_free(struct agent_container *c)
 	c->ending = true;
 	list_foreach (p, &c->processes, struct agent_process, node)
 		agent_process_free(p);
+	agent_end_beside(c);
 	if (c->c)
 		container_free(c->c);
 	storages_release(c->agent, &c->storages);

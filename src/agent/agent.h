@@ -114,6 +114,8 @@ int agent_process_new(struct agent_container *c, const char *exec_id, struct pro
 		      struct agent_process **ret, struct err *e);
 /* Its unanswered requests are ended. Does not touch the process itself. */
 void agent_process_free(struct agent_process *p);
+/* Before it is stopped: end the processes of others that are in its PID namespace. */
+void agent_end_beside(struct agent_container *c);
 /* Ends everything of it. NULL and one that is being freed do nothing, half-built ones are accepted. */
 void agent_container_free(struct agent_container *c);
 /* Drop an exec that has ended once its status and output were fetched. */

@@ -12,6 +12,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/epoll.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "agent/child.h"
@@ -206,6 +207,33 @@ static void destroy(struct container *c)
 	fd_close(&c->cgroup_ns_fd);
 	cgroup_free(c->cgroup);
 	c->cgroup = NULL;
+}
+
+static void end_beside(struct process *p, const struct stat *ns)
+{
+	struct stat st;
+	char path[32];
+
+	snprintf(path, sizeof(path), "/proc/%d/ns/pid", p->pid);
+	if (p->pid > 0 && !p->exited && stat(path, &st) == 0 && st.st_dev == ns->st_dev && st.st_ino == ns->st_ino)
+		process_end_now(p, KILL_TIMEOUT_MS / 4);
+}
+
+void container_end_beside(struct container *c, const struct container *first)
+{
+	struct process *p;
+	struct stat ns;
+	char path[32];
+
+	if (!first->own_pid_ns || !first->init || first->init->pid <= 0 || first->init->exited)
+		return;
+	snprintf(path, sizeof(path), "/proc/%d/ns/pid", first->init->pid);
+	if (stat(path, &ns) < 0)
+		return;
+	if (c->init)
+		end_beside(c->init, &ns);
+	list_foreach (p, &c->execs, struct process, node)
+		end_beside(p, &ns);
 }
 
 static void free_memory(struct container *c)

@@ -66,6 +66,12 @@ void container_stop(struct container *c, void (*fn)(void *userdata), void *userd
 /* The same and free, waiting for the hooks. In the midst of container_stop() the one that runs is killed. */
 void container_free(struct container *c);
 
+/*
+ * Before container_stop() or container_free() of first: the kernel ends PID 1 only when all of its PID namespace have
+ * been buried, and those of other containers are so by us. Kill, and bury, those of c.
+ */
+void container_end_beside(struct container *c, const struct container *first);
+
 const char *container_id(const struct container *c);
 /* The copied spec. */
 const Grpc__Spec *container_spec(const struct container *c);

@@ -33,7 +33,7 @@ struct process {
 	bool exited;
 	int status;
 	struct list watches;
-	struct loop_source *late_timer; /* tells watchers that came after the end */
+	struct loop_source *late_timer; /* tells watchers of an end that the reaper does not tell */
 	bool doomed;                    /* see process_doom() */
 	bool notifying, dead;           /* process_free() waits until the watchers have been told */
 };
@@ -88,6 +88,8 @@ int process_open_stdio(struct process *p, int stdio[3], struct err *e);
 int process_born(struct process *p, pid_t pid, struct err *e);
 /* SIGKILL, wait (at most timeout_ms) and reap at once, without the loop. */
 void process_kill_now(struct process *p, int timeout_ms);
+/* The same, of a process whose container stays: who waits for its end is told by the loop. */
+void process_end_now(struct process *p, int timeout_ms);
 
 /* ---- process_setup.c: from fork to exec ---- */
 

@@ -1181,6 +1181,29 @@ static void test_namespaces_of_others(void **state)
 	assert_int_equal(delete ("c3"), 0);
 }
 
+/* PID 1 ends only when all that see it have been buried, by us: its container is removed at once all the same. */
+static void test_removal_before_others(void **state)
+{
+	uint64_t begin;
+
+	(void)state;
+	NEED_AGENT();
+	assert_int_equal(create("c1", "exec sleep 1000", false), 0);
+	ns_paths[3] = "container:c1";
+	assert_int_equal(create("c2", "sleep 1000 & wait", false), 0);
+	ns_paths[3] = NULL;
+	assert_int_equal(start("c2"), 0);
+	assert_int_equal(exec_in("c2", "e1", "exec sleep 1000"), 0);
+	begin = clock_ms();
+	assert_int_equal(delete ("c1"), 0);
+	assert_true(clock_ms() - begin < 1000);
+	assert_nothing_left("c1");
+	assert_int_equal(wait_for("c2", ""), 128 + SIGKILL);
+	assert_int_equal(wait_for("c2", "e1"), 128 + SIGKILL);
+	assert_int_equal(delete ("c2"), 0);
+	assert_nothing_left("c2");
+}
+
 /* ---- a root file system ---- */
 
 static const char *const tools[] = { "sh", "cat", "echo", "sleep", "hostname", "stty", "wc", "true", "grep" };
@@ -1326,6 +1349,7 @@ int main(void)
 		cmocka_unit_test(test_destroy_ends_all),
 		cmocka_unit_test(test_shared_processes),
 		cmocka_unit_test(test_namespaces_of_others),
+		cmocka_unit_test(test_removal_before_others),
 		cmocka_unit_test(test_memory),
 	};
 

@@ -11,6 +11,7 @@
 
 #include "agent/container_internal.h"
 #include "base/fd.h"
+#include "base/log.h"
 #include "base/strv.h"
 #include "sys/namespaces.h"
 #include "sys/pty.h"
@@ -187,6 +188,27 @@ void process_kill_now(struct process *p, int timeout_ms)
 	}
 }
 
+static void on_late(struct loop_source *s, void *userdata)
+{
+	struct process *p = userdata;
+
+	loop_source_free(p->late_timer);
+	p->late_timer = NULL;
+	if (p->doomed)
+		process_free(p);
+	else
+		notify(p);
+}
+
+void process_end_now(struct process *p, int timeout_ms)
+{
+	bool ended = p->exited;
+
+	process_kill_now(p, timeout_ms);
+	if (!ended && p->exited && loop_add_timer(p->c->loop, 0, on_late, p, &p->late_timer) < 0)
+		log_warn("container %s: cannot tell of the end of a process", p->c->id);
+}
+
 /* ---- container.h ---- */
 
 pid_t process_pid(const struct process *p)
@@ -216,15 +238,6 @@ bool process_exited(const struct process *p)
 int process_exit_status(const struct process *p)
 {
 	return p->status;
-}
-
-static void on_late(struct loop_source *s, void *userdata)
-{
-	struct process *p = userdata;
-
-	loop_source_free(p->late_timer);
-	p->late_timer = NULL;
-	notify(p);
 }
 
 int process_watch_exit(struct process *p, void (*fn)(struct process *p, int status, void *userdata), void *userdata,

@@ -394,6 +394,7 @@ RPC(rpc_remove_container)
 		list_foreach (p, &c->processes, struct agent_process, node)
 			agent_process_free(p);
 		ttrpc_request_set_data(req, c);
+		agent_end_beside(c);
 		container_stop(c->c, on_stopped, req);
 	}
 }

@@ -39,8 +39,12 @@ static int left_over(const char *root, const char *sandbox, const char *id, stru
 	_cleanup_oci_record_ struct oci_record record = { 0 };
 	bool recorded = oci_record_read(root, id, &record, NULL) == 0;
 	char path[PATH_MAX + 96];
-	int r = str_eq(sandbox, id) || !has_record(root, sandbox) ? pod_cleanup(root, sandbox, e) : 0;
+	int r;
 
+	/* Its owner is only ending. */
+	if (!str_eq(sandbox, id) && state_dir_is_held(root, id))
+		return -EBUSY;
+	r = str_eq(sandbox, id) || !has_record(root, sandbox) ? pod_cleanup(root, sandbox, e) : 0;
 	/* The first one is just coming again. */
 	if (r == -EBUSY && !str_eq(sandbox, id))
 		r = 0;

@@ -36,7 +36,7 @@ static int demands(const struct pod *pod, struct sizing_demand **ret, size_t *re
 	return 0;
 }
 
-/* Is the VM also for containers that the pod's group is not for? */
+/* Is the VM also for containers that came into it, which do not count against the limit of the one that brought it? */
 static bool has_others(const struct pod *pod)
 {
 	const struct pod_container *c;

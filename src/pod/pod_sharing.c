@@ -47,6 +47,28 @@ static int check_network(const struct pod_container *c, struct err *e)
 		       c->id, ns->path);
 }
 
+static bool is_taken(const struct pod_container *c, const char *name)
+{
+	const struct pod_container *other;
+
+	list_foreach (other, &c->pod->containers, struct pod_container, node)
+		if (other != c && (str_eq(other->ipc_of, name) || str_eq(other->uts_of, name)))
+			return true;
+	return false;
+}
+
+/* What it does not share is called by its id, or, where others still have what it had before it came again, alike. */
+static char *own_name(const struct pod_container *c)
+{
+	char *name = strdup(c->id);
+
+	for (unsigned n = 1; name && is_taken(c, name); n++) {
+		free(name);
+		name = str_printf("%s+%u", c->id, n);
+	}
+	return name;
+}
+
 /* Whose namespace of a kind that the sandbox has one of: the other one's, or a new one. *ret: a path for the agent. */
 static int decide(struct pod_container *c, const struct join *j, enum join_kind kind, const char *type, bool can,
 		  char **ret_of, char **ret, struct err *e)
@@ -64,7 +86,7 @@ static int decide(struct pod_container *c, const struct join *j, enum join_kind 
 			c->id, type);
 		return 0;
 	}
-	*ret_of = strdup(of);
+	*ret_of = other ? strdup(of) : own_name(c);
 	*ret = other ? str_printf(PLAN_JOIN_CONTAINER "%s", other->id) : strdup(PLAN_JOIN_PRIVATE);
 	return *ret_of && *ret ? 0 : out_of_memory(e);
 }
@@ -98,8 +120,11 @@ int pod_find_sharing(struct pod_container *c, struct pod_sharing *ret, struct er
 
 	if (pod_role(c->spec, NULL) != POD_ROLE_SINGLE)
 		return 0;
-	if (!join_in_pod(&c->pod->record, c->spec, c->id, &j))
-		return check_network(c, e);
+	if (!join_in_pod(&c->pod->record, c->spec, c->id, &j)) {
+		r = check_network(c, e);
+		/* What it had before it came again is the sandbox's: others may be in it. */
+		return r < 0 || !str_eq(c->id, c->pod->params.id) ? r : share(c, &j, ret, e);
+	}
 	r = join_check(&j, &c->pod->record, c->spec, e);
 	if (r < 0)
 		return r;

@@ -218,6 +218,13 @@ static void test_shares_network(void **state)
 	assert_true(seen("  ipc namespace container:c2"));
 	assert_true(seen("  uts namespace container:c2"));
 	assert_true(strv_contains(&host.seen, "show / /dev/shm- /etc/hosts"));
+	/* When the second one comes again it leaves that to the third one. */
+	ask_kill("c2", "", SIGKILL);
+	until_event("exit c2 137");
+	delete ("c2", "");
+	put_sharing("c2", "c1", "network");
+	create("c2");
+	assert_true(seen("  storage ephemeral shm tmpfs " GUEST_SHM_DIR "-c2+1 noexec"));
 	delete ("c3", "");
 }
 
@@ -295,16 +302,21 @@ static void test_comes_again(void **state)
 	struct err e = { 0 };
 
 	guest.feature = PLAN_JOIN_FEATURE;
+	more_mounts = SHM;
+	namespaces = NAMESPACES ",{\"type\":\"ipc\"}";
 	put_bundle("p1", SINGLE);
 	make_pod();
 	create("p1");
-	put_sharing("c2", "p1", "network");
+	put_sharing("c2", "p1", "network ipc uts");
 	create("c2");
 	ask_kill("p1", "", SIGKILL);
 	until_event("exit p1 137");
 	delete ("p1", "");
 	assert_int_equal(guest.vms, 1);
+	assert_false(seen("  ipc namespace private"));
 	create("p1");
+	assert_true(seen("  ipc namespace private"));
+	assert_true(seen("  storage ephemeral shm tmpfs " GUEST_SHM_DIR "-p1 noexec"));
 	assert_int_equal(times_seen("cgroup /pods/p1"), 1);
 	assert_int_equal(times_seen("into /pods/p1 stand-in"), 2);
 	start("p1", "");

@@ -130,17 +130,21 @@ static void end_shim(struct peer *p, const char *id)
 
 /* ---- one that is dead, or ending ---- */
 
+static bool has_container(const struct pod_state *s, const char *id)
+{
+	for (size_t i = 0; i < s->n_containers; i++)
+		if (str_eq(s->containers[i].id, id))
+			return true;
+	return false;
+}
+
 /* Had a dead shim still this container? */
 static bool was_left(const char *root, const char *sandbox, const char *id)
 {
 	_cleanup_pod_state_ struct pod_state state = { 0 };
-	bool alive = true, found = false;
+	bool alive = true;
 
-	if (state_read(root, sandbox, &state, &alive, NULL) < 0 || alive)
-		return false;
-	for (size_t i = 0; i < state.n_containers; i++)
-		found |= str_eq(state.containers[i].id, id);
-	return found;
+	return state_read(root, sandbox, &state, &alive, NULL) == 0 && !alive && has_container(&state, id);
 }
 
 static int wait_and_clean(const char *root, const char *sandbox, const char *id, unsigned timeout_ms, bool *ret_left,
@@ -189,6 +193,32 @@ static int clean_pod(const char *sandbox, const struct shim_flags *flags, bool *
 		kill_process(state.pid);
 	}
 	return wait_and_clean(root, sandbox, flags->id, KILL_MS, ret_left, e);
+}
+
+/*
+ * In whose VM a single container was, its bundle does not tell: the dead shim's state does. Who brought that VM takes
+ * it along, as containerd deletes that one as well. *ret: the pod's id when it had gone before; else NULL. Returns
+ * whether the dead shim had this container.
+ */
+static bool find_left(const struct shim_flags *flags, char **ret)
+{
+	_cleanup_strv_ struct strv ids = { 0 };
+	char buf[PATH_MAX];
+	const char *root = state_default_root(buf, sizeof buf);
+
+	(void)state_list(root, &ids, NULL);
+	for (size_t i = 0; i < ids.len; i++) {
+		_cleanup_pod_state_ struct pod_state state = { 0 };
+		bool alive;
+
+		if (state_read(root, ids.v[i], &state, &alive, NULL) < 0 ||
+		    !str_eq(state.namespace, flags->namespace) || !has_container(&state, flags->id))
+			continue;
+		if (!has_container(&state, ids.v[i]))
+			*ret = strdup(ids.v[i]);
+		return !alive;
+	}
+	return false;
 }
 
 /* Containers that came into the VM of a single one (pod/pod_join.h) go on without it, and so does its shim. */
@@ -271,9 +301,9 @@ int shim_delete(const struct shim_flags *flags, struct err *e)
 {
 	const char *bundle = flags->bundle ? flags->bundle : ".";
 	_cleanup_task_group_ struct task_group group = { 0 };
-	_cleanup_free_ char *address = NULL;
+	_cleanup_free_ char *address = NULL, *pod = NULL;
 	const char *sandbox = flags->id, *path;
-	bool alive, is_member, left = false;
+	bool alive, is_member, left = false, joined = false;
 	struct peer peer;
 	int r = 0;
 
@@ -290,12 +320,14 @@ int shim_delete(const struct shim_flags *flags, struct err *e)
 			end_shim(&peer, flags->id);
 		peer_fini(&peer);
 	}
+	if (!alive && is_member && str_eq(sandbox, flags->id))
+		joined = find_left(flags, &pod);
 	if (!alive || !is_member) {
-		r = clean_pod(sandbox, flags, &left, e);
+		r = clean_pod(pod ? pod : sandbox, flags, &left, e);
 		if (path && unlink(path) < 0 && errno != ENOENT)
 			log_warn("cannot remove %s: %s", path, strerror(errno));
 	}
-	if (left)
+	if (left || joined)
 		hooks_run_poststop_left(flags->id, bundle);
 	unmount_rootfs(bundle);
 	return r < 0 ? r : print_response(bundle, e);

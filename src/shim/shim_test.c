@@ -375,6 +375,46 @@ static void test_sharing_network(void **state)
 	state_dir_remove(d);
 }
 
+/* The state of a pod whose shim has died. */
+static void leave_state(const struct pod_state *s)
+{
+	struct state_dir *d;
+	int status;
+	pid_t pid = fork();
+
+	if (pid == 0)
+		_exit(state_dir_create("/run/caisson", s->id, &d, NULL) < 0 || state_dir_write(d, s, NULL) < 0);
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_int_equal(status, 0);
+}
+
+/* Their shim was killed: who brought the VM takes it along, or, when that has gone before, the other one. */
+static void test_sharing_network_of_a_dead_one(void **state)
+{
+	static const char json[] = "{\"ociVersion\":\"1.0.2\",\"process\":{\"args\":[\"/bin/true\"],\"cwd\":\"/\"},"
+				   "\"root\":{\"path\":\"rootfs\"},\"hooks\":{\"poststop\":[{\"path\":\"/bin/sh\","
+				   "\"args\":[\"sh\",\"-c\",\"echo x >>/run/test/hook\"]}]}}";
+	struct pod_state s = { .id = (char *)"main", .namespace = (char *)"ns1" };
+	struct fixture *f = *state;
+	_cleanup_free_ char *side = strdup(make_bundle("side", NULL)),
+			    *address = shim_address(CONTAINERD, "ns1", "main"), *text = NULL;
+
+	assert_int_equal(file_replace("/run/test/side/config.json", json, strlen(json), 0600), 0);
+	assert_int_equal(file_replace("/run/test/side/address", address, strlen(address), 0600), 0);
+	assert_int_equal(pod_state_add_container(&s, "side", side, NULL, 0), 0);
+	leave_state(&s);
+	assert_int_equal(delete (f, "side", side), 0);
+	assert_true(exists("/run/caisson/main.cleaned"));
+	assert_int_equal(unlink("/run/caisson/main.cleaned"), 0);
+	assert_int_equal(pod_state_add_container(&s, "main", "/run/test/main", NULL, 0), 0);
+	leave_state(&s);
+	assert_int_equal(delete (f, "side", side), 0);
+	assert_false(exists("/run/caisson/main.cleaned"));
+	assert_int_equal(file_read("/run/test/hook", 64, &text, NULL), 0);
+	assert_string_equal(text, "x\nx\n");
+	pod_state_clear_containers(&s);
+}
+
 /* CRI-O takes no events, and so has no address. */
 static void test_no_address(void **state)
 {
@@ -474,20 +514,13 @@ static void test_poststop_hooks(void **state)
 	struct fixture *f = *state;
 	const char *bundle = make_bundle("c1", NULL);
 	_cleanup_free_ char *text = NULL;
-	struct state_dir *d;
-	int status;
-	pid_t pid;
 
 	assert_int_equal(file_replace("/run/test/c1/config.json", json, strlen(json), 0600), 0);
 	/* One that has ended as it should ran them itself. */
 	assert_int_equal(delete (f, "c1", bundle), 0);
 	assert_false(exists("/run/test/hook"));
 	assert_int_equal(pod_state_add_container(&dead, "c1", bundle, NULL, 0), 0);
-	pid = fork();
-	if (pid == 0)
-		_exit(state_dir_create("/run/caisson", "c1", &d, NULL) < 0 || state_dir_write(d, &dead, NULL) < 0);
-	assert_int_equal(waitpid(pid, &status, 0), pid);
-	assert_int_equal(status, 0);
+	leave_state(&dead);
 	assert_int_equal(delete (f, "c1", bundle), 0);
 	expect_deleted(f, 0);
 	assert_int_equal(file_read("/run/test/hook", 64, &text, NULL), 0);
@@ -735,6 +768,7 @@ int main(int argc, char **argv)
 		TEST(test_life),
 		TEST(test_pod),
 		TEST(test_sharing_network),
+		TEST(test_sharing_network_of_a_dead_one),
 		TEST(test_no_address),
 		TEST(test_delete_of_a_live_one),
 		TEST(test_delete_beside_another),
