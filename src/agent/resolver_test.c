@@ -327,6 +327,29 @@ static void forgets_what_nobody_answers(void **state)
 	close(idle);
 }
 
+/* Who asks all the time does not keep alive what others have left. */
+static void forgets_while_others_ask(void **state)
+{
+	int udp, idle;
+	struct resolver_query q;
+	char got[8];
+
+	(void)state;
+	start(300);
+	udp = client(SOCK_DGRAM);
+	idle = client(SOCK_STREAM);
+	for (int i = 0; i < 30 && !has_answer(idle); i++) {
+		ask(udp);
+		run_ms(100);
+		while (resolver_take(server, &q))
+			resolver_answer(server, q.id, query, sizeof query);
+	}
+	assert_true(has_answer(idle));
+	assert_int_equal(recv(idle, got, sizeof got, MSG_DONTWAIT), 0);
+	close(udp);
+	close(idle);
+}
+
 static void serves_loopback_only(void **state)
 {
 	struct err e = { 0 };
@@ -500,6 +523,7 @@ int main(void)
 		cmocka_unit_test_teardown(drops_what_is_no_query, stop),
 		cmocka_unit_test_teardown(bounds_what_waits, stop),
 		cmocka_unit_test_teardown(forgets_what_nobody_answers, stop),
+		cmocka_unit_test_teardown(forgets_while_others_ask, stop),
 		cmocka_unit_test_teardown(serves_loopback_only, stop),
 		cmocka_unit_test_teardown(leaves_the_port_to_containers, stop),
 		cmocka_unit_test_teardown(takes_the_port_otherwise, stop),
