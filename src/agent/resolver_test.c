@@ -350,6 +350,23 @@ static void forgets_while_others_ask(void **state)
 	close(idle);
 }
 
+/* Others of the loop have their turn while a container sends what is no query as fast as it can. */
+static void reads_some_at_a_time(void **state)
+{
+	int udp;
+
+	(void)state;
+	start(5000);
+	udp = client(SOCK_DGRAM);
+	for (int i = 0; i < 100; i++)
+		assert_int_equal(send(udp, query, 1, 0), 1);
+	ask(udp);
+	loop_run_once(loop, 100);
+	assert_int_equal(n_ready, 0);
+	taken();
+	close(udp);
+}
+
 static void serves_loopback_only(void **state)
 {
 	struct err e = { 0 };
@@ -524,6 +541,7 @@ int main(void)
 		cmocka_unit_test_teardown(bounds_what_waits, stop),
 		cmocka_unit_test_teardown(forgets_what_nobody_answers, stop),
 		cmocka_unit_test_teardown(forgets_while_others_ask, stop),
+		cmocka_unit_test_teardown(reads_some_at_a_time, stop),
 		cmocka_unit_test_teardown(serves_loopback_only, stop),
 		cmocka_unit_test_teardown(leaves_the_port_to_containers, stop),
 		cmocka_unit_test_teardown(takes_the_port_otherwise, stop),
