@@ -262,8 +262,12 @@ static void on_connection(struct loop_source *s, int fd, uint32_t revents, void 
 	struct resolver *r = userdata;
 	_cleanup_close_ int conn = accept4(fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
 
-	(void)s;
 	(void)revents;
+	/* It waits where it is; asking again at once would spin. */
+	if (conn < 0 && errno != EAGAIN && errno != EINTR && errno != ECONNABORTED) {
+		loop_io_set_events(s, 0);
+		need_tick(r);
+	}
 	for (size_t i = 0; conn >= 0 && i < CONNS_MAX; i++) {
 		struct conn *c = &r->conns[i];
 
@@ -331,6 +335,7 @@ static void on_tick(struct loop_source *s, void *userdata)
 			conn_end(c);
 		busy |= c->fd >= 0;
 	}
+	loop_io_set_events(r->tcp_source, EPOLLIN);
 	r->ticking = false;
 	if (busy || !list_empty(&r->queries))
 		need_tick(r);

@@ -13,6 +13,7 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mount.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -367,6 +368,28 @@ static void reads_some_at_a_time(void **state)
 	close(udp);
 }
 
+/* Connections wait then, and nothing spins. */
+static void waits_for_descriptors(void **state)
+{
+	struct rlimit all, none;
+	uint64_t end = clock_ms() + 300;
+	int fd, rounds = 0;
+
+	(void)state;
+	start(5000);
+	fd = client(SOCK_STREAM);
+	assert_int_equal(getrlimit(RLIMIT_NOFILE, &all), 0);
+	none = (struct rlimit){ .rlim_cur = 0, .rlim_max = all.rlim_max };
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &none), 0);
+	for (; clock_ms() < end; rounds++)
+		loop_run_once(loop, 20);
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &all), 0);
+	assert_true(rounds < 50);
+	ask_stream(fd);
+	assert_true(taken().stream);
+	close(fd);
+}
+
 static void serves_loopback_only(void **state)
 {
 	struct err e = { 0 };
@@ -542,6 +565,7 @@ int main(void)
 		cmocka_unit_test_teardown(forgets_what_nobody_answers, stop),
 		cmocka_unit_test_teardown(forgets_while_others_ask, stop),
 		cmocka_unit_test_teardown(reads_some_at_a_time, stop),
+		cmocka_unit_test_teardown(waits_for_descriptors, stop),
 		cmocka_unit_test_teardown(serves_loopback_only, stop),
 		cmocka_unit_test_teardown(leaves_the_port_to_containers, stop),
 		cmocka_unit_test_teardown(takes_the_port_otherwise, stop),
