@@ -1022,6 +1022,33 @@ static void test_removal_that_takes_long(void **state)
 	assert_no_child();
 }
 
+/* Whoever comes after one that is being removed is the first of the sandbox again. */
+static void test_first_after_a_removal(void **state)
+{
+	struct pending p = { 0 };
+
+	(void)state;
+	NEED_AGENT();
+	if (h.remote)
+		skip();
+	assert_int_equal(create("slow", "exec sleep 1000", false), 0);
+	assert_int_equal(start("slow"), 0);
+	hold("poststop", true);
+	delete_later("slow", &p);
+	wait_for_hook("poststop");
+	assert_int_equal(create("other", "exec sleep 1000", false), 0);
+	assert_int_equal(start("other"), 0);
+	hold("poststop", false);
+	await(&p);
+	sandbox_pidns = true;
+	assert_int_equal(create("beside", "exit 3", false), 0);
+	sandbox_pidns = false;
+	assert_int_equal(start("beside"), 0);
+	assert_int_equal(wait_for("beside", ""), 3);
+	assert_int_equal(delete ("beside"), 0);
+	assert_int_equal(delete ("other"), 0);
+}
+
 /* A container that stops all processes beside it whenever it can. */
 static void test_stopped_by_a_neighbour(void **state)
 {
@@ -1322,6 +1349,7 @@ int main(void)
 		cmocka_unit_test(test_volume_of_the_pod),
 		cmocka_unit_test(test_creation_that_takes_long),
 		cmocka_unit_test(test_removal_that_takes_long),
+		cmocka_unit_test(test_first_after_a_removal),
 		cmocka_unit_test(test_stopped_by_a_neighbour),
 		cmocka_unit_test(test_destroy_ends_all),
 		cmocka_unit_test(test_shared_processes),
