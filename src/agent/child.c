@@ -426,6 +426,21 @@ static __attribute__((noreturn)) void process_main(struct child *c)
 	__builtin_unreachable();
 }
 
+/*
+ * What the others have may not wait for us: their input has not ended while a copy of it is open here, and hooks may
+ * take long.
+ */
+static void close_others(const struct child_plan *plan)
+{
+	int keep[8 + CHILD_JOIN_MAX] = { plan->sync_fd,   plan->stdio[0],   plan->stdio[1],          plan->stdio[2],
+					 plan->cgroup_fd, plan->init_pidfd, plan->late_cgroup_ns_fd, log_get_fd() };
+	size_t n = 8;
+
+	for (size_t i = 0; i < plan->n_join; i++)
+		keep[n++] = plan->join[i].fd;
+	fd_close_others(keep, n);
+}
+
 void child_stage(const struct child_plan *plan)
 {
 	struct child c = { .plan = plan };
@@ -434,6 +449,7 @@ void child_stage(const struct child_plan *plan)
 	pid_t pid;
 
 	spawn_reset_signals();
+	close_others(plan);
 	c.user_ns = (plan->new_flags | plan->init_flags) & CLONE_NEWUSER;
 	for (size_t i = 0; i < plan->n_join; i++)
 		c.user_ns |= plan->join[i].flag == CLONE_NEWUSER;

@@ -977,6 +977,35 @@ static void test_creation_that_takes_long(void **state)
 	assert_no_child();
 }
 
+/* What is being created has nothing of what the others have: neither does it keep their input open. */
+static void test_input_ends_during_a_creation(void **state)
+{
+	Grpc__CloseStdinRequest end = GRPC__CLOSE_STDIN_REQUEST__INIT;
+	Grpc__WaitProcessRequest wait = GRPC__WAIT_PROCESS_REQUEST__INIT;
+	struct pending p, q = { 0 };
+
+	(void)state;
+	NEED_AGENT();
+	if (h.remote)
+		skip();
+	assert_int_equal(create("cat", "cat", false), 0);
+	assert_int_equal(start("cat"), 0);
+	hold("prestart", true);
+	create_later(h.client, "slow", &p);
+	wait_for_hook("prestart");
+	end.container_id = wait.container_id = (char *)"cat";
+	assert_int_equal(harness_do(&h, "CloseStdin", &end.base), 0);
+	assert_int_equal(ttrpc_call_async(h.client, "grpc.AgentService", "WaitProcess", &wait.base,
+					  &grpc__wait_process_response__descriptor, 5000, on_done, &q, NULL, NULL),
+			 0);
+	await(&q);
+	hold("prestart", false);
+	await(&p);
+	assert_int_equal(q.result, 0);
+	assert_int_equal(delete ("slow"), 0);
+	assert_int_equal(delete ("cat"), 0);
+}
+
 static void delete_later(const char *id, struct pending *p)
 {
 	Grpc__RemoveContainerRequest req = GRPC__REMOVE_CONTAINER_REQUEST__INIT;
@@ -1020,6 +1049,33 @@ static void test_removal_that_takes_long(void **state)
 	assert_nothing_left("slow");
 	assert_int_equal(delete ("other"), 0);
 	assert_no_child();
+}
+
+/* Whoever comes after one that is being removed is the first of the sandbox again. */
+static void test_first_after_a_removal(void **state)
+{
+	struct pending p = { 0 };
+
+	(void)state;
+	NEED_AGENT();
+	if (h.remote)
+		skip();
+	assert_int_equal(create("slow", "exec sleep 1000", false), 0);
+	assert_int_equal(start("slow"), 0);
+	hold("poststop", true);
+	delete_later("slow", &p);
+	wait_for_hook("poststop");
+	assert_int_equal(create("other", "exec sleep 1000", false), 0);
+	assert_int_equal(start("other"), 0);
+	hold("poststop", false);
+	await(&p);
+	sandbox_pidns = true;
+	assert_int_equal(create("beside", "exit 3", false), 0);
+	sandbox_pidns = false;
+	assert_int_equal(start("beside"), 0);
+	assert_int_equal(wait_for("beside", ""), 3);
+	assert_int_equal(delete ("beside"), 0);
+	assert_int_equal(delete ("other"), 0);
 }
 
 /* A container that stops all processes beside it whenever it can. */
@@ -1344,7 +1400,9 @@ int main(void)
 		cmocka_unit_test(test_guest_hook),
 		cmocka_unit_test(test_volume_of_the_pod),
 		cmocka_unit_test(test_creation_that_takes_long),
+		cmocka_unit_test(test_input_ends_during_a_creation),
 		cmocka_unit_test(test_removal_that_takes_long),
+		cmocka_unit_test(test_first_after_a_removal),
 		cmocka_unit_test(test_stopped_by_a_neighbour),
 		cmocka_unit_test(test_destroy_ends_all),
 		cmocka_unit_test(test_shared_processes),

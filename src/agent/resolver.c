@@ -54,12 +54,21 @@ struct resolver {
 	struct resolver_redirect *redirect; /* NULL: we are on port 53 */
 	int udp, tcp;
 	struct loop_source *udp_source, *tcp_source, *tick;
+	bool ticking;
 	struct list queries;
 	size_t n_datagrams;
 	uint64_t last_id;
 	struct conn conns[CONNS_MAX];
 	uint8_t packet[MESSAGE_MAX + 1];
 };
+
+/* Once a tick is due it stays so: whoever keeps us busy must not put it off. */
+static void need_tick(struct resolver *r)
+{
+	if (!r->ticking)
+		loop_timer_set(r->tick, TICK_MS);
+	r->ticking = true;
+}
 
 /* ---- queries ---- */
 
@@ -88,7 +97,7 @@ static struct query *query_add(struct resolver *r, const uint8_t *data, size_t l
 		q->from = *from;
 	memcpy(q->data, data, len);
 	list_append(&r->queries, &q->node);
-	loop_timer_set(r->tick, TICK_MS);
+	need_tick(r);
 	return q;
 }
 
@@ -115,7 +124,8 @@ static void on_datagram(struct loop_source *s, int fd, uint32_t revents, void *u
 
 	(void)s;
 	(void)revents;
-	while (r->n_datagrams < DATAGRAMS_MAX) {
+	/* What is no query counts, too: others of the loop want their turn. */
+	for (unsigned i = 0; i < DATAGRAMS_MAX && r->n_datagrams < DATAGRAMS_MAX; i++) {
 		struct sockaddr_in from = { 0 };
 		socklen_t from_len = sizeof from;
 		ssize_t n =
@@ -152,7 +162,7 @@ static void conn_end(struct conn *c)
 static void conn_went_on(struct conn *c)
 {
 	c->deadline_ms = clock_ms() + c->r->params.timeout_ms;
-	loop_timer_set(c->r->tick, TICK_MS);
+	need_tick(c->r);
 }
 
 /* 1: all of a message is there; 0: more is to come; or it has ended. */
@@ -252,8 +262,12 @@ static void on_connection(struct loop_source *s, int fd, uint32_t revents, void 
 	struct resolver *r = userdata;
 	_cleanup_close_ int conn = accept4(fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
 
-	(void)s;
 	(void)revents;
+	/* It waits where it is; asking again at once would spin. */
+	if (conn < 0 && errno != EAGAIN && errno != EINTR && errno != ECONNABORTED) {
+		loop_io_set_events(s, 0);
+		need_tick(r);
+	}
 	for (size_t i = 0; conn >= 0 && i < CONNS_MAX; i++) {
 		struct conn *c = &r->conns[i];
 
@@ -310,6 +324,7 @@ static void on_tick(struct loop_source *s, void *userdata)
 	bool busy = false;
 	struct query *q;
 
+	(void)s;
 	list_foreach (q, &r->queries, struct query, node)
 		if (!q->conn && q->deadline_ms <= now)
 			query_free(r, q);
@@ -320,7 +335,10 @@ static void on_tick(struct loop_source *s, void *userdata)
 			conn_end(c);
 		busy |= c->fd >= 0;
 	}
-	loop_timer_set(s, busy || !list_empty(&r->queries) ? TICK_MS : UINT64_MAX);
+	loop_io_set_events(r->tcp_source, EPOLLIN);
+	r->ticking = false;
+	if (busy || !list_empty(&r->queries))
+		need_tick(r);
 }
 
 /* ---- the sockets ---- */

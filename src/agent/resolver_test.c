@@ -13,6 +13,7 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mount.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -327,6 +328,68 @@ static void forgets_what_nobody_answers(void **state)
 	close(idle);
 }
 
+/* Who asks all the time does not keep alive what others have left. */
+static void forgets_while_others_ask(void **state)
+{
+	int udp, idle;
+	struct resolver_query q;
+	char got[8];
+
+	(void)state;
+	start(300);
+	udp = client(SOCK_DGRAM);
+	idle = client(SOCK_STREAM);
+	for (int i = 0; i < 30 && !has_answer(idle); i++) {
+		ask(udp);
+		run_ms(100);
+		while (resolver_take(server, &q))
+			resolver_answer(server, q.id, query, sizeof query);
+	}
+	assert_true(has_answer(idle));
+	assert_int_equal(recv(idle, got, sizeof got, MSG_DONTWAIT), 0);
+	close(udp);
+	close(idle);
+}
+
+/* Others of the loop have their turn while a container sends what is no query as fast as it can. */
+static void reads_some_at_a_time(void **state)
+{
+	int udp;
+
+	(void)state;
+	start(5000);
+	udp = client(SOCK_DGRAM);
+	for (int i = 0; i < 100; i++)
+		assert_int_equal(send(udp, query, 1, 0), 1);
+	ask(udp);
+	loop_run_once(loop, 100);
+	assert_int_equal(n_ready, 0);
+	taken();
+	close(udp);
+}
+
+/* Connections wait then, and nothing spins. */
+static void waits_for_descriptors(void **state)
+{
+	struct rlimit all, none;
+	uint64_t end = clock_ms() + 300;
+	int fd, rounds = 0;
+
+	(void)state;
+	start(5000);
+	fd = client(SOCK_STREAM);
+	assert_int_equal(getrlimit(RLIMIT_NOFILE, &all), 0);
+	none = (struct rlimit){ .rlim_cur = 0, .rlim_max = all.rlim_max };
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &none), 0);
+	for (; clock_ms() < end; rounds++)
+		loop_run_once(loop, 20);
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &all), 0);
+	assert_true(rounds < 50);
+	ask_stream(fd);
+	assert_true(taken().stream);
+	close(fd);
+}
+
 static void serves_loopback_only(void **state)
 {
 	struct err e = { 0 };
@@ -500,6 +563,9 @@ int main(void)
 		cmocka_unit_test_teardown(drops_what_is_no_query, stop),
 		cmocka_unit_test_teardown(bounds_what_waits, stop),
 		cmocka_unit_test_teardown(forgets_what_nobody_answers, stop),
+		cmocka_unit_test_teardown(forgets_while_others_ask, stop),
+		cmocka_unit_test_teardown(reads_some_at_a_time, stop),
+		cmocka_unit_test_teardown(waits_for_descriptors, stop),
 		cmocka_unit_test_teardown(serves_loopback_only, stop),
 		cmocka_unit_test_teardown(leaves_the_port_to_containers, stop),
 		cmocka_unit_test_teardown(takes_the_port_otherwise, stop),

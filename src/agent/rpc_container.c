@@ -171,7 +171,7 @@ static int share_first_pid_namespace(struct agent *a, struct agent_container *c,
 	if (!a->sandbox.created || a->sandbox.pause_pid)
 		return 0;
 	list_foreach (other, &a->containers, struct agent_container, node)
-		if (!other->creating)
+		if (!other->creating && !other->removing)
 			return 0;
 	fd_close(&a->sandbox.pid_ns_fd);
 	fd = namespace_open(process_pid(container_find_process(c->c, "")), "pid");

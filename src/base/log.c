@@ -55,6 +55,11 @@ void log_set_sink(int fd, enum log_format format, const char *name)
 	sink.name = name;
 }
 
+int log_get_fd(void)
+{
+	return sink.fd;
+}
+
 void log_set_error_copy(int fd)
 {
 	sink.error_copy_fd = fd;

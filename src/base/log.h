@@ -16,6 +16,8 @@ int log_level_parse(const char *name, enum log_level *ret_level);
 
 /* fd: where lines go (not owned). name: program name in front of text lines, in "source" of JSON ones. */
 void log_set_sink(int fd, enum log_format format, const char *name);
+/* Where they go. */
+int log_get_fd(void);
 /* Errors are told here, too, as text, for when the sink is a file that nobody looks at. -1: no. */
 void log_set_error_copy(int fd);
 

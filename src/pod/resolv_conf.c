@@ -4,6 +4,7 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
 
@@ -49,17 +50,23 @@ bool resolv_conf_loopback(const char *text, struct in_addr *ret)
 	return false;
 }
 
+/* What else there may be is not opened: with a device that can have effects. */
 int resolv_conf_read(const char *path, struct in_addr *ret)
 {
-	_cleanup_close_ int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+	_cleanup_close_ int there = open(path, O_PATH | O_CLOEXEC), fd = -1;
 	_cleanup_free_ char *text = NULL;
+	char name[32];
 	struct stat st;
 	int r;
 
-	if (fd < 0 || fstat(fd, &st) < 0)
+	if (there < 0 || fstat(there, &st) < 0)
 		return -errno;
 	if (!S_ISREG(st.st_mode))
 		return -EINVAL;
+	snprintf(name, sizeof name, "/proc/self/fd/%d", there);
+	fd = open(name, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+	if (fd < 0)
+		return -errno;
 	r = fd_read_all(fd, FILE_MAX, &text, NULL);
 	return r < 0 ? r : resolv_conf_loopback(text, ret);
 }

@@ -14,6 +14,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/inotify.h>
 #include <sys/ioctl.h>
 #include <sys/mount.h>
 #include <sys/socket.h>
@@ -231,6 +232,27 @@ static void finds_the_server(void **state)
 			inet_ntop(AF_INET, &a, text, sizeof text);
 		assert_string_equal(text, cases[i].address ? cases[i].address : "");
 	}
+}
+
+/* Opening a device can have effects, and the path may lead to one: it is not opened. */
+static void opens_files_only(void **state)
+{
+	_cleanup_close_ int watch = inotify_init1(IN_NONBLOCK | IN_CLOEXEC);
+	struct inotify_event event;
+	struct in_addr a;
+	char link[80];
+
+	assert_int_equal(mkfifo(t.path, 0600), 0);
+	assert_true(inotify_add_watch(watch, t.path, IN_OPEN) >= 0);
+	snprintf(link, sizeof link, "%s-link", t.path);
+	assert_int_equal(symlink(t.path, link), 0);
+	assert_int_equal(resolv_conf_read(link, &a), -EINVAL);
+	assert_int_equal(read(watch, &event, sizeof event), -1);
+	unlink(t.path);
+	assert_int_equal(resolv_conf_read(link, &a), -ENOENT);
+	assert_int_equal(file_replace(t.path, CONF, sizeof CONF - 1, 0644), 0);
+	assert_int_equal(resolv_conf_read(link, &a), 1);
+	unlink(link);
 }
 
 static void asks_by_datagrams(void **state)
@@ -493,6 +515,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(finds_the_server),
+		TEST(opens_files_only),
 		TEST(asks_by_datagrams),
 		TEST(asks_by_streams),
 		TEST(tells_that_nobody_answers),
