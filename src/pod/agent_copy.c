@@ -311,6 +311,9 @@ static void on_copied(int result, const struct err *answer, void *userdata)
 static int copy_start(struct agent_copy *c, int r, agent_done_fn fn, void *userdata, struct agent_copy **ret,
 		      struct err *e)
 {
+	/* Nothing would ever be answered. */
+	if (r == 0)
+		r = err_set(e, ERR_SYSTEM, EBUSY, "cannot copy %s to the guest: it changed meanwhile", c->root);
 	if (r > 0)
 		r = agent_copy_file_async(c->agent, &c->q, on_copied, c, &c->call, e);
 	if (r < 0) {
