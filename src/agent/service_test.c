@@ -750,7 +750,7 @@ static void test_names(void **state)
 {
 	static const int types[] = { SOCK_DGRAM, SOCK_STREAM };
 	_cleanup_close_ int ns = -1;
-	struct next next, second;
+	static struct next next, second; /* told at the latest when the client goes */
 	char path[64];
 
 	(void)state;

@@ -328,7 +328,7 @@ static void test_resets(void **state)
 static void test_places(void **state)
 {
 	struct fixture *f = *state;
-	bool freed[PORTS + 2];
+	static bool freed[PORTS + 2]; /* until the bus goes */
 	struct err e = { 0 };
 	struct card *more;
 

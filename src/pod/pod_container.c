@@ -566,6 +566,7 @@ void pod_create(struct pod *pod, const struct pod_container_params *params, pod_
 	c->create.fn = fn;
 	c->create.userdata = userdata;
 	list_append(&pod->containers, &c->node);
+	c->brought_vm = first || str_eq(c->id, pod->params.id);
 	r = first ? create_first(c, params, &e) : create_later(c, params, &e);
 	if (r == 0)
 		r = create_in_guest(c, &e);

@@ -122,7 +122,7 @@ int pod_make_cgroup(struct pod *pod, struct pod_container *c, struct err *e)
 	struct pod_process *p = pod_init_process(c);
 	int r;
 
-	if (pod->cgroup && str_eq(c->id, pod->params.id))
+	if (pod->cgroup && c->brought_vm)
 		return return_to_cgroup(pod, c, e);
 	/*
 	 * A stand-in of ours is in the pod's group, as we are. A group of its own would tell that the container uses

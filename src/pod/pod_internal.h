@@ -83,6 +83,7 @@ struct pod_container {
 	struct list asks;        /* pod_ask */
 	struct pod_ask *removal; /* the first delete's, while the guest removes it; NULL: none */
 	bool sandbox_only;       /* see pod_container_params */
+	bool brought_vm;         /* it came first, or is that one come again: the pod's cgroup is for its limits */
 	bool hooked;             /* hooks of its creation have run */
 	struct list processes;   /* the first one is the container's own */
 };

@@ -48,7 +48,7 @@ static void on_update_answer(int result, const struct err *answer, void *userdat
 	}
 	pod_shrink(c->pod);
 	/* The pod's group is that of the container that brought the VM. */
-	if (result == 0 && c->pod->role == POD_ROLE_SINGLE && !c->cgroup)
+	if (result == 0 && c->pod->role == POD_ROLE_SINGLE && c->brought_vm)
 		result = pod_limit_cgroup(c->pod, ask->resources, &e);
 	pod_ask_done(ask, result, &e);
 }

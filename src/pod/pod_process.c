@@ -410,8 +410,7 @@ static int start_container(struct pod_process *p, struct err *e)
 		return 0;
 	}
 	/* The first one's, or its when it is there again: made for it between create and start, too. */
-	if (list_first(&pod->containers, struct pod_container, node) != p->container &&
-	    !str_eq(p->container->id, pod->params.id))
+	if (list_first(&pod->containers, struct pod_container, node) != p->container && !p->container->brought_vm)
 		return ask_to_start(p, e);
 	p->start.looks = true;
 	nics_watch_look(pod->sandbox->nics, &p->start.look, on_looked, p);

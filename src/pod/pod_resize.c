@@ -42,7 +42,7 @@ static bool has_others(const struct pod *pod)
 	const struct pod_container *c;
 
 	list_foreach (c, &pod->containers, const struct pod_container, node)
-		if (c->cgroup && is_counted(pod, c))
+		if (!c->brought_vm && is_counted(pod, c))
 			return true;
 	return false;
 }

@@ -345,8 +345,6 @@ static void test_too_large_for_the_vm(void **state)
 /* A container that came into another one's VM: what is plugged for it does not count against the other one's limit. */
 static void test_grows_for_another(void **state)
 {
-	struct err e = { 0 };
-
 	dynamic();
 	put_limited("c1", SINGLE, LIMITS("100000", MIB256));
 	make_pod();
