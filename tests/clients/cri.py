@@ -349,7 +349,8 @@ def row_port_forward():
     print(page.splitlines()[-1])
     print("port 81:", forwarded(pod, 81, b"anybody?") or "nobody")
     # Who answers when all has been said.
-    sorter = pod.start("sorter", ["nc", "-ll", "-p", "9000", "-e", "sort"])
+    # As many as 32 may wait for busybox's nc: with its two, a busy kernel resets connections (SYN cookies).
+    sorter = pod.start("sorter", ["nc", "-" + 32 * "l", "-p", "9000", "-e", "sort"])
     pid = sorter.pid()
     print(until_true(30, "an answer", lambda: through_loopback(pid, 9000, b"two\none\n")).decode(), end="")
     lines = [f"{i * 7919 % 20011:06}\n" for i in range(20011)]
