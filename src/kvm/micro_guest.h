@@ -120,21 +120,21 @@ static inline int micro_vcpus(struct micro_guest *g, unsigned vcpus, struct err 
 
 static inline int micro_guest_init(struct micro_guest *g, unsigned vcpus, bool split, bool track_dirty, struct err *e)
 {
-	struct kvm_vm_config c = {
-		.split_irqchip = split, .track_dirty = track_dirty, .identity_map = 0xfeffc000, .tss = 0xfeffd000
-	};
+	struct kvm_vm_config c = { .split_irqchip = split, .identity_map = 0xfeffc000, .tss = 0xfeffd000 };
 	int r;
 
 	memset(g, 0, sizeof *g);
 	r = kvm_open(NULL, &g->kvm, e);
 	if (r == 0)
-		r = kvm_vm_new(g->kvm, &c, &g->vm, e);
+		r = kvm_vm_new(g->kvm, track_dirty, &g->vm, e);
 	if (r < 0)
 		return r;
 	g->ram = mmap(NULL, MICRO_RAM, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	if (g->ram == MAP_FAILED)
 		return -errno;
 	r = kvm_vm_map(g->vm, 0, MICRO_RAM, g->ram, track_dirty ? KVM_MAP_LOG : 0);
+	if (r == 0)
+		r = kvm_vm_set_up(g->vm, &c, e);
 	micro_tables(g);
 	return r < 0 ? r : micro_vcpus(g, vcpus, e);
 }

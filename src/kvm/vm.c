@@ -48,7 +48,7 @@ static int create(struct kvm *kvm)
 	return fd;
 }
 
-int kvm_vm_new(struct kvm *kvm, const struct kvm_vm_config *c, struct kvm_vm **ret, struct err *e)
+int kvm_vm_new(struct kvm *kvm, bool track_dirty, struct kvm_vm **ret, struct err *e)
 {
 	_cleanup_(kvm_vm_free_p) struct kvm_vm *vm = calloc(1, sizeof *vm);
 	int r;
@@ -58,24 +58,28 @@ int kvm_vm_new(struct kvm *kvm, const struct kvm_vm_config *c, struct kvm_vm **r
 	pthread_mutex_init(&vm->lock, NULL);
 	vm->kvm = kvm;
 	vm->gic = vm->its = -1;
-	vm->split = c->split_irqchip;
-	vm->track_dirty = c->track_dirty;
+	vm->track_dirty = track_dirty;
 	vm->fd = create(kvm);
 	if (vm->fd < 0)
 		return err_sys(e, errno, "KVM cannot create a virtual machine");
-	r = c->track_dirty ? enable_manual_dirty_log(vm, e) : 0;
-	if (r == 0)
-		r = kvm_vm_new_arch(vm, c, e);
-	if (r == 0) {
-		kvm_routes_init(vm);
-		r = kvm_routes_commit(vm);
-		if (r < 0)
-			err_sys(e, -r, "KVM does not take the table of interrupts");
-	}
+	r = track_dirty ? enable_manual_dirty_log(vm, e) : 0;
 	if (r < 0)
 		return r;
 	*ret = take_ptr(vm);
 	return 0;
+}
+
+int kvm_vm_set_up(struct kvm_vm *vm, const struct kvm_vm_config *c, struct err *e)
+{
+	int r;
+
+	vm->split = c->split_irqchip;
+	r = kvm_vm_set_up_arch(vm, c, e);
+	if (r < 0)
+		return r;
+	kvm_routes_init(vm);
+	r = kvm_routes_commit(vm);
+	return r < 0 ? err_sys(e, -r, "KVM does not take the table of interrupts") : 0;
 }
 
 void kvm_vm_free(struct kvm_vm *vm)

@@ -29,15 +29,19 @@ struct kvm_vm;
 
 struct kvm_vm_config {
 	bool split_irqchip; /* x86: the I/O APIC is the monitor's */
-	bool track_dirty;   /* the dirty log is read by get and emptied by clear, instead of both by get */
 	/* x86: places for what Intel's real mode needs, outside of RAM. */
 	uint64_t identity_map, tss;
 	/* arm64: distributor, redistributors of all CPUs, and MSI translation (0: none) of the GICv3. */
 	uint64_t gic_dist, gic_redist, gic_its;
 };
 
-/* kvm must outlive it. */
-int kvm_vm_new(struct kvm *kvm, const struct kvm_vm_config *c, struct kvm_vm **ret, struct err *e);
+/* kvm must outlive it. track_dirty: the dirty log is read by get and emptied by clear, instead of both by get. */
+int kvm_vm_new(struct kvm *kvm, bool track_dirty, struct kvm_vm **ret, struct err *e);
+/*
+ * The interrupt controller, before there are vCPUs. After RAM: the kernel (6.18) lets a grace period pass between the
+ * two, which the one that comes second waits for when that is RAM.
+ */
+int kvm_vm_set_up(struct kvm_vm *vm, const struct kvm_vm_config *c, struct err *e);
 /* All vCPUs must have been freed. NULL does nothing. */
 void kvm_vm_free(struct kvm_vm *vm);
 DEFINE_CLEANUP(struct kvm_vm *, kvm_vm_free)
@@ -96,5 +100,5 @@ int kvm_vm_load(struct kvm_vm *vm, const struct state *s, uint64_t elapsed_ns, s
 struct kvm *kvm_vm_kvm(struct kvm_vm *vm);
 int kvm_vm_fd(const struct kvm_vm *vm);
 bool kvm_vm_split(const struct kvm_vm *vm);
-/* Make the interrupt controller; the architecture's part of kvm_vm_new(). */
-int kvm_vm_new_arch(struct kvm_vm *vm, const struct kvm_vm_config *c, struct err *e);
+/* The architecture's part of kvm_vm_set_up(). */
+int kvm_vm_set_up_arch(struct kvm_vm *vm, const struct kvm_vm_config *c, struct err *e);

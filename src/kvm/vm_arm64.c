@@ -39,7 +39,7 @@ static int make_its(struct kvm_vm *vm, uint64_t address, struct err *e)
 	return r < 0 ? err_sys(e, -r, "KVM cannot make an interrupt translation service") : 0;
 }
 
-int kvm_vm_new_arch(struct kvm_vm *vm, const struct kvm_vm_config *c, struct err *e)
+int kvm_vm_set_up_arch(struct kvm_vm *vm, const struct kvm_vm_config *c, struct err *e)
 {
 	uint64_t dist = c->gic_dist, redist = c->gic_redist;
 	uint32_t irqs = KVM_GIC_PRIVATE + KVM_PINS;

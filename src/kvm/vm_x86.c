@@ -34,7 +34,7 @@ static int make_irqchip(struct kvm_vm *vm, struct err *e)
 	return 0;
 }
 
-int kvm_vm_new_arch(struct kvm_vm *vm, const struct kvm_vm_config *c, struct err *e)
+int kvm_vm_set_up_arch(struct kvm_vm *vm, const struct kvm_vm_config *c, struct err *e)
 {
 	uint64_t identity = c->identity_map;
 

@@ -100,14 +100,13 @@ static int check_config(const struct vmm_config *c, struct err *e)
 	return 0;
 }
 
-static int make_kvm_vm(struct vmm *vm, struct err *e)
+static int set_up_kvm(struct vmm *vm, struct err *e)
 {
-	const struct kvm_vm_config c = { .track_dirty = vm->config.track_dirty,
-					 .gic_dist = ARM64_GIC_DIST,
+	const struct kvm_vm_config c = { .gic_dist = ARM64_GIC_DIST,
 					 .gic_redist = ARM64_GIC_REDIST,
 					 .gic_its = vm->config.shape == VMM_SHAPE_CLOUD ? ARM64_GIC_ITS : 0 };
 
-	return kvm_vm_new(vm->kvm, &c, &vm->kvm_vm, e);
+	return kvm_vm_set_up(vm->kvm_vm, &c, e);
 }
 
 static int make_cpus(struct board *b, struct err *e)
@@ -199,7 +198,7 @@ int board_new(struct vmm *vm, struct err *e)
 	for (unsigned i = 0; i < LINES; i++)
 		b->lines[i] = -1;
 	b->vm = vm;
-	r = make_kvm_vm(vm, e);
+	r = set_up_kvm(vm, e);
 	if (r == 0)
 		r = make_cpus(b, e);
 	if (r == 0) {

@@ -156,14 +156,13 @@ static const struct acpi_events_ops events_ops = {
 
 /* ---- building it ---- */
 
-static int make_kvm_vm(struct vmm *vm, struct err *e)
+static int set_up_kvm(struct vmm *vm, struct err *e)
 {
 	const struct kvm_vm_config c = { .split_irqchip = vm->config.split_irqchip,
-					 .track_dirty = vm->config.track_dirty,
 					 .identity_map = X86_KVM_IDENTITY,
 					 .tss = X86_KVM_TSS };
 
-	return kvm_vm_new(vm->kvm, &c, &vm->kvm_vm, e);
+	return kvm_vm_set_up(vm->kvm_vm, &c, e);
 }
 
 static int make_lines(struct board *b)
@@ -242,7 +241,7 @@ int board_new(struct vmm *vm, struct err *e)
 	for (unsigned i = 0; i < LINES; i++)
 		b->lines[i] = -1;
 	b->vm = vm;
-	r = make_kvm_vm(vm, e);
+	r = set_up_kvm(vm, e);
 	if (r == 0 && vm->config.split_irqchip)
 		r = ioapic_lines_new(vm, X86_IOAPIC, &vm->ioapic, e);
 	if (r < 0) {

@@ -92,8 +92,10 @@ static int build(struct vmm *vm, const struct memory_source *source, struct err 
 	vm->exit_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	if (vm->exit_fd < 0)
 		return err_sys(e, errno, "cannot make a virtual machine");
-	r = board_new(vm, e); /* makes the KVM VM, whose layout it knows */
-	return r < 0 ? r : memory_new(vm, source, e);
+	r = kvm_vm_new(vm->kvm, vm->config.track_dirty, &vm->kvm_vm, e);
+	if (r == 0)
+		r = memory_new(vm, source, e);
+	return r < 0 ? r : board_new(vm, e);
 }
 
 int machine_add_boot_timer(struct vmm *vm, uint64_t base)
