@@ -15,6 +15,7 @@
 #include "cli/handover.h"
 #include "cli/old_pod.h"
 #include "cli/owner.h"
+#include "oci/builder.h"
 #include "oci/spec.h"
 #include "pod/standin.h"
 #include "pod/state.h"
@@ -108,16 +109,10 @@ static int offer_standin(struct launch *l, const struct globals *g, const char *
 /* The namespace of the spec: a path, a new one, or the host's. */
 static void network_of(const Grpc__Spec *spec, const char **ret_path, bool *ret_new)
 {
-	*ret_path = NULL;
-	*ret_new = false;
-	for (size_t i = 0; spec->linux && i < spec->linux->n_namespaces; i++) {
-		const Grpc__LinuxNamespace *n = spec->linux->namespaces[i];
+	const Grpc__LinuxNamespace *ns = oci_spec_namespace(spec, "network");
 
-		if (!str_eq(n->type, "network"))
-			continue;
-		*ret_new = str_empty(n->path);
-		*ret_path = *ret_new ? NULL : n->path;
-	}
+	*ret_new = ns && str_empty(ns->path);
+	*ret_path = ns && !*ret_new ? ns->path : NULL;
 }
 
 static bool has_container(const struct pod_state *s, const char *id)

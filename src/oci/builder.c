@@ -429,6 +429,14 @@ const char *oci_spec_annotation(const Grpc__Spec *spec, const char *key)
 	return NULL;
 }
 
+const Grpc__LinuxNamespace *oci_spec_namespace(const Grpc__Spec *spec, const char *type)
+{
+	for (size_t i = 0; spec->linux && i < spec->linux->n_namespaces; i++)
+		if (str_eq(spec->linux->namespaces[i]->type, type))
+			return spec->linux->namespaces[i];
+	return NULL;
+}
+
 int oci_spec_set_root(Grpc__Spec *spec, const char *path, bool readonly)
 {
 	char *copy = strdup(path);

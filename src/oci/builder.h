@@ -50,3 +50,6 @@ int oci_spec_set_root(Grpc__Spec *spec, const char *path, bool readonly);
 int oci_spec_set_annotation(Grpc__Spec *spec, const char *key, const char *value);
 /* The value of an annotation, or NULL. */
 const char *oci_spec_annotation(const Grpc__Spec *spec, const char *key);
+/* The namespace of a type, of which there is at most one (oci_spec_load()). NULL: none is asked for, the host's is
+ * meant. */
+const Grpc__LinuxNamespace *oci_spec_namespace(const Grpc__Spec *spec, const char *type);

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "base/log.h"
+#include "oci/builder.h"
 #include "oci/spec.h"
 #include "pod/client_mounts.h"
 #include "pod/hooks.h"
@@ -215,18 +216,16 @@ int pod_container_spec(const struct pod_container *c, Grpc__Spec **ret, struct e
 /* Does the spec want a network namespace that is new? */
 static bool wants_new_netns(const Grpc__Spec *spec)
 {
-	for (size_t i = 0; spec->linux && i < spec->linux->n_namespaces; i++)
-		if (str_eq(spec->linux->namespaces[i]->type, "network"))
-			return str_empty(spec->linux->namespaces[i]->path);
-	return false;
+	const Grpc__LinuxNamespace *ns = oci_spec_namespace(spec, "network");
+
+	return ns && str_empty(ns->path);
 }
 
 static const char *given_netns(const Grpc__Spec *spec)
 {
-	for (size_t i = 0; spec->linux && i < spec->linux->n_namespaces; i++)
-		if (str_eq(spec->linux->namespaces[i]->type, "network") && !str_empty(spec->linux->namespaces[i]->path))
-			return spec->linux->namespaces[i]->path;
-	return NULL;
+	const Grpc__LinuxNamespace *ns = oci_spec_namespace(spec, "network");
+
+	return ns && !str_empty(ns->path) ? ns->path : NULL;
 }
 
 static int make_init_process(struct pod_container *c, const struct pod_container_params *params, bool first,

@@ -11,6 +11,7 @@
 #include "base/fd.h"
 #include "base/log.h"
 #include "codec/pb.h"
+#include "oci/builder.h"
 #include "oci/spec.h"
 #include "pod/nics.h"
 #include "pod/nics_watch.h"
@@ -35,18 +36,9 @@ int pod_enter_mount_namespace(struct pod *pod, struct err *e)
 
 /* ---- network ---- */
 
-/* The spec's network namespace. NULL: none is asked for, the host's is meant. */
-static const Grpc__LinuxNamespace *find_netns(const Grpc__Spec *spec)
-{
-	for (size_t i = 0; spec->linux && i < spec->linux->n_namespaces; i++)
-		if (str_eq(spec->linux->namespaces[i]->type, "network"))
-			return spec->linux->namespaces[i];
-	return NULL;
-}
-
 int pod_open_netns(struct pod *pod, const Grpc__Spec *spec, pid_t pid, struct err *e)
 {
-	const Grpc__LinuxNamespace *ns = find_netns(spec);
+	const Grpc__LinuxNamespace *ns = oci_spec_namespace(spec, "network");
 	_cleanup_free_ char *path = NULL;
 
 	if (!ns || pod->netns_fd >= 0)

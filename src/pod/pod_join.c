@@ -8,6 +8,7 @@
 #include <sys/stat.h>
 
 #include "base/strv.h"
+#include "oci/builder.h"
 #include "sys/namespaces.h"
 
 /* The flag is podman's and docker's. */
@@ -23,13 +24,9 @@ static const struct {
 /* NULL: it is not named. */
 static const char *path_in(const Grpc__Spec *spec, enum join_kind kind)
 {
-	for (size_t i = 0; spec->linux && i < spec->linux->n_namespaces; i++) {
-		const Grpc__LinuxNamespace *n = spec->linux->namespaces[i];
+	const Grpc__LinuxNamespace *ns = oci_spec_namespace(spec, kinds[kind].type);
 
-		if (str_eq(n->type, kinds[kind].type))
-			return str_empty(n->path) ? NULL : n->path;
-	}
-	return NULL;
+	return ns && !str_empty(ns->path) ? ns->path : NULL;
 }
 
 static bool names_any(const Grpc__Spec *spec)

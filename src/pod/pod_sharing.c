@@ -9,6 +9,7 @@
 #include <sys/stat.h>
 
 #include "base/log.h"
+#include "oci/builder.h"
 #include "pod/pod_internal.h"
 #include "pod/pod_join.h"
 
@@ -17,21 +18,13 @@ static int out_of_memory(struct err *e)
 	return err_sys(e, ENOMEM, "cannot share namespaces");
 }
 
-static const Grpc__LinuxNamespace *find_namespace(const Grpc__Spec *spec, const char *type)
-{
-	for (size_t i = 0; spec->linux && i < spec->linux->n_namespaces; i++)
-		if (str_eq(spec->linux->namespaces[i]->type, type))
-			return spec->linux->namespaces[i];
-	return NULL;
-}
-
 /*
  * It is in the pod because of its id: the pod's first container again, whose VM lives for the others. A new network
  * namespace is the pod's, into which hooks put interfaces; one that somebody else has made the VM cannot go to.
  */
 static int check_network(const struct pod_container *c, struct err *e)
 {
-	const Grpc__LinuxNamespace *ns = find_namespace(c->spec, "network");
+	const Grpc__LinuxNamespace *ns = oci_spec_namespace(c->spec, "network");
 	struct stat named, ours;
 
 	if (!ns || str_empty(ns->path) || !c->pod->netns)
@@ -77,7 +70,7 @@ static int decide(struct pod_container *c, const struct join *j, enum join_kind 
 		j->of[kind] < 0 ? NULL : pod_find(c->pod, c->pod->record.containers[j->of[kind]].id, NULL);
 	const char *of = other ? (kind == JOIN_IPC ? other->ipc_of : other->uts_of) : c->id;
 
-	if (!of || !find_namespace(c->spec, type))
+	if (!of || !oci_spec_namespace(c->spec, type))
 		return 0;
 	if (!can) {
 		log_warn(
