@@ -115,14 +115,6 @@ static void network_of(const Grpc__Spec *spec, const char **ret_path, bool *ret_
 	*ret_path = ns && !*ret_new ? ns->path : NULL;
 }
 
-static bool has_container(const struct pod_state *s, const char *id)
-{
-	for (size_t i = 0; i < s->n_containers; i++)
-		if (str_eq(s->containers[i].id, id))
-			return true;
-	return false;
-}
-
 /*
  * Neither ours nor one of `caisson run`. *ret_netns: it has been here before, and its virtual machine lives on for
  * containers that share its network, which is this one; "" is the host's. NULL: not so.
@@ -142,24 +134,24 @@ static int check_unused(const char *root, const char *id, char **ret_netns, stru
 	/* What a killed `caisson run` left is swept away by the owner. */
 	if (state_read(root, id, &s, &alive, NULL) < 0 || !alive)
 		return 0;
-	if (!s.n_containers || has_container(&s, id))
+	if (!s.n_containers || pod_state_has(&s, id))
 		return err_set(e, ERR_CONFIG, EEXIST, "container with given ID already exists");
 	*ret_netns = strdup(s.netns);
 	return *ret_netns ? 0 : err_sys(e, ENOMEM, "cannot create %s", id);
 }
 
 /* Which pod it is for. *before: as of check_unused(); NULL afterwards when that pod has been ended. */
-static int find_group(const struct globals *g, const char *id, const char *bundle, char **before,
+static int find_group(const struct globals *g, const char *id, const Grpc__Spec *spec, char **before,
 		      struct task_group *ret, struct err *e)
 {
-	int r = task_group_read(bundle, id, ret, e);
+	int r = task_group_of(spec, id, ret, e);
 
 	if (r == 0 && *before)
 		r = old_pod_end(g->root, id, e);
 	if (r > 0)
 		free(take_ptr(*before));
 	if (r < 0 || !*before)
-		return r < 0 ? r : task_group_join(ret, bundle, g->root, NULL, e);
+		return r < 0 ? r : task_group_join(ret, spec, g->root, NULL, e);
 	if (!ret->is_single)
 		return err_set(e, ERR_CONFIG, EEXIST, "container with given ID already exists");
 	ret->is_member = true;
@@ -220,7 +212,7 @@ int launch_container(struct launch *l, const struct globals *g, const char *id, 
 	if (r == 0)
 		r = check_unused(g->root, id, &before, e);
 	if (r == 0)
-		r = find_group(g, id, bundle, &before, &group, e);
+		r = find_group(g, id, spec, &before, &group, e);
 	if (r < 0)
 		return r;
 	streams->terminal = spec->process && spec->process->terminal;

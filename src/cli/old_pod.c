@@ -85,7 +85,7 @@ int old_pod_end(const char *root, const char *sandbox, struct err *e)
 	struct err ignored = { 0 };
 	uint64_t deadline;
 	bool told = false;
-	int r = is_there(root, sandbox) ? find_members(root, sandbox, &members, &told, e) : 0;
+	int r = find_members(root, sandbox, &members, &told, e);
 
 	if (r < 0 || !told)
 		return r;

@@ -10,7 +10,7 @@
 #include "base/err.h"
 
 /*
- * End it, each container by SIGTERM and a while later by SIGKILL, and wait until nothing of it is left. 1: done; 0:
- * there is no such pod, or nobody is in it by annotations.
+ * End one that lives, each container by SIGTERM and a while later by SIGKILL, and wait until nothing of it is left. 1:
+ * done; 0: nobody is in it by annotations.
  */
 int old_pod_end(const char *root, const char *sandbox, struct err *e);

@@ -116,7 +116,7 @@ int pod_find_sharing(struct pod_container *c, struct pod_sharing *ret, struct er
 	if (!join_in_pod(&c->pod->record, c->spec, c->id, &j)) {
 		r = check_network(c, e);
 		/* What it had before it came again is the sandbox's: others may be in it. */
-		return r < 0 || !str_eq(c->id, c->pod->params.id) ? r : share(c, &j, ret, e);
+		return r < 0 || !c->brought_vm ? r : share(c, &j, ret, e);
 	}
 	r = join_check(&j, &c->pod->record, c->spec, e);
 	if (r < 0)

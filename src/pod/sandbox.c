@@ -402,9 +402,12 @@ static int give_devices(struct sandbox *s, struct plan_container *c, struct err 
 /* With its files. */
 static int give_to_vm(struct sandbox *s, struct plan_container *c, struct err *e)
 {
-	int r = c->there ? 1 : give_devices(s, c, e);
+	int r;
 
-	return r < 0 ? r : r > 0 ? 0 : share_publish(&s->plan->share, s->agent, e);
+	if (c->there)
+		return 0;
+	r = give_devices(s, c, e);
+	return r < 0 ? r : share_publish(&s->plan->share, s->agent, e);
 }
 
 /*

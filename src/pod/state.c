@@ -56,6 +56,14 @@ int pod_state_add_container(struct pod_state *s, const char *id, const char *bun
 	return c->id && c->bundle && c->cgroup ? 0 : -ENOMEM;
 }
 
+bool pod_state_has(const struct pod_state *s, const char *id)
+{
+	for (size_t i = 0; i < s->n_containers; i++)
+		if (str_eq(s->containers[i].id, id))
+			return true;
+	return false;
+}
+
 void pod_state_clear_containers(struct pod_state *s)
 {
 	for (size_t i = 0; i < s->n_containers; i++) {

@@ -47,6 +47,7 @@ struct pod_state_container {
 void pod_state_fini(struct pod_state *s);
 /* Strings are copied; cgroup NULL: none. 0 or -ENOMEM. */
 int pod_state_add_container(struct pod_state *s, const char *id, const char *bundle, const char *cgroup, pid_t pid);
+bool pod_state_has(const struct pod_state *s, const char *id);
 void pod_state_clear_containers(struct pod_state *s);
 #define _cleanup_pod_state_ __attribute__((cleanup(pod_state_fini)))
 

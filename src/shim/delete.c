@@ -130,21 +130,13 @@ static void end_shim(struct peer *p, const char *id)
 
 /* ---- one that is dead, or ending ---- */
 
-static bool has_container(const struct pod_state *s, const char *id)
-{
-	for (size_t i = 0; i < s->n_containers; i++)
-		if (str_eq(s->containers[i].id, id))
-			return true;
-	return false;
-}
-
 /* Had a dead shim still this container? */
 static bool was_left(const char *root, const char *sandbox, const char *id)
 {
 	_cleanup_pod_state_ struct pod_state state = { 0 };
 	bool alive = true;
 
-	return state_read(root, sandbox, &state, &alive, NULL) == 0 && !alive && has_container(&state, id);
+	return state_read(root, sandbox, &state, &alive, NULL) == 0 && !alive && pod_state_has(&state, id);
 }
 
 static int wait_and_clean(const char *root, const char *sandbox, const char *id, unsigned timeout_ms, bool *ret_left,
@@ -212,9 +204,9 @@ static bool find_left(const struct shim_flags *flags, char **ret)
 		bool alive;
 
 		if (state_read(root, ids.v[i], &state, &alive, NULL) < 0 ||
-		    !str_eq(state.namespace, flags->namespace) || !has_container(&state, flags->id))
+		    !str_eq(state.namespace, flags->namespace) || !pod_state_has(&state, flags->id))
 			continue;
-		if (!has_container(&state, ids.v[i]))
+		if (!pod_state_has(&state, ids.v[i]))
 			*ret = strdup(ids.v[i]);
 		return !alive;
 	}

@@ -19,6 +19,7 @@
 #include "base/fd.h"
 #include "base/log.h"
 #include "base/strv.h"
+#include "oci/spec.h"
 #include "pod/state.h"
 #include "shim/address.h"
 #include "shim/serve.h"
@@ -151,11 +152,14 @@ static int print_address(const char *address, struct err *e)
 static int read_group(const struct shim_flags *flags, struct task_group *ret, struct err *e)
 {
 	if (access("config.json", F_OK) == 0 || errno != ENOENT) {
+		_cleanup_spec_ Grpc__Spec *spec = NULL;
 		char root[PATH_MAX];
-		int r = task_group_read(".", flags->id, ret, e);
+		int r = oci_spec_load(".", &spec, NULL, e);
 
+		if (r == 0)
+			r = task_group_of(spec, flags->id, ret, e);
 		return r < 0 ? r
-			     : task_group_join(ret, ".", state_default_root(root, sizeof root), flags->namespace, e);
+			     : task_group_join(ret, spec, state_default_root(root, sizeof root), flags->namespace, e);
 	}
 	*ret = (struct task_group){ .sandbox = strdup(flags->id) };
 	return ret->sandbox ? 0 : err_sys(e, ENOMEM, "cannot start the shim");

@@ -29,15 +29,11 @@ static int fill(const Grpc__Spec *spec, const char *id, struct task_group *ret)
 	return ret->sandbox ? r : -ENOMEM;
 }
 
-int task_group_read(const char *bundle, const char *id, struct task_group *ret, struct err *e)
+int task_group_of(const Grpc__Spec *spec, const char *id, struct task_group *ret, struct err *e)
 {
-	_cleanup_spec_ Grpc__Spec *spec = NULL;
 	int r;
 
 	*ret = (struct task_group){ 0 };
-	r = oci_spec_load(bundle, &spec, NULL, e);
-	if (r < 0)
-		return r;
 	r = fill(spec, id, ret);
 	if (r == 0)
 		return 0;
@@ -45,15 +41,22 @@ int task_group_read(const char *bundle, const char *id, struct task_group *ret, 
 	return err_sys(e, -r, "cannot read the annotations");
 }
 
-int task_group_join(struct task_group *g, const char *bundle, const char *state_root, const char *namespace,
-		    struct err *e)
+int task_group_read(const char *bundle, const char *id, struct task_group *ret, struct err *e)
 {
 	_cleanup_spec_ Grpc__Spec *spec = NULL;
-	char *sandbox = NULL;
-	int r = g->is_single ? oci_spec_load(bundle, &spec, NULL, e) : 0;
+	int r;
 
-	if (spec)
-		r = join_find_pod(state_root, namespace, spec, &sandbox, e);
+	*ret = (struct task_group){ 0 };
+	r = oci_spec_load(bundle, &spec, NULL, e);
+	return r < 0 ? r : task_group_of(spec, id, ret, e);
+}
+
+int task_group_join(struct task_group *g, const Grpc__Spec *spec, const char *state_root, const char *namespace,
+		    struct err *e)
+{
+	char *sandbox = NULL;
+	int r = g->is_single ? join_find_pod(state_root, namespace, spec, &sandbox, e) : 0;
+
 	if (r < 0 || !sandbox)
 		return r;
 	free(g->sandbox);

@@ -10,6 +10,7 @@
 #include "base/cleanup.h"
 #include "base/err.h"
 #include "base/strv.h"
+#include "proto/oci.pb-c.h"
 
 struct task_group {
 	char *sandbox;      /* id of the pod: of its first container */
@@ -19,13 +20,15 @@ struct task_group {
 	struct strv config; /* annotations io.katacontainers.*, as KEY=VALUE */
 };
 
-/* Read the annotations in BUNDLE/config.json. id: of the container. */
+/* By a spec's annotations. id: of the container. */
+int task_group_of(const Grpc__Spec *spec, const char *id, struct task_group *ret, struct err *e);
+/* The same, of BUNDLE/config.json. */
 int task_group_read(const char *bundle, const char *id, struct task_group *ret, struct err *e);
 /*
  * A single container that shares the network of one below state_root becomes a member of that one's pod. namespace:
  * containerd's; NULL: none. Before its own pod is looked for; not for one that is there.
  */
-int task_group_join(struct task_group *g, const char *bundle, const char *state_root, const char *namespace,
+int task_group_join(struct task_group *g, const Grpc__Spec *spec, const char *state_root, const char *namespace,
 		    struct err *e);
 /* There is no first container, and may_be_alone. */
 int task_group_alone(struct task_group *g, const char *id, struct err *e);
