@@ -64,24 +64,9 @@ static int make_program(struct bpf_insn *p, bool v6, uint32_t address, uint16_t 
 
 static int attach(int cgroup, enum bpf_attach_type type, const struct bpf_insn *p, int len)
 {
-	_cleanup_close_ int program = -1;
-	union bpf_attr attr;
+	_cleanup_close_ int program = bpf_load(BPF_PROG_TYPE_CGROUP_SOCK_ADDR, type, p, (size_t)len, "caisson_names");
 
-	memset(&attr, 0, sizeof attr);
-	attr.prog_type = BPF_PROG_TYPE_CGROUP_SOCK_ADDR;
-	attr.expected_attach_type = type;
-	attr.insns = (uintptr_t)p;
-	attr.insn_cnt = (uint32_t)len;
-	attr.license = (uintptr_t) "Apache-2.0";
-	memcpy(attr.prog_name, "caisson_names", sizeof "caisson_names");
-	program = bpf_call(BPF_PROG_LOAD, &attr);
-	if (program < 0)
-		return program;
-	memset(&attr, 0, sizeof attr);
-	attr.link_create.prog_fd = (uint32_t)program;
-	attr.link_create.target_fd = (uint32_t)cgroup;
-	attr.link_create.attach_type = type;
-	return bpf_call(BPF_LINK_CREATE, &attr);
+	return program < 0 ? program : bpf_link(program, cgroup, type);
 }
 
 int resolver_redirect_new(const char *cgroup, struct in_addr address, uint16_t port, uint16_t real_port,

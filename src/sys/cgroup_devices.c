@@ -84,19 +84,6 @@ int cgroup_device_program(const struct cgroup_device_rule *rules, size_t n, stru
 	return len;
 }
 
-static int load(const struct bpf_insn *p, int len)
-{
-	union bpf_attr attr;
-
-	memset(&attr, 0, sizeof(attr));
-	attr.prog_type = BPF_PROG_TYPE_CGROUP_DEVICE;
-	attr.insns = (uintptr_t)p;
-	attr.insn_cnt = (uint32_t)len;
-	attr.license = (uintptr_t) "Apache-2.0";
-	memcpy(attr.prog_name, "caisson_devices", sizeof("caisson_devices"));
-	return bpf_call(BPF_PROG_LOAD, &attr);
-}
-
 int cgroup_set_devices(struct cgroup *cg, const struct cgroup_device_rule *rules, size_t n, struct err *e)
 {
 	_cleanup_free_ struct bpf_insn *p = NULL;
@@ -110,7 +97,7 @@ int cgroup_set_devices(struct cgroup *cg, const struct cgroup_device_rule *rules
 	r = cgroup_device_program(rules, n, &p);
 	if (r < 0)
 		return err_sys(e, -r, "device rules of cgroup %s", cg->path);
-	fd = load(p, r);
+	fd = bpf_load(BPF_PROG_TYPE_CGROUP_DEVICE, 0, p, (size_t)r, "caisson_devices");
 	if (fd < 0)
 		return err_sys(e, -fd, "load the device program of cgroup %s (CONFIG_CGROUP_BPF)", cg->path);
 	memset(&attr, 0, sizeof(attr));

@@ -118,31 +118,16 @@ static int load(int map)
 		[PASS] = SET(BPF_REG_0, SK_PASS),
 		bpf_insn(BPF_JMP | BPF_EXIT, 0, 0, 0, 0),
 	};
-	union bpf_attr attr;
 
-	memset(&attr, 0, sizeof attr);
-	attr.prog_type = BPF_PROG_TYPE_SK_LOOKUP;
-	attr.expected_attach_type = BPF_SK_LOOKUP;
-	attr.insns = (uintptr_t)p;
-	attr.insn_cnt = sizeof p / sizeof *p;
-	attr.license = (uintptr_t) "Apache-2.0";
-	memcpy(attr.prog_name, "caisson_catch", sizeof "caisson_catch");
-	return bpf_call(BPF_PROG_LOAD, &attr);
+	return bpf_load(BPF_PROG_TYPE_SK_LOOKUP, BPF_SK_LOOKUP, p, sizeof p / sizeof *p, "caisson_catch");
 }
 
 static int attach(int ns_fd, const int fds[2])
 {
 	_cleanup_close_ int map = make_map(fds), program = map < 0 ? map : load(map);
-	union bpf_attr attr;
 
-	if (program < 0)
-		return program;
-	memset(&attr, 0, sizeof attr);
-	attr.link_create.prog_fd = (uint32_t)program;
-	attr.link_create.target_fd = (uint32_t)ns_fd;
-	attr.link_create.attach_type = BPF_SK_LOOKUP;
 	/* The link holds the program, and that the map. */
-	return bpf_call(BPF_LINK_CREATE, &attr);
+	return program < 0 ? program : bpf_link(program, ns_fd, BPF_SK_LOOKUP);
 }
 
 int loopback_catch_open(int ns_fd, int backlog, struct loopback_catch *ret, struct err *e)
