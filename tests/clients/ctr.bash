@@ -82,6 +82,61 @@ row_native() {
 	expect_output hello
 }
 
+# disk_snapshots: containerd has a snapshotter, $1, whose snapshots are disks: image files (containerd 2), or of device mapper.
+disk_snapshots() {
+	local data meta dir=/run/clients/disks
+	mkdir $dir
+	if [ "$1" = blockfile ]; then
+		mke2fs -q -t ext4 $dir/scratch 64M >&2
+		printf 'scratch_file = "%s"\nfs_type = "ext4"\nmount_options = []\n' $dir/scratch >$dir/conf
+	else
+		export DM_DISABLE_UDEV=1
+		truncate -s 512M $dir/data
+		truncate -s 16M $dir/meta
+		data=$(losetup -f --show $dir/data)
+		meta=$(losetup -f --show $dir/meta)
+		dmsetup create clients --table "0 1048576 thin-pool $meta $data 128 1024 1 skip_block_zeroing"
+		printf 'pool_name = "clients"\nroot_path = "%s"\nbase_image_size = "64MB"\n' $dir/root >$dir/conf
+		losetup -d "$data" "$meta" # when the pool has gone
+	fi
+	containerd_stop
+	cp /run/clients/containerd.toml $dir/before
+	{
+		printf '[plugins."io.containerd.snapshotter.v1.%s"]\n' "$1"
+		cat $dir/conf
+	} >>/run/clients/containerd.toml
+	containerd_start
+}
+
+no_disk_snapshots() {
+	# those of the image: the next one unpacks it anew
+	ctr snapshots --snapshotter "$1" ls | awk 'NR > 1 { print $1 }' | xargs -r ctr snapshots --snapshotter "$1" rm >&2
+	containerd_stop
+	cp /run/clients/disks/before /run/clients/containerd.toml
+	if [ "$1" = devmapper ]; then
+		dmsetup ls | awk '$1 != "clients" { print $1 }' | xargs -r -n 1 dmsetup remove --retry
+		dmsetup remove --retry clients
+	fi
+	rm -r /run/clients/disks
+	containerd_start
+}
+
+# What was written is there when the container runs again.
+row_disks() {
+	local kind=devmapper count='echo line >>/kept; wc -l </kept; sed -nE "s/^[^ ]* \/ ([^ ]*) .*/\1/p" /proc/mounts'
+	! ctr plugins ls | grep blockfile >&2 || kind=blockfile
+	[ $kind = blockfile ] || { modprobe dm-thin-pool && command -v dmsetup; } >/dev/null 2>&1 ||
+		skipped 'this kernel has no thin pools, and this containerd no blockfile'
+	disk_snapshots $kind
+	ok limited ctr run --snapshotter $kind --runtime "$(shim)" "$BB" kept sh -c "$count"
+	expect_line ext4
+	ok limited ctr tasks start kept
+	expect_line 2
+	ask ctr containers rm kept
+	fails 1 run_ctr --snapshotter $kind --read-only "$BB" kept touch /file
+	no_disk_snapshots $kind
+}
+
 row_rootfs() {
 	ok run_ctr --rootfs --env PATH=/bin "$IMAGES/root" c1 sh -c 'cat /etc/hostname'
 	expect_output busybox
