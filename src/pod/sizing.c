@@ -12,6 +12,7 @@
 #include "base/strv.h"
 #include "codec/json.h"
 #include "oci/builder.h"
+#include "sys/cpu_list.h"
 
 #define MIB (1 << 20)
 /* The kernel has 64 bytes for each page of 4 KiB. What SIZING_GUEST_KERNEL_MIB does not hold of that: above 2 GiB. */
@@ -32,26 +33,9 @@
 
 uint32_t sizing_count_cpus(const char *list)
 {
-	uint64_t count = 0;
+	struct cpu_list l;
 
-	for (const char *p = list; p && *p;) {
-		char *end;
-		unsigned long first, last;
-
-		if (*p < '0' || *p > '9')
-			return 0;
-		first = last = strtoul(p, &end, 10);
-		if (*end == '-') {
-			if (end[1] < '0' || end[1] > '9')
-				return 0;
-			last = strtoul(end + 1, &end, 10);
-		}
-		if (last < first || last > UINT16_MAX || (*end && *end != ','))
-			return 0;
-		count += last - first + 1;
-		p = *end ? end + 1 : end;
-	}
-	return count > UINT16_MAX ? 0 : (uint32_t)count;
+	return cpu_list_parse(list, &l) < 0 ? 0 : cpu_list_count(&l);
 }
 
 static double cpus_of(int64_t quota, uint64_t period)
