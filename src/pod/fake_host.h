@@ -367,6 +367,20 @@ int host_cgroup_limit(struct host_cgroup *cg, const Grpc__LinuxResources *resour
 			 (unsigned long long)overhead_mib);
 }
 
+int host_cgroup_check_cpuset(const struct host_cgroup *cg, const struct cpu_list *cpus, const struct cpu_list *mems,
+			     struct err *e)
+{
+	return str_eq(host.fail_at, "check cpuset") ? fake_step(e, "check cpuset", "%s", cg->path) : 0;
+}
+
+/* "-": as it is. */
+int host_cgroup_cpuset(struct host_cgroup *cg, const struct cpu_list *cpus, const struct cpu_list *mems, struct err *e)
+{
+	_cleanup_free_ char *c = cpus ? cpu_list_format(cpus) : NULL, *m = mems ? cpu_list_format(mems) : NULL;
+
+	return fake_step(e, "cpuset", "%s \"%s\" nodes \"%s\"", cg->path, c ? c : "-", m ? m : "-");
+}
+
 uint64_t host_cgroup_ceiling(const struct host_cgroup *cg)
 {
 	return host.ceiling;

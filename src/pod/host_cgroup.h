@@ -22,6 +22,7 @@
 #include "base/err.h"
 #include "base/strv.h"
 #include "proto/agent.pb-c.h"
+#include "sys/cpu_list.h"
 
 struct host_cgroup;
 
@@ -40,12 +41,24 @@ const struct strv *host_cgroup_notes(const struct host_cgroup *cg);
 int host_cgroup_add(struct host_cgroup *cg, pid_t pid, struct err *e);
 
 /*
- * Set what is given in resources (0 and "" are not) and means the host. overhead_mib: what memory limits are raised by
- * for the VMM itself when the limit is the container's own (podman); 0 for a pod's, whose limit counts it already.
- * resources: NULL does nothing.
+ * Set what is given in resources (0 and "" are not) and means the host, but for the cpuset. overhead_mib: what memory
+ * limits are raised by for the VMM itself when the limit is the container's own (podman); 0 for a pod's, whose limit
+ * counts it already. resources: NULL does nothing.
  */
 int host_cgroup_limit(struct host_cgroup *cg, const Grpc__LinuxResources *resources, uint64_t overhead_mib,
 		      struct err *e);
+
+/*
+ * Confine what is in it to these CPUs and memory nodes. Empty: to what its parent has; NULL: as it is. On failure the
+ * CPUs may have been set and the nodes not.
+ */
+int host_cgroup_cpuset(struct host_cgroup *cg, const struct cpu_list *cpus, const struct cpu_list *mems, struct err *e);
+/*
+ * -EINVAL: none of these CPUs, or nodes, are there for it. cgroup v2 would then take them without a word, and confine
+ * to nothing. Empty ones are fine.
+ */
+int host_cgroup_check_cpuset(const struct host_cgroup *cg, const struct cpu_list *cpus, const struct cpu_list *mems,
+			     struct err *e);
 
 /* UINT64_MAX: no limit. 0: there is no such controller, or it does not tell. pids counts threads. */
 struct host_cgroup_usage {

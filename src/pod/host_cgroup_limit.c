@@ -205,16 +205,87 @@ static int limit_cpu_time(const struct host_cgroup *cg, const Grpc__LinuxCPU *c,
 	return r;
 }
 
-static int limit_cpuset(const struct host_cgroup *cg, const Grpc__LinuxCPU *c, struct err *e)
-{
-	const struct host_group *g;
-	int r = need(cg, "cpuset", "a set of CPUs or memory nodes", &g, e);
+/* ---- CPUs and memory nodes ---- */
 
-	if (r == 0 && !str_empty(c->cpus))
-		r = set(g, "cpuset", "cpuset.cpus", c->cpus, e);
-	if (r == 0 && !str_empty(c->mems))
-		r = set(g, "cpuset", "cpuset.mems", c->mems, e);
+/* What the group's parent really has. False: it does not tell. */
+static bool parent_has(const struct host_group *g, const char *file, struct cpu_list *ret)
+{
+	_cleanup_free_ char *path = str_printf("../%s%s", file, g->v2 ? ".effective" : ""), *text = NULL;
+
+	if (!path || file_read_at(g->dir_fd, path, MIB, &text, NULL) < 0)
+		return false;
+	text[strcspn(text, "\n")] = '\0';
+	return cpu_list_parse(text, ret) == 0 && !cpu_list_is_empty(ret);
+}
+
+/* Everything that the parent has. */
+static int set_all(const struct host_group *g, const char *file, struct err *e)
+{
+	_cleanup_free_ char *text = NULL;
+	struct cpu_list has;
+
+	/* In v2 that is an empty list, which is refused while there are processes, as it always is in v1. */
+	if (g->v2 && set(g, "cpuset", file, "\n", NULL) == 0)
+		return 0;
+	if (!parent_has(g, file, &has))
+		return 0;
+	text = cpu_list_format(&has);
+	return text ? set(g, "cpuset", file, text, e) : err_sys(e, ENOMEM, "set %s of cgroup %s", file, g->path);
+}
+
+static int set_list(const struct host_group *g, const char *file, const struct cpu_list *want, struct err *e)
+{
+	_cleanup_free_ char *text = NULL, *there = NULL;
+	struct cpu_list has;
+	int r;
+
+	if (cpu_list_is_empty(want))
+		return set_all(g, file, e);
+	text = cpu_list_format(want);
+	if (!text)
+		return err_sys(e, ENOMEM, "set %s of cgroup %s", file, g->path);
+	r = set(g, "cpuset", file, text, e);
+	if (r < 0 && parent_has(g, file, &has) && (there = cpu_list_format(&has)))
+		err_append(e, "; its parent has %s", there);
 	return r;
+}
+
+int host_cgroup_cpuset(struct host_cgroup *cg, const struct cpu_list *cpus, const struct cpu_list *mems, struct err *e)
+{
+	bool asked = (cpus && !cpu_list_is_empty(cpus)) || (mems && !cpu_list_is_empty(mems));
+	const struct host_group *g;
+	int r = need(cg, "cpuset", "a set of CPUs or memory nodes", &g, asked ? e : NULL);
+
+	if (r < 0)
+		return asked ? r : 0;
+	if (cpus)
+		r = set_list(g, "cpuset.cpus", cpus, e);
+	if (r == 0 && mems)
+		r = set_list(g, "cpuset.mems", mems, e);
+	return r;
+}
+
+static int check_list(const struct host_group *g, const char *file, const char *what, const struct cpu_list *want,
+		      struct err *e)
+{
+	_cleanup_free_ char *asked = NULL, *there = NULL;
+	struct cpu_list has;
+
+	if (cpu_list_is_empty(want) || !parent_has(g, file, &has) || cpu_list_meet(want, &has))
+		return 0;
+	asked = cpu_list_format(want);
+	there = cpu_list_format(&has);
+	return err_set(e, ERR_CONFIG, EINVAL, "%s %s were asked for, and cgroup %s can have %s", what,
+		       asked ? asked : "?", g->path, there ? there : "others");
+}
+
+int host_cgroup_check_cpuset(const struct host_cgroup *cg, const struct cpu_list *cpus, const struct cpu_list *mems,
+			     struct err *e)
+{
+	const struct host_group *g = host_cgroup_find(cg, "cpuset");
+	int r = g ? check_list(g, "cpuset.cpus", "CPUs", cpus, e) : 0;
+
+	return r < 0 || !g ? r : check_list(g, "cpuset.mems", "memory nodes", mems, e);
 }
 
 /* ---- block I/O ---- */
@@ -293,8 +364,6 @@ int host_cgroup_limit(struct host_cgroup *cg, const Grpc__LinuxResources *resour
 	r = limit_memory(cg, resources->memory, overhead_mib, e);
 	if (r == 0 && c && (c->shares || c->quota || c->period))
 		r = limit_cpu_time(cg, c, e);
-	if (r == 0 && c && (!str_empty(c->cpus) || !str_empty(c->mems)))
-		r = limit_cpuset(cg, c, e);
 	if (r == 0)
 		r = limit_io(cg, resources->blockio, e);
 	return r;

@@ -152,8 +152,6 @@ static void everything(struct limits *l)
 	l->cpu.shares = 1024;
 	l->cpu.quota = 50000;
 	l->cpu.period = 100000;
-	l->cpu.cpus = (char *)"0-1";
-	l->cpu.mems = (char *)"0";
 	l->pids.limit = 7;
 	l->disk.major = 8;
 	l->disk.rate = 1000;
@@ -183,7 +181,6 @@ static void limits_v1(void **state)
 	assert_file("/sys/fs/cgroup/cpu,cpuacct" G "/cpu.shares", "1024");
 	assert_file("/sys/fs/cgroup/cpu,cpuacct" G "/cpu.cfs_quota_us", "50000");
 	assert_file("/sys/fs/cgroup/cpu,cpuacct" G "/cpu.cfs_period_us", "100000");
-	assert_file("/sys/fs/cgroup/cpuset" G "/cpuset.cpus", "0-1");
 	assert_file("/sys/fs/cgroup/blkio" G "/blkio.throttle.read_bps_device", "8:0 1000");
 	/* the guest's */
 	assert_file("/sys/fs/cgroup/pids" G "/pids.max", "0\n");
@@ -240,7 +237,6 @@ static void limits_v2(void **state)
 	assert_file("/sys/fs/cgroup" G "/memory.low", "62914560");
 	assert_file("/sys/fs/cgroup" G "/cpu.weight", "39");
 	assert_file("/sys/fs/cgroup" G "/cpu.max", "50000 100000");
-	assert_file("/sys/fs/cgroup" G "/cpuset.cpus", "0-1");
 	assert_file("/sys/fs/cgroup" G "/io.max", "8:0 rbps=1000");
 	assert_file("/sys/fs/cgroup" G "/pids.max", "");
 	host_cgroup_close(cg);
@@ -257,6 +253,80 @@ static void limits_v2(void **state)
 	l.memory.swap = 5;
 	assert_int_equal(host_cgroup_limit(cg, &l.all, 0, &e), -EINVAL);
 	host_cgroup_close(cg);
+}
+
+/* NULL: as it is. */
+static int set_cpuset(struct host_cgroup *cg, const char *cpus, const char *mems, struct err *e)
+{
+	struct cpu_list c, m;
+
+	assert_int_equal(cpu_list_parse(cpus, &c), 0);
+	assert_int_equal(cpu_list_parse(mems, &m), 0);
+	return host_cgroup_cpuset(cg, cpus ? &c : NULL, mems ? &m : NULL, e);
+}
+
+static int check_cpuset(struct host_cgroup *cg, const char *cpus, struct err *e)
+{
+	struct cpu_list c, none = { 0 };
+
+	assert_int_equal(cpu_list_parse(cpus, &c), 0);
+	return host_cgroup_check_cpuset(cg, &c, &none, e);
+}
+
+/* Without a list there is that of the parent, which v1 must be told. */
+static void cpuset_v1(void **state)
+{
+#define AT "/sys/fs/cgroup/cpuset"
+	struct host_cgroup *cg;
+	struct err e = { 0 };
+
+	host_v1();
+	put("0-3\n", AT "/kubepods/pod1/cpuset.cpus");
+	cg = new_group(G);
+	assert_int_equal(set_cpuset(cg, "1,2", "0-1", &e), 0);
+	assert_file(AT G "/cpuset.cpus", "1-2");
+	assert_file(AT G "/cpuset.mems", "0-1");
+	assert_int_equal(set_cpuset(cg, "", "", &e), 0);
+	assert_file(AT G "/cpuset.cpus", "0-3");
+	/* of this it does not tell */
+	assert_file(AT G "/cpuset.mems", "0-1");
+	assert_int_equal(check_cpuset(cg, "8", &e), -EINVAL);
+	assert_string_equal(e.text, "CPUs 8 were asked for, and cgroup " G " can have 0-3");
+	assert_int_equal(check_cpuset(cg, "3,8", &e), 0);
+	assert_int_equal(check_cpuset(cg, "", &e), 0);
+	host_cgroup_close(cg);
+#undef AT
+}
+
+static void cpuset_v2(void **state)
+{
+#define AT "/sys/fs/cgroup"
+	struct host_cgroup *cg;
+	struct err e = { 0 };
+
+	host_v2("cpuset cpu io memory pids\n");
+	/* what is written there is not what it has */
+	put("\n", AT "/kubepods/pod1/cpuset.cpus");
+	put("0-3\n", AT "/kubepods/pod1/cpuset.cpus.effective");
+	cg = new_group(G);
+	assert_int_equal(set_cpuset(cg, "1,2", NULL, &e), 0);
+	assert_file(AT G "/cpuset.cpus", "1-2");
+	assert_file(AT G "/cpuset.mems", "");
+	put("", AT G "/cpuset.cpus");
+	assert_int_equal(set_cpuset(cg, "", "", &e), 0);
+	assert_file(AT G "/cpuset.cpus", "\n");
+	assert_file(AT G "/cpuset.mems", "\n");
+	assert_int_equal(check_cpuset(cg, "8-9", &e), -EINVAL);
+	assert_int_equal(check_cpuset(cg, "3,8", &e), 0);
+	host_cgroup_close(cg);
+	host_v2("memory\n");
+	cg = new_group(G);
+	assert_int_equal(check_cpuset(cg, "8", &e), 0);
+	assert_int_equal(set_cpuset(cg, "", "", &e), 0);
+	assert_int_equal(set_cpuset(cg, "0", NULL, &e), -EOPNOTSUPP);
+	assert_non_null(strstr(e.text, "no cgroup hierarchy with the controller cpuset"));
+	host_cgroup_close(cg);
+#undef AT
 }
 
 static void usage_v2(void **state)
@@ -552,6 +622,18 @@ static void each_path(const struct host_cgroup *cg, bool there)
 	}
 }
 
+static bool has_all_cpus(const struct host_cgroup *cg)
+{
+	const struct host_group *g = host_cgroup_find(cg, "cpuset");
+	_cleanup_free_ char *its = NULL, *parents = NULL;
+
+	assert_int_equal(file_read_at(g->dir_fd, g->v2 ? "cpuset.cpus.effective" : "cpuset.cpus", 4096, &its, NULL), 0);
+	assert_int_equal(
+		file_read_at(g->dir_fd, g->v2 ? "../cpuset.cpus.effective" : "../cpuset.cpus", 4096, &parents, NULL),
+		0);
+	return str_eq(its, parents);
+}
+
 /* The life of a group in whatever hierarchies there are; limits: whether there are controllers. */
 static void life(const char *path, bool limits)
 {
@@ -574,7 +656,6 @@ static void life(const char *path, bool limits)
 	if (limits) {
 		everything(&l);
 		l.all.blockio = NULL;
-		l.cpu.cpus = (char *)"0";
 		l.memory.limit = l.memory.swap = 64 << 20;
 		assert_int_equal(host_cgroup_limit(cg, &l.all, 0, &e), 0);
 		assert_int_equal(host_cgroup_usage(cg, &u, &e), 0);
@@ -589,6 +670,12 @@ static void life(const char *path, bool limits)
 		assert_int_equal(host_cgroup_limit(cg, &l.all, 0, &e), 0);
 		assert_int_equal(host_cgroup_usage(cg, &u, &e), 0);
 		assert_true(u.memory_limit_bytes == UINT64_MAX);
+		assert_int_equal(set_cpuset(cg, "0", "0", &e), 0);
+		assert_true(set_cpuset(cg, "0,8191", NULL, &e) < 0);
+		assert_non_null(strstr(e.text, "; its parent has 0"));
+		assert_int_equal(check_cpuset(cg, "8191", &e), -EINVAL);
+		assert_int_equal(set_cpuset(cg, "", "", &e), 0);
+		assert_true(has_all_cpus(cg));
 	}
 	/* the built-in VMM lives in its owner, which is in the group then */
 	assert_int_equal(host_cgroup_add(cg, getpid(), &e), 0);
@@ -737,6 +824,8 @@ int main(void)
 		cmocka_unit_test(usage_v1),
 		cmocka_unit_test(limits_v2),
 		cmocka_unit_test(usage_v2),
+		cmocka_unit_test(cpuset_v1),
+		cmocka_unit_test(cpuset_v2),
 		cmocka_unit_test(absent),
 		cmocka_unit_test(ceiling),
 		cmocka_unit_test(removes_what_it_made),

@@ -106,6 +106,8 @@ static int container_new(struct pod *pod, const struct pod_container_params *par
 		log_debug("container %s: %s", c->id, warnings.v[i]);
 	if (r == 0 && !c->spec->process)
 		r = err_set(e, ERR_CONFIG, EINVAL, "%s/config.json: process is missing", c->bundle);
+	if (r == 0)
+		r = pod_read_cpuset(c->spec->linux ? c->spec->linux->resources : NULL, &c->cpuset, e);
 	if (r < 0) {
 		pod_container_free(c);
 		return r;
@@ -265,8 +267,8 @@ static int create_first(struct pod_container *c, const struct pod_container_para
 	    (r = pod_open_netns(pod, c->spec, pod_init_process(c)->standin_pid, e)) < 0 ||
 	    (r = pod_write_state(pod, e)) < 0 || (r = make_rootfs(c, params, &writable, e)) < 0 ||
 	    (r = make_overlays(c, e)) < 0 || (r = run_create_hooks(c, e)) < 0 || (r = pod_make_cgroup(pod, c, e)) < 0 ||
-	    (r = pod_size_vm(pod, c, e)) < 0 || (r = pod_attach_network(pod, e)) < 0 ||
-	    (r = pod_start_vm(pod, c, writable, e)) < 0)
+	    (r = pod_apply_cpuset(c, e)) < 0 || (r = pod_size_vm(pod, c, e)) < 0 ||
+	    (r = pod_attach_network(pod, e)) < 0 || (r = pod_start_vm(pod, c, writable, e)) < 0)
 		return r;
 	return pod_watch_vm(pod, e);
 }
@@ -351,7 +353,8 @@ static int create_later(struct pod_container *c, const struct pod_container_para
 	    (r = pod_find_sharing(c, &sharing, e)) < 0 || (r = fetch_client_mounts(c, params, e)) < 0 ||
 	    (r = make_rootfs(c, params, &q.rootfs_writable, e)) < 0 || (r = make_overlays(c, e)) < 0 ||
 	    (r = run_create_hooks(c, e)) < 0 || (r = pod_make_cgroup(pod, c, e)) < 0 ||
-	    (r = ask_for_subpaths(c, e)) < 0 || (r = pod_container_spec(c, &q.spec, e)) < 0)
+	    (r = pod_apply_cpuset(c, e)) < 0 || (r = ask_for_subpaths(c, e)) < 0 ||
+	    (r = pod_container_spec(c, &q.spec, e)) < 0)
 		return r;
 	q.rootfs = c->rootfs;
 	q.sharing = sharing.any ? &sharing.plan : NULL;
@@ -374,6 +377,7 @@ static void undo_create(struct pod_container *c)
 	pod_container_free(c);
 	if (!list_empty(&pod->containers)) {
 		pod_shrink(pod);
+		pod_follow_cpuset(pod);
 		return;
 	}
 	pod_unwatch_vm(pod);
@@ -674,6 +678,7 @@ static void finish_delete(struct pod_container *c)
 		pod->lost = false;
 	} else {
 		pod_shrink(pod);
+		pod_follow_cpuset(pod);
 	}
 	if (pod->params.event)
 		pod->params.event(&event, pod->params.userdata);

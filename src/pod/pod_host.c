@@ -269,6 +269,7 @@ void pod_host_stop(struct pod *pod)
 	pod_network_free(take_ptr(pod->network));
 	host_cgroup_free(take_ptr(pod->cgroup));
 	grpc__linux_memory__free_unpacked(take_ptr(pod->memory_limit), NULL);
+	pod->cpuset = (struct pod_cpuset){ 0 };
 	fd_close(&pod->netns_fd);
 	free(take_ptr(pod->netns));
 }

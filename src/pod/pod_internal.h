@@ -17,6 +17,11 @@
 #include "pod/state.h"
 #include "pod/volume_watch.h"
 
+/* CPUs and memory nodes of the host, see pod_cpuset.c. Empty: nothing was said. */
+struct pod_cpuset {
+	struct cpu_list cpus, mems;
+};
+
 struct pod {
 	struct loop *loop;
 	struct pod_params params; /* strings: ours */
@@ -33,6 +38,7 @@ struct pod {
 	char *netns;        /* a path to it; NULL */
 	struct host_cgroup *cgroup;
 	Grpc__LinuxMemory *memory_limit; /* that it was given last; NULL: none */
+	struct pod_cpuset cpuset;        /* of cgroup, as it was set */
 	struct pod_network *network;
 	struct sizing size;                  /* that the VM began with */
 	struct sizing_now now;               /* that it has */
@@ -64,6 +70,7 @@ struct pod_container {
 	Grpc__Spec *spec;           /* as the client wrote it: hooks, annotations */
 	struct plan_container *plan;
 	struct sizing_demand demand;
+	struct pod_cpuset cpuset;
 	/* Whose IPC and UTS namespaces it is in, an id: its own, another one's, or the sandbox's (NULL). */
 	char *ipc_of, *uts_of;
 	size_t n_mounts;            /* on BUNDLE/rootfs */
@@ -130,6 +137,7 @@ struct pod_ask {
 	int signo;
 	bool pause;
 	struct sizing_demand before;
+	struct pod_cpuset cpuset_before;
 	Grpc__LinuxResources *resources;
 };
 
@@ -174,6 +182,16 @@ int pod_attach_network(struct pod *pod, struct err *e);
 int pod_start_vm(struct pod *pod, struct pod_container *c, bool rootfs_writable, struct err *e);
 /* End the VM and undo what is above, in any half-done state. */
 void pod_host_stop(struct pod *pod);
+
+/* ---- pod_cpuset.c ---- */
+
+/* Of a spec, or of an update, in which "" changes nothing. -EINVAL: no such list, and *ret is as it was. */
+int pod_read_cpuset(const Grpc__LinuxResources *resources, struct pod_cpuset *ret, struct err *e);
+/* A container is there, or has another cpuset: the pod's cgroup gets what follows from that. -EINVAL: it cannot have
+ * any of it. On failure nothing has changed. */
+int pod_apply_cpuset(struct pod_container *c, struct err *e);
+/* A container is not there any more, or has what it had. */
+void pod_follow_cpuset(struct pod *pod);
 
 /* ---- pod_resize.c ---- */
 

@@ -44,9 +44,11 @@ static void on_update_answer(int result, const struct err *answer, void *userdat
 	c->updating = false;
 	if (result < 0) {
 		c->demand = ask->before;
+		c->cpuset = ask->cpuset_before;
 		result = pod_explain(c->pod, result, &e);
 	}
 	pod_shrink(c->pod);
+	pod_follow_cpuset(c->pod);
 	/* The pod's group is that of the container that brought the VM. */
 	if (result == 0 && c->pod->role == POD_ROLE_SINGLE && c->brought_vm)
 		result = pod_limit_cgroup(c->pod, ask->resources, &e);
@@ -102,6 +104,19 @@ static void on_room(int result, const struct err *answer, void *userdata)
 		on_update_answer(result, &e, ask);
 }
 
+/* That of the host comes first: what cannot be had there is refused before anything has changed. */
+static int change_cpuset(struct pod_container *c, const Grpc__LinuxResources *resources, struct err *e)
+{
+	struct pod_cpuset before = c->cpuset;
+	int r = pod_read_cpuset(resources, &c->cpuset, e);
+
+	if (r == 0)
+		r = pod_apply_cpuset(c, e);
+	if (r < 0)
+		c->cpuset = before;
+	return r;
+}
+
 void pod_update(struct pod *pod, const char *id, Grpc__LinuxResources *resources, pod_done_fn fn, void *userdata)
 {
 	struct err e = { 0 };
@@ -119,6 +134,12 @@ void pod_update(struct pod *pod, const char *id, Grpc__LinuxResources *resources
 	}
 	ask->resources = resources;
 	ask->before = c->demand;
+	ask->cpuset_before = c->cpuset;
+	r = change_cpuset(c, resources, &e);
+	if (r < 0) {
+		pod_ask_done(ask, r, &e);
+		return;
+	}
 	c->updating = true;
 	sizing_from_resources(resources, &changed);
 	merge_demand(&c->demand, &changed);

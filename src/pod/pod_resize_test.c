@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Dynamic sizing: what a pod asks of its VM and its guest when containers come, change and go. */
+/* What a pod asks of its VM, its guest and its cgroup when containers come, change and go: dynamic sizing, cpusets. */
 #include "pod/pod_fixture.h"
 
 #include <sys/sysmacros.h>
@@ -435,6 +435,150 @@ static void test_share_of_one_that_waits(void **state)
 	assert_int_equal(await_outcome(&created, NULL), -ENOENT);
 }
 
+/* ---- cpusets ---- */
+
+#define CPUSET(cpus, mems) "\"resources\":{\"cpu\":{\"cpus\":\"" cpus "\",\"mems\":\"" mems "\"}},"
+
+static int update_cpuset(const char *id, const char *cpus, const char *mems, struct err *e)
+{
+	Grpc__LinuxResources res = GRPC__LINUX_RESOURCES__INIT;
+	Grpc__LinuxCPU cpu = GRPC__LINUX_CPU__INIT;
+
+	cpu.cpus = (char *)cpus;
+	cpu.mems = (char *)mems;
+	res.cpu = &cpu;
+	return try_update(id, &res, e);
+}
+
+/* What the cgroup was told since the last time that this was asked. */
+static void cgroup_told(const char *const *expected)
+{
+	_cleanup_strv_ struct strv told = { 0 };
+
+	for (size_t i = 0; i < host.seen.len; i++)
+		if (str_after(host.seen.v[i], "cpuset "))
+			strv_add(&told, host.seen.v[i]);
+	list_is(&told, "cpuset", expected);
+	strv_fini(&host.seen);
+}
+
+#define TOLD(...) cgroup_told((const char *const[]){ __VA_ARGS__ })
+
+static void end_and_delete(const char *id)
+{
+	_cleanup_free_ char *event = str_printf("exit %s 137", id);
+
+	ask_kill(id, "", SIGKILL);
+	until_event(event);
+	delete (id, "");
+}
+
+/* The union of what those have that live and have one. */
+static void test_cpusets(void **state)
+{
+	struct err e = { 0 };
+	size_t n;
+
+	put_bundle("c1", SANDBOX);
+	put_limited("c2", MEMBER, CPUSET("0-1", "0"));
+	put_limited("c3", MEMBER, CPUSET("3,1", ""));
+	put_bundle("c4", MEMBER);
+	make_pod();
+	create("c1");
+	TOLD(NULL);
+	create("c2");
+	TOLD("cpuset /pods/c1 \"0-1\" nodes \"0\"", NULL);
+	create("c3");
+	TOLD("cpuset /pods/c1 \"0-1,3\" nodes \"-\"", NULL);
+	create("c4");
+	TOLD(NULL);
+	for (const char *const *id = (const char *const[]){ "c2", "c3", "c4", NULL }; *id; id++)
+		start(*id, "");
+	n = fake_asked_so_far();
+	assert_int_equal(update_cpuset("c2", "2", "0-1", &e), 0);
+	TOLD("cpuset /pods/c1 \"1-3\" nodes \"0-1\"", NULL);
+	/* Numbers of the host's are nothing to the guest. */
+	place_of("UpdateContainer c2 memory 0 quota 0 cpus \"\"", n);
+	/* Nothing is said of them. */
+	assert_int_equal(update("c2", 50000, 0, &e), 0);
+	TOLD(NULL);
+	end_and_delete("c3");
+	TOLD("cpuset /pods/c1 \"2\" nodes \"-\"", NULL);
+	/* It will come again. */
+	ask_kill("c2", "", SIGKILL);
+	until_event("exit c2 137");
+	end_and_delete("c4");
+	TOLD(NULL);
+	put_limited("c2-again", MEMBER, CPUSET("1", "0"));
+	create("c2-again");
+	TOLD("cpuset /pods/c1 \"1\" nodes \"0\"", NULL);
+	delete ("c2", "");
+	TOLD(NULL);
+	delete ("c2-again", "");
+	TOLD("cpuset /pods/c1 \"\" nodes \"\"", NULL);
+}
+
+static void test_bad_cpusets(void **state)
+{
+	struct err e = { 0 };
+	size_t n;
+
+	put_bundle("c1", SANDBOX);
+	put_limited("c2", MEMBER, CPUSET("0-1", "0"));
+	put_limited("c3", MEMBER, CPUSET("0-", ""));
+	put_limited("c4", MEMBER, CPUSET("1", "0,9999"));
+	put_limited("c5", MEMBER, CPUSET("3", "0"));
+	make_pod();
+	create("c1");
+	create("c2");
+	strv_fini(&host.seen);
+	assert_int_equal(try_create("c3", &e), -EINVAL);
+	assert_non_null(strstr(e.text, "linux.resources.cpu.cpus is \"0-\""));
+	assert_int_equal(try_create("c4", &e), -EINVAL);
+	assert_non_null(strstr(e.text, "linux.resources.cpu.mems is \"0,9999\""));
+	host.fail_at = "check cpuset";
+	assert_int_equal(try_create("c5", &e), -EIO);
+	assert_int_equal(pod_state(t.pod, "c5", "", &(struct pod_process_state){ 0 }, NULL), -ENOENT);
+	TOLD(NULL);
+	n = fake_asked_so_far();
+	assert_int_equal(update_cpuset("c2", "5", "", &e), -EIO);
+	host.fail_at = NULL;
+	assert_int_equal(update_cpuset("c2", "1", "x", &e), -EINVAL);
+	TOLD(NULL);
+	/* Half of it is taken back. */
+	host.fail_at = "cpuset";
+	assert_int_equal(update_cpuset("c2", "1", "1", &e), -EIO);
+	TOLD("cpuset /pods/c1 \"1\" nodes \"1\"", "cpuset /pods/c1 \"0-1\" nodes \"-\"", NULL);
+	host.fail_at = NULL;
+	assert_int_equal(fake_asked_at("UpdateContainer c2 memory 0 quota 0 cpus \"\"", n), SIZE_MAX);
+	guest.at = "UpdateContainer";
+	guest.act = REFUSE;
+	assert_true(update_cpuset("c2", "1", "", &e) < 0);
+	TOLD("cpuset /pods/c1 \"1\" nodes \"-\"", "cpuset /pods/c1 \"0-1\" nodes \"-\"", NULL);
+	guest.at = "CreateContainer";
+	assert_true(try_create("c5", &e) < 0);
+	TOLD("cpuset /pods/c1 \"0-1,3\" nodes \"-\"", "cpuset /pods/c1 \"0-1\" nodes \"-\"", NULL);
+}
+
+/* A container that came into another one's VM: the other one's counts. */
+static void test_cpusets_in_another_vm(void **state)
+{
+	struct err e = { 0 };
+
+	put_limited("c1", SINGLE, CPUSET("0", ""));
+	make_pod();
+	create("c1");
+	TOLD("cpuset /pods/c1 \"0\" nodes \"-\"", NULL);
+	put_with_c1("c2", CPUSET("1", ""));
+	create("c2");
+	assert_int_equal(update_cpuset("c2", "2", "", &e), 0);
+	TOLD(NULL);
+	assert_int_equal(update_cpuset("c1", "1", "", &e), 0);
+	TOLD("cpuset /pods/c1 \"1\" nodes \"-\"", NULL);
+	delete ("c1", "");
+	TOLD(NULL);
+}
+
 int main(void)
 {
 #define T(fn) cmocka_unit_test_setup_teardown(fn, set_up, tear_down)
@@ -452,6 +596,9 @@ int main(void)
 		T(test_grows_for_another),
 		T(test_disk_of_one_that_goes),
 		T(test_share_of_one_that_waits),
+		T(test_cpusets),
+		T(test_bad_cpusets),
+		T(test_cpusets_in_another_vm),
 	};
 
 	signal(SIGPIPE, SIG_IGN);
