@@ -64,6 +64,7 @@ static struct {
 	struct vm_capabilities can; /* nothing set: block, net_user, fs_sharing, net_passt */
 	const char *fail_at;
 	uint32_t vcpus_kept; /* that its VM does not give back */
+	pid_t vcpu;          /* thread of the only one that it tells of */
 	enum vm_address_kind address_kind;
 	const char *address;
 	int exit_fd; /* written to when the VM ends */
@@ -688,6 +689,12 @@ static int fake_resize_memory(struct vm *vm, uint64_t mib, uint64_t *ret, struct
 	return 0;
 }
 
+static int fake_info(struct vm *vm, struct vm_process_info *ret, struct err *e)
+{
+	*ret = (struct vm_process_info){ .vmm_pid = getpid(), .vcpu_tids = { guest.vcpu }, .n_vcpus = 1 };
+	return fake_fail("info", e);
+}
+
 static int fake_stop(struct vm *vm, int grace_ms, struct err *e)
 {
 	uint64_t one = 1;
@@ -716,6 +723,7 @@ static const struct hypervisor_driver fake_driver = {
 	.remove_device = fake_remove_device,
 	.resize_vcpus = fake_resize_vcpus,
 	.resize_memory = fake_resize_memory,
+	.info = fake_info,
 	.start = fake_start_vm,
 	.stop = fake_stop,
 	.explain_exit = fake_explain,

@@ -58,6 +58,7 @@ const char *const plan_other_keys[] = {
 	"runtime.disable_guest_seccomp",
 	"runtime.internetworking_model",
 	"runtime.disable_new_netns",
+	"runtime.enable_vcpus_pinning",
 	"runtime.disable_guest_empty_dir",
 	"runtime.static_sandbox_resource_mgmt",
 	NULL,

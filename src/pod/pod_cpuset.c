@@ -18,6 +18,8 @@
  * is that of the container that brought the VM.
  */
 #include <errno.h>
+#include <sched.h>
+#include <string.h>
 
 #include "base/log.h"
 #include "pod/pod_internal.h"
@@ -104,6 +106,9 @@ static int follow(struct pod *pod, struct err *e)
 		(void)host_cgroup_cpuset(pod->cgroup, &pod->cpuset.cpus, NULL, NULL);
 	if (r == 0)
 		pod->cpuset = want;
+	/* The kernel has given all threads all of the CPUs, also when they are what they were. */
+	if (cpus)
+		pod_pin_vcpus(pod);
 	return r;
 }
 
@@ -123,4 +128,68 @@ void pod_follow_cpuset(struct pod *pod)
 
 	if (follow(pod, &e) < 0)
 		log_warn("pod %s: %s", pod->params.id, e.text);
+}
+
+/* ---- vCPUs ---- */
+
+static int bind_thread(pid_t tid, const struct cpu_list *cpus)
+{
+	return sched_setaffinity(tid, sizeof cpus->bits, (const cpu_set_t *)cpus->bits) < 0 ? -errno : 0;
+}
+
+/* Anywhere in the cgroup's set: the kernel leaves out what is not in it. */
+static void unpin(const struct vm_process_info *info)
+{
+	struct cpu_list all;
+
+	memset(&all, 0xff, sizeof all);
+	for (size_t i = 0; i < info->n_vcpus; i++)
+		if (info->vcpu_tids[i] > 0)
+			(void)bind_thread(info->vcpu_tids[i], &all);
+}
+
+static int pin(const struct pod *pod, const struct vm_process_info *info, struct err *e)
+{
+	int cpu = -1;
+
+	for (size_t i = 0; i < info->n_vcpus; i++) {
+		struct cpu_list one = { 0 };
+		int r;
+
+		cpu = cpu_list_next(&pod->cpuset.cpus, (unsigned)(cpu + 1));
+		cpu_list_set(&one, (unsigned)cpu);
+		r = info->vcpu_tids[i] > 0 ? bind_thread(info->vcpu_tids[i], &one) : -ESRCH;
+		if (r < 0)
+			return err_sys(e, -r, "cannot pin virtual CPU %zu to CPU %d", i, cpu);
+	}
+	return 0;
+}
+
+/* One to one, or not at all: enable_vcpus_pinning of the configuration, as Kata has it. */
+void pod_pin_vcpus(struct pod *pod)
+{
+	unsigned cpus = cpu_list_count(&pod->cpuset.cpus);
+	bool fits = cpus && cpus == pod->now.vcpus;
+	struct vm_process_info info = { 0 };
+	struct err e = { 0 };
+	int r;
+
+	if (!pod->params.config->runtime.enable_vcpus_pinning || !pod->params.driver->info || !pod->sandbox ||
+	    pod->lost)
+		return;
+	if (!fits && cpus)
+		log_info("pod %s: virtual CPUs are not pinned: there are %u, and the pod has %u CPUs", pod->params.id,
+			 pod->now.vcpus, cpus);
+	if (!fits && !pod->pinned)
+		return;
+	r = pod->params.driver->info(pod->sandbox->vm, &info, &e);
+	if (r == 0 && fits && info.n_vcpus != cpus)
+		r = err_set(&e, ERR_HYPERVISOR, EAGAIN, "%zu threads of %u virtual CPUs are known", info.n_vcpus, cpus);
+	if (r == 0 && fits)
+		r = pin(pod, &info, &e);
+	if (r < 0)
+		log_warn("pod %s: virtual CPUs are not pinned: %s", pod->params.id, e.text);
+	pod->pinned = r == 0 && fits;
+	if (!pod->pinned)
+		unpin(&info);
 }

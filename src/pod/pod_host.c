@@ -250,6 +250,7 @@ int pod_start_vm(struct pod *pod, struct pod_container *c, bool rootfs_writable,
 	if (r < 0)
 		return r;
 	c->plan = take_ptr(pod->plan->container);
+	pod_pin_vcpus(pod);
 	nics_watch_tell(pod->sandbox->nics, on_network_change, pod);
 	forward_ports(pod);
 	if (pod->netns_fd >= 0)
@@ -270,6 +271,7 @@ void pod_host_stop(struct pod *pod)
 	host_cgroup_free(take_ptr(pod->cgroup));
 	grpc__linux_memory__free_unpacked(take_ptr(pod->memory_limit), NULL);
 	pod->cpuset = (struct pod_cpuset){ 0 };
+	pod->pinned = false;
 	fd_close(&pod->netns_fd);
 	free(take_ptr(pod->netns));
 }

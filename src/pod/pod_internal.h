@@ -39,6 +39,7 @@ struct pod {
 	struct host_cgroup *cgroup;
 	Grpc__LinuxMemory *memory_limit; /* that it was given last; NULL: none */
 	struct pod_cpuset cpuset;        /* of cgroup, as it was set */
+	bool pinned;                     /* each vCPU's thread to a CPU of that */
 	struct pod_network *network;
 	struct sizing size;                  /* that the VM began with */
 	struct sizing_now now;               /* that it has */
@@ -192,6 +193,8 @@ int pod_read_cpuset(const Grpc__LinuxResources *resources, struct pod_cpuset *re
 int pod_apply_cpuset(struct pod_container *c, struct err *e);
 /* A container is not there any more, or has what it had. */
 void pod_follow_cpuset(struct pod *pod);
+/* The CPUs of the cgroup are others, or those of the VM. */
+void pod_pin_vcpus(struct pod *pod);
 
 /* ---- pod_resize.c ---- */
 

@@ -61,6 +61,7 @@ static int resize_cpus(struct pod *pod, uint32_t want, struct err *e)
 	if (got != want)
 		log_debug("pod %s: %u CPUs instead of %u", pod->params.id, got, want);
 	pod->now.vcpus = got;
+	pod_pin_vcpus(pod);
 	return 0;
 }
 

@@ -2,6 +2,7 @@
 /* What a pod asks of its VM, its guest and its cgroup when containers come, change and go: dynamic sizing, cpusets. */
 #include "pod/pod_fixture.h"
 
+#include <sched.h>
 #include <sys/sysmacros.h>
 
 #include "codec/hurry.h"
@@ -579,6 +580,65 @@ static void test_cpusets_in_another_vm(void **state)
 	TOLD(NULL);
 }
 
+/* -1: it may run on several. */
+static int pinned_to(void)
+{
+	cpu_set_t set;
+	int cpu = 0;
+
+	assert_int_equal(sched_getaffinity(0, sizeof set, &set), 0);
+	while (!CPU_ISSET(cpu, &set))
+		cpu++;
+	return CPU_COUNT(&set) == 1 ? cpu : -1;
+}
+
+static int next_cpu(const cpu_set_t *set, int from)
+{
+	while (from < CPU_SETSIZE && !CPU_ISSET(from, set))
+		from++;
+	return from;
+}
+
+/* The thread of the only vCPU is this one. */
+static void test_pinning(void **state)
+{
+	_cleanup_free_ char *one = NULL, *other = NULL, *both = NULL, *limits = NULL;
+	struct config *config = (struct config *)t.config;
+	struct err e = { 0 };
+	cpu_set_t all;
+	int first, second;
+
+	assert_int_equal(sched_getaffinity(0, sizeof all, &all), 0);
+	first = next_cpu(&all, 0);
+	second = next_cpu(&all, first + 1);
+	if (second == CPU_SETSIZE)
+		skip();
+	one = str_printf("%d", first);
+	other = str_printf("%d", second);
+	both = str_printf("%d,%d", first, second);
+	limits = str_printf("\"resources\":{\"cpu\":{\"cpus\":\"%s\"}},", other);
+	guest.vcpu = gettid();
+	config->runtime.enable_vcpus_pinning = true;
+	put_limited("c1", SINGLE, limits);
+	make_pod();
+	create("c1");
+	assert_int_equal(pinned_to(), second);
+	assert_int_equal(update_cpuset("c1", one, "", &e), 0);
+	assert_int_equal(pinned_to(), first);
+	/* More CPUs than vCPUs. */
+	assert_int_equal(update_cpuset("c1", both, "", &e), 0);
+	assert_int_equal(pinned_to(), -1);
+	assert_int_equal(update_cpuset("c1", other, "", &e), 0);
+	assert_int_equal(pinned_to(), second);
+	/* A CPU that there is not. */
+	assert_int_equal(update_cpuset("c1", "8191", "", &e), 0);
+	assert_int_equal(pinned_to(), -1);
+	config->runtime.enable_vcpus_pinning = false;
+	assert_int_equal(update_cpuset("c1", one, "", &e), 0);
+	assert_int_equal(pinned_to(), -1);
+	assert_int_equal(sched_setaffinity(0, sizeof all, &all), 0);
+}
+
 int main(void)
 {
 #define T(fn) cmocka_unit_test_setup_teardown(fn, set_up, tear_down)
@@ -599,6 +659,7 @@ int main(void)
 		T(test_cpusets),
 		T(test_bad_cpusets),
 		T(test_cpusets_in_another_vm),
+		T(test_pinning),
 	};
 
 	signal(SIGPIPE, SIG_IGN);
