@@ -23,6 +23,8 @@
 
 #define DEFAULT_PERIOD 100000 /* µs: the kernel's own, and what the guest's agent takes */
 
+#define SHARES_OF_A_CPU 1024 /* kubelet's, of what is requested */
+
 #define ANNOTATION "io.kubernetes.cri.sandbox-"
 /* CRI-O's; the second one is that of its older versions. */
 #define CRIO_RESOURCES     "pod-linux-resources.crio.io"
@@ -41,6 +43,17 @@ uint32_t sizing_count_cpus(const char *list)
 static double cpus_of(int64_t quota, uint64_t period)
 {
 	return quota < 0 ? -1 : (double)quota / (double)(period ? period : DEFAULT_PERIOD);
+}
+
+/*
+ * -1: without limit. To containers with CPUs of their own kubelet (since 1.33) gives no quota, nor to their pods, and
+ * says that by -1; what such a container requests is its limit, and the sum of the requests is in the shares.
+ */
+static double cpus_of_pod(int64_t quota, int64_t period, int64_t shares)
+{
+	if (quota > 0 && period > 0)
+		return cpus_of(quota, (uint64_t)period);
+	return quota < 0 && shares >= SHARES_OF_A_CPU ? (double)shares / SHARES_OF_A_CPU : -1;
 }
 
 void sizing_from_resources(const Grpc__LinuxResources *resources, struct sizing_demand *ret)
@@ -75,7 +88,7 @@ static bool from_crio(const Grpc__Spec *spec, struct sizing_demand *ret)
 {
 	const char *text = spec ? oci_spec_annotation(spec, CRIO_RESOURCES) : NULL;
 	_cleanup_json_ struct json_object *o = NULL;
-	int64_t quota = 0, period = 0, memory = 0;
+	int64_t quota = 0, period = 0, shares = 0, memory = 0;
 
 	if (spec && !text)
 		text = oci_spec_annotation(spec, CRIO_RESOURCES_OLD);
@@ -83,15 +96,16 @@ static bool from_crio(const Grpc__Spec *spec, struct sizing_demand *ret)
 		return false;
 	json_get_i64(o, "cpu_quota", &quota);
 	json_get_i64(o, "cpu_period", &period);
+	json_get_i64(o, "cpu_shares", &shares);
 	json_get_i64(o, "memory_limit_in_bytes", &memory);
-	ret->cpus = quota > 0 && period > 0 ? cpus_of(quota, (uint64_t)period) : -1;
+	ret->cpus = cpus_of_pod(quota, period, shares);
 	ret->memory_bytes = memory > 0 ? memory : -1;
 	return true;
 }
 
 bool sizing_from_annotations(const Grpc__Spec *spec, struct sizing_demand *ret)
 {
-	int64_t quota, period, memory = 0;
+	int64_t quota, period, shares = 0, memory = 0;
 	bool cpu = annotation(spec, "cpu-quota", &quota) == 0 && annotation(spec, "cpu-period", &period) == 0;
 	bool mem = annotation(spec, "memory", &memory) == 0;
 
@@ -99,8 +113,10 @@ bool sizing_from_annotations(const Grpc__Spec *spec, struct sizing_demand *ret)
 	if (!cpu && !mem)
 		return from_crio(spec, ret);
 	/* containerd writes all of them, with 0 for what has no limit: no container has, or one of several has not. */
+	if (cpu && annotation(spec, "cpu-shares", &shares) < 0)
+		shares = 0;
 	if (cpu)
-		ret->cpus = quota > 0 && period > 0 ? cpus_of(quota, (uint64_t)period) : -1;
+		ret->cpus = cpus_of_pod(quota, period, shares);
 	if (mem)
 		ret->memory_bytes = memory > 0 ? memory : -1;
 	return true;
@@ -281,6 +297,9 @@ void sizing_of_containers(const struct sizing_request *q, const struct sizing *s
 	for (size_t i = 0; i < n; i++) {
 		if (containers[i].cpus > 0)
 			sum += containers[i].cpus;
+		/* Without limit, but with CPUs of its own: see cpus_of_pod(). */
+		else if (containers[i].cpus < 0 && containers[i].cpuset)
+			sum += containers[i].cpuset;
 		else
 			cpus_unlimited = true;
 		if (containers[i].memory_bytes <= 0)

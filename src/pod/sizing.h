@@ -38,8 +38,8 @@ struct sizing_demand {
 /* Of a container, or of a sandbox whose limits are its own. NULL: nothing. */
 void sizing_from_resources(const Grpc__LinuxResources *resources, struct sizing_demand *ret);
 /*
- * Of a pod, from its sandbox's annotations io.kubernetes.cri.sandbox-{cpu-quota,cpu-period,memory}, or CRI-O's
- * pod-linux-resources. False: they are not there (an old engine), or are no numbers. spec: may be NULL.
+ * Of a pod, from its sandbox's annotations io.kubernetes.cri.sandbox-{cpu-quota,cpu-period,cpu-shares,memory}, or
+ * CRI-O's pod-linux-resources. False: they are not there (an old engine), or are no numbers. spec: may be NULL.
  */
 bool sizing_from_annotations(const Grpc__Spec *spec, struct sizing_demand *ret);
 
@@ -76,9 +76,9 @@ struct sizing {
 int sizing_of_vm(const struct sizing_request *q, struct sizing *ret, struct strv *notes, struct err *e);
 
 /*
- * Dynamic sizing: what the VM should have now, with these containers (those that ended left out): their limits, and the
- * defaults once if any of them is without limit; never below the defaults, never above what it started with as maximum.
- * A container that merely holds the pod's namespaces (pause) is not to be counted.
+ * Dynamic sizing: what the VM should have now, with these containers (those that ended left out): their limits, or the
+ * CPUs of their own, and the defaults once if any of them is without either; never below the defaults, never above what
+ * it started with as maximum. A container that merely holds the pod's namespaces (pause) is not to be counted.
  */
 struct sizing_now {
 	uint32_t vcpus;

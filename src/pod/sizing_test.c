@@ -224,6 +224,13 @@ static void grows(void **state)
 	sizing_of_containers(&q, &start, c, 3, &now);
 	assert_int_equal(now.vcpus, 4);
 	assert_int_equal(now.memory_mib, 768 + 96 + 256);
+	/* CPUs of its own without a quota; those that all share tell nothing */
+	c[1] = (struct sizing_demand){ .cpus = -1, .cpuset = 3 };
+	sizing_of_containers(&q, &start, c, 2, &now);
+	assert_int_equal(now.vcpus, 5);
+	c[1].cpus = 0;
+	sizing_of_containers(&q, &start, c, 2, &now);
+	assert_int_equal(now.vcpus, 3);
 	c[0] = (struct sizing_demand){ .cpus = 100, .memory_bytes = INT64_MAX };
 	c[1] = c[0];
 	sizing_of_containers(&q, &start, c, 2, &now);
@@ -295,6 +302,16 @@ static void annotations(void **state)
 	assert_true(sizing_from_annotations(&spec, &d));
 	assert_true(d.cpus < 0);
 	assert_int_equal(d.memory_bytes, -1);
+	/* kubelet: containers with CPUs of their own have no quota, but what they request */
+	annotate(&spec, &e[3], "io.kubernetes.cri.sandbox-cpu-shares", "3584");
+	assert_true(sizing_from_annotations(&spec, &d));
+	assert_true(d.cpus < 0);
+	e[1].value = (char *)"-1";
+	assert_true(sizing_from_annotations(&spec, &d));
+	assert_true(d.cpus == 3.5);
+	e[3].value = (char *)"2";
+	assert_true(sizing_from_annotations(&spec, &d));
+	assert_true(d.cpus < 0);
 	e[0].value = (char *)"2M";
 	e[1].value = (char *)"99999999999999999999";
 	assert_false(sizing_from_annotations(&spec, &d));
@@ -319,6 +336,9 @@ static void annotations_of_crio(void **state)
 	assert_true(sizing_from_annotations(&spec, &d));
 	assert_true(d.cpus < 0);
 	assert_int_equal(d.memory_bytes, -1);
+	e[0].value = (char *)"{\"cpu_period\":100000,\"cpu_quota\":-1,\"cpu_shares\":2048}";
+	assert_true(sizing_from_annotations(&spec, &d));
+	assert_true(d.cpus == 2);
 	e[0].value = (char *)"null";
 	assert_false(sizing_from_annotations(&spec, &d));
 	assert_true(d.cpus == 0 && d.memory_bytes == 0);
