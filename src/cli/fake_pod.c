@@ -23,6 +23,7 @@
 #include "base/strv.h"
 #include "oci/builder.h"
 #include "oci/spec.h"
+#include "pod/host_cgroup.h"
 #include "pod/pod.h"
 #include "pod/standin.h"
 #include "pod/state.h"
@@ -556,6 +557,12 @@ int pod_stats(struct pod *pod, const char *id, pod_stats_fn fn, void *userdata, 
 	m.cgroup_stats = &cgroup;
 	fn(0, &m, e, userdata);
 	return 0;
+}
+
+int pod_usage(const struct pod *pod, struct host_cgroup_usage *ret, struct err *e)
+{
+	(void)pod, (void)ret;
+	return err_set(e, ERR_SYSTEM, EOPNOTSUPP, "usage of the pod: it has no cgroup");
 }
 
 int pod_pids(struct pod *pod, const char *id, pid_t **ret, size_t *ret_n, struct err *e)

@@ -63,8 +63,10 @@ int host_cgroup_check_cpuset(const struct host_cgroup *cg, const struct cpu_list
 /* UINT64_MAX: no limit. 0: there is no such controller, or it does not tell. pids counts threads. */
 struct host_cgroup_usage {
 	uint64_t memory_bytes, memory_peak_bytes, memory_limit_bytes;
+	uint64_t anon_bytes, file_bytes, inactive_file_bytes; /* of memory_bytes */
+	uint64_t page_faults, major_page_faults;
 	uint64_t cpu_ns, user_ns, system_ns;
-	uint64_t pids;
+	uint64_t pids, pids_limit;
 };
 int host_cgroup_usage(const struct host_cgroup *cg, struct host_cgroup_usage *ret, struct err *e);
 /*

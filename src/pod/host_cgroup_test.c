@@ -210,6 +210,9 @@ static void usage_v1(void **state)
 	put("70\n", "/sys/fs/cgroup/cpu,cpuacct" G "/cpuacct.usage_user");
 	put("30\n", "/sys/fs/cgroup/cpu,cpuacct" G "/cpuacct.usage_sys");
 	put("9\n", "/sys/fs/cgroup/pids" G "/pids.current");
+	put("max\n", "/sys/fs/cgroup/pids" G "/pids.max");
+	put("cache 7\nrss 6\ntotal_cache 17\ntotal_rss 16\ntotal_inactive_file 15\ntotal_pgfault 14\n",
+	    "/sys/fs/cgroup/memory" G "/memory.stat");
 	cg = new_group(G);
 	assert_int_equal(host_cgroup_usage(cg, &u, NULL), 0);
 	assert_int_equal(u.memory_bytes, 1234);
@@ -219,6 +222,12 @@ static void usage_v1(void **state)
 	assert_int_equal(u.user_ns, 70);
 	assert_int_equal(u.system_ns, 30);
 	assert_int_equal(u.pids, 9);
+	assert_true(u.pids_limit == UINT64_MAX);
+	assert_int_equal(u.file_bytes, 17);
+	assert_int_equal(u.anon_bytes, 16);
+	assert_int_equal(u.inactive_file_bytes, 15);
+	assert_int_equal(u.page_faults, 14);
+	assert_int_equal(u.major_page_faults, 0);
 	host_cgroup_close(cg);
 }
 
@@ -339,6 +348,7 @@ static void usage_v2(void **state)
 	put("2\n", "/sys/fs/cgroup" G "/memory.peak");
 	put("max\n", "/sys/fs/cgroup" G "/memory.max");
 	put("3\n", "/sys/fs/cgroup" G "/pids.current");
+	put("anon 7\nfile 8\ninactive_file 9\npgfault 10\npgmajfault 11\n", "/sys/fs/cgroup" G "/memory.stat");
 	put("usage_usec 10\nuser_usec 6\nsystem_usec 4\n", "/sys/fs/cgroup" G "/cpu.stat");
 	cg = new_group(G);
 	assert_int_equal(host_cgroup_usage(cg, &u, NULL), 0);
@@ -349,6 +359,11 @@ static void usage_v2(void **state)
 	assert_int_equal(u.user_ns, 6000);
 	assert_int_equal(u.system_ns, 4000);
 	assert_int_equal(u.pids, 3);
+	assert_int_equal(u.anon_bytes, 7);
+	assert_int_equal(u.file_bytes, 8);
+	assert_int_equal(u.inactive_file_bytes, 9);
+	assert_int_equal(u.page_faults, 10);
+	assert_int_equal(u.major_page_faults, 11);
 	host_cgroup_close(cg);
 }
 

@@ -27,6 +27,11 @@ static const char *memory_limit_file(const struct host_group *g)
 	return g->v2 ? "memory.max" : "memory.limit_in_bytes";
 }
 
+static uint64_t memory_stat(const struct host_group *g, const char *v2, const char *v1)
+{
+	return cgroup_dir_key(g->dir_fd, "memory.stat", g->v2 ? v2 : v1);
+}
+
 static void memory(const struct host_cgroup *cg, struct host_cgroup_usage *u)
 {
 	const struct host_group *g = host_cgroup_find(cg, "memory");
@@ -38,6 +43,11 @@ static void memory(const struct host_cgroup *cg, struct host_cgroup_usage *u)
 	u->memory_limit_bytes = number(g, memory_limit_file(g));
 	if (!g->v2 && u->memory_limit_bytes >= V1_NO_LIMIT)
 		u->memory_limit_bytes = UINT64_MAX;
+	u->anon_bytes = memory_stat(g, "anon", "total_rss");
+	u->file_bytes = memory_stat(g, "file", "total_cache");
+	u->inactive_file_bytes = memory_stat(g, "inactive_file", "total_inactive_file");
+	u->page_faults = memory_stat(g, "pgfault", "total_pgfault");
+	u->major_page_faults = memory_stat(g, "pgmajfault", "total_pgmajfault");
 }
 
 static void cpu(const struct host_cgroup *cg, struct host_cgroup_usage *u)
@@ -69,6 +79,7 @@ int host_cgroup_usage(const struct host_cgroup *cg, struct host_cgroup_usage *re
 	memory(cg, ret);
 	cpu(cg, ret);
 	ret->pids = number(host_cgroup_find(cg, "pids"), "pids.current");
+	ret->pids_limit = number(host_cgroup_find(cg, "pids"), "pids.max");
 	return 0;
 }
 

@@ -204,6 +204,9 @@ typedef void (*pod_stats_fn)(int result, const Grpc__StatsContainerResponse *sta
  * up nothing else. fn runs once, from the loop, when this returned 0; pod_free() and the VM's end call what is left.
  */
 int pod_stats(struct pod *pod, const char *id, pod_stats_fn fn, void *userdata, struct err *e);
+/* What the host accounts for all of the pod, its VM with it. -EOPNOTSUPP: it has no cgroup. */
+struct host_cgroup_usage;
+int pod_usage(const struct pod *pod, struct host_cgroup_usage *ret, struct err *e);
 /* Host pids that stand for the container's processes: the stand-ins of those that live. Caller frees *ret. */
 int pod_pids(struct pod *pod, const char *id, pid_t **ret, size_t *ret_n, struct err *e);
 /* For listings and metrics: those that the guest has. */

@@ -160,3 +160,9 @@ int pod_stats(struct pod *pod, const char *id, pod_stats_fn fn, void *userdata, 
 	}
 	return agent_stats_async(pod->sandbox->agent, id, STATS_MS, fn, userdata, NULL, e);
 }
+
+int pod_usage(const struct pod *pod, struct host_cgroup_usage *ret, struct err *e)
+{
+	return pod->cgroup ? host_cgroup_usage(pod->cgroup, ret, e)
+			   : err_set(e, ERR_SYSTEM, EOPNOTSUPP, "usage of the pod: it has no cgroup");
+}

@@ -656,6 +656,23 @@ static void expect_sandbox_state(const char *address, const char *id, const char
 	pb_free(&m->base);
 }
 
+static void expect_sandbox_metrics(const char *address, const char *id)
+{
+	Containerd__Runtime__Sandbox__V1__SandboxMetricsRequest q =
+		CONTAINERD__RUNTIME__SANDBOX__V1__SANDBOX_METRICS_REQUEST__INIT;
+	Containerd__Runtime__Sandbox__V1__SandboxMetricsResponse *m;
+
+	q.sandbox_id = (char *)id;
+	m = (Containerd__Runtime__Sandbox__V1__SandboxMetricsResponse *)ask_sandbox(
+		address, "SandboxMetrics", &q.base,
+		&containerd__runtime__sandbox__v1__sandbox_metrics_response__descriptor);
+	assert_string_equal(m->metrics->id, id);
+	assert_true(m->metrics->timestamp->seconds > 0);
+	assert_non_null(str_after(m->metrics->data->type_url, "io.containerd.cgroups.v"));
+	assert_true(m->metrics->data->value.len > 0);
+	pb_free(&m->base);
+}
+
 /* A pod without a pause container: containerd gives it an empty bundle. */
 static void test_sandbox(void **state)
 {
@@ -667,6 +684,8 @@ static void test_sandbox(void **state)
 		CONTAINERD__RUNTIME__SANDBOX__V1__WAIT_SANDBOX_REQUEST__INIT;
 	Containerd__Runtime__Sandbox__V1__ShutdownSandboxRequest end_q =
 		CONTAINERD__RUNTIME__SANDBOX__V1__SHUTDOWN_SANDBOX_REQUEST__INIT;
+	Containerd__Runtime__Sandbox__V1__SandboxMetricsRequest metrics_q =
+		CONTAINERD__RUNTIME__SANDBOX__V1__SANDBOX_METRICS_REQUEST__INIT;
 	Containerd__Runtime__Sandbox__V1__StartSandboxResponse *started;
 	Containerd__Runtime__Sandbox__V1__WaitSandboxResponse *waited;
 	struct fixture *f = *state;
@@ -674,6 +693,7 @@ static void test_sandbox(void **state)
 	struct err e = { 0 };
 
 	start_q.sandbox_id = stop_q.sandbox_id = wait_q.sandbox_id = end_q.sandbox_id = (char *)"pod";
+	metrics_q.sandbox_id = (char *)"pod";
 	assert_int_equal(mkdir("/run/test/pod", 0700), 0);
 	assert_int_equal(start(f, "pod", "/run/test/pod"), 0);
 	assert_string_equal(f->out.data, address);
@@ -692,6 +712,7 @@ static void test_sandbox(void **state)
 	assert_string_equal(started->spec->type_url, ANY_OCI_SPEC);
 	pb_free(&started->base);
 	expect_sandbox_state(address, "pod", "SANDBOX_READY");
+	expect_sandbox_metrics(address, "pod");
 	/* Its container gets what a pause container's pod has by itself. */
 	assert_int_equal(start(f, "c1", c1), 0);
 	assert_string_equal(f->out.data, address);
@@ -705,6 +726,10 @@ static void test_sandbox(void **state)
 	pb_free(ask_sandbox(address, "StopSandbox", &stop_q.base,
 			    &containerd__runtime__sandbox__v1__stop_sandbox_response__descriptor));
 	expect_sandbox_state(address, "pod", "SANDBOX_NOTREADY");
+	assert_true(call_service(address, SANDBOX, "SandboxMetrics", &metrics_q.base,
+				 &containerd__runtime__sandbox__v1__sandbox_metrics_response__descriptor, NULL,
+				 &e) < 0);
+	assert_string_equal(e.text, "sandbox pod does not run: unavailable");
 	waited = (Containerd__Runtime__Sandbox__V1__WaitSandboxResponse *)ask_sandbox(
 		address, "WaitSandbox", &wait_q.base,
 		&containerd__runtime__sandbox__v1__wait_sandbox_response__descriptor);

@@ -10,6 +10,7 @@
 
 #include "base/fd.h"
 #include "base/list.h"
+#include "pod/host_cgroup.h"
 
 struct waiter {
 	struct list node;
@@ -481,6 +482,12 @@ int pod_stats(struct pod *pod, const char *id, pod_stats_fn fn, void *userdata, 
 	cgroup.pids_stats = &pids;
 	m.cgroup_stats = &cgroup;
 	fn(0, &m, e, userdata);
+	return 0;
+}
+
+int pod_usage(const struct pod *pod, struct host_cgroup_usage *ret, struct err *e)
+{
+	*ret = (struct host_cgroup_usage){ .memory_bytes = 300 << 20, .memory_limit_bytes = UINT64_MAX, .pids = 21 };
 	return 0;
 }
 

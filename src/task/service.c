@@ -47,6 +47,7 @@ static const struct ttrpc_method sandbox_methods[] = {
 	SANDBOX_METHOD("WaitSandbox", wait_sandbox_request, handle_wait_sandbox),
 	SANDBOX_METHOD("SandboxStatus", sandbox_status_request, handle_sandbox_status),
 	SANDBOX_METHOD("PingSandbox", ping_request, handle_ping_sandbox),
+	SANDBOX_METHOD("SandboxMetrics", sandbox_metrics_request, handle_sandbox_metrics),
 	SANDBOX_METHOD("ShutdownSandbox", shutdown_sandbox_request, handle_shutdown_sandbox),
 };
 

@@ -103,6 +103,7 @@ HANDLER(handle_stop_sandbox);
 HANDLER(handle_wait_sandbox);
 HANDLER(handle_sandbox_status);
 HANDLER(handle_ping_sandbox);
+HANDLER(handle_sandbox_metrics);
 HANDLER(handle_shutdown_sandbox);
 
 /* False also when there is no such sandbox. */

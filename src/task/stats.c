@@ -475,3 +475,51 @@ int stats_pack(const Grpc__StatsContainerResponse *from, bool v2, Google__Protob
 {
 	return v2 ? pack_v2(from, ret) : pack_v1(from, ret);
 }
+
+/* ---- a pod ---- */
+
+/* Both forms are made of what an agent says, so that this is what one would say. */
+int stats_pack_usage(const struct host_cgroup_usage *u, bool v2, Google__Protobuf__Any *ret)
+{
+	const struct {
+		const char *key;
+		uint64_t value;
+	} stats[] = { { "anon", u->anon_bytes },
+		      { "file", u->file_bytes },
+		      { "inactive_file", u->inactive_file_bytes },
+		      { "pgfault", u->page_faults },
+		      { "pgmajfault", u->major_page_faults } };
+	Grpc__StatsContainerResponse top = GRPC__STATS_CONTAINER_RESPONSE__INIT;
+	Grpc__CgroupStats cg = GRPC__CGROUP_STATS__INIT;
+	Grpc__CpuStats cpu = GRPC__CPU_STATS__INIT;
+	Grpc__CpuUsage cpu_usage = GRPC__CPU_USAGE__INIT;
+	Grpc__MemoryStats memory = GRPC__MEMORY_STATS__INIT;
+	Grpc__MemoryData data = GRPC__MEMORY_DATA__INIT;
+	Grpc__MemoryStats__StatsEntry entries[sizeof stats / sizeof *stats], *list[sizeof stats / sizeof *stats];
+	Grpc__PidsStats pids = GRPC__PIDS_STATS__INIT;
+
+	for (size_t i = 0; i < sizeof stats / sizeof *stats; i++) {
+		grpc__memory_stats__stats_entry__init(&entries[i]);
+		entries[i].key = (char *)stats[i].key;
+		entries[i].value = stats[i].value;
+		list[i] = &entries[i];
+	}
+	cpu_usage.total_usage = u->cpu_ns;
+	cpu_usage.usage_in_usermode = u->user_ns;
+	cpu_usage.usage_in_kernelmode = u->system_ns;
+	cpu.cpu_usage = &cpu_usage;
+	data.usage = u->memory_bytes;
+	data.max_usage = u->memory_peak_bytes;
+	data.limit = u->memory_limit_bytes;
+	memory.usage = &data;
+	memory.cache = u->file_bytes;
+	memory.stats = list;
+	memory.n_stats = sizeof stats / sizeof *stats;
+	pids.current = u->pids;
+	pids.limit = u->pids_limit;
+	cg.cpu_stats = &cpu;
+	cg.memory_stats = &memory;
+	cg.pids_stats = &pids;
+	top.cgroup_stats = &cg;
+	return stats_pack(&top, v2, ret);
+}

@@ -190,6 +190,54 @@ static void test_v2(void **state)
 	io__containerd__cgroups__v2__metrics__free_unpacked(m, NULL);
 }
 
+/* A pod, as the host accounts it. */
+static void test_usage(void **state)
+{
+	const struct host_cgroup_usage u = { .memory_bytes = 1000,
+					     .memory_peak_bytes = 2000,
+					     .memory_limit_bytes = UINT64_MAX,
+					     .anon_bytes = 600,
+					     .file_bytes = 300,
+					     .inactive_file_bytes = 200,
+					     .page_faults = 9,
+					     .major_page_faults = 8,
+					     .cpu_ns = 5000000,
+					     .user_ns = 3000000,
+					     .system_ns = 2000000,
+					     .pids = 21,
+					     .pids_limit = 100 };
+	_cleanup_any_ Google__Protobuf__Any v1 = GOOGLE__PROTOBUF__ANY__INIT, v2 = GOOGLE__PROTOBUF__ANY__INIT;
+	Io__Containerd__Cgroups__V1__Metrics *m1;
+	Io__Containerd__Cgroups__V2__Metrics *m2;
+
+	assert_int_equal(stats_pack_usage(&u, false, &v1), 0);
+	m1 = io__containerd__cgroups__v1__metrics__unpack(NULL, v1.value.len, v1.value.data);
+	assert_int_equal(m1->cpu->usage->total, 5000000);
+	assert_int_equal(m1->cpu->usage->kernel, 2000000);
+	assert_int_equal(m1->memory->usage->usage, 1000);
+	assert_int_equal(m1->memory->usage->max, 2000);
+	assert_true(m1->memory->usage->limit == UINT64_MAX);
+	assert_int_equal(m1->memory->total_inactive_file, 200);
+	assert_int_equal(m1->memory->total_rss, 600);
+	assert_int_equal(m1->memory->total_cache, 300);
+	assert_int_equal(m1->memory->pg_maj_fault, 8);
+	assert_int_equal(m1->pids->current, 21);
+	assert_int_equal(m1->pids->limit, 100);
+	io__containerd__cgroups__v1__metrics__free_unpacked(m1, NULL);
+	assert_int_equal(stats_pack_usage(&u, true, &v2), 0);
+	m2 = io__containerd__cgroups__v2__metrics__unpack(NULL, v2.value.len, v2.value.data);
+	assert_int_equal(m2->cpu->usage_usec, 5000);
+	assert_int_equal(m2->cpu->user_usec, 3000);
+	assert_int_equal(m2->memory->usage, 1000);
+	assert_true(m2->memory->usage_limit == UINT64_MAX);
+	assert_int_equal(m2->memory->anon, 600);
+	assert_int_equal(m2->memory->file, 300);
+	assert_int_equal(m2->memory->inactive_file, 200);
+	assert_int_equal(m2->memory->pgfault, 9);
+	assert_int_equal(m2->pids->current, 21);
+	io__containerd__cgroups__v2__metrics__free_unpacked(m2, NULL);
+}
+
 /* An old guest with cgroup v1. */
 static void test_v1_guest(void **state)
 {
@@ -260,8 +308,11 @@ static void test_nothing(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_v1),       cmocka_unit_test(test_v2),
-		cmocka_unit_test(test_v1_guest), cmocka_unit_test(test_bytes_that_are_no_text),
+		cmocka_unit_test(test_v1),
+		cmocka_unit_test(test_v2),
+		cmocka_unit_test(test_usage),
+		cmocka_unit_test(test_v1_guest),
+		cmocka_unit_test(test_bytes_that_are_no_text),
 		cmocka_unit_test(test_nothing),
 	};
 
