@@ -344,6 +344,7 @@ int agent_new(const struct agent_config *config, bool is_init, struct loop *loop
 	list_init(&a->storages);
 	list_init(&a->waiting);
 	list_init(&a->oom_waiters);
+	list_init(&a->iptables);
 	r = reaper_new(loop, &a->reaper, e);
 	if (r == 0)
 		r = loop_add_timer(loop, UINT64_MAX, on_waiting_timer, a, &a->waiting_timer);
@@ -382,6 +383,7 @@ void agent_free(struct agent *a)
 		waiter_free(w);
 	}
 	oom_waiters_end(a);
+	iptables_end(a);
 	ttrpc_server_free(a->server);
 	debug_console_free(a->console);
 	forward_free(a->forward);

@@ -92,6 +92,8 @@ struct agent {
 		struct ttrpc_request *waiting; /* of the host, for the next query; NULL: none */
 	} names;
 
+	struct list iptables; /* struct iptables_job: requests whose program has not ended */
+
 	uint64_t scrapes; /* of GetMetrics */
 };
 
@@ -127,6 +129,8 @@ void stream_ops_end(struct agent_process *p);
 void sandbox_destroy(struct agent *a);
 /* rpc_names.c: nothing more is answered, and nobody listens. */
 void names_end(struct agent *a);
+/* rpc_iptables.c: end the programs that run. */
+void iptables_end(struct agent *a);
 /* rpc_system.c */
 void oom_event_add(struct agent *a, const char *container_id);
 void oom_waiters_end(struct agent *a);

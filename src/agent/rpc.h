@@ -38,6 +38,10 @@ RPC(rpc_list_interfaces);
 RPC(rpc_list_routes);
 RPC(rpc_add_arp_neighbors);
 
+/* rpc_iptables.c */
+RPC(rpc_get_iptables);
+RPC(rpc_set_iptables);
+
 /* rpc_names.c */
 RPC(rpc_next_name);
 RPC(rpc_answer_name);

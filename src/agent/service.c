@@ -18,13 +18,6 @@ static RPC(unimplemented_policy)
 	ttrpc_reply_error(req, TTRPC_UNIMPLEMENTED, "SetPolicy: this agent has no policy engine");
 }
 
-static RPC(unimplemented_iptables)
-{
-	(void)message;
-	(void)userdata;
-	ttrpc_reply_error(req, TTRPC_UNIMPLEMENTED, "this agent does not manage iptables rules");
-}
-
 static RPC(unimplemented_mem_agent)
 {
 	(void)message;
@@ -82,8 +75,8 @@ static const struct ttrpc_method agent_methods[] = {
 	M("ListInterfaces", list_interfaces_request, rpc_list_interfaces),
 	M("ListRoutes", list_routes_request, rpc_list_routes),
 	M("AddARPNeighbors", add_arpneighbors_request, rpc_add_arp_neighbors),
-	M("GetIPTables", get_iptables_request, unimplemented_iptables),
-	M("SetIPTables", set_iptables_request, unimplemented_iptables),
+	M("GetIPTables", get_iptables_request, rpc_get_iptables),
+	M("SetIPTables", set_iptables_request, rpc_set_iptables),
 	M("GetMetrics", get_metrics_request, rpc_get_metrics),
 	M("MemAgentMemcgSet", mem_agent_memcg_config, unimplemented_mem_agent),
 	M("MemAgentCompactSet", mem_agent_compact_config, unimplemented_mem_agent),

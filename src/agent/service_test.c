@@ -74,14 +74,12 @@ static void test_health(void **state)
 static void test_unimplemented(void **state)
 {
 	Grpc__SetPolicyRequest policy = GRPC__SET_POLICY_REQUEST__INIT;
-	Grpc__GetIPTablesRequest tables = GRPC__GET_IPTABLES_REQUEST__INIT;
 	Grpc__MemAgentMemcgConfig memcg = GRPC__MEM_AGENT_MEMCG_CONFIG__INIT;
 
 	(void)state;
 	NEED_AGENT();
 	assert_int_equal(harness_do(&h, "SetPolicy", &policy.base), -ENOSYS);
 	assert_non_null(strstr(h.e.text, "policy"));
-	assert_int_equal(harness_do(&h, "GetIPTables", &tables.base), -ENOSYS);
 	assert_int_equal(harness_do(&h, "MemAgentMemcgSet", &memcg.base), -ENOSYS);
 	assert_int_equal(harness_do(&h, "NoSuchMethod", &policy.base), -ENOSYS);
 }
@@ -795,9 +793,60 @@ static void test_names(void **state)
 	}
 }
 
+/* ---- iptables: programs of the guest ---- */
+
+static char programs[] = "/tmp/caisson-agent-programs-XXXXXX";
+
+static void put_program(const char *name, const char *script)
+{
+	_cleanup_free_ char *path = str_printf("%s/%s", programs, name), *text = str_printf("#!/bin/sh\n%s\n", script);
+
+	assert_int_equal(file_replace(path, text, strlen(text), 0755), 0);
+}
+
+static void test_iptables(void **state)
+{
+	Grpc__GetIPTablesRequest get = GRPC__GET_IPTABLES_REQUEST__INIT;
+	Grpc__SetIPTablesRequest set = GRPC__SET_IPTABLES_REQUEST__INIT;
+	static const char rules[] = "*filter\nCOMMIT\n";
+	ProtobufCMessage *m;
+
+	(void)state;
+	NEED_AGENT();
+	if (h.remote)
+		skip();
+	put_program("iptables-save", "printf '*filter\nCOMMIT\n'");
+	put_program("iptables-restore", "[ \"$*\" = '--wait 5' ] || exit 9\nread first\nread second\n"
+					"[ \"$first$second\" = '*filterCOMMIT' ] && echo taken && exit\n"
+					"printf 'line 1 failed\nand more\n' >&2\nexit 2");
+	put_program("ip6tables-save", "echo six");
+	assert_int_equal(harness_call(&h, "GetIPTables", &get.base, &grpc__get_iptables_response__descriptor, &m), 0);
+	assert_int_equal(((Grpc__GetIPTablesResponse *)m)->data.len, strlen(rules));
+	assert_memory_equal(((Grpc__GetIPTablesResponse *)m)->data.data, rules, strlen(rules));
+	protobuf_c_message_free_unpacked(m, NULL);
+	get.is_ipv6 = true;
+	assert_int_equal(harness_call(&h, "GetIPTables", &get.base, &grpc__get_iptables_response__descriptor, &m), 0);
+	assert_memory_equal(((Grpc__GetIPTablesResponse *)m)->data.data, "six\n", 4);
+	protobuf_c_message_free_unpacked(m, NULL);
+	set.data.data = (uint8_t *)rules;
+	set.data.len = strlen(rules);
+	assert_int_equal(harness_call(&h, "SetIPTables", &set.base, &grpc__set_iptables_response__descriptor, &m), 0);
+	assert_memory_equal(((Grpc__SetIPTablesResponse *)m)->data.data, "taken\n", 6);
+	protobuf_c_message_free_unpacked(m, NULL);
+	set.data.len--;
+	set.data.data++;
+	assert_true(harness_do(&h, "SetIPTables", &set.base) < 0);
+	assert_string_equal(h.e.text, "iptables-restore: exit status 2: line 1 failed");
+	set.is_ipv6 = true;
+	assert_int_equal(harness_do(&h, "SetIPTables", &set.base), -ENOSYS);
+	assert_string_equal(h.e.text, "the guest has no program ip6tables-restore");
+}
+
 static int setup(void **state)
 {
 	(void)state;
+	if (!mkdtemp(programs) || setenv("PATH", programs, 1) < 0)
+		return -1;
 	usable = harness_start(&h, false);
 	return 0;
 }
@@ -805,6 +854,7 @@ static int setup(void **state)
 static int teardown(void **state)
 {
 	(void)state;
+	dir_remove(programs);
 	/* A sanitizer's complaint at the end is a failure too. */
 	return usable && harness_stop(&h) != 0 ? -1 : 0;
 }
@@ -827,6 +877,7 @@ int main(void)
 		cmocka_unit_test(test_network),
 		cmocka_unit_test(test_system),
 		cmocka_unit_test(test_names),
+		cmocka_unit_test(test_iptables),
 	};
 
 	return cmocka_run_group_tests(tests, setup, teardown);
