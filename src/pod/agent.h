@@ -179,6 +179,14 @@ int agent_copy_file_async(struct agent *a, const Grpc__CopyFileRequest *request,
 int agent_resize_volume_async(struct agent *a, const char *guest_path, uint64_t size, agent_done_fn fn, void *userdata,
 			      struct agent_call **ret, struct err *e);
 
+/* The guest's packet filter, as iptables-save writes it and iptables-restore takes it; -ENOSYS: it has none of these.
+ */
+typedef void (*agent_rules_fn)(int result, const void *rules, size_t n, const struct err *e, void *userdata);
+int agent_get_iptables_async(struct agent *a, bool ipv6, int timeout_ms, agent_rules_fn fn, void *userdata,
+			     struct agent_call **ret, struct err *e);
+int agent_set_iptables_async(struct agent *a, bool ipv6, const void *rules, size_t n, int timeout_ms, agent_rules_fn fn,
+			     void *userdata, struct agent_call **ret, struct err *e);
+
 /*
  * The next query of a container for a name server on that address of the guest's loopback, where the agent listens from
  * now on; and its answer, n = 0: there is none. Agents of others have neither (-ENOSYS, -EINVAL).

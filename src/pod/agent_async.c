@@ -25,6 +25,7 @@ struct agent_call {
 		agent_stats_fn stats;
 		agent_volume_fn volume;
 		agent_name_fn name;
+		agent_rules_fn rules;
 	} fn;
 	/* Takes the answer apart for fn; m is NULL when result < 0. */
 	void (*deliver)(struct agent_call *call, int result, const ProtobufCMessage *m, struct err *e);
@@ -406,6 +407,51 @@ int agent_resize_volume_async(struct agent *a, const char *guest_path, uint64_t 
 	q.volume_guest_path = (char *)guest_path;
 	q.size = size;
 	return start_done(a, "ResizeVolume", 0, guest_path, &q.base, fn, userdata, ret, e);
+}
+
+static void deliver_rules(struct agent_call *call, int result, const ProtobufCMessage *m, struct err *e)
+{
+	const Grpc__GetIPTablesResponse *answer = (const Grpc__GetIPTablesResponse *)m;
+
+	call->fn.rules(result, m ? answer->data.data : NULL, m ? answer->data.len : 0, e, call->userdata);
+}
+
+int agent_get_iptables_async(struct agent *a, bool ipv6, int timeout_ms, agent_rules_fn fn, void *userdata,
+			     struct agent_call **ret, struct err *e)
+{
+	struct agent_call draft = { .method = "GetIPTables",
+				    .fn.rules = fn,
+				    .deliver = deliver_rules,
+				    .userdata = userdata,
+				    .timeout_ms = timeout_ms };
+	Grpc__GetIPTablesRequest q = GRPC__GET_IPTABLES_REQUEST__INIT;
+
+	q.is_ipv6 = ipv6;
+	return start(a, &draft, NULL, &q.base, &grpc__get_iptables_response__descriptor, ret, e);
+}
+
+/* What the guest's program said when it took them. */
+static void deliver_answer_to_rules(struct agent_call *call, int result, const ProtobufCMessage *m, struct err *e)
+{
+	const Grpc__SetIPTablesResponse *answer = (const Grpc__SetIPTablesResponse *)m;
+
+	call->fn.rules(result, m ? answer->data.data : NULL, m ? answer->data.len : 0, e, call->userdata);
+}
+
+int agent_set_iptables_async(struct agent *a, bool ipv6, const void *rules, size_t n, int timeout_ms, agent_rules_fn fn,
+			     void *userdata, struct agent_call **ret, struct err *e)
+{
+	struct agent_call draft = { .method = "SetIPTables",
+				    .fn.rules = fn,
+				    .deliver = deliver_answer_to_rules,
+				    .userdata = userdata,
+				    .timeout_ms = timeout_ms };
+	Grpc__SetIPTablesRequest q = GRPC__SET_IPTABLES_REQUEST__INIT;
+
+	q.is_ipv6 = ipv6;
+	q.data.data = (uint8_t *)rules;
+	q.data.len = n;
+	return start(a, &draft, NULL, &q.base, &grpc__set_iptables_response__descriptor, ret, e);
 }
 
 static void deliver_name(struct agent_call *call, int result, const ProtobufCMessage *m, struct err *e)

@@ -24,9 +24,12 @@
 #include "pod/scrape.h"
 
 #define LINE_MAX_BYTES 1024
-#define BODY_MAX_BYTES 4096
+#define BODY_MAX_BYTES (1u << 20) /* of packet filters with very many rules */
+#define JSON_MAX_BYTES 4096
 #define AGENT_PORT     1024
 #define VOLUME_MS      2000
+#define CONTINUE       "HTTP/1.1 100 Continue\r\n\r\n"
+#define IPTABLES_MS    9000 /* our agent gives its program 8 seconds */
 /* Bytes and inodes; a guest may say more. */
 #define VOLUME_USAGES_MAX 8
 
@@ -37,7 +40,7 @@ struct connection {
 	struct loop_source *io, *timer;
 	struct http_parser parser;
 	struct scrape *scrape;
-	struct agent_call *volume_call;
+	struct agent_call *call; /* to the guest, for the answer */
 	struct buf out;
 	bool answering;
 };
@@ -55,7 +58,7 @@ struct pod_monitor {
 static void connection_free(struct connection *c)
 {
 	scrape_cancel(c->scrape);
-	agent_call_cancel(c->volume_call);
+	agent_call_cancel(c->call);
 	loop_source_free(c->io);
 	loop_source_free(c->timer);
 	fd_close(&c->fd);
@@ -177,7 +180,7 @@ static void on_volume_stats(int result, const Grpc__VolumeStatsResponse *stats, 
 	struct json_object *top, *list, *condition;
 	char message[256] = "";
 
-	c->volume_call = NULL;
+	c->call = NULL;
 	if (result < 0) {
 		answer_text(c, 500, "Internal Server Error", e->text);
 		return;
@@ -217,8 +220,7 @@ static void get_volume_stats(struct connection *c, const struct http_message *m)
 	place = pod_direct_volume(pod, volume);
 	if (!place || !pod_agent(pod))
 		answer_text(c, 404, "Not Found", "the pod has no such direct-assigned volume\n");
-	else if (agent_get_volume_stats_async(pod_agent(pod), place, VOLUME_MS, on_volume_stats, c, &c->volume_call,
-					      &e) < 0)
+	else if (agent_get_volume_stats_async(pod_agent(pod), place, VOLUME_MS, on_volume_stats, c, &c->call, &e) < 0)
 		answer_text(c, 500, "Internal Server Error", e.text);
 	else
 		wait_for_answer(c);
@@ -228,7 +230,7 @@ static void on_volume_resized(int result, const struct err *e, void *userdata)
 {
 	struct connection *c = userdata;
 
-	c->volume_call = NULL;
+	c->call = NULL;
 	answer_text(c, result < 0 ? 500 : 200, result < 0 ? "Internal Server Error" : "OK", result < 0 ? e->text : "");
 }
 
@@ -242,7 +244,7 @@ static void post_volume_resize(struct connection *c, const struct http_message *
 	uint64_t size;
 	int r;
 
-	if (json_parse(m->body, m->body_len, BODY_MAX_BYTES, &o, NULL) < 0)
+	if (json_parse(m->body, m->body_len, JSON_MAX_BYTES, &o, NULL) < 0)
 		o = NULL;
 	volume = json_get_str(o, "VolumePath");
 	if (!volume)
@@ -254,13 +256,63 @@ static void post_volume_resize(struct connection *c, const struct http_message *
 	r = pod_resize_direct_volume(pod, volume, &e);
 	if (r == 0)
 		r = agent_resize_volume_async(pod_agent(pod), pod_direct_volume(pod, volume), size, on_volume_resized,
-					      c, &c->volume_call, &e);
+					      c, &c->call, &e);
 	if (r == 0)
 		wait_for_answer(c);
 	else if (r == -ENOENT)
 		answer_text(c, 404, "Not Found", e.text);
 	else
 		answer_text(c, 500, "Internal Server Error", e.text);
+}
+
+static void on_iptables(int result, const void *rules, size_t n, const struct err *e, void *userdata)
+{
+	struct connection *c = userdata;
+
+	c->call = NULL;
+	if (result < 0)
+		answer_text(c, 500, "Internal Server Error", e->text);
+	else
+		answer(c, 200, "OK", "text/plain; charset=utf-8", n ? rules : "", n);
+}
+
+/* PUT: Kata answers with nothing, though its agent may say something. */
+static void on_iptables_set(int result, const void *rules, size_t n, const struct err *e, void *userdata)
+{
+	(void)rules;
+	(void)n;
+	on_iptables(result, "", 0, e, userdata);
+}
+
+static void use_iptables(struct connection *c, const struct http_message *m, bool ipv6)
+{
+	struct agent *agent = pod_agent(c->monitor->params.pod);
+	struct err e = { 0 };
+	int r;
+
+	if (!agent) {
+		answer_text(c, 503, "Service Unavailable", "there is no VM\n");
+		return;
+	}
+	if (str_eq(m->method, "PUT"))
+		r = agent_set_iptables_async(agent, ipv6, m->body, m->body_len, IPTABLES_MS, on_iptables_set, c,
+					     &c->call, &e);
+	else
+		r = agent_get_iptables_async(agent, ipv6, IPTABLES_MS, on_iptables, c, &c->call, &e);
+	if (r < 0)
+		answer_text(c, 500, "Internal Server Error", e.text);
+	else
+		wait_for_answer(c);
+}
+
+static void use_iptables_v4(struct connection *c, const struct http_message *m)
+{
+	use_iptables(c, m, false);
+}
+
+static void use_iptables_v6(struct connection *c, const struct http_message *m)
+{
+	use_iptables(c, m, true);
 }
 
 static const struct route {
@@ -273,6 +325,8 @@ static const struct route {
 	{ "/sandbox/stats", { "GET" }, get_stats },
 	{ "/direct-volume/stats", { "GET", "POST" }, get_volume_stats }, /* POST: Kata's Rust tools */
 	{ "/direct-volume/resize", { "POST" }, post_volume_resize },
+	{ "/iptables", { "GET", "PUT" }, use_iptables_v4 },
+	{ "/ip6tables", { "GET", "PUT" }, use_iptables_v6 },
 };
 
 static void route(struct connection *c, const struct http_message *m)
@@ -289,12 +343,14 @@ static void route(struct connection *c, const struct http_message *m)
 			r->fn(c, m);
 			return;
 		}
-		snprintf(text, sizeof text, "%s is for %s\n", r->target, r->methods[0]);
+		snprintf(text, sizeof text, "%s is for %s%s%s\n", r->target, r->methods[0],
+			 r->methods[1] ? " and " : "", r->methods[1] ? r->methods[1] : "");
 		answer_text(c, 405, "Method Not Allowed", text);
 		return;
 	}
 	answer_text(c, 404, "Not Found",
-		    "there are /metrics, /agent-url, /sandbox/stats, /direct-volume/stats and /direct-volume/resize\n");
+		    "there are /metrics, /agent-url, /sandbox/stats, /direct-volume/stats, /direct-volume/resize, "
+		    "/iptables and /ip6tables\n");
 }
 
 /* ---- connections ---- */
@@ -317,6 +373,8 @@ static bool read_request(struct connection *c)
 		answer_text(c, 400, "Bad Request", e.text);
 	else if (r > 0)
 		route(c, m);
+	else if (http_parser_wants_continue(&c->parser))
+		(void)send(c->fd, CONTINUE, strlen(CONTINUE), MSG_DONTWAIT | MSG_NOSIGNAL);
 	return true;
 }
 
@@ -341,7 +399,7 @@ static void on_io(struct loop_source *s, int fd, uint32_t revents, void *userdat
 
 	if (!c->answering)
 		goes_on = read_request(c);
-	else if (c->scrape || c->volume_call)
+	else if (c->scrape || c->call)
 		goes_on = false; /* muted: only an end is told */
 	else
 		goes_on = !(revents & EPOLLERR) && write_answer(c);

@@ -8,9 +8,10 @@
  *   GET /direct-volume/stats?path=PATH   JSON: how full a direct-assigned volume is (Kata's Rust tools say POST)
  *   POST /direct-volume/resize           {"VolumePath": PATH, "Size": BYTES}: its device has grown, and the file system
  *                                        shall
+ *   GET, PUT /iptables, /ip6tables       rules of the guest's packet filter, as iptables-save writes them
  *
  * One request for each connection. Who connects is not trusted: MONITOR_CONNECTIONS_MAX at a time, MONITOR_TIME_MS for
- * each, small bodies, and answers are bounded by what codec/prometheus.h allows.
+ * each, bodies of at most a MiB, and answers are bounded by what codec/prometheus.h and ttrpc allow.
  */
 #pragma once
 
