@@ -186,6 +186,22 @@ class NodeInstall(unittest.TestCase):
             self.assertNotIn("restarted", self.node.run(action, "--restart-with", "true"))
         self.assertEqual(self.node.tree(), before)
 
+    def test_restart_that_failed_of_one_engine(self):
+        """The other one is not restarted again each time."""
+        self.config(CONFIG_V2)
+        self.node.put("etc/crio/crio.conf", "")
+        out = self.node.run("install", "--restart-with", '[ "$ENGINE" = containerd ]', status=1)
+        self.assertIn("restarted containerd", out)
+        self.assertIn("crio could not be restarted", out)
+        out = self.node.run("install", "--restart-with", "true")
+        self.assertNotIn("containerd", out)
+        self.assertIn("restarted crio", out)
+
+    def test_folder_that_crio_left(self):
+        self.config(CONFIG_V2)
+        (self.node.root / "etc/crio/policies").mkdir(parents=True)
+        self.assertNotIn("crio", self.node.run("install"))
+
     def test_fragment_that_was_removed(self):
         self.node.put("etc/crio/crio.conf", "")
         self.node.run("install")
