@@ -135,7 +135,10 @@ class Manifests(unittest.TestCase):
             self.assertEqual(node.tree(), before)
 
     def test_example(self):
-        self.assertIn(self.load("example.yaml")[0]["spec"]["runtimeClassName"], HANDLERS)
+        spec = self.load("example.yaml")[0]["spec"]
+        self.assertIn(spec["runtimeClassName"], HANDLERS)
+        # a small node has a place for it
+        self.assertEqual(spec["containers"][0]["resources"]["requests"], {"cpu": "100m"})
 
     def test_page_names_every_file(self):
         page = PAGE.read_text()
