@@ -267,6 +267,8 @@ static void fake_create(struct ttrpc_request *req, const ProtobufCMessage *m, vo
 			if (!str_empty(q->oci->linux->namespaces[i]->path))
 				fake_note("  %s namespace %s", q->oci->linux->namespaces[i]->type,
 					  q->oci->linux->namespaces[i]->path);
+		if (q->sandbox_pidns)
+			fake_note("  shares processes");
 		fake_empty(req);
 	} else if (guest.act == HOLD) {
 		guest.creation = req;

@@ -2,7 +2,7 @@
 /*
  * A container that came into another one's VM for its network's sake (pod/pod_join.h). Of the other namespaces it
  * shares what it asked for: for that our agent knows words of its own. With Kata's, IPC and host name are the sandbox's
- * for every container.
+ * for every container. Those of a pod share the sandbox's, and may name one beside them whose processes they want.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -106,13 +106,39 @@ static int share(struct pod_container *c, const struct join *j, struct pod_shari
 	return r;
 }
 
+/*
+ * Kubernetes' ephemeral containers (kubectl debug --target): in the PID namespace of another container of their pod.
+ * That of the container that brought the VM is the sandbox's, which any agent knows.
+ */
+static int share_target(struct pod_container *c, struct pod_sharing *ret, struct err *e)
+{
+	struct pod_container *target = NULL;
+	struct join j;
+
+	if (join_in_pod(&c->pod->record, c->spec, c->id, &j) && j.of[JOIN_PID] >= 0)
+		target = pod_find(c->pod, c->pod->record.containers[j.of[JOIN_PID]].id, NULL);
+	if (!target || target->brought_vm)
+		return 0;
+	if (!sandbox_has_feature(c->pod->sandbox, PLAN_JOIN_FEATURE)) {
+		log_warn("container %s does not see the processes of container %s: the guest's agent cannot do that",
+			 c->id, target->id);
+		return 0;
+	}
+	ret->pid = str_printf(PLAN_JOIN_CONTAINER "%s", target->id);
+	if (!ret->pid)
+		return out_of_memory(e);
+	ret->any = true;
+	ret->plan.pid = ret->pid;
+	return 0;
+}
+
 int pod_find_sharing(struct pod_container *c, struct pod_sharing *ret, struct err *e)
 {
 	struct join j;
 	int r;
 
 	if (pod_role(c->spec, NULL) != POD_ROLE_SINGLE)
-		return 0;
+		return share_target(c, ret, e);
 	if (!join_in_pod(&c->pod->record, c->spec, c->id, &j)) {
 		r = check_network(c, e);
 		/* What it had before it came again is the sandbox's: others may be in it. */

@@ -168,7 +168,7 @@ static void test_two_containers(void **state)
 /* ---- one that shares what it says ---- */
 
 /* Its spec names these namespaces of another one's stand-in by paths, and wants all others of its own. */
-static void put_sharing(const char *id, const char *with, const char *what)
+static void put_sharing_as(const char *id, const char *more, const char *with, const char *what)
 {
 	static const char *const types[][2] = {
 		{ "network", "net" }, { "pid", "pid" }, { "ipc", "ipc" }, { "uts", "uts" }
@@ -182,8 +182,13 @@ static void put_sharing(const char *id, const char *with, const char *what)
 		buf_puts(&b, "}");
 	}
 	namespaces = b.data;
-	put_bundle(id, SINGLE);
+	put_bundle(id, more);
 	namespaces = NAMESPACES;
+}
+
+static void put_sharing(const char *id, const char *with, const char *what)
+{
+	put_sharing_as(id, SINGLE, with, what);
 }
 
 #define SHM "{\"destination\":\"/dev/shm\",\"type\":\"bind\",\"source\":\"/dev/shm\"},"
@@ -254,6 +259,42 @@ static void test_shares_with_another_agent(void **state)
 	create("c2");
 	assert_false(seen("  uts namespace private"));
 	delete ("c2", "");
+}
+
+static void make_targets(const char *feature)
+{
+	guest.feature = feature;
+	put_bundle("p1", SANDBOX);
+	make_pod();
+	create("p1");
+	put_bundle("c1", MEMBER);
+	create("c1");
+}
+
+/* kubectl debug --target: the processes of one of the pod's containers, and all else as the pod has it. */
+static void test_targets_a_container(void **state)
+{
+	make_targets(PLAN_JOIN_FEATURE);
+	put_sharing_as("c2", MEMBER, "c1", "pid");
+	create("c2");
+	assert_true(seen("  pid namespace container:c1"));
+	assert_false(seen("  ipc namespace private"));
+	assert_false(seen("  uts namespace private"));
+	assert_false(seen("  shares processes"));
+	/* shareProcessNamespace is another thing. */
+	put_sharing_as("c3", MEMBER, "p1", "pid");
+	create("c3");
+	assert_false(seen("  pid namespace container:p1"));
+	assert_true(seen("  shares processes"));
+}
+
+static void test_targets_with_another_agent(void **state)
+{
+	make_targets(NULL);
+	put_sharing_as("c2", MEMBER, "c1", "pid");
+	create("c2");
+	assert_false(seen("  pid namespace container:c1"));
+	assert_true(seen("  shares processes"));
 }
 
 static void test_shares_too_little(void **state)
@@ -1485,6 +1526,8 @@ int main(void)
 		T(test_shares_network),
 		T(test_shares_all),
 		T(test_shares_with_another_agent),
+		T(test_targets_a_container),
+		T(test_targets_with_another_agent),
 		T(test_shares_too_little),
 		T(test_shares_limits),
 		T(test_comes_again),
