@@ -293,10 +293,9 @@ static int add_dimm(struct qemu_vm *q, uint64_t mib, struct err *e)
 	more += (MEMORY_BLOCK_MIB - more % MEMORY_BLOCK_MIB) % MEMORY_BLOCK_MIB;
 	if (now + more > c->max_memory_mib)
 		more = (c->max_memory_mib - now) / MEMORY_BLOCK_MIB * MEMORY_BLOCK_MIB;
+	/* A pod's limit ends where it ends: with less than a block left there the VM has all that it can get. */
 	if (!more)
-		return err_set(e, ERR_LIMIT, ENOSPC,
-			       "memory is plugged in steps of %d MiB, and %llu MiB of %llu are left", MEMORY_BLOCK_MIB,
-			       (unsigned long long)(c->max_memory_mib - now), (unsigned long long)c->max_memory_mib);
+		return 0;
 	r = plug_dimm(q, more, e);
 	if (r < 0)
 		err_wrap(e, "cannot add %llu MiB of memory to the VM", (unsigned long long)more);

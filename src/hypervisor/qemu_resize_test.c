@@ -306,6 +306,18 @@ static void test_dimms(void **state)
 	expect_log("object-add hotplugged-3; device_add dev-dimm.3; ");
 }
 
+/* The maximum is a pod's limit, and no multiple of anything. */
+static void test_dimms_below_a_limit(void **state)
+{
+	config.max_memory_mib = 434;
+	expect_mib(434, 384);
+	expect_log("object-add hotplugged-0; device_add dev-dimm.0; ");
+	expect_mib(434, 384);
+	expect_no_log();
+	expect_mib(300, 384);
+	expect_mib(256, 256);
+}
+
 /* What a command was given to be answered in (meson.build). */
 static uint64_t object_add_ms;
 
@@ -550,6 +562,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(test_dimms, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_dimms_below_a_limit, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_dimm_taken_beforehand, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_dimm_refused, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_dimm_late, set_up, tear_down),
