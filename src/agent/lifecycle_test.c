@@ -648,6 +648,21 @@ static void test_term_ends_init(void **state)
 	assert_int_equal(delete ("term"), 0);
 }
 
+/* One that ignores it has its reasons: whoever stops it gives it time, and then kills it. */
+static void test_term_is_ignored(void **state)
+{
+	(void)state;
+	NEED_AGENT();
+	assert_int_equal(
+		create("deaf", "trap '' TERM; trap 'exit 7' USR1; echo ready; while :; do sleep 0.05; done", false), 0);
+	assert_int_equal(start("deaf"), 0);
+	assert_first_line("deaf", "ready\n");
+	assert_int_equal(send_signal("deaf", "", SIGTERM), 0);
+	assert_int_equal(send_signal("deaf", "", SIGUSR1), 0);
+	assert_int_equal(wait_for("deaf", ""), 7);
+	assert_int_equal(delete ("deaf"), 0);
+}
+
 /* Only SIGKILL without an exec id is for all: init itself ends its children when it is told to stop. */
 static void test_term_is_for_init(void **state)
 {
@@ -1392,6 +1407,7 @@ int main(void)
 		cmocka_unit_test(test_stopped_before_it_is_ready),
 		cmocka_unit_test(test_exec_whose_caller_goes),
 		cmocka_unit_test(test_term_ends_init),
+		cmocka_unit_test(test_term_is_ignored),
 		cmocka_unit_test(test_term_is_for_init),
 		cmocka_unit_test(test_remove_ends_reads),
 		cmocka_unit_test(test_drain),
