@@ -476,6 +476,14 @@ def row_stop_container():
     print(api.ContainerState.Name(status.state), status.exit_code, status.reason)
     print(web.log()[-1])
     web.remove()
+    # Who ignores SIGTERM has all of the time.
+    deaf = Pod("pod").start("deaf", ["/bin/sh", "-c", "trap '' TERM; echo deaf; while :; do sleep 0.1; done"])
+    deaf.says("deaf")
+    begin = time.monotonic()
+    deaf.stop(timeout=3)
+    require(time.monotonic() - begin >= 3, "it was not waited for")
+    print(deaf.status().exit_code)
+    deaf.remove()
     print(sorted(Pod("pod").containers()))
 
 
@@ -669,14 +677,21 @@ def row_direct_volume():
 
 
 def row_shared_processes():
-    """shareProcessNamespace: each sees the others' processes."""
+    """shareProcessNamespace: each sees the others' processes. kubectl debug --target: those of one."""
+    see = ("sh", "-c", "ps -o args | grep -E '^/bin/sleep [1-3]{4}$' | sort")
     together = api.NamespaceOption(pid=api.POD)
     config = pod_config("together", linux=api.LinuxPodSandboxConfig(
         security_context=api.LinuxSandboxSecurityContext(namespace_options=together)))
     pod = Pod("together", config).run()
     pod.start("first", ["/bin/sleep", "1111"], linux=settings(namespace_options=together))
     second = pod.start("second", ["/bin/sleep", "2222"], linux=settings(namespace_options=together))
-    print(second.out("sh", "-c", "ps -o args | grep -E '^/bin/sleep [12]{4}$' | sort"), end="")
+    print(second.out(*see), end="")
+    pod.remove()
+    pod = Pod("apart").run()
+    first = pod.start("first", ["/bin/sleep", "1111"])
+    pod.start("second", ["/bin/sleep", "2222"])
+    target = api.NamespaceOption(pid=api.TARGET, target_id=first.id)
+    print(pod.start("third", ["/bin/sleep", "3333"], linux=settings(namespace_options=target)).out(*see), end="")
     pod.remove()
 
 
