@@ -120,6 +120,12 @@ class Manifests(unittest.TestCase):
                 self.assertEqual(args[args.index("--root") + 1], spec["initContainers"][0]["volumeMounts"][0]["mountPath"])
                 self.assertTrue(spec["hostPID"])
 
+    def test_namespace(self):
+        """Who deletes all of install.yaml deletes it, too, and uninstall.yaml must bring it again."""
+        found = [[o for o in self.load(name) if o["kind"] == "Namespace"] for name in ("install.yaml", "uninstall.yaml")]
+        self.assertEqual(len(found[0]), 1)
+        self.assertEqual(*found)
+
     def test_arguments_work(self):
         """node-install takes the DaemonSets' arguments."""
         with tempfile.TemporaryDirectory(prefix="caisson-node-") as where:
