@@ -21,6 +21,9 @@
 #define PORT        53
 #define MESSAGE_MAX 65535
 #define FILES_MAX   256
+/* Between one failure of the guest's and the next try. */
+#define PAUSE_MIN_MS 1000
+#define PAUSE_MAX_MS 60000
 
 /* Who brings a network writes the file a little later. */
 static const unsigned later_ms[] = { 1000, 3000, 10000 };
@@ -47,7 +50,10 @@ struct resolver {
 	int ns_fd;
 	struct in_addr address; /* 0: none yet */
 	struct agent_call *next;
-	bool refused; /* the agent does not serve names, or not that address */
+	bool refused; /* the agent does not serve names, or has ended */
+	bool pausing;
+	unsigned pause_ms; /* the last one; 0: it did not fail since */
+	struct loop_source *pause;
 	struct list lookups;
 	size_t n_lookups;
 	unsigned warned;
@@ -232,22 +238,49 @@ static void look_up(struct resolver *r, const Caisson__NameQuery *q)
 
 /* ---- the guest's queries ---- */
 
+static void end_pause(struct resolver *r)
+{
+	r->pausing = false;
+	loop_timer_set(r->pause, UINT64_MAX);
+}
+
+static void on_pause_over(struct loop_source *s, void *userdata)
+{
+	struct resolver *r = userdata;
+
+	r->pausing = false;
+	ask_next(r);
+}
+
+/* Its memory may be short, or port 53 of that address a container's: for how long, nobody tells. */
+static void try_later(struct resolver *r, const struct err *e)
+{
+	log_warn_few(&r->warned, "the guest does not serve names now, those of the pod's network do not resolve: %s",
+		     e->text);
+	r->pause_ms = !r->pause_ms ? PAUSE_MIN_MS : r->pause_ms < PAUSE_MAX_MS / 2 ? 2 * r->pause_ms : PAUSE_MAX_MS;
+	r->pausing = true;
+	loop_timer_set(r->pause, r->pause_ms);
+}
+
 static void on_query(int result, const Caisson__NameQuery *q, const struct err *e, void *userdata)
 {
 	struct resolver *r = userdata;
 
 	r->next = NULL;
 	if (result == 0) {
+		r->pause_ms = 0;
 		look_up(r, q);
 		ask_next(r);
 		return;
 	}
-	r->refused = true;
-	/* Which is the end of the guest, or of the pod. */
-	if (result == -ECANCELED || result == -ECONNRESET || result == -EPIPE)
+	/* The first three are the end of the guest, or of the pod. */
+	r->refused = result == -ECANCELED || result == -ECONNRESET || result == -EPIPE || result == -ENOSYS;
+	if (result == -ENOSYS)
+		log_warn("the guest does not serve names, those of the pod's network do not resolve: %s", e->text);
+	else if (r->refused)
 		log_debug("%s", e->text);
 	else
-		log_warn("the guest does not serve names, those of the pod's network do not resolve: %s", e->text);
+		try_later(r, e);
 }
 
 static void ask_next(struct resolver *r)
@@ -255,7 +288,7 @@ static void ask_next(struct resolver *r)
 	char address[INET_ADDRSTRLEN];
 	struct err e = { 0 };
 
-	if (r->next || r->refused || !r->address.s_addr || r->n_lookups >= RESOLVER_LOOKUPS_MAX)
+	if (r->next || r->refused || r->pausing || !r->address.s_addr || r->n_lookups >= RESOLVER_LOOKUPS_MAX)
 		return;
 	inet_ntop(AF_INET, &r->address, address, sizeof address);
 	if (agent_next_name_async(r->agent, address, on_query, r, &r->next, &e) < 0)
@@ -268,6 +301,8 @@ static void serve(struct resolver *r, struct in_addr address)
 		agent_call_cancel(take_ptr(r->next));
 		r->address = address;
 		r->refused = false;
+		r->pause_ms = 0;
+		end_pause(r);
 	}
 	ask_next(r);
 }
@@ -350,6 +385,8 @@ int resolver_new(struct loop *loop, struct agent *a, int ns_fd, struct resolver 
 	r->ns_fd = ns_fd;
 	list_init(&r->lookups);
 	result = loop_add_timer(loop, UINT64_MAX, on_later, r, &r->timer);
+	if (result == 0)
+		result = loop_add_timer(loop, UINT64_MAX, on_pause_over, r, &r->pause);
 	if (result < 0) {
 		resolver_free(r);
 		return err_sys(e, -result, "cannot serve names");
@@ -368,6 +405,7 @@ void resolver_free(struct resolver *r)
 	while ((l = list_first(&r->lookups, struct lookup, node)))
 		lookup_free(l);
 	loop_source_free(r->timer);
+	loop_source_free(r->pause);
 	strv_fini(&r->files);
 	free(r);
 }

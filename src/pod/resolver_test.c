@@ -42,10 +42,10 @@ static struct {
 	char path[64]; /* of the resolv.conf */
 	/* the guest */
 	struct ttrpc_request *next, *tell;
-	char address[32]; /* that it was asked to listen on */
-	unsigned asked;
-	bool refuses, keeps; /* keeps: takes answers without a word */
-	struct strv answers; /* "ID: TEXT" */
+	char address[32];      /* that it was asked to listen on */
+	unsigned asked, fails; /* fails: so many times */
+	bool refuses, keeps;   /* keeps: takes answers without a word */
+	struct strv answers;   /* "ID: TEXT" */
 } t;
 
 /* ---- the guest's agent ---- */
@@ -65,6 +65,11 @@ static void fake_next(struct ttrpc_request *req, const ProtobufCMessage *m, void
 	snprintf(t.address, sizeof t.address, "%s", ((const Caisson__NextNameQuery *)m)->address);
 	if (t.refuses) {
 		ttrpc_reply_error(req, TTRPC_UNIMPLEMENTED, "what is caisson.Names?");
+		return;
+	}
+	if (t.fails) {
+		t.fails--;
+		ttrpc_reply_error(req, TTRPC_ALREADY_EXISTS, "cannot serve names on port 53: address already in use");
 		return;
 	}
 	if (t.next)
@@ -424,6 +429,33 @@ static void leaves_other_agents_alone(void **state)
 	assert_int_equal(t.asked, 1);
 }
 
+/* What an agent cannot now it may later: it is asked again, ever more seldom. */
+static void asks_again_what_failed(void **state)
+{
+	hurry = true;
+	t.fails = 4;
+	look(CONF);
+	run_until_asked();
+	assert_int_equal(t.asked, 5);
+	ask(1, false, "where is db?");
+	answer_is("1:  (0)");
+	hurry = false;
+	/* It begins with a second again. */
+	run_until_asked();
+	t.fails = UINT32_MAX;
+	t.asked = 0;
+	ask(2, false, "where is web?");
+	answer_is("2:  (0)");
+	look(CONF);
+	run_ms(500);
+	assert_int_equal(t.asked, 1);
+	for (uint64_t end = clock_ms() + 1500; clock_ms() < end && t.asked < 2;)
+		loop_run_once(t.loop, 10);
+	assert_int_equal(t.asked, 2);
+	run_ms(1200);
+	assert_int_equal(t.asked, 2);
+}
+
 /* ---- when ---- */
 
 static void looks_again(void **state)
@@ -524,6 +556,7 @@ int main(void)
 		TEST(gives_up_in_time),
 		TEST(refuses_what_is_no_message),
 		TEST(leaves_other_agents_alone),
+		TEST(asks_again_what_failed),
 		TEST(looks_again),
 		TEST(is_not_for_the_host),
 	};
