@@ -14,6 +14,8 @@
 
 /* Chunks moved at once, so that others have their turn. */
 #define ROUNDS 8
+/* How often is looked whether who says no more still listens. */
+#define LOOK_MS 10000
 
 struct flow {
 	char data[PUMP_CHUNK];
@@ -30,9 +32,11 @@ struct end {
 };
 
 struct pump {
+	struct loop *loop;
 	struct end end[2];
 	struct flow flow[2];
-	bool broken; /* a direction did not come to its end */
+	struct loop_source *look; /* NULL: both directions are open */
+	bool broken;              /* a direction did not come to its end */
 	void (*done)(void *userdata);
 	void *userdata;
 };
@@ -131,6 +135,48 @@ static void wait_for_more(struct pump *p, int i)
 		loop_io_set_events(p->end[i].source, (in ? EPOLLIN : 0) | (out ? EPOLLOUT : 0u));
 }
 
+static void advance(struct pump *p);
+
+/*
+ * Of an end that has ended its own direction not every kind of socket tells that it has gone altogether: AF_VSOCK does
+ * not, and when nothing is to be sent to it, nobody would ever know. It refuses to be sent nothing then.
+ */
+static void on_look(struct loop_source *source, void *userdata)
+{
+	struct pump *p = userdata;
+
+	loop_timer_set(source, LOOK_MS);
+	for (int i = 0; i < 2; i++)
+		if (p->flow[i].source_ended && p->end[i].source &&
+		    send(p->end[i].fd, "", 0, MSG_DONTWAIT | MSG_NOSIGNAL) < 0 && !is_for_later())
+			hang_up(p, i);
+	advance(p);
+}
+
+/* Without a timer it lives for as long as before. */
+static void look_at_times(struct pump *p)
+{
+	if (!p->look && (p->flow[0].source_ended || p->flow[1].source_ended))
+		(void)loop_add_timer(p->loop, LOOK_MS, on_look, p, &p->look);
+}
+
+/* May be the end of p. */
+static void advance(struct pump *p)
+{
+	move(p, 0);
+	move(p, 1);
+	if (!p->flow[0].ended || !p->flow[1].ended) {
+		wait_for_more(p, 0);
+		wait_for_more(p, 1);
+		look_at_times(p);
+		return;
+	}
+	loop_source_free(take_ptr(p->look));
+	for (int i = 0; i < 2; i++)
+		loop_source_free(take_ptr(p->end[i].source));
+	p->done(p->userdata);
+}
+
 static void on_end(struct loop_source *source, int fd, uint32_t revents, void *userdata)
 {
 	struct end *end = userdata;
@@ -140,18 +186,7 @@ static void on_end(struct loop_source *source, int fd, uint32_t revents, void *u
 	(void)fd;
 	if (revents & (EPOLLHUP | EPOLLERR))
 		hang_up(p, end == &p->end[1]);
-	move(p, 0);
-	move(p, 1);
-	if (!p->flow[0].ended || !p->flow[1].ended) {
-		wait_for_more(p, 0);
-		wait_for_more(p, 1);
-		return;
-	}
-	for (int i = 0; i < 2; i++) {
-		loop_source_free(p->end[i].source);
-		p->end[i].source = NULL;
-	}
-	p->done(p->userdata);
+	advance(p);
 }
 
 int pump_new(struct loop *loop, int a, int b, void (*done)(void *userdata), void *userdata, struct pump **ret)
@@ -164,6 +199,7 @@ int pump_new(struct loop *loop, int a, int b, void (*done)(void *userdata), void
 		close(b);
 		return -ENOMEM;
 	}
+	p->loop = loop;
 	p->done = done;
 	p->userdata = userdata;
 	p->end[0] = (struct end){ .pump = p, .fd = a };
@@ -182,6 +218,7 @@ void pump_free(struct pump *p)
 {
 	if (!p)
 		return;
+	loop_source_free(p->look);
 	for (int i = 0; i < 2; i++) {
 		loop_source_free(p->end[i].source);
 		if (p->broken || !p->flow[0].ended || !p->flow[1].ended)

@@ -14,13 +14,47 @@
 #include "base/fd.h"
 #include "loop/pump.h"
 
+/*
+ * Linked with --wrap: what epoll says of a peer of AF_VSOCK's that has gone, no other socket leaves out. gone: to send
+ * there, also nothing, is refused. Timers run a hundred times as fast.
+ */
+static int gone = -1;
+
+ssize_t __real_send(int fd, const void *data, size_t len, int flags);
+ssize_t __wrap_send(int fd, const void *data, size_t len, int flags);
+int __real_loop_add_timer(struct loop *loop, uint64_t delay_ms, loop_timer_fn fn, void *userdata,
+			  struct loop_source **ret);
+int __wrap_loop_add_timer(struct loop *loop, uint64_t delay_ms, loop_timer_fn fn, void *userdata,
+			  struct loop_source **ret);
+void __real_loop_timer_set(struct loop_source *s, uint64_t delay_ms);
+void __wrap_loop_timer_set(struct loop_source *s, uint64_t delay_ms);
+
+ssize_t __wrap_send(int fd, const void *data, size_t len, int flags)
+{
+	if (fd != gone)
+		return __real_send(fd, data, len, flags);
+	errno = EPIPE;
+	return -1;
+}
+
+int __wrap_loop_add_timer(struct loop *loop, uint64_t delay_ms, loop_timer_fn fn, void *userdata,
+			  struct loop_source **ret)
+{
+	return __real_loop_add_timer(loop, delay_ms / 100, fn, userdata, ret);
+}
+
+void __wrap_loop_timer_set(struct loop_source *s, uint64_t delay_ms)
+{
+	__real_loop_timer_set(s, delay_ms / 100);
+}
+
 /* left: TCP, as a client of the host has; right: the way into a guest. The test has one end of each, the pump the
  * other.
  */
 struct pair {
 	struct loop *loop;
 	struct pump *pump;
-	int left, right, done;
+	int left, right, right_fd, done; /* right_fd: the pump's */
 };
 
 static void on_done(void *userdata)
@@ -49,11 +83,13 @@ static int set_up(void **state)
 	struct pair *p = calloc(1, sizeof *p);
 	int left[2], right[2];
 
+	gone = -1;
 	tcp_pair(left);
 	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, right), 0);
 	assert_int_equal(loop_new(&p->loop, NULL), 0);
 	p->left = left[0];
 	p->right = right[0];
+	p->right_fd = right[1];
 	assert_int_equal(pump_new(p->loop, left[1], right[1], on_done, p, &p->pump), 0);
 	*state = p;
 	return 0;
@@ -206,6 +242,25 @@ static void test_last_words(void **state)
 	assert_int_equal(send(p->left, "x", 1, MSG_NOSIGNAL), -1);
 }
 
+/* It has ended its direction, and goes while nobody has anything to say to it. */
+static void test_goes_unheard(void **state)
+{
+	struct pair *p = *state;
+	char byte;
+
+	assert_int_equal(shutdown(p->right, SHUT_WR), 0);
+	assert_int_equal(receive(p, p->left, &byte, 1), 0);
+	for (int i = 0; i < 4; i++)
+		settle(p);
+	assert_int_equal(p->done, 0);
+	gone = p->right_fd;
+	until_done(p);
+	pump_free(p->pump);
+	p->pump = NULL;
+	gone = -1;
+	assert_int_equal(send(p->left, "x", 1, MSG_NOSIGNAL), -1);
+}
+
 static void test_client_resets(void **state)
 {
 	struct pair *p = *state;
@@ -240,6 +295,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_half_close, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_half_close_from_the_guest, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_last_words, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_goes_unheard, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_client_resets, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_freed_before_the_end, set_up, tear_down),
 	};
