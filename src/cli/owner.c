@@ -162,8 +162,8 @@ static void on_idle(struct loop_source *s, void *userdata)
 	list_foreach (k, &o->kept, struct kept, link) {
 		if (handover_is_busy(o->handover, k->id) || pod_has(pod, k->id))
 			continue;
-		/* The sandbox's own record goes at the very end, when the virtual machine has. */
-		if (k->dir == o->dir && pod && !pod_is_empty(pod))
+		/* The sandbox's own record goes at the very end, when the virtual machine has, or others want that. */
+		if (k->dir == o->dir && ((pod && !pod_is_empty(pod)) || handover_is_busy(o->handover, NULL)))
 			forget_record(o->dir);
 		kept_free(k, o);
 	}

@@ -717,6 +717,52 @@ network_of() {
 	[ -z "$(rt list -q)" ]
 }
 
+# until_there FILE
+until_there() {
+	for _ in $(seq 600); do
+		[ ! -e "$1" ] || return 0
+		sleep 0.05
+	done
+	echo "$1 does not come to be"
+	return 1
+}
+
+@test "a container is deleted while one that shares its network is on its way (Caisson alone)" {
+	RT=caisson
+	local root=$BATS_FILE_TMPDIR/state.caisson owner late begun
+	make_bundle "$ID" sleep 1000
+	network_of "$ID" ""
+	create && rt start "$ID"
+	make_bundle "$ID-s" sleep 1000
+	network_of "$ID-s" "/proc/$pid/ns/net"
+	# Between its stand-in's way to the owner and its Create.
+	owner=$(owners "$ID\$")
+	kill -STOP "$owner"
+	"$CAISSON" --root "$root" create --bundle "$BATS_FILE_TMPDIR/$ID-s.bundle" "$ID-s" </dev/null \
+		>"$BATS_TEST_TMPDIR/late" 2>&1 3>&- &
+	late=$!
+	for _ in $(seq 600); do
+		! pgrep -P "$late" >/dev/null || break
+		sleep 0.05
+	done
+	sleep 1
+	kill -STOP "$late"
+	kill -CONT "$owner"
+	until_there "$root/$ID-s/oci.json"
+	begun=$SECONDS
+	says 0 "" delete --force "$ID"
+	[ $((SECONDS - begun)) -lt 30 ]
+	says 1 "container does not exist" state "$ID"
+	kill -CONT "$late"
+	wait "$late" || {
+		cat "$BATS_TEST_TMPDIR/late"
+		return 1
+	}
+	[ "$(rt state "$ID-s" | jq -r .status)" = created ]
+	rt delete --force "$ID-s"
+	[ -z "$(rt list -q)" ]
+}
+
 @test "other namespaces of a container in another network are refused (Caisson alone)" {
 	RT=caisson
 	make_bundle "$ID" sleep 1000
