@@ -43,6 +43,7 @@
 #define KILLED         (128 + SIGKILL)
 #define ROOTFS_LAYERS  32
 #define PID_FILE_BYTES 32
+#define LEFT_FILE      "caisson-left" /* in a bundle: a dead shim had this container, what it left has been removed */
 
 /* ---- a shim that lives ---- */
 
@@ -130,13 +131,40 @@ static void end_shim(struct peer *p, const char *id)
 
 /* ---- one that is dead, or ending ---- */
 
-/* Had a dead shim still this container? */
+/*
+ * With the pod's state goes what tells of its other containers. Each has a delete of its own, which runs the hooks: it
+ * finds this in its bundle.
+ */
+static void note_others(const struct pod_state *state, const char *id)
+{
+	for (size_t i = 0; i < state->n_containers; i++) {
+		const struct pod_state_container *c = &state->containers[i];
+		_cleanup_free_ char *path = str_eq(c->id, id) ? NULL : str_printf("%s/" LEFT_FILE, c->bundle);
+		int r = path ? file_replace(path, "", 0, 0600) : 0;
+
+		/* Its bundle goes with its own delete, which may have come before. */
+		if (r < 0)
+			log_debug("cannot write %s: %s", path, strerror(-r));
+	}
+}
+
+static bool was_noted(const char *bundle)
+{
+	_cleanup_free_ char *path = str_printf("%s/" LEFT_FILE, bundle);
+
+	return path && unlink(path) == 0;
+}
+
+/* Had a dead shim still this container? To be asked before what it left is removed. */
 static bool was_left(const char *root, const char *sandbox, const char *id)
 {
 	_cleanup_pod_state_ struct pod_state state = { 0 };
 	bool alive = true;
 
-	return state_read(root, sandbox, &state, &alive, NULL) == 0 && !alive && pod_state_has(&state, id);
+	if (state_read(root, sandbox, &state, &alive, NULL) < 0 || alive)
+		return false;
+	note_others(&state, id);
+	return pod_state_has(&state, id);
 }
 
 static int wait_and_clean(const char *root, const char *sandbox, const char *id, unsigned timeout_ms, bool *ret_left,
@@ -319,7 +347,7 @@ int shim_delete(const struct shim_flags *flags, struct err *e)
 		if (path && unlink(path) < 0 && errno != ENOENT)
 			log_warn("cannot remove %s: %s", path, strerror(errno));
 	}
-	if (left || joined)
+	if (was_noted(bundle) || left || joined)
 		hooks_run_poststop_left(flags->id, bundle);
 	unmount_rootfs(bundle);
 	return r < 0 ? r : print_response(bundle, e);

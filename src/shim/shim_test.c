@@ -410,8 +410,14 @@ static void test_sharing_network_of_a_dead_one(void **state)
 	leave_state(&s);
 	assert_int_equal(delete (f, "side", side), 0);
 	assert_false(exists("/run/caisson/main.cleaned"));
+	/* The one that brought it first: nothing tells of the other one afterwards but its bundle. */
+	assert_int_equal(delete (f, "main", make_bundle("main", NULL)), 0);
+	assert_true(exists("/run/caisson/main.cleaned"));
+	assert_int_equal(dir_remove("/run/caisson/main"), 0);
+	for (int i = 0; i < 2; i++)
+		assert_int_equal(delete (f, "side", side), 0);
 	assert_int_equal(file_read("/run/test/hook", 64, &text, NULL), 0);
-	assert_string_equal(text, "x\nx\n");
+	assert_string_equal(text, "x\nx\nx\n");
 	pod_state_clear_containers(&s);
 }
 
