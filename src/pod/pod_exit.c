@@ -19,6 +19,7 @@
 #include "base/log.h"
 #include "base/strv.h"
 #include "oci/builder.h"
+#include "pod/oom_file.h"
 #include "pod/pod_internal.h"
 #include "pod/pod_role.h"
 #include "pod/standin.h"
@@ -295,19 +296,6 @@ static void on_oom_pause_over(struct loop_source *source, void *userdata)
 	ask_oom(pod);
 }
 
-/*
- * CRI-O takes no events, and conmon looks at a cgroup of the host, where nothing happened: both have this file say it,
- * which is there before the end is told.
- */
-static void leave_oom_file(const struct pod_container *c)
-{
-	_cleanup_free_ char *path = str_printf("%s/oom", c->bundle);
-	int r = path ? file_replace(path, "", 0, 0644) : -ENOMEM;
-
-	if (r < 0)
-		log_warn("cannot write %s: %s", path ? path : "oom", strerror(-r));
-}
-
 static void on_oom(int result, const char *id, const struct err *e, void *userdata)
 {
 	struct pod *pod = userdata;
@@ -319,8 +307,10 @@ static void on_oom(int result, const char *id, const struct err *e, void *userda
 		log_debug("out of memory is not told: %s", e->text);
 		return;
 	}
-	if (c && oci_spec_annotation(c->spec, POD_ROLE_CRIO))
-		leave_oom_file(c);
+	/* Before the end is told, and looked at for why. */
+	if (c)
+		oom_file_leave(c->bundle, pod_init_process(c)->standin_pid,
+			       oci_spec_annotation(c->spec, POD_ROLE_CRIO));
 	if (c)
 		pod_emit(pod, POD_EVENT_OOM, pod_init_process(c));
 	if (now - pod->oom_since_ms >= OOM_PAUSE_MS) {

@@ -73,6 +73,14 @@ row_pod() {
 	ask engine pod rm -f -t 1 pod
 }
 
+# conmon looks for it in the host's cgroup, where nothing happens: it is told in conmon's place.
+row_oom_killed() {
+	run engine run --name eater --net none --memory 64m --memory-swap 64m "$BB" sh -c "$GROW; exit 4"
+	ok engine inspect -f '{{.State.OOMKilled}} {{.State.ExitCode}}' eater
+	expect_output 'true 4'
+	ask engine rm eater
+}
+
 pod_runs() {
 	[ "$(engine pod inspect -f '{{.State}}' "$1")" = Running ]
 }
