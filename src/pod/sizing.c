@@ -196,14 +196,21 @@ static uint64_t guest_below_ceiling(const struct sizing_request *q)
 	return (mib - q->vmm_mib) * PAGE_TABLES_SHARE / (PAGE_TABLES_SHARE + 1);
 }
 
+/* See guest_below_ceiling(): a page table's share of so little is less than one. */
+static uint64_t smallest_ceiling(const struct sizing_request *q)
+{
+	return vmm_around(q, SIZING_GUEST_MIN_MIB) + SIZING_GUEST_MIN_MIB + 1;
+}
+
 static int check_memory(const struct sizing_request *q, uint64_t want, uint64_t room, struct err *e)
 {
 	if (room < SIZING_GUEST_MIN_MIB)
 		return err_set(e, ERR_CONFIG, ENOMEM,
-			       "the pod's cgroup allows %" PRIu64 " MiB of memory, which leaves %" PRIu64
-			       " MiB for the guest beside the VMM, and a guest needs %d MiB at least: raise the memory "
-			       "limit of its containers, or give its RuntimeClass a larger pod overhead",
-			       q->ceiling_bytes / MIB, room, SIZING_GUEST_MIN_MIB);
+			       "the pod's cgroup allows %" PRIu64 " MiB of memory, and a virtual machine needs %" PRIu64
+			       " MiB at least, %d of them for the guest: raise the memory limit of the pod (podman pod "
+			       "create --memory) or of its containers to that, or give its RuntimeClass a larger pod "
+			       "overhead",
+			       q->ceiling_bytes / MIB, smallest_ceiling(q), SIZING_GUEST_MIN_MIB);
 	if (want < SIZING_GUEST_MIN_MIB)
 		return err_set(e, ERR_CONFIG, EINVAL,
 			       "default_memory = %" PRIu64 " MiB is too little: a guest needs %d MiB at least", want,

@@ -171,8 +171,13 @@ static void refusals(void **state)
 
 	set_up(&r, &hv, &q);
 	assert_int_equal(sizing_of_vm(&q, &s, &notes, &e), -ENOMEM);
-	assert_non_null(strstr(e.text, "allows 100 MiB of memory, which leaves 69 MiB for the guest"));
+	assert_non_null(
+		strstr(e.text, "allows 100 MiB of memory, and a virtual machine needs 127 MiB at least, 96 of"));
 	assert_non_null(strstr(e.text, "pod overhead"));
+	q.ceiling_bytes = INT64_C(126) << 20;
+	assert_int_equal(sizing_of_vm(&q, &s, &notes, &e), -ENOMEM);
+	q.ceiling_bytes = INT64_C(127) << 20;
+	assert_int_equal(sizing_of_vm(&q, &s, &notes, &e), 0);
 	q.ceiling_bytes = 1;
 	assert_int_equal(sizing_of_vm(&q, &s, &notes, &e), -ENOMEM);
 	q.ceiling_bytes = NONE;
