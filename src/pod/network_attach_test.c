@@ -454,6 +454,54 @@ static void test_rescan(void **state)
 	sh("ip link del h2");
 }
 
+static void assert_default(const struct pod_network *n, const char *gateway)
+{
+	size_t found = 0;
+
+	for (size_t i = 0; i < n->n_routes; i++) {
+		if (*n->routes[i]->dest || n->routes[i]->family != TYPES__IPFAMILY__v4)
+			continue;
+		found++;
+		assert_string_equal(n->routes[i]->gateway, gateway);
+	}
+	assert_int_equal(found, 1);
+}
+
+/* Of two networks' default routes the one with the lower metric counts, where its interface is there. */
+static void test_two_default_routes(void **state)
+{
+	struct pod_network *n;
+	size_t first;
+
+	NEEDS_HOST;
+	sh("ip -n pod route del default && ip -n pod route add default via 10.1.1.1 metric 200");
+	n = attached(POD_NETWORK_TCFILTER, &by_fds, 1);
+	assert_default(n, "10.1.1.1");
+	sh("ip link add h1 type veth peer name net1 netns pod && ip link set h1 up && ip -n pod link set net1 up &&"
+	   " ip -n pod addr add 10.6.0.2/24 dev net1 && ip -n pod route add default via 10.6.0.1 metric 100");
+	assert_int_equal(pod_network_rescan(n, &first, NULL), 0);
+	assert_int_equal(first, 1);
+	assert_default(n, "10.6.0.1");
+	/* The VM does not take it. */
+	pod_network_forget_unattached(n);
+	assert_default(n, "10.1.1.1");
+	assert_int_equal(pod_network_rescan(n, &first, NULL), 0);
+	assert_int_equal(pod_network_attach(n, &by_fds, 1, NULL), 0);
+	assert_default(n, "10.6.0.1");
+	sh("ip -n pod route change default via 10.6.0.1 metric 100 mtu 1300 &&"
+	   " ip -n pod route add default via 10.1.1.1 metric 50");
+	assert_int_equal(pod_network_rescan(n, &first, NULL), 0);
+	assert_default(n, "10.1.1.1");
+	sh("ip -n pod route del default metric 50");
+	assert_int_equal(pod_network_rescan(n, &first, NULL), 0);
+	assert_default(n, "10.6.0.1");
+	/* network disconnect */
+	sh("ip link del h1");
+	assert_int_equal(pod_network_rescan(n, &first, NULL), 0);
+	assert_default(n, "10.1.1.1");
+	pod_network_free(n);
+}
+
 static void test_gone(void **state)
 {
 	struct pod_network *n;
@@ -518,6 +566,7 @@ int main(void)
 		NAMESPACE_TEST(test_macvtap),
 		NAMESPACE_TEST(test_every_step_fails),
 		NAMESPACE_TEST(test_rescan),
+		NAMESPACE_TEST(test_two_default_routes),
 		NAMESPACE_TEST(test_gone),
 		NAMESPACE_TEST(test_taken),
 	};

@@ -273,6 +273,13 @@ static void put_in_order(struct pod_network *n)
 	}
 }
 
+static void free_routes(Types__Route **routes, size_t count)
+{
+	for (size_t i = 0; i < count; i++)
+		protobuf_c_message_free_unpacked(&routes[i]->base, NULL);
+	free(routes);
+}
+
 static void drop_unsettled_routes(struct pod_network *n)
 {
 	size_t kept = 0;
@@ -363,19 +370,38 @@ static int make_neighbours(struct pod_network *n, const struct network_tables *t
 	return r;
 }
 
+/* A better route of another interface's may have taken the place of one that counts now. */
+static void choose_routes_again(struct pod_network *n)
+{
+	Types__Route **old = take_ptr(n->routes);
+	size_t n_old = n->n_routes;
+	struct strv said = n->notes;
+
+	n->n_routes = 0;
+	n->notes = (struct strv){ 0 };
+	if (make_routes(n, n->seen) == 0) {
+		free_routes(old, n_old);
+	} else {
+		free_routes(n->routes, n->n_routes);
+		n->routes = old;
+		n->n_routes = n_old;
+		drop_unsettled_routes(n);
+	}
+	strv_fini(&n->notes);
+	n->notes = said;
+}
+
 void network_drop_unsettled(struct pod_network *n)
 {
-	drop_unsettled_routes(n);
+	choose_routes_again(n);
 	drop_unsettled_neighbours(n);
 }
 
 static void free_routes_and_neighbours(struct pod_network *n)
 {
-	for (size_t i = 0; i < n->n_routes; i++)
-		protobuf_c_message_free_unpacked(&n->routes[i]->base, NULL);
+	free_routes(take_ptr(n->routes), n->n_routes);
 	for (size_t i = 0; i < n->n_neighbours; i++)
 		protobuf_c_message_free_unpacked(&n->neighbours[i]->base, NULL);
-	free(take_ptr(n->routes));
 	free(take_ptr(n->neighbours));
 	n->n_routes = n->n_neighbours = 0;
 }
