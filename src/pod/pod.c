@@ -156,6 +156,7 @@ void pod_free(struct pod *pod)
 	if (pod->state != pod->params.state_dir)
 		state_dir_remove(pod->state);
 	pod_state_fini(&pod->record);
+	strv_fini(&pod->origin);
 	fd_close(&pod->mounts_fd);
 	free(pod->run_dir);
 	free((char *)pod->params.id);

@@ -560,7 +560,10 @@ void pod_create(struct pod *pod, const struct pod_container_params *params, pod_
 		r = pod_check_guest(pod, &e);
 	if (r == 0)
 		r = container_new(pod, params, &c, &e);
+	if (r == 0)
+		r = pod_check_origin(c, params, first, &e);
 	if (r < 0) {
+		pod_container_free(c);
 		if (params->standin_fd >= 0)
 			close(params->standin_fd);
 		fn(r, 0, &e, userdata);

@@ -34,6 +34,7 @@ struct pod {
 	struct pod_monitor *monitor; /* NULL: it could not be started */
 	/* ---- the host's side of the sandbox (pod_host.c) ---- */
 	enum pod_role role; /* of the first container */
+	struct strv origin; /* of the container with the pod's id: see pod_check_origin(); empty: none came yet */
 	int netns_fd;       /* keeps the network namespace; -1: the host's own */
 	char *netns;        /* a path to it; NULL */
 	struct host_cgroup *cgroup;
@@ -228,6 +229,8 @@ struct pod_sharing {
 	struct plan_sharing plan;
 	char *pid, *ipc, *uts;
 };
+/* A container with the pod's id: is it the one that the pod began with? -EEXIST: another one, whose id is the same. */
+int pod_check_origin(struct pod_container *c, const struct pod_container_params *params, bool first, struct err *e);
 int pod_find_sharing(struct pod_container *c, struct pod_sharing *ret, struct err *e);
 void pod_sharing_fini(struct pod_sharing *s);
 

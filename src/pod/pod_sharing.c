@@ -40,6 +40,54 @@ static int check_network(const struct pod_container *c, struct err *e)
 		       c->id, ns->path);
 }
 
+/* Where its files are: engines choose that once for each container, while people may choose an id again. */
+static int find_origin(const struct pod_container *c, const struct pod_container_params *params, struct strv *ret)
+{
+	int r = strv_add(ret, c->bundle);
+
+	if (r == 0)
+		r = strv_add(ret, c->spec->root ? c->spec->root->path : "");
+	for (size_t i = 0; i < params->n_rootfs && r == 0; i++) {
+		const struct pod_mount *m = &params->rootfs[i];
+
+		r = strv_add(ret, m->source);
+		for (size_t k = 0; k < m->n_options && r == 0; k++)
+			r = strv_add(ret, m->options[k]);
+	}
+	return r;
+}
+
+static bool same_origin(const struct strv *a, const struct strv *b)
+{
+	for (size_t i = 0; i < a->len && a->len == b->len; i++)
+		if (!str_eq(a->v[i], b->v[i]))
+			return false;
+	return a->len == b->len;
+}
+
+int pod_check_origin(struct pod_container *c, const struct pod_container_params *params, bool first, struct err *e)
+{
+	_cleanup_strv_ struct strv origin = { 0 };
+	struct pod *pod = c->pod;
+
+	if (!str_eq(c->id, pod->params.id))
+		return 0;
+	if (find_origin(c, params, &origin) < 0)
+		return out_of_memory(e);
+	if (first) {
+		strv_fini(&pod->origin);
+		pod->origin = origin;
+		origin = (struct strv){ 0 };
+		return 0;
+	}
+	if (!pod->origin.len || same_origin(&pod->origin, &origin))
+		return 0;
+	return err_set(e, ERR_CONFIG, EEXIST,
+		       "container %s cannot be created: the virtual machine of another one of that id is still used by "
+		       "containers that share its network; delete these first, or choose another id",
+		       c->id);
+}
+
 static bool is_taken(const struct pod_container *c, const char *name)
 {
 	const struct pod_container *other;

@@ -371,6 +371,33 @@ static void test_comes_again(void **state)
 	assert_non_null(strstr(e.text, "p1 cannot have the network namespace /proc/self/ns/uts"));
 }
 
+/* An id that people chose again: what it names now is not let into the VM of what it named before. */
+static void test_id_comes_again(void **state)
+{
+	static const char *const options[] = { "upperdir=/another" };
+	struct pod_mount root = {
+		.type = "overlay", .source = "overlay", .target = "", .options = options, .n_options = 1
+	};
+	struct pod_container_params p = { .id = "p1", .rootfs = &root, .n_rootfs = 1, .standin_fd = -1 };
+	struct err e = { 0 };
+
+	guest.feature = PLAN_JOIN_FEATURE;
+	put_bundle("p1", SINGLE);
+	put_bundle("other", SINGLE);
+	make_pod();
+	create("p1");
+	put_sharing("c2", "p1", "network");
+	create("c2");
+	delete ("p1", "");
+	p.bundle = tmp("p1");
+	assert_int_equal(try_create_with(&p, &e), -EEXIST);
+	assert_non_null(strstr(e.text, "another one of that id"));
+	p.n_rootfs = 0;
+	p.bundle = tmp("other");
+	assert_int_equal(try_create_with(&p, &e), -EEXIST);
+	create("p1");
+}
+
 static struct outcome first_start, second_start; /* told at the latest when the pod ends */
 
 /* Both wait for the guest to know the network: the container that is the first now, and the one the pod is named after.
@@ -1531,6 +1558,7 @@ int main(void)
 		T(test_shares_too_little),
 		T(test_shares_limits),
 		T(test_comes_again),
+		T(test_id_comes_again),
 		T(test_two_starts),
 		T(test_sandbox_only),
 		T(test_exec),
