@@ -18,11 +18,11 @@
 #include "base/fd.h"
 #include "base/list.h"
 #include "base/log.h"
+#include "codec/dns_stream.h"
 
 #define PORT          53
 #define DATAGRAMS_MAX 48
 #define CONNS_MAX     16
-#define MESSAGE_MAX   65535
 #define HEADER_SIZE   12 /* RFC 1035 §4.1.1 */
 #define TICK_MS       500
 #define PORT_TRIES    16
@@ -32,10 +32,8 @@ struct conn {
 	int fd; /* -1: free */
 	struct loop_source *source;
 	uint64_t deadline_ms;
-	uint8_t head[2]; /* the length of the message that comes */
-	size_t have;     /* of both */
-	uint8_t *in, *out;
-	size_t in_len, out_len, out_at;
+	struct dns_incoming in;
+	struct dns_outgoing out;
 	struct query *query; /* waits for its answer */
 };
 
@@ -59,7 +57,7 @@ struct resolver {
 	size_t n_datagrams;
 	uint64_t last_id;
 	struct conn conns[CONNS_MAX];
-	uint8_t packet[MESSAGE_MAX + 1];
+	uint8_t packet[DNS_MESSAGE_MAX + 1];
 };
 
 /* Once a tick is due it stays so: whoever keeps us busy must not put it off. */
@@ -154,8 +152,8 @@ static void conn_end(struct conn *c)
 		query_free(r, c->query);
 	loop_source_free(c->source);
 	fd_close(&c->fd);
-	free(c->in);
-	free(c->out);
+	dns_incoming_reset(&c->in);
+	dns_outgoing_reset(&c->out);
 	*c = (struct conn){ .r = r, .fd = -1 };
 }
 
@@ -165,60 +163,25 @@ static void conn_went_on(struct conn *c)
 	need_tick(c->r);
 }
 
-/* 1: all of a message is there; 0: more is to come; or it has ended. */
-static int receive(struct conn *c)
-{
-	while (!c->in || c->have < sizeof c->head + c->in_len) {
-		uint8_t *to = c->in ? c->in + (c->have - sizeof c->head) : c->head + c->have;
-		size_t room = (c->in ? sizeof c->head + c->in_len : sizeof c->head) - c->have;
-		ssize_t n = recv(c->fd, to, room, MSG_DONTWAIT);
-
-		if (n < 0 && (errno == EAGAIN || errno == EINTR))
-			return 0;
-		if (n <= 0)
-			return -EPIPE;
-		c->have += (size_t)n;
-		if (c->in || c->have < sizeof c->head)
-			continue;
-		c->in_len = (size_t)c->head[0] << 8 | c->head[1];
-		c->in = malloc(c->in_len + 1);
-		if (!c->in)
-			return -ENOMEM;
-	}
-	return 1;
-}
-
-static int transmit(struct conn *c)
-{
-	while (c->out_at < c->out_len) {
-		ssize_t n = send(c->fd, c->out + c->out_at, c->out_len - c->out_at, MSG_DONTWAIT | MSG_NOSIGNAL);
-
-		if (n < 0)
-			return errno == EAGAIN || errno == EINTR ? 0 : -errno;
-		c->out_at += (size_t)n;
-	}
-	free(take_ptr(c->out));
-	return 1;
-}
-
 static int conn_serve(struct conn *c)
 {
 	int r;
 
 	if (c->query)
 		return 0;
-	if (c->out) {
-		r = transmit(c);
-		if (r > 0)
+	if (c->out.data) {
+		r = dns_send(&c->out, c->fd);
+		if (r > 0) {
+			dns_outgoing_reset(&c->out);
 			loop_io_set_events(c->source, EPOLLIN);
+		}
 		return r;
 	}
-	r = receive(c);
+	r = dns_receive(&c->in, c->fd);
 	if (r <= 0)
 		return r;
-	c->query = query_add(c->r, c->in, c->in_len, NULL, c);
-	free(take_ptr(c->in));
-	c->have = 0;
+	c->query = query_add(c->r, c->in.data, c->in.len, NULL, c);
+	dns_incoming_reset(&c->in);
 	if (!c->query)
 		return -EPROTO;
 	loop_io_set_events(c->source, 0);
@@ -243,16 +206,10 @@ static void on_conn(struct loop_source *s, int fd, uint32_t revents, void *userd
 
 static void conn_answer(struct conn *c, const uint8_t *data, size_t len)
 {
-	c->out = malloc(len + 2);
-	if (!c->out) {
+	if (dns_outgoing_set(&c->out, data, len) < 0) {
 		conn_end(c);
 		return;
 	}
-	c->out[0] = (uint8_t)(len >> 8);
-	c->out[1] = (uint8_t)len;
-	memcpy(c->out + 2, data, len);
-	c->out_len = len + 2;
-	c->out_at = 0;
 	conn_went_on(c);
 	loop_io_set_events(c->source, EPOLLOUT);
 }
@@ -289,7 +246,7 @@ void resolver_answer(struct resolver *r, uint64_t id, const uint8_t *data, size_
 	struct conn *c = NULL;
 	struct query *q;
 
-	if (len > MESSAGE_MAX)
+	if (len > DNS_MESSAGE_MAX)
 		return;
 	list_foreach (q, &r->queries, struct query, node)
 		if (q->id == id && q->taken)

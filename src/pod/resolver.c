@@ -13,14 +13,14 @@
 #include "base/list.h"
 #include "base/log.h"
 #include "base/strv.h"
+#include "codec/dns_stream.h"
 #include "pod/plan_mounts.h"
 #include "pod/resolv_conf.h"
 #include "proto/names.pb-c.h"
 #include "sys/netns.h"
 
-#define PORT        53
-#define MESSAGE_MAX 65535
-#define FILES_MAX   256
+#define PORT      53
+#define FILES_MAX 256
 /* Between one failure of the guest's and the next try. */
 #define PAUSE_MIN_MS 1000
 #define PAUSE_MAX_MS 60000
@@ -36,11 +36,8 @@ struct lookup {
 	bool stream;
 	int fd; /* -1: what there was to ask has been asked */
 	struct loop_source *source, *deadline;
-	uint8_t *out; /* with its length in front */
-	size_t out_len, out_at;
-	/* A stream's answer. */
-	uint8_t head[2], *in;
-	size_t have, in_len;
+	struct dns_outgoing out; /* of a stream, and its answer */
+	struct dns_incoming in;
 	struct agent_call *tell;
 };
 
@@ -79,8 +76,8 @@ static void lookup_free(struct lookup *l)
 	loop_source_free(l->deadline);
 	list_remove(&l->node);
 	l->r->n_lookups--;
-	free(l->out);
-	free(l->in);
+	dns_outgoing_reset(&l->out);
+	dns_incoming_reset(&l->in);
 	free(l);
 }
 
@@ -122,7 +119,7 @@ static void on_deadline(struct loop_source *s, void *userdata)
 
 static void serve_datagram(struct lookup *l)
 {
-	uint8_t packet[MESSAGE_MAX];
+	uint8_t packet[DNS_MESSAGE_MAX];
 	ssize_t n = recv(l->fd, packet, sizeof packet, MSG_DONTWAIT);
 
 	if (n < 0 && (errno == EAGAIN || errno == EINTR))
@@ -131,39 +128,15 @@ static void serve_datagram(struct lookup *l)
 	answer(l, packet, n < 0 ? 0 : (size_t)n);
 }
 
-static int stream_send(struct lookup *l)
-{
-	while (l->out_at < l->out_len) {
-		ssize_t n = send(l->fd, l->out + l->out_at, l->out_len - l->out_at, MSG_DONTWAIT | MSG_NOSIGNAL);
-
-		if (n < 0)
-			return errno == EAGAIN || errno == EINTR ? 0 : -errno;
-		l->out_at += (size_t)n;
-	}
-	return loop_io_set_events(l->source, EPOLLIN);
-}
-
 /* 1: all of the answer is there. */
-static int stream_receive(struct lookup *l)
+static int serve_stream(struct lookup *l)
 {
-	while (!l->in || l->have < sizeof l->head + l->in_len) {
-		uint8_t *to = l->in ? l->in + (l->have - sizeof l->head) : l->head + l->have;
-		size_t room = (l->in ? sizeof l->head + l->in_len : sizeof l->head) - l->have;
-		ssize_t n = recv(l->fd, to, room, MSG_DONTWAIT);
+	int r;
 
-		if (n < 0 && (errno == EAGAIN || errno == EINTR))
-			return 0;
-		if (n <= 0)
-			return -EPIPE;
-		l->have += (size_t)n;
-		if (l->in || l->have < sizeof l->head)
-			continue;
-		l->in_len = (size_t)l->head[0] << 8 | l->head[1];
-		l->in = malloc(l->in_len + 1);
-		if (!l->in)
-			return -ENOMEM;
-	}
-	return 1;
+	if (l->out.at == l->out.len)
+		return dns_receive(&l->in, l->fd);
+	r = dns_send(&l->out, l->fd);
+	return r > 0 ? loop_io_set_events(l->source, EPOLLIN) : r;
 }
 
 static void on_socket(struct loop_source *s, int fd, uint32_t revents, void *userdata)
@@ -175,9 +148,9 @@ static void on_socket(struct loop_source *s, int fd, uint32_t revents, void *use
 		serve_datagram(l);
 		return;
 	}
-	r = l->out_at < l->out_len ? stream_send(l) : stream_receive(l);
+	r = serve_stream(l);
 	if (r != 0)
-		answer(l, l->in, r < 0 ? 0 : l->in_len);
+		answer(l, l->in.data, r < 0 ? 0 : l->in.len);
 }
 
 static int open_there(void *userdata)
@@ -198,16 +171,10 @@ static int lookup_begin(struct lookup *l, const ProtobufCBinaryData *message)
 
 	if (r < 0)
 		return r;
-	if (message->len > MESSAGE_MAX)
+	if (message->len > DNS_MESSAGE_MAX)
 		return -EMSGSIZE;
-	l->out_len = message->len + 2;
-	l->out = malloc(l->out_len);
-	if (!l->out)
-		return -ENOMEM;
-	l->out[0] = (uint8_t)(message->len >> 8);
-	l->out[1] = (uint8_t)message->len;
-	if (message->len)
-		memcpy(l->out + 2, message->data, message->len);
+	if (l->stream && (r = dns_outgoing_set(&l->out, message->data, message->len)) < 0)
+		return r;
 	r = netns_run(l->r->ns_fd, open_there, l);
 	if (r == 0 && !l->stream && send(l->fd, message->data, message->len, MSG_DONTWAIT | MSG_NOSIGNAL) < 0)
 		r = -errno;
