@@ -19,13 +19,13 @@
 #include "base/list.h"
 #include "base/log.h"
 #include "codec/forward.h"
+#include "loop/acceptor.h"
 #include "loop/pump.h"
 
 /* For the request. To connect takes longer where the one who listens has few places in its queue: after a second the
  * kernel asks again, after three, seven, fifteen … The host gives up behind us. */
-#define REQUEST_MS      10000
-#define CONNECT_MS      25000
-#define ACCEPT_AGAIN_MS 1000
+#define REQUEST_MS 10000
+#define CONNECT_MS 25000
 
 struct connection {
 	struct list node;
@@ -43,7 +43,7 @@ struct connection {
 struct forward {
 	struct loop *loop;
 	int listen_fd;
-	struct loop_source *source, *again;
+	struct acceptor *acceptor;
 	struct list connections;
 	size_t n;
 };
@@ -187,29 +187,13 @@ static void on_timer(struct loop_source *s, void *userdata)
 	refuse(userdata, ETIMEDOUT);
 }
 
-static void on_again(struct loop_source *s, void *userdata)
+static void on_connection(struct acceptor *a, int fd, void *userdata)
 {
 	struct forward *f = userdata;
-
-	(void)s;
-	loop_io_set_events(f->source, EPOLLIN);
-}
-
-static void on_connection(struct loop_source *source, int fd, uint32_t revents, void *userdata)
-{
-	struct forward *f = userdata;
-	_cleanup_close_ int host = accept4(fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+	_cleanup_close_ int host = fd;
 	struct connection *c;
 
-	(void)revents;
-	if (host < 0) {
-		/* It waits where it is; asking again at once would spin. */
-		if (errno != EAGAIN && errno != EINTR && errno != ECONNABORTED) {
-			loop_io_set_events(source, 0);
-			loop_timer_set(f->again, ACCEPT_AGAIN_MS);
-		}
-		return;
-	}
+	(void)a;
 	if (f->n >= FORWARD_CONNECTIONS_MAX)
 		return;
 	c = calloc(1, sizeof *c);
@@ -234,13 +218,9 @@ int forward_new(struct loop *loop, int listen_fd, struct forward **ret, struct e
 		f->loop = loop;
 		f->listen_fd = listen_fd;
 		list_init(&f->connections);
-		r = loop_add_timer(loop, UINT64_MAX, on_again, f, &f->again);
-		if (r == 0)
-			r = loop_add_io(loop, listen_fd, EPOLLIN, on_connection, f, &f->source);
+		r = acceptor_new(loop, listen_fd, on_connection, f, &f->acceptor);
 	}
 	if (r < 0) {
-		if (f)
-			loop_source_free(f->again);
 		free(f);
 		close(listen_fd);
 		return err_sys(e, -r, "cannot forward connections");
@@ -257,8 +237,7 @@ void forward_free(struct forward *f)
 		return;
 	while ((c = list_first(&f->connections, struct connection, node)))
 		connection_free(c);
-	loop_source_free(f->source);
-	loop_source_free(f->again);
+	acceptor_free(f->acceptor);
 	fd_close(&f->listen_fd);
 	free(f);
 }

@@ -17,13 +17,13 @@
 #include "base/log.h"
 #include "codec/forward.h"
 #include "hypervisor/dial.h"
+#include "loop/acceptor.h"
 #include "loop/pump.h"
 #include "sys/loopback_catch.h"
 
 /* For the agent to accept, and then to connect: it gives up before. */
-#define DIAL_MS         5000
-#define STATUS_MS       30000
-#define ACCEPT_AGAIN_MS 1000
+#define DIAL_MS   5000
+#define STATUS_MS 30000
 
 struct connection {
 	struct list node;
@@ -40,7 +40,7 @@ struct pod_forward {
 	struct loop *loop;
 	char *address;
 	struct loopback_catch caught;
-	struct loop_source *sources[2], *again;
+	struct acceptor *acceptors[2]; /* IPv4, IPv6; NULL: none */
 	struct list connections;
 	size_t n;
 };
@@ -50,8 +50,7 @@ struct pod_forward {
 static void listen_to(struct pod_forward *f, bool on)
 {
 	for (int i = 0; i < 2; i++)
-		if (f->sources[i])
-			loop_io_set_events(f->sources[i], on ? EPOLLIN : 0);
+		acceptor_set(f->acceptors[i], on);
 }
 
 static void connection_free(struct connection *c)
@@ -70,14 +69,6 @@ static void connection_free(struct connection *c)
 	fd_close(&c->client);
 	fd_close(&c->guest);
 	free(c);
-}
-
-static void on_again(struct loop_source *s, void *userdata)
-{
-	struct pod_forward *f = userdata;
-
-	(void)s;
-	listen_to(f, f->n < FORWARD_CONNECTIONS_MAX);
 }
 
 /*
@@ -158,25 +149,16 @@ static uint16_t asked_port(int client)
 	return ntohs(a.any.sa_family == AF_INET6 ? a.v6.sin6_port : a.v4.sin_port);
 }
 
-static void on_client(struct loop_source *s, int fd, uint32_t revents, void *userdata)
+static void on_client(struct acceptor *a, int fd, void *userdata)
 {
+	_cleanup_close_ int client = fd;
 	struct pod_forward *f = userdata;
-	_cleanup_close_ int client = accept4(fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
 	struct connection *c;
 
-	(void)revents;
-	if (client < 0) {
-		/* It waits in the backlog; asking again at once would spin. */
-		if (errno != EAGAIN && errno != EINTR && errno != ECONNABORTED) {
-			listen_to(f, false);
-			loop_timer_set(f->again, ACCEPT_AGAIN_MS);
-		}
-		return;
-	}
 	c = calloc(1, sizeof *c);
 	if (!c)
 		return;
-	*c = (struct connection){ .forward = f, .client = take_fd(&client), .guest = -1, .ipv6 = s == f->sources[1] };
+	*c = (struct connection){ .forward = f, .client = take_fd(&client), .guest = -1, .ipv6 = a == f->acceptors[1] };
 	c->port = asked_port(c->client);
 	set_options(c->client);
 	list_append(&f->connections, &c->node);
@@ -202,10 +184,9 @@ int pod_forward_new(struct loop *loop, int ns_fd, const char *agent_address, str
 	r = f->address ? loopback_catch_open(ns_fd, FORWARD_CONNECTIONS_MAX, &f->caught, e)
 		       : err_sys(e, ENOMEM, "cannot forward ports");
 	if (r == 0) {
-		r = loop_add_timer(loop, UINT64_MAX, on_again, f, &f->again);
 		for (int i = 0; i < 2 && r == 0; i++)
 			if (f->caught.listen_fds[i] >= 0)
-				r = loop_add_io(loop, f->caught.listen_fds[i], EPOLLIN, on_client, f, &f->sources[i]);
+				r = acceptor_new(loop, f->caught.listen_fds[i], on_client, f, &f->acceptors[i]);
 		if (r < 0)
 			err_sys(e, -r, "cannot forward ports");
 	}
@@ -225,9 +206,8 @@ void pod_forward_free(struct pod_forward *f)
 		return;
 	while ((c = list_first(&f->connections, struct connection, node)))
 		connection_free(c);
-	loop_source_free(f->sources[0]);
-	loop_source_free(f->sources[1]);
-	loop_source_free(f->again);
+	acceptor_free(f->acceptors[0]);
+	acceptor_free(f->acceptors[1]);
 	loopback_catch_close(&f->caught);
 	free(f->address);
 	free(f);
