@@ -16,6 +16,7 @@
 #include <sys/socket.h>
 
 #include "base/cleanup.h"
+#include "base/fd.h"
 #include "base/list.h"
 #include "base/log.h"
 #include "codec/forward.h"
@@ -116,14 +117,9 @@ static void on_result(struct connection *c, int code)
 
 static void on_local(struct loop_source *s, int fd, uint32_t revents, void *userdata)
 {
-	int code = 0;
-	socklen_t len = sizeof code;
-
 	(void)s;
 	(void)revents;
-	if (getsockopt(fd, SOL_SOCKET, SO_ERROR, &code, &len) < 0)
-		code = errno;
-	on_result(userdata, code);
+	on_result(userdata, -fd_connect_result(fd));
 }
 
 static int start_connect(struct connection *c)

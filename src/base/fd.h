@@ -24,6 +24,9 @@ void fd_close_others(const int *keep, size_t n);
 int fd_set_nonblock(int fd, bool on);
 int fd_set_cloexec(int fd, bool on);
 
+/* What became of a connect(2) that was waited for until the socket could be written to: 0 or -errno. */
+int fd_connect_result(int fd);
+
 /*
  * Whole file at dirfd/path into a new NUL-terminated buffer (caller frees). max: the largest size accepted, in bytes;
  * a larger file gives -EFBIG. ret_len may be NULL. Works for /proc and /sys files, whose size is not known.

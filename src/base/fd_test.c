@@ -10,6 +10,9 @@
 #include <string.h>
 
 #include <cmocka.h>
+#include <netinet/in.h>
+#include <poll.h>
+#include <sys/socket.h>
 #include <sys/wait.h>
 #include <sys/stat.h>
 
@@ -114,6 +117,31 @@ static void test_read_full(void **state)
 	close(p[0]);
 }
 
+static void test_connect_result(void **state)
+{
+	struct sockaddr_in a = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+	int server = socket(AF_INET, SOCK_STREAM, 0), fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0);
+	struct pollfd p = { .fd = fd, .events = POLLOUT };
+	socklen_t len = sizeof a;
+
+	/* Bound, but nobody listens. */
+	assert_int_equal(bind(server, (struct sockaddr *)&a, sizeof a), 0);
+	assert_int_equal(getsockname(server, (struct sockaddr *)&a, &len), 0);
+	if (connect(fd, (struct sockaddr *)&a, sizeof a) < 0 && errno == EINPROGRESS) {
+		assert_int_equal(poll(&p, 1, 10000), 1);
+		assert_int_equal(fd_connect_result(fd), -ECONNREFUSED);
+	}
+	close(fd);
+	assert_int_equal(listen(server, 1), 0);
+	p.fd = fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0);
+	assert_true(connect(fd, (struct sockaddr *)&a, sizeof a) == 0 || errno == EINPROGRESS);
+	assert_int_equal(poll(&p, 1, 10000), 1);
+	assert_int_equal(fd_connect_result(fd), 0);
+	close(fd);
+	close(server);
+	assert_int_equal(fd_connect_result(fd), -EBADF);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -122,6 +150,7 @@ int main(void)
 		cmocka_unit_test(test_remove_does_not_follow_links),
 		cmocka_unit_test(test_remove_deep_tree),
 		cmocka_unit_test(test_read_full),
+		cmocka_unit_test(test_connect_result),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

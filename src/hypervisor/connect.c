@@ -129,8 +129,7 @@ static int try_vsock(struct vm *vm, uint32_t cid, uint32_t port, uint64_t deadli
 {
 	_cleanup_close_ int fd = socket(AF_VSOCK, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	struct sockaddr_vm a = { .svm_family = AF_VSOCK, .svm_cid = cid, .svm_port = port };
-	int code = 0, r;
-	socklen_t len = sizeof code;
+	int r;
 
 	if (fd < 0)
 		return -errno;
@@ -140,13 +139,10 @@ static int try_vsock(struct vm *vm, uint32_t cid, uint32_t port, uint64_t deadli
 		r = wait_for(vm, fd, POLLOUT, deadline_ms);
 		if (r < 0)
 			return r;
-		if (getsockopt(fd, SOL_SOCKET, SO_ERROR, &code, &len) < 0)
-			return -errno;
+		r = fd_connect_result(fd);
 		/* AF_VSOCK itself gives up after 2 s without an answer, which a booting guest may well take. */
-		if (code == ETIMEDOUT)
-			return -EAGAIN;
-		if (code)
-			return -code;
+		if (r < 0)
+			return r == -ETIMEDOUT ? -EAGAIN : r;
 	}
 	fd_set_nonblock(fd, false);
 	*ret_fd = take_fd(&fd);

@@ -90,15 +90,12 @@ static void on_answer(struct loop_source *s, int fd, uint32_t revents, void *use
 
 static void on_connected(struct loop_source *s, int fd, uint32_t revents, void *userdata)
 {
-	int code = 0;
-	socklen_t len = sizeof code;
+	int r = fd_connect_result(fd);
 
 	(void)s;
 	(void)revents;
-	if (getsockopt(fd, SOL_SOCKET, SO_ERROR, &code, &len) < 0)
-		code = errno;
 	/* What AF_VSOCK says of a port that nobody listens at. */
-	finish(userdata, code == ECONNRESET ? -ECONNREFUSED : -code);
+	finish(userdata, r == -ECONNRESET ? -ECONNREFUSED : r);
 }
 
 /* -EAGAIN: try again soon. */

@@ -130,8 +130,7 @@ static int connect_finish(int fd, int timeout_ms)
 {
 	struct pollfd p = { .fd = fd, .events = POLLOUT };
 	uint64_t now = clock_ms(), end = now + (uint64_t)(timeout_ms < 0 ? 0 : timeout_ms);
-	socklen_t len = sizeof(int);
-	int r = 0, code;
+	int r;
 
 	while ((r = poll(&p, 1, timeout_ms < 0 ? -1 : (int)(end - now))) < 0 && errno == EINTR) {
 		now = clock_ms();
@@ -142,9 +141,7 @@ static int connect_finish(int fd, int timeout_ms)
 		return -errno;
 	if (r == 0)
 		return -ETIMEDOUT;
-	if (getsockopt(fd, SOL_SOCKET, SO_ERROR, &code, &len) < 0)
-		return -errno;
-	return -code;
+	return fd_connect_result(fd);
 }
 
 int vsock_connect(uint32_t cid, uint32_t port, int timeout_ms, struct err *e)
