@@ -215,7 +215,7 @@ static void end_beside(struct process *p, const struct stat *ns)
 	char path[32];
 
 	snprintf(path, sizeof(path), "/proc/%d/ns/pid", p->pid);
-	if (p->pid > 0 && !p->exited && stat(path, &st) == 0 && st.st_dev == ns->st_dev && st.st_ino == ns->st_ino)
+	if (p->pid > 0 && !p->exited && stat(path, &st) == 0 && file_is_same(&st, ns))
 		process_end_now(p, KILL_TIMEOUT_MS / 4);
 }
 

@@ -120,8 +120,7 @@ static bool is_modprobe(void)
 {
 	struct stat self, other;
 
-	return stat(programs[0], &other) == 0 && stat("/proc/self/exe", &self) == 0 && self.st_ino == other.st_ino &&
-	       self.st_dev == other.st_dev;
+	return stat(programs[0], &other) == 0 && stat("/proc/self/exe", &self) == 0 && file_is_same(&self, &other);
 }
 
 void module_load_for_device(const char *modalias)

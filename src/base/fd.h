@@ -5,6 +5,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/stat.h>
 #include <sys/types.h>
 
 #include "base/cleanup.h"
@@ -40,6 +41,12 @@ int file_write(const char *path, const char *text);
 
 /* Create or replace a file so that readers see the old or the new content, never a part. mode: permission bits. */
 int file_replace(const char *path, const void *data, size_t len, mode_t mode);
+
+/* Of two that stat(2) told of: are they one? Namespaces are files, too. */
+static inline bool file_is_same(const struct stat *a, const struct stat *b)
+{
+	return a->st_dev == b->st_dev && a->st_ino == b->st_ino;
+}
 
 /* Bytes in a file or a block device, into *ret. 0, -errno. */
 int file_size(const char *path, uint64_t *ret);

@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "base/cleanup.h"
+#include "base/fd.h"
 #include "base/log.h"
 #include "sys/mounts.h"
 
@@ -30,7 +31,7 @@ static bool is_ours(int ns)
 {
 	struct stat theirs, ours;
 
-	return fstat(ns, &theirs) == 0 && stat("/proc/self/ns/mnt", &ours) == 0 && theirs.st_ino == ours.st_ino;
+	return fstat(ns, &theirs) == 0 && stat("/proc/self/ns/mnt", &ours) == 0 && file_is_same(&theirs, &ours);
 }
 
 union control {
@@ -105,7 +106,7 @@ static bool same_object(int fd, const char *path)
 {
 	struct stat a, b;
 
-	return fstat(fd, &a) == 0 && stat(path, &b) == 0 && a.st_dev == b.st_dev && a.st_ino == b.st_ino;
+	return fstat(fd, &a) == 0 && stat(path, &b) == 0 && file_is_same(&a, &b);
 }
 
 int client_mounts_fetch_from(int ns, const char *path, struct strv *attached, struct err *e)

@@ -7,6 +7,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "base/fd.h"
 #include "base/strv.h"
 #include "oci/builder.h"
 #include "sys/namespaces.h"
@@ -47,11 +48,6 @@ static void proc_path(char *buf, size_t size, pid_t pid, enum join_kind kind)
 		snprintf(buf, size, "/proc/self/ns/%s", name);
 }
 
-static bool same(const struct stat *a, const struct stat *b)
-{
-	return a->st_dev == b->st_dev && a->st_ino == b->st_ino;
-}
-
 /*
  * A stand-in has a network of its own, and processes where that is allowed; IPC and host name are those of its maker
  * there: for these only the path tells whose are meant.
@@ -66,10 +62,10 @@ static bool is_of(const char *path, enum join_kind kind, pid_t pid)
 	proc_path(proc, sizeof proc, pid, kind);
 	if (str_eq(path, proc))
 		return true;
-	if (stat(path, &named) < 0 || stat(proc, &theirs) < 0 || !same(&named, &theirs))
+	if (stat(path, &named) < 0 || stat(proc, &theirs) < 0 || !file_is_same(&named, &theirs))
 		return false;
 	proc_path(proc, sizeof proc, 0, kind);
-	return stat(proc, &ours) == 0 && !same(&named, &ours);
+	return stat(proc, &ours) == 0 && !file_is_same(&named, &ours);
 }
 
 /* All of a pod are in one network: the one whose path it is comes first. */

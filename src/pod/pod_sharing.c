@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <sys/stat.h>
 
+#include "base/fd.h"
 #include "base/log.h"
 #include "oci/builder.h"
 #include "pod/pod_internal.h"
@@ -31,7 +32,7 @@ static int check_network(const struct pod_container *c, struct err *e)
 		return 0;
 	if (stat(ns->path, &named) < 0)
 		return err_sys(e, errno, "cannot open the network namespace %s", ns->path);
-	if (stat(c->pod->netns, &ours) == 0 && named.st_dev == ours.st_dev && named.st_ino == ours.st_ino)
+	if (stat(c->pod->netns, &ours) == 0 && file_is_same(&named, &ours))
 		return 0;
 	return err_set(e, ERR_CONFIG, EBUSY,
 		       "container %s cannot have the network namespace %s: its virtual machine is still used by "

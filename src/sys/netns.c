@@ -10,6 +10,7 @@
 #include <sys/stat.h>
 
 #include "base/cleanup.h"
+#include "base/fd.h"
 
 int netns_open(const char *path)
 {
@@ -26,7 +27,7 @@ int netns_is_ours(int ns_fd)
 
 	if (stat("/proc/thread-self/ns/net", &own) < 0 || fstat(ns_fd, &other) < 0)
 		return -errno;
-	return own.st_dev == other.st_dev && own.st_ino == other.st_ino;
+	return file_is_same(&own, &other);
 }
 
 struct visit {
