@@ -81,6 +81,21 @@ row_oom_killed() {
 	ask engine rm eater
 }
 
+# podman makes another network namespace for each start, and the machine of both is in the old one.
+row_main_restarts() {
+	ask engine run -d --name main "$BB" sleep 1000
+	ask engine run -d --name side --network container:main "$BB" sleep 1000
+	refuses 'stop them first' engine restart -t 0 main
+	ask engine exec side true
+	ask engine stop -t 0 side
+	ask engine start main
+	ask engine start side
+	ok engine exec side sh -c "$LOOK_AROUND"
+	expect_line 'hello from the host'
+	ask engine rm -f -t 0 side
+	ask engine rm -f -t 0 main
+}
+
 pod_runs() {
 	[ "$(engine pod inspect -f '{{.State}}' "$1")" = Running ]
 }
