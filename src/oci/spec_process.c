@@ -172,7 +172,8 @@ static int check_process(const struct schema_ctx *c, const struct schema_path *p
 	if (str_empty(proc->args[0])) {
 		struct schema_path first = { .up = &args, .index = 0 };
 
-		return schema_fail(c, &first, "the command may not be empty");
+		/* These words are how clients of runc know that there is no such command. */
+		return schema_fail(c, &first, "exec: \"\": executable file not found in $PATH");
 	}
 	if (proc->oomscoreadj < -1000 || proc->oomscoreadj > 1000)
 		return schema_fail(c, &score, "expected -1000 to 1000");

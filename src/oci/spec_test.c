@@ -149,7 +149,7 @@ static void test_errors(void **state)
 		{ HEAD ",\"process\":{\"cwd\":\"/\"}}",
 		  "c: process.args: is missing or empty: it needs the command to run" },
 		{ HEAD ",\"process\":{\"cwd\":\"/\",\"args\":[\"\"]}}",
-		  "c: process.args[0]: the command may not be empty" },
+		  "c: process.args[0]: exec: \"\": executable file not found in $PATH" },
 		{ HEAD ",\"process\":{\"cwd\":\"/\",\"args\":[\"a\",\"b\",3]}}",
 		  "c: process.args[2]: expected a string" },
 		{ HEAD ",\"process\":{\"cwd\":\"/\",\"args\":[\"a\\u0000b\"]}}",
