@@ -65,8 +65,10 @@ struct plan_volume {
 /*
  * Of a container that is in the VM of another one, and no more of a pod than it asked for (pod/pod_join.h): paths for
  * our agent. NULL: a PID namespace of its own, the sandbox's IPC and UTS namespaces, the sandbox's /dev/shm.
+ * in_pod: it is one of a pod's all the same, and shares its PID namespace as those do.
  */
 struct plan_sharing {
+	bool in_pod;
 	const char *pid, *ipc, *uts;
 	const char *shm; /* id of the container that has this /dev/shm first */
 };

@@ -52,7 +52,7 @@ static int adapt_namespaces(struct plan_container *c, Grpc__Linux *l, const stru
 		Grpc__LinuxNamespace *ns = l->namespaces[i];
 		const char *shared = q->sharing ? shared_path(q->sharing, ns->type) : NULL;
 
-		if (q->sharing) {
+		if (shared || (q->sharing && !q->sharing->in_pod)) {
 			char *path = shared ? strdup(shared) : (char *)protobuf_c_empty_string;
 
 			if (!path)

@@ -221,8 +221,8 @@ void pod_container_end(struct pod_container *c);
 void pod_container_started(struct pod_container *c);
 
 /*
- * pod_sharing.c, for a later container that says nothing of a pod: what it shares with the others. *ret: for its plan,
- * with strings of the container's; none is set: what the pod's containers share. -ENOTSUP: that cannot be.
+ * pod_sharing.c, for a later container: what it shares with the others. *ret: for its plan, with strings of the
+ * container's; none is set: what the pod's containers share. -ENOTSUP: that cannot be.
  */
 struct pod_sharing {
 	bool any;

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A container that came into another one's VM for its network's sake (pod/pod_join.h). Of the other namespaces it
- * shares what it asked for: for that our agent knows words of its own. With Kata's, IPC and host name are the sandbox's
- * for every container. Those of a pod share the sandbox's, and may name one beside them whose processes they want.
+ * A container that came into another one's VM for its network's sake (pod/pod_join.h), or that is one of a pod's. Of
+ * the other namespaces it shares what it asked for: for that our agent knows words of its own. With Kata's, IPC and
+ * host name are the sandbox's for every container.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -122,10 +122,8 @@ static int decide(struct pod_container *c, const struct join *j, enum join_kind 
 	if (!of || !oci_spec_namespace(c->spec, type))
 		return 0;
 	if (!can) {
-		log_warn(
-			"container %s: its %s namespace is that of the containers whose network it shares: the guest's "
-			"agent cannot make another one",
-			c->id, type);
+		log_warn("container %s: its %s namespace is the pod's: the guest's agent cannot make another one",
+			 c->id, type);
 		return 0;
 	}
 	*ret_of = other ? strdup(of) : own_name(c);
@@ -159,7 +157,7 @@ static int share(struct pod_container *c, const struct join *j, struct pod_shari
  * Kubernetes' ephemeral containers (kubectl debug --target): in the PID namespace of another container of their pod.
  * That of the container that brought the VM is the sandbox's, which any agent knows.
  */
-static int share_target(struct pod_container *c, struct pod_sharing *ret, struct err *e)
+static int share_target(struct pod_container *c, bool can, char **ret, struct err *e)
 {
 	struct pod_container *target = NULL;
 	struct join j;
@@ -168,26 +166,50 @@ static int share_target(struct pod_container *c, struct pod_sharing *ret, struct
 		target = pod_find(c->pod, c->pod->record.containers[j.of[JOIN_PID]].id, NULL);
 	if (!target || target->brought_vm)
 		return 0;
-	if (!sandbox_has_feature(c->pod->sandbox, PLAN_JOIN_FEATURE)) {
+	if (!can) {
 		log_warn("container %s does not see the processes of container %s: the guest's agent cannot do that",
 			 c->id, target->id);
 		return 0;
 	}
-	ret->pid = str_printf(PLAN_JOIN_CONTAINER "%s", target->id);
-	if (!ret->pid)
-		return out_of_memory(e);
-	ret->any = true;
-	ret->plan.pid = ret->pid;
-	return 0;
+	*ret = str_printf(PLAN_JOIN_CONTAINER "%s", target->id);
+	return *ret ? 0 : out_of_memory(e);
+}
+
+static bool wants_own(const struct pod_container *c, const char *type)
+{
+	const Grpc__LinuxNamespace *ns = oci_spec_namespace(c->spec, type);
+
+	return ns && str_empty(ns->path);
+}
+
+/* One of a pod's names what it shares by paths; without one it has its own (podman pod create --share). */
+static int share_in_pod(struct pod_container *c, struct pod_sharing *ret, struct err *e)
+{
+	static const struct join nobody = { .of = { -1, -1, -1, -1 } };
+	bool can = sandbox_has_feature(c->pod->sandbox, PLAN_JOIN_FEATURE);
+	int r = share_target(c, can, &ret->pid, e);
+
+	if (r == 0 && wants_own(c, "ipc"))
+		r = decide(c, &nobody, JOIN_IPC, "ipc", can, &c->ipc_of, &ret->ipc, e);
+	if (r == 0 && wants_own(c, "uts"))
+		r = decide(c, &nobody, JOIN_UTS, "uts", can, &c->uts_of, &ret->uts, e);
+	ret->any = ret->pid || ret->ipc || ret->uts;
+	ret->plan = (struct plan_sharing){
+		.in_pod = true, .pid = ret->pid, .ipc = ret->ipc, .uts = ret->uts, .shm = c->ipc_of
+	};
+	return r;
 }
 
 int pod_find_sharing(struct pod_container *c, struct pod_sharing *ret, struct err *e)
 {
+	enum pod_role role = pod_role(c->spec, NULL);
 	struct join j;
 	int r;
 
-	if (pod_role(c->spec, NULL) != POD_ROLE_SINGLE)
-		return share_target(c, ret, e);
+	if (role == POD_ROLE_CONTAINER)
+		return share_in_pod(c, ret, e);
+	if (role != POD_ROLE_SINGLE)
+		return 0;
 	if (!join_in_pod(&c->pod->record, c->spec, c->id, &j)) {
 		r = check_network(c, e);
 		/* What it had before it came again is the sandbox's: others may be in it. */

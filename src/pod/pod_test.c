@@ -307,6 +307,32 @@ static void test_shares_too_little(void **state)
 	assert_non_null(strstr(e.text, "add --network container:c1"));
 }
 
+/* One of a pod's shares what it names by paths; what it does not is its own, where the agent can. */
+static void test_shares_less_in_pod(void **state)
+{
+	guest.feature = PLAN_JOIN_FEATURE;
+	put_bundle("c1", SANDBOX);
+	make_pod();
+	create("c1");
+	more_mounts = SHM;
+	namespaces = "{\"type\":\"network\"},{\"type\":\"pid\",\"path\":\"/proc/1/ns/pid\"},"
+		     "{\"type\":\"ipc\",\"path\":\"/proc/1/ns/ipc\"},{\"type\":\"uts\"}";
+	put_bundle("c2", MEMBER);
+	create("c2");
+	assert_true(seen("  uts namespace private"));
+	assert_true(seen("  shares processes"));
+	assert_false(seen("  ipc namespace private"));
+	assert_false(seen("  storage ephemeral shm tmpfs " GUEST_SHM_DIR "-c2 noexec"));
+	namespaces = NAMESPACES ",{\"type\":\"ipc\"},{\"type\":\"uts\",\"path\":\"/proc/1/ns/uts\"}";
+	put_bundle("c3", MEMBER);
+	create("c3");
+	assert_true(seen("  ipc namespace private"));
+	assert_true(seen("  storage ephemeral shm tmpfs " GUEST_SHM_DIR "-c3 noexec"));
+	namespaces = NAMESPACES;
+	delete ("c3", "");
+	delete ("c2", "");
+}
+
 /* Limits that change are its own, and not those of the VM on the host, which are the first one's. */
 static void test_shares_limits(void **state)
 {
@@ -1556,6 +1582,7 @@ int main(void)
 		T(test_targets_a_container),
 		T(test_targets_with_another_agent),
 		T(test_shares_too_little),
+		T(test_shares_less_in_pod),
 		T(test_shares_limits),
 		T(test_comes_again),
 		T(test_id_comes_again),

@@ -121,6 +121,16 @@ row_pod_without_infra() {
 	ask engine pod rm -f bare
 }
 
+row_pod_share() {
+	ask engine pod create --name apart --infra-image localhost/pause:1 --share net
+	ask engine run -d --pod apart --name neighbour "$BB" sh -c 'echo secret >/dev/shm/file; exec httpd -f -h /'
+	until_true 30 engine run --rm --pod apart "$BB" wget -q -O - http://127.0.0.1/dev/shm/file
+	ok engine run --rm --pod apart --hostname mine "$BB" sh -c \
+		'hostname; wget -q -O - http://127.0.0.1/dev/shm/file; ls /dev/shm'
+	expect_output "$(printf 'mine\nsecret')"
+	ask engine pod rm -f -t 0 apart
+}
+
 # Engines write into files that are mounted when it is created, and not yet started.
 row_changed_between() {
 	echo early >"$WORK/written"
