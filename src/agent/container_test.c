@@ -26,6 +26,7 @@
 #include "base/fd.h"
 #include "base/strv.h"
 #include "oci/spec.h"
+#include "sys/namespaces.h"
 
 #define BUSYBOX  "/bin/busybox"
 #define TOP      "/mnt"
@@ -792,6 +793,37 @@ static void init_death_ends_all(void **state)
 	container_free(c);
 }
 
+/* PID 1 of a namespace that waits for signals, as tini does, has them blocked and no handler. */
+static void signal_is_noticed_when_blocked(void **state)
+{
+	sigset_t waited;
+	pid_t pid;
+	int pair[2];
+	char ready;
+
+	(void)state;
+	assert_int_equal(pipe2(pair, O_CLOEXEC), 0);
+	sigemptyset(&waited);
+	sigaddset(&waited, SIGTERM);
+	pid = clone_process(CLONE_NEWPID, -1);
+	if (pid == 0) {
+		sigprocmask(SIG_SETMASK, &waited, NULL);
+		signal(SIGUSR1, SIG_DFL);
+		if (write(pair[1], "r", 1) == 1)
+			pause();
+		_exit(1);
+	}
+	assert_true(pid > 0);
+	assert_int_equal(read(pair[0], &ready, 1), 1);
+	assert_true(signal_is_noticed(pid, SIGTERM));
+	assert_false(signal_is_noticed(pid, SIGUSR1));
+	assert_true(signal_is_noticed(getpid(), SIGUSR1)); /* not PID 1 of its own */
+	kill(pid, SIGKILL);
+	assert_int_equal(waitpid(pid, NULL, 0), pid);
+	close(pair[0]);
+	close(pair[1]);
+}
+
 /*
  * What holds a process up at the very moment of its exec, as its container can: whoever opens the file waits until the
  * lease is given up, or for lease-break-time (45 s). fcntl(2).
@@ -1336,6 +1368,7 @@ int main(void)
 		T(exec_joins),
 		T(exec_stays_inside),
 		T(init_death_ends_all),
+		T(signal_is_noticed_when_blocked),
 		T(exec_that_does_not_come),
 		T(setup_takes_too_long),
 		T(start_that_does_not_come),

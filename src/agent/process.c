@@ -216,6 +216,31 @@ pid_t process_pid(const struct process *p)
 	return p->pid;
 }
 
+/* Whether a line of /proc/PID/status, which is a set of signals, has this one. */
+static bool set_has(const char *status, const char *line, int signo)
+{
+	const char *set = strstr(status, line);
+
+	return set && strtoull(set + strlen(line), NULL, 16) & 1ull << (signo - 1);
+}
+
+bool signal_is_noticed(pid_t pid, int signo)
+{
+	_cleanup_free_ char *text = NULL;
+	char path[32];
+	const char *pids;
+
+	snprintf(path, sizeof path, "/proc/%d/status", pid);
+	if (file_read(path, 65536, &text, NULL) < 0)
+		return true;
+	/* One for each namespace, the innermost last. */
+	pids = strstr(text, "\nNSpid:");
+	if (pids && strncmp(pids + strcspn(pids + 1, "\n") - 1, "\t1", 2) != 0)
+		return true;
+	return set_has(text, "\nSigCgt:", signo) || set_has(text, "\nSigBlk:", signo) ||
+	       set_has(text, "\nSigIgn:", signo);
+}
+
 int process_signal(struct process *p, int signo, struct err *e)
 {
 	if (p->setup && p->pid <= 0) {

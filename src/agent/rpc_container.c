@@ -470,34 +470,6 @@ RPC(rpc_exec_process)
 		rpc_fail(req, &e);
 }
 
-/* Is signo in this set of /proc/PID/status? ret: where it does not tell. */
-static bool is_in_set(const char *status, const char *set, int signo, bool ret)
-{
-	const char *bits = strstr(status, set);
-
-	return bits ? strtoull(bits + strlen(set), NULL, 16) & 1ull << (signo - 1) : ret;
-}
-
-/*
- * May the process be left to the signal? As PID 1 of its namespace it needs a handler to notice it. One that ignores it
- * of its own accord wants all the time that it is given before SIGKILL.
- */
-static bool minds_signal(pid_t pid, int signo)
-{
-	_cleanup_free_ char *text = NULL;
-	char path[32];
-	const char *pids;
-
-	snprintf(path, sizeof path, "/proc/%d/status", pid);
-	if (file_read(path, 65536, &text, NULL) < 0)
-		return true;
-	/* One for each namespace, the innermost last. */
-	pids = strstr(text, "\nNSpid:");
-	if (pids && strncmp(pids + strcspn(pids + 1, "\n") - 1, "\t1", 2) != 0)
-		return true;
-	return is_in_set(text, "\nSigCgt:", signo, true) || is_in_set(text, "\nSigIgn:", signo, false);
-}
-
 /* Also one that is not ready yet: no other request finds such. */
 static int find_process(struct agent *a, const Grpc__SignalProcessRequest *m, struct container **ret_container,
 			struct process **ret, struct err *e)
@@ -527,7 +499,7 @@ RPC(rpc_signal_process)
 		return;
 	}
 	if (p == container_find_process(c, "") && signo == SIGTERM && !process_exited(p) &&
-	    (process_pid(p) <= 0 || !minds_signal(process_pid(p), signo)))
+	    (process_pid(p) <= 0 || !signal_is_noticed(process_pid(p), signo)))
 		signo = SIGKILL;
 	r = process_signal(p, signo, &e);
 	/*
