@@ -84,6 +84,13 @@ row_update() {
 row_init() {
 	ok engine run --rm --init --net none "$BB" sh -c 'cat /proc/1/comm; sh -c "true & exec true"; sleep 1; ps -o stat | grep ^Z || echo no zombies'
 	expect_line docker-init
+	# it passes SIGTERM on, for which it waits without a handler
+	ask engine run -d --init --name orderly --net none "$BB" sh -c 'trap "echo bye; exit 5" TERM; echo started; while :; do sleep 0.1; done'
+	until_true 30 has_logged orderly started
+	ask engine stop -t 20 orderly
+	ok engine inspect -f '{{.State.ExitCode}}' orderly
+	expect_output 5
+	ask engine rm orderly
 }
 
 health_is() {
