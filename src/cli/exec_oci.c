@@ -108,7 +108,7 @@ int exec_in_pod(const struct globals *g, const struct exec_flags *f, struct owne
 	launch.link = *l;
 	*l = (struct owner_link){ 0 };
 	if (r == 0)
-		r = launch_exec(&launch, g, exec_id, f->n_args ? f->args[0] : "exec", process, &streams, e);
+		r = launch_exec(&launch, g, exec_id, f->args, f->n_args, process, &streams, e);
 	if (r == 0)
 		r = launch_write_pid(&launch, f->pid_file, e);
 	if (r == 0 && !f->detach) {

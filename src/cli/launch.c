@@ -67,12 +67,14 @@ int launch_check_fds(uint64_t n, const Grpc__Process *process, struct err *e)
 		 : 0;
 }
 
-/* By its program's name people know it in lists of the host's processes. */
-static int start_standin(struct launch *l, const char *program, const char *netns, bool new_netns,
-			 const struct launch_streams *s, struct err *e)
+/* By its program's name and arguments people know it in lists of the host's processes; without: program. */
+static int start_standin(struct launch *l, const char *program, char *const *args, size_t n_args, const char *netns,
+			 bool new_netns, const struct launch_streams *s, struct err *e)
 {
-	const char *slash = strrchr(program, '/');
-	struct standin_params p = { .name = slash ? slash + 1 : program,
+	const char *name = n_args ? args[0] : program, *slash = strrchr(name, '/');
+	struct standin_params p = { .name = slash ? slash + 1 : name,
+				    .args = args,
+				    .n_args = n_args,
 				    .netns = netns,
 				    .new_netns = new_netns,
 				    .keep_stdio = !s->terminal,
@@ -204,7 +206,7 @@ int launch_container(struct launch *l, const struct globals *g, const char *id, 
 	_cleanup_task_group_ struct task_group group = { 0 };
 	_cleanup_spec_ Grpc__Spec *spec = NULL;
 	_cleanup_free_ char *before = NULL;
-	const char *netns, *program;
+	const char *netns;
 	bool new_netns;
 	int r;
 
@@ -220,7 +222,6 @@ int launch_container(struct launch *l, const struct globals *g, const char *id, 
 		streams->rows = spec->process->consolesize->height;
 		streams->columns = spec->process->consolesize->width;
 	}
-	program = spec->process && spec->process->n_args ? spec->process->args[0] : "container";
 	network_of(spec, &netns, &new_netns);
 	if (new_netns && !str_empty(before)) {
 		netns = before;
@@ -229,7 +230,9 @@ int launch_container(struct launch *l, const struct globals *g, const char *id, 
 	if ((r = check_streams(streams, e)) < 0 ||
 	    (r = launch_check_fds(streams->preserve_fds, spec->process, e)) < 0 ||
 	    (r = join_owner(l, g, id, &group, e)) < 0 ||
-	    (r = start_standin(l, program, netns, new_netns, streams, e)) < 0 || (r = start_owner(l, g, &group, e)) < 0)
+	    (r = start_standin(l, "container", spec->process ? spec->process->args : NULL,
+			       spec->process ? spec->process->n_args : 0, netns, new_netns, streams, e)) < 0 ||
+	    (r = start_owner(l, g, &group, e)) < 0)
 		return r;
 	offer.pid = l->pid;
 	l->link.record.id = strdup(id);
@@ -272,7 +275,7 @@ static int ask_exec(struct launch *l, const char *exec_id, const char *process, 
 				  OWNER_TIMEOUT_MS, NULL, e);
 }
 
-int launch_exec(struct launch *l, const struct globals *g, const char *exec_id, const char *program,
+int launch_exec(struct launch *l, const struct globals *g, const char *exec_id, char *const *args, size_t n_args,
 		const char *process, const struct launch_streams *streams, struct err *e)
 {
 	struct handover_offer offer = { .id = l->link.record.id, .exec_id = exec_id, .bundle = "" };
@@ -289,7 +292,7 @@ int launch_exec(struct launch *l, const struct globals *g, const char *exec_id, 
 		return err_set(e, ERR_CONFIG, EBUSY,
 			       "cannot exec in a paused container (use --ignore-paused to override)");
 	snprintf(netns, sizeof netns, "/proc/%d/ns/net", s.pid);
-	r = start_standin(l, program, netns, false, streams, e);
+	r = start_standin(l, "exec", args, n_args, netns, false, streams, e);
 	offer.pid = l->pid;
 	if (r == 0)
 		r = offer_standin(l, g, l->link.record.sandbox, &offer, e);

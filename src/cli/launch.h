@@ -45,9 +45,10 @@ int launch_check_fds(uint64_t n, const Grpc__Process *process, struct err *e);
 /* The container of a bundle, created. bundle: absolute. l: LAUNCH_NONE; launch_end() in any case. */
 int launch_container(struct launch *l, const struct globals *g, const char *id, const char *bundle,
 		     struct launch_streams *streams, struct err *e);
-/* Another process in a container, started. program: its name; process: JSON of the spec; l->link is open.
+/*
+ * Another process in a container, started. args: what the host shows of it; process: JSON of the spec; l->link is open.
  */
-int launch_exec(struct launch *l, const struct globals *g, const char *exec_id, const char *program,
+int launch_exec(struct launch *l, const struct globals *g, const char *exec_id, char *const *args, size_t n_args,
 		const char *process, const struct launch_streams *streams, struct err *e);
 /* The stand-in lives on, unless it failed: then it is ended and reaped. */
 void launch_end(struct launch *l, bool failed);

@@ -241,7 +241,9 @@ static int make_init_process(struct pod_container *c, const struct pod_container
 					.standin_pid = params->standin_pid,
 					.netns = first ? given_netns(c->spec) : c->pod->netns,
 					.new_netns = first && wants_new_netns(c->spec),
-					.name = process->n_args ? process->args[0] : "container" };
+					.name = process->n_args ? process->args[0] : "container",
+					.args = process->args,
+					.n_args = process->n_args };
 	struct pod_process *p;
 
 	io.terminal |= process->terminal;

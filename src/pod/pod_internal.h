@@ -261,6 +261,8 @@ struct pod_process_params {
 	const char *netns;
 	bool new_netns;
 	const char *name;
+	char *const *args;
+	size_t n_args;
 };
 int pod_process_new(struct pod_container *c, const struct pod_process_params *params, struct pod_process **ret,
 		    struct err *e);

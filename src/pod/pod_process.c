@@ -121,6 +121,8 @@ static int make_standin(struct pod_process *p, const struct pod_process_params *
 	struct standin_params q = { .netns = params->netns,
 				    .new_netns = params->new_netns,
 				    .name = params->name,
+				    .args = params->args,
+				    .n_args = params->n_args,
 				    .terminal_fd = pod_streams_terminal(p->streams) };
 	int r = standin_start(&q, &p->standin_pid, &p->standin_fd, e);
 
@@ -239,7 +241,9 @@ int pod_exec(struct pod *pod, const char *id, const char *exec_id, const Grpc__P
 					.standin_fd = standin_fd,
 					.standin_pid = standin_pid,
 					.netns = pod->netns,
-					.name = process->n_args ? process->args[0] : "exec" };
+					.name = process->n_args ? process->args[0] : "exec",
+					.args = process->args,
+					.n_args = process->n_args };
 	struct pod_container *c = NULL;
 	struct pod_process *p;
 	int r = check_exec(pod, id, exec_id, &c, e);

@@ -29,6 +29,7 @@
 #include "sys/mounts.h"
 #include "sys/namespaces.h"
 #include "sys/pty.h"
+#include "sys/shown_args.h"
 #include "sys/spawn.h"
 
 #define STATUS_OWNER_GONE 255
@@ -274,7 +275,7 @@ static __attribute__((noreturn)) void serve(int fd, int signals, bool own_mounts
 	}
 }
 
-static __attribute__((noreturn)) void child(const struct standin_params *p, int fd)
+static __attribute__((noreturn)) void child(const struct standin_params *p, const struct shown_args *args, int fd)
 {
 	struct greeting ready = { 0 };
 	bool own_mounts;
@@ -285,6 +286,7 @@ static __attribute__((noreturn)) void child(const struct standin_params *p, int 
 	sigfillset(&all);
 	sigprocmask(SIG_SETMASK, &all, NULL);
 	prctl(PR_SET_NAME, p->name ? p->name : "caisson-standin");
+	shown_args_set(args);
 	setsid();
 	if (chdir("/") < 0)
 		give_up(fd, "chdir");
@@ -324,6 +326,7 @@ int standin_start(const struct standin_params *params, pid_t *ret_pid, int *ret_
 {
 	const char *name = params->name ? params->name : "a process";
 	_cleanup_close_ int ours = -1, theirs = -1;
+	_cleanup_shown_args_ struct shown_args args = { 0 };
 	int pair[2], r;
 	pid_t pid;
 
@@ -333,13 +336,14 @@ int standin_start(const struct standin_params *params, pid_t *ret_pid, int *ret_
 		return err_sys(e, errno, "cannot start the stand-in of %s", name);
 	ours = pair[0];
 	theirs = pair[1];
+	shown_args_prepare(&args, params->args, params->n_args);
 	pid = clone_process(CLONE_NEWPID | CLONE_NEWNS, -1);
 	if (pid < 0)
 		pid = fork();
 	if (pid < 0)
 		return err_sys(e, errno, "cannot start the stand-in of %s", name);
 	if (pid == 0)
-		child(params, theirs);
+		child(params, &args, theirs);
 	fd_close(&theirs);
 	r = await_greeting(ours, name, params->netns, e);
 	if (r < 0) {

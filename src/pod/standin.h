@@ -22,9 +22,11 @@
 #define STANDIN_KEEP_MAX 4
 
 struct standin_params {
-	const char *netns;   /* path of the network namespace it enters; NULL: the caller's */
-	bool new_netns;      /* or a new one, made for it, with lo up */
-	const char *name;    /* comm, 15 bytes count */
+	const char *netns; /* path of the network namespace it enters; NULL: the caller's */
+	bool new_netns;    /* or a new one, made for it, with lo up */
+	const char *name;  /* comm, 15 bytes count */
+	char *const *args; /* its command line, as far as the kernel can show it; with none it is its maker's */
+	size_t n_args;
 	bool keep_stdio;     /* it holds the caller's descriptors 0, 1, 2; else the terminal's, or /dev/null */
 	int terminal_fd;     /* slave of a pty that becomes its controlling terminal; -1: none */
 	const int *keep_fds; /* more descriptors to hold, under the same numbers; at most STANDIN_KEEP_MAX */

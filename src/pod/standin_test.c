@@ -24,6 +24,7 @@
 #include "base/fd.h"
 #include "pod/standin.h"
 #include "sys/mounts.h"
+#include "sys/shown_args.h"
 
 static void await_readable(int fd)
 {
@@ -65,6 +66,59 @@ static void test_ends_with_the_status(void **state)
 		assert_true(standin_end(fd, 0) < 0);
 		close(fd);
 	}
+}
+
+static void command_line(pid_t pid, char *ret, size_t size)
+{
+	char path[64];
+	ssize_t n;
+	int fd;
+
+	snprintf(path, sizeof path, "/proc/%d/cmdline", (int)pid);
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	assert_true(fd >= 0);
+	n = read(fd, ret, size - 1);
+	close(fd);
+	assert_true(n > 0);
+	for (ssize_t i = 0; i < n; i++)
+		ret[i] = ret[i] ? ret[i] : ' ';
+	ret[n] = '\0';
+}
+
+/* What people see in lists of processes (podman top, docker top, ps). */
+static void test_shows_its_arguments(void **state)
+{
+	char *args[] = { (char *)"/bin/sleep", (char *)"", (char *)"1000" };
+	char large[SHOWN_ARGS_MAX + 10], ours[SHOWN_ARGS_MAX], line[SHOWN_ARGS_MAX + 10];
+	struct standin_params p = { .terminal_fd = -1, .args = args, .n_args = 3 };
+	pid_t pid;
+	int fd;
+
+	start(&p, &pid, &fd);
+	command_line(pid, line, sizeof line);
+	assert_string_equal(line, "/bin/sleep  1000 ");
+	standin_end(fd, 0);
+	wait_for(pid);
+	close(fd);
+
+	memset(large, 'x', sizeof large - 1);
+	large[sizeof large - 1] = '\0';
+	args[2] = large;
+	start(&p, &pid, &fd);
+	command_line(pid, line, sizeof line);
+	assert_int_equal(strlen(line), SHOWN_ARGS_MAX);
+	standin_end(fd, 0);
+	wait_for(pid);
+	close(fd);
+
+	p.n_args = 0;
+	start(&p, &pid, &fd);
+	command_line(pid, line, sizeof line);
+	command_line(getpid(), ours, sizeof ours);
+	assert_string_equal(line, ours);
+	standin_end(fd, 0);
+	wait_for(pid);
+	close(fd);
 }
 
 static void test_ends_with_its_owner(void **state)
@@ -448,6 +502,7 @@ int main(void)
 		cmocka_unit_test(test_shown_a_mount),
 		cmocka_unit_test(test_shown_nothing),
 		cmocka_unit_test(test_ends_with_the_status),
+		cmocka_unit_test(test_shows_its_arguments),
 		cmocka_unit_test(test_ends_with_its_owner),
 		cmocka_unit_test(test_killed),
 		cmocka_unit_test(test_passes_signals_on),
