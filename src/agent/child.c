@@ -122,34 +122,7 @@ static int join_namespaces(const struct child_plan *plan, struct err *e)
 	return 0;
 }
 
-static int stage(struct child *c, struct err *e)
-{
-	const struct child_plan *plan = c->plan;
-	int r;
-
-	/* A container's process must not look into this copy of the agent while it passes its namespaces. */
-	prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
-	r = set_oom_score(plan->process->oomscoreadj, e);
-	if (r == 0 && c->user_ns)
-		r = set_rlimits(plan->process, e);
-	if (r == 0 && !plan->exec && (plan->new_flags & CLONE_NEWNS))
-		r = rootfs_open_sources(&c->rootfs, e);
-	if (r == 0)
-		r = join_namespaces(plan, e);
-	if (r == 0 && c->rootfs.source_fds && (plan->new_flags & (CLONE_NEWUSER | CLONE_NEWIPC)) == CLONE_NEWUSER)
-		r = rootfs_open_queues(&c->rootfs, e);
-	return r;
-}
-
-/* ---- namespaced settings ---- */
-
-static int bring_lo_up(struct err *e)
-{
-	_cleanup_close_ int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-	struct ifreq ifr = { .ifr_name = "lo", .ifr_flags = IFF_UP | IFF_RUNNING };
-
-	return fd < 0 || ioctl(fd, SIOCSIFFLAGS, &ifr) < 0 ? err_sys(e, errno, "bring lo up") : 0;
-}
+/* ---- sysctls ---- */
 
 /*
  * "net.ipv4.ip_forward" is net/ipv4/ip_forward; when a slash comes first, slashes separate and dots are literal
@@ -174,6 +147,90 @@ static int set_sysctl(const char *key, const char *value, struct err *e)
 	return write(fd, value, strlen(value)) < 0 ? err_sys(e, errno, "set sysctl %s to \"%s\"", key, value) : 0;
 }
 
+/* Of which kind of namespace a setting is, of those that containers have. */
+static int sysctl_flag(const char *key)
+{
+	size_t first = strcspn(key, "./");
+
+	if (first == 3 && !strncmp(key, "net", first))
+		return CLONE_NEWNET;
+	return str_eq(key, "kernel.hostname") || str_eq(key, "kernel.domainname") ? CLONE_NEWUTS : CLONE_NEWIPC;
+}
+
+/* The groups that may ping are the container's: as the machine numbers them. Whoever has none of them says so. */
+static void map_groups(const Grpc__Linux *l, const char *value, char *ret, size_t size)
+{
+	uint32_t low = 1, high = 0;
+
+	snprintf(ret, size, "1 0");
+	if (sscanf(value, "%u %u", &low, &high) != 2 || low > high)
+		return;
+	for (size_t i = 0; i < l->n_gidmappings; i++) {
+		const Grpc__LinuxIDMapping *m = l->gidmappings[i];
+
+		if (low < m->containerid || low - m->containerid >= m->size)
+			continue;
+		if (high - m->containerid >= m->size)
+			high = m->containerid + m->size - 1;
+		snprintf(ret, size, "%u %u", m->hostid + (low - m->containerid), m->hostid + (high - m->containerid));
+	}
+}
+
+/*
+ * A new user namespace's root may change what is of the namespaces that are made with it, and nothing of those that it
+ * finds: the VM's network, the sandbox's IPC. That is changed before.
+ */
+static int set_sysctls(const struct child_plan *plan, bool before, struct err *e)
+{
+	const Grpc__Linux *l = plan->spec->linux;
+	int r = 0;
+
+	for (size_t i = 0; l && i < l->n_sysctl && r == 0; i++) {
+		const char *key = l->sysctl[i]->key, *value = l->sysctl[i]->value;
+		bool found = (plan->new_flags & CLONE_NEWUSER) && !(plan->new_flags & sysctl_flag(key));
+		char groups[32];
+
+		if (found && str_eq(key, "net.ipv4.ping_group_range")) {
+			map_groups(l, value, groups, sizeof groups);
+			value = groups;
+		}
+		if (found == before)
+			r = set_sysctl(key, value, e);
+	}
+	return r;
+}
+
+static int stage(struct child *c, struct err *e)
+{
+	const struct child_plan *plan = c->plan;
+	int r;
+
+	/* A container's process must not look into this copy of the agent while it passes its namespaces. */
+	prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
+	r = set_oom_score(plan->process->oomscoreadj, e);
+	if (r == 0 && c->user_ns)
+		r = set_rlimits(plan->process, e);
+	if (r == 0 && !plan->exec && (plan->new_flags & CLONE_NEWNS))
+		r = rootfs_open_sources(&c->rootfs, e);
+	if (r == 0)
+		r = join_namespaces(plan, e);
+	if (r == 0 && c->rootfs.source_fds && (plan->new_flags & (CLONE_NEWUSER | CLONE_NEWIPC)) == CLONE_NEWUSER)
+		r = rootfs_open_queues(&c->rootfs, e);
+	if (r == 0 && !plan->exec && (plan->new_flags & CLONE_NEWNS))
+		r = set_sysctls(plan, true, e);
+	return r;
+}
+
+/* ---- namespaced settings ---- */
+
+static int bring_lo_up(struct err *e)
+{
+	_cleanup_close_ int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	struct ifreq ifr = { .ifr_name = "lo", .ifr_flags = IFF_UP | IFF_RUNNING };
+
+	return fd < 0 || ioctl(fd, SIOCSIFFLAGS, &ifr) < 0 ? err_sys(e, errno, "bring lo up") : 0;
+}
+
 static int set_namespaced(struct child *c, struct err *e)
 {
 	const struct child_plan *plan = c->plan;
@@ -185,9 +242,7 @@ static int set_namespaced(struct child *c, struct err *e)
 		return err_sys(e, errno, "set the host name to %s", spec->hostname);
 	if (plan->new_flags & CLONE_NEWNET)
 		r = bring_lo_up(e);
-	for (size_t i = 0; spec->linux && i < spec->linux->n_sysctl && r == 0; i++)
-		r = set_sysctl(spec->linux->sysctl[i]->key, spec->linux->sysctl[i]->value, e);
-	return r;
+	return r < 0 ? r : set_sysctls(plan, false, e);
 }
 
 /* ---- stdio ---- */

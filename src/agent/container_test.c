@@ -1176,6 +1176,37 @@ static void user_namespace(void **state)
 	assert_int_equal(umount(BUNDLE), 0);
 }
 
+/* The network is the machine's, of which the user namespace's root may change nothing. */
+static void user_namespace_and_sysctl(void **state)
+{
+	struct fixture *f = *state;
+	Grpc__LinuxIDMapping map = GRPC__LINUX_IDMAPPING__INIT, *maps[] = { &map };
+	Grpc__Linux__SysctlEntry ping = GRPC__LINUX__SYSCTL_ENTRY__INIT, queues = GRPC__LINUX__SYSCTL_ENTRY__INIT,
+				 *entries[] = { &ping, &queues };
+	int before = open("/proc/self/ns/net", O_RDONLY | O_CLOEXEC);
+
+	assert_true(before >= 0);
+	assert_int_equal(unshare(CLONE_NEWNET), 0);
+	map.hostid = 100000;
+	map.size = 1000;
+	f->linux_.uidmappings = f->linux_.gidmappings = maps;
+	f->linux_.n_uidmappings = f->linux_.n_gidmappings = 1;
+	add_ns(f, "user");
+	ping.key = (char *)"net.ipv4.ping_group_range";
+	ping.value = (char *)"5 2147483647";
+	queues.key = (char *)"fs.mqueue.msg_max";
+	queues.value = (char *)"7";
+	f->linux_.sysctl = entries;
+	f->linux_.n_sysctl = 2;
+	assert_int_equal(system("chown -hR 100000:100000 " ROOT), 0);
+	sh(f, "cat /proc/sys/fs/mqueue/msg_max");
+	run(f);
+	assert_output(f, "7\n");
+	assert_int_equal(system("grep -q '^100005[[:space:]]100999$' /proc/sys/net/ipv4/ping_group_range"), 0);
+	assert_int_equal(setns(before, CLONE_NEWNET), 0);
+	close(before);
+}
+
 /* In a pod, whose IPC namespace is not the user namespace's. */
 static void user_namespace_in_a_sandbox(void **state)
 {
@@ -1378,6 +1409,7 @@ int main(void)
 		T(hooks_run_in_order),
 		T(seccomp_filters),
 		T(user_namespace),
+		T(user_namespace_and_sysctl),
 		T(user_namespace_in_a_sandbox),
 		T(sandbox_namespaces),
 		T(network_namespace_and_sysctl),
