@@ -25,6 +25,16 @@ static const char *shared_path(const struct plan_sharing *s, const char *type)
 	return str_eq(type, "pid") ? s->pid : str_eq(type, "ipc") ? s->ipc : str_eq(type, "uts") ? s->uts : NULL;
 }
 
+/* One that is made needs its mappings: podman's pods tell them to each container, beside the first one's path. */
+static int check_user_namespace(const Grpc__LinuxNamespace *ns, const Grpc__Linux *l, struct err *e)
+{
+	if (!str_eq(ns->type, "user") || str_empty(ns->path) || l->n_uidmappings)
+		return 0;
+	return err_set(e, ERR_CONFIG, ENOTSUP,
+		       "cannot join the user namespace %s, which is of the host; say how users are mapped (--uidmap)",
+		       ns->path);
+}
+
 /*
  * The VM's network is the container's, so there is no network namespace in it. A namespace that is named by a path is
  * one of the host: the container gets a new one of that kind in the guest. In a pod that is what was meant, since the
@@ -52,6 +62,8 @@ static int adapt_namespaces(struct plan_container *c, Grpc__Linux *l, const stru
 		Grpc__LinuxNamespace *ns = l->namespaces[i];
 		const char *shared = q->sharing ? shared_path(q->sharing, ns->type) : NULL;
 
+		if (check_user_namespace(ns, l, e) < 0)
+			return -e->code;
 		if (shared || (q->sharing && !q->sharing->in_pod)) {
 			char *path = shared ? strdup(shared) : (char *)protobuf_c_empty_string;
 

@@ -461,6 +461,17 @@ static void test_kernel_params(void **state)
 	"{\"destination\":\"/dev/fuse\",\"type\":\"bind\",\"source\":\"/dev/fuse\",\"options\":[\"bind\"]},"           \
 	"{\"destination\":\"/developer\",\"type\":\"bind\",\"source\":\"%s\"}]"
 
+/* Of the host's user namespaces none is in the guest; one with mappings can be made. */
+static void test_user_namespace(void **state)
+{
+	t.spec = SPEC_HEAD "\"root\":{\"path\":\"root\"},\"linux\":{\"namespaces\":[{\"type\":\"user\","
+			   "\"path\":\"/proc/7/ns/user\"}]}}";
+	t.q.bundle = t.dir;
+	refused(ENOTSUP,
+		"cannot join the user namespace /proc/7/ns/user, which is of the host; say how users are mapped "
+		"(--uidmap)");
+}
+
 static void test_bundle(void **state)
 {
 	_cleanup_free_ char *spec = str_printf(
@@ -665,6 +676,7 @@ int main(void)
 		T(test_named_cpus),
 		T(test_guest_files),
 		T(test_kernel_params),
+		T(test_user_namespace),
 		T(test_bundle),
 		T(test_seccomp),
 		T(test_labels_of_the_host),
