@@ -233,6 +233,8 @@ row_umask() {
 
 row_uidmap() {
 	ok engine run --rm --net none --uidmap 0:100000:1000 "$BB" sh -c 'cat /proc/self/uid_map; id -u'
+	# podman sets a sysctl where there is a network
+	ok engine run --rm --uidmap 0:100000:1000 "$BB" sh -c 'id -u; cat /proc/sys/net/ipv4/ping_group_range'
 }
 
 # build: without conmon, the runtime is buildah's own child.
