@@ -736,15 +736,18 @@ static void delete_container(struct pod_container *c, pod_delete_fn fn, void *us
 /* The guest forgets it by itself. */
 static void delete_exec(struct pod_process *p, pod_delete_fn fn, void *userdata)
 {
+	bool never_ran = p->status == POD_CREATED && !pod_process_is_starting(p);
 	struct pod *pod = p->container->pod;
 	pid_t pid = p->standin_pid;
-	struct pod_exit exit;
+	struct pod_exit exit = { 0 };
 	struct err e = { 0 };
 
 	if ((p->status == POD_RUNNING || pod_process_is_starting(p)) && !pod->lost)
 		agent_signal_async(pod->sandbox->agent, p->container->id, p->exec_id, SIGKILL, NULL, NULL, NULL, NULL);
 	pod_process_ended(p, 128 + SIGKILL, "");
-	exit = p->exit;
+	/* Nothing was killed, and there is no status, as with runc. */
+	if (!never_ran)
+		exit = p->exit;
 	pod_process_free(p);
 	pod_note_state(pod);
 	fn(0, pid, &exit, &e, userdata);

@@ -676,9 +676,9 @@ static void test_exec(void **state)
 	assert_int_equal(delete ("c1", "e1").status, 137);
 	assert_int_equal(pod_state(t.pod, "c1", "e1", &(struct pod_process_state){ 0 }, &e), -ENOENT);
 	list_is(&t.events, "event", events);
-	/* One that is never started goes without a trace in the guest. */
+	/* One that is never started goes without a trace in the guest, and has no status. */
 	exec("c1", "e2");
-	delete ("c1", "e2");
+	assert_int_equal(delete ("c1", "e2").status, 0);
 	assert_false(seen("ExecProcess c1 e2 /bin/ps"));
 	assert_string_equal(t.events.v[t.events.len - 1], "exec-added c1 e2");
 	assert_int_equal(try_pause("c1", &e), 0);
