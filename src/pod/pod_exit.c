@@ -22,7 +22,6 @@
 #include "pod/oom_file.h"
 #include "pod/pod_internal.h"
 #include "pod/pod_role.h"
-#include "pod/standin.h"
 
 #define DRAIN_MS 5000
 /*
@@ -125,8 +124,7 @@ void pod_process_ended(struct pod_process *p, int status, const char *reason)
 	if (never_started && p->streams)
 		pod_streams_hang_up(p->streams);
 	loop_source_free(take_ptr(p->standin));
-	if (standin_end(p->standin_fd, p->exit.status) < 0)
-		log_debug("the stand-in %d of %s is gone already", (int)p->standin_pid, p->container->id);
+	pod_process_end_standin(p);
 	/*
 	 * An exec that never ran and is deleted has no exit, as with runc: docker would take that for its status
 	 * instead of the error. But who killed it while it was starting waits for one.

@@ -117,7 +117,7 @@ struct pod_process {
 	bool pumping;           /* streams are being moved */
 	bool answered;          /* the guest has told the status; what is missing is output */
 	pid_t standin_pid;
-	bool standin_ours; /* a child of this process */
+	bool standin_ours; /* a child of this process that is not reaped yet */
 	int standin_fd;
 	struct loop_source *standin;
 	enum pod_status status;
@@ -270,6 +270,11 @@ int pod_process_new(struct pod_container *c, const struct pod_process_params *pa
 int pod_process_listen(struct pod_process *p, struct err *e);
 /* It must have ended, or never begun. */
 void pod_process_free(struct pod_process *p);
+/*
+ * Its stand-in ends with its status. One that is a child of ours is gone when this returns, pid and all, unless it
+ * hangs: clients that are told of the end look for it.
+ */
+void pod_process_end_standin(struct pod_process *p);
 
 /* Whether it is being started, and a start that is not answered fails now. */
 bool pod_process_is_starting(const struct pod_process *p);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What is done to processes: exec, start, signals, window size, input. */
 #include <errno.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <sys/epoll.h>
@@ -15,6 +16,10 @@
 #include "pod/plan_spec.h"
 #include "pod/pod_internal.h"
 #include "pod/standin.h"
+#include "sys/namespaces.h"
+
+/* What a stand-in's end may take; it has its mounts to let go of. */
+#define STANDIN_END_MS 1000
 
 /* For signals the agent takes an empty exec id as "every process"; the first one has the container's id. */
 static const char *process_id(const struct pod_process *p)
@@ -168,7 +173,7 @@ int pod_process_listen(struct pod_process *p, struct err *e)
 	return r < 0 ? err_sys(e, -r, "cannot watch the process's stand-in") : 0;
 }
 
-/* It has been told to end, or is killed here. */
+/* Whatever it is held up by. */
 static void reap(struct pod_process *p)
 {
 	if (!p->standin_ours || p->standin_pid <= 0)
@@ -177,6 +182,21 @@ static void reap(struct pod_process *p)
 		return;
 	kill(p->standin_pid, SIGKILL);
 	waitpid(p->standin_pid, NULL, 0);
+}
+
+void pod_process_end_standin(struct pod_process *p)
+{
+	struct pollfd ended = { .fd = -1, .events = POLLIN };
+
+	if (standin_end(p->standin_fd, p->exit.status) < 0)
+		log_debug("the stand-in %d of %s is gone already", (int)p->standin_pid, p->container->id);
+	if (!p->standin_ours || p->standin_pid <= 0)
+		return;
+	ended.fd = pidfd_of(p->standin_pid);
+	kill(p->standin_pid, SIGKILL);
+	if (ended.fd >= 0 && poll(&ended, 1, STANDIN_END_MS) == 1 && waitpid(p->standin_pid, NULL, WNOHANG) != 0)
+		p->standin_ours = false;
+	fd_close(&ended.fd);
 }
 
 void pod_process_free(struct pod_process *p)

@@ -89,6 +89,9 @@ static void test_ordinary_life(void **state)
 	ask_kill("c1", "", SIGTERM);
 	assert_true(seen("SignalProcess c1 c1 15"));
 	until_event("waited before 143");
+	/* Who hears of it finds its pid gone. */
+	assert_int_equal(kill(state_of("c1", "").pid, 0), -1);
+	assert_int_equal(errno, ESRCH);
 	assert_int_equal(state_of("c1", "").status, POD_STOPPED);
 	assert_int_equal(try_kill("c1", "", SIGTERM, false, &e), -ESRCH);
 	assert_string_equal(e.text, "process already finished");
