@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "base/fd.h"
+#include "oci/builder.h"
 #include "pod/agent.h"
 #include "pod/guest.h"
 #include "pod/plan_list.h"
@@ -238,6 +239,21 @@ static int plan_vm(struct plan *p, const struct plan_request *q, struct err *e)
 
 /* ---- */
 
+static char *hostname_of(const struct plan_request *q)
+{
+	char own[HOST_NAME_MAX + 1] = "";
+
+	if (!str_empty(q->hostname))
+		return strdup(q->hostname);
+	if (!str_empty(q->spec->hostname))
+		return strdup(q->spec->hostname);
+	/* An engine's container without a UTS namespace is to have the host's: that of a pod in the host's network. */
+	if (q->bundle && !oci_spec_namespace(q->spec, "uts") && gethostname(own, sizeof own - 1) == 0 && *own)
+		return strdup(own);
+	/* An id may be longer than the kernel lets a host name be. */
+	return str_printf("%.64s", q->id);
+}
+
 int plan_build(const struct plan_request *q, struct plan **ret, struct err *e)
 {
 	struct plan *p = calloc(1, sizeof *p);
@@ -252,10 +268,7 @@ int plan_build(const struct plan_request *q, struct plan **ret, struct err *e)
 	p->network = q->network;
 	p->share.daemon_pidfd = -1;
 	p->id = strdup(q->sandbox_id ? q->sandbox_id : q->id);
-	/* An id may be longer than the kernel lets a host name be. */
-	p->hostname = !str_empty(q->hostname)         ? strdup(q->hostname)
-		      : !str_empty(q->spec->hostname) ? strdup(q->spec->hostname)
-						      : str_printf("%.64s", q->id);
+	p->hostname = hostname_of(q);
 	if (!p->id || !p->hostname)
 		r = out_of_memory(e);
 	if (r < 0 || (r = plan_vm(p, q, e)) < 0 || (r = plan_kernel(p, e)) < 0 || (r = plan_kernel_params(p, e)) < 0 ||

@@ -510,6 +510,24 @@ static void test_bundle(void **state)
 	assert_string_equal(p->hostname, "box");
 }
 
+/* With no UTS namespace of its own it is called what the host is. */
+static void test_hostname_of_a_bundle(void **state)
+{
+	_cleanup_config_ struct config *c = load_config();
+	_cleanup_(plan_free_p) struct plan *hosts = NULL, *own = NULL;
+	char name[HOST_NAME_MAX + 1] = "";
+	struct err e = { 0 };
+
+	t.q.bundle = t.dir;
+	t.spec = SPEC_HEAD "\"root\":{\"path\":\"root\"},\"linux\":{\"namespaces\":[{\"type\":\"mount\"}]}}";
+	assert_int_equal(build(c, &hosts, &e), 0);
+	assert_int_equal(gethostname(name, sizeof name - 1), 0);
+	assert_string_equal(hosts->hostname, name);
+	t.spec = SPEC_HEAD "\"root\":{\"path\":\"root\"},\"linux\":{\"namespaces\":[{\"type\":\"uts\"}]}}";
+	assert_int_equal(build(c, &own, &e), 0);
+	assert_string_equal(own->hostname, t.q.id);
+}
+
 static void seccomp_kept(bool expected)
 {
 	_cleanup_config_ struct config *c = load_config();
@@ -678,6 +696,7 @@ int main(void)
 		T(test_kernel_params),
 		T(test_user_namespace),
 		T(test_bundle),
+		T(test_hostname_of_a_bundle),
 		T(test_seccomp),
 		T(test_labels_of_the_host),
 		T(test_cgroup_of_systemd),
