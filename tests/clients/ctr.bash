@@ -373,8 +373,11 @@ row_containerd_restart() {
 }
 
 row_kill() {
+	local pid
+	pid=$(ctr tasks ls | awk '$1 == "box" { print $2 }')
 	ask ctr tasks kill -s TERM box
 	until_true 30 task_is box STOPPED
+	! kill -0 "$pid" 2>/dev/null || wrong "the task's process $pid is still there"
 	ok cat "$WORK/ctr-log"
 	expect_line bye
 	refused limited ctr tasks exec --exec-id e8 box true
