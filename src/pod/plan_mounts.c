@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <linux/magic.h>
 #include <stdlib.h>
+#include <sys/mount.h>
 #include <sys/stat.h>
 #include <sys/statfs.h>
 #include <unistd.h>
@@ -14,6 +15,7 @@
 #include "pod/plan_direct.h"
 #include "pod/plan_list.h"
 #include "pod/plan_volumes.h"
+#include "sys/mounts.h"
 
 /* docker's and Kubernetes' size of /dev/shm. */
 #define SHM_DEFAULT (64u << 20)
@@ -45,6 +47,21 @@ bool plan_is_readonly(const Grpc__Mount *m)
 		else if (str_eq(m->options[i], "rw") || str_eq(m->options[i], "rrw"))
 			readonly = false;
 	return readonly;
+}
+
+/*
+ * Kubernetes' mountPropagation HostToContainer and Bidirectional. What the container mounts stays in its guest in
+ * either case: the host's kernel has no such file system.
+ */
+static bool follows_host(const Grpc__Mount *m)
+{
+	bool follows = false, recursive;
+	unsigned long type;
+
+	for (size_t i = 0; i < m->n_options; i++)
+		if (mount_propagation_parse(m->options[i], &type, &recursive))
+			follows = type == MS_SLAVE || type == MS_SHARED;
+	return follows;
 }
 
 /* Kernel file systems are the guest's own: /dev/fuse or /sys of the host would be somebody else's. */
@@ -235,6 +252,8 @@ static int plan_mount(struct plan *p, struct plan_container *c, const struct pla
 	if (r < 0)
 		return r;
 	r = plan_add_item(p, c, name, source, NULL, readonly, e);
+	if (r == 0 && q->pod && follows_host(m))
+		share_set_follows(&p->share, name);
 	if (r == 0 && q->pod)
 		r = plan_watched_item(p, c, source, name, &place, e);
 	return r < 0 ? r : set_source(m, place ? place : where, e);

@@ -466,6 +466,13 @@ static void creation_failed(struct pod_container *c, int r, struct err *e)
 	fail_create(c, r, e);
 }
 
+static int follow_mounts(struct pod *pod, struct err *e)
+{
+	if (pod->follow || !share_follow_wanted(&pod->plan->share))
+		return 0;
+	return share_follow_new(pod->loop, &pod->plan->share, &pod->follow, e);
+}
+
 static int created(struct pod_container *c, struct err *e)
 {
 	struct pod_process *p = pod_init_process(c);
@@ -477,6 +484,8 @@ static int created(struct pod_container *c, struct err *e)
 	r = c->in_guest ? pod_process_watch(p, e) : 0;
 	if (r == 0)
 		r = pod_process_listen(p, e);
+	if (r == 0)
+		r = follow_mounts(c->pod, e);
 	return r < 0 ? r : pod_write_state(c->pod, e);
 }
 

@@ -265,6 +265,7 @@ void pod_host_stop(struct pod *pod)
 	resolver_free(take_ptr(pod->resolver));
 	pod_forward_free(take_ptr(pod->forward));
 	volume_watch_free(take_ptr(pod->volumes));
+	share_follow_free(take_ptr(pod->follow));
 	sandbox_free(take_ptr(pod->sandbox));
 	plan_free(take_ptr(pod->plan));
 	pod_network_free(take_ptr(pod->network));

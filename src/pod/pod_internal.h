@@ -13,6 +13,7 @@
 #include "pod/pod_role.h"
 #include "pod/resolver.h"
 #include "pod/sandbox.h"
+#include "pod/share_follow.h"
 #include "pod/sizing.h"
 #include "pod/state.h"
 #include "pod/volume_watch.h"
@@ -50,6 +51,7 @@ struct pod {
 	struct plan *plan;
 	struct sandbox *sandbox;
 	struct volume_watch *volumes; /* NULL: none is copied */
+	struct share_follow *follow;  /* NULL: no volume's mounts follow the host's */
 	struct resolver *resolver;    /* NULL: in the host's network */
 	struct pod_forward *forward;  /* NULL: none; see forward_ports() */
 	struct loop_source *end;

@@ -130,6 +130,124 @@ static void test_what_is_shown_of_copies(void **state)
 	delete ("c1", "");
 }
 
+/* ---- mounts of the host below volumes ---- */
+
+static void put_following(const char *options)
+{
+	more_mounts = options;
+	assert_int_equal(dir_make(tmp("vol/sub"), 0755), 0);
+	assert_int_equal(dir_make(tmp("vol/first"), 0755), 0);
+	put_bundle("c1", SANDBOX);
+	more_mounts = "";
+}
+
+static void mount_there(const char *place, const char *file)
+{
+	assert_int_equal(mount("tmpfs", tmp(place), "tmpfs", 0, NULL), 0);
+	assert_int_equal(file_replace(tmp(file), "x", 1, 0644), 0);
+}
+
+static bool comes(const char *path, bool there)
+{
+	for (int i = 0; i < 200 && (access(tmp(path), F_OK) == 0) != there; i++)
+		loop_run_once(t.loop, 10);
+	return access(tmp(path), F_OK) == 0;
+}
+
+#define STAGED "state/p1/shared/c1-mount-"
+
+static void test_mounts_that_follow(void **state)
+{
+	_cleanup_free_ char *mounts = str_printf(
+		"{\"destination\":\"/s\",\"type\":\"bind\",\"source\":\"%s/vol\",\"options\":[\"rbind\",\"rslave\","
+		"\"ro\"]},{\"destination\":\"/p\",\"type\":\"bind\",\"source\":\"%s/vol\",\"options\":[\"rbind\","
+		"\"rprivate\"]},",
+		t.dir, t.dir);
+
+	make_pod();
+	put_following(mounts);
+	create("c1");
+	start("c1", "");
+	assert_false(comes(STAGED "0/first/f", false));
+	mount_there("vol/sub", "vol/sub/f");
+	assert_true(comes(STAGED "0/sub/f", true));
+	assert_int_equal(access(tmp(STAGED "1/sub/f"), F_OK), -1);
+	/* As all that the volume has: read-only, and without devices. */
+	assert_int_equal(open(tmp(STAGED "0/sub/new"), O_CREAT | O_WRONLY | O_CLOEXEC, 0644), -1);
+	assert_int_equal(errno, EROFS);
+	assert_int_equal(dir_make(tmp("vol/sub/n"), 0755), 0);
+	mount_there("vol/sub/n", "vol/sub/n/g");
+	assert_true(comes(STAGED "0/sub/n/g", true));
+	/* The host is not kept from it by what the guest has. */
+	assert_int_equal(umount(tmp("vol/sub/n")), 0);
+	assert_false(comes(STAGED "0/sub/n/g", false));
+	assert_true(comes(STAGED "0/sub/f", true));
+	assert_int_equal(umount(tmp("vol/sub")), 0);
+	assert_false(comes(STAGED "0/sub/f", false));
+	ask_kill("c1", "", SIGKILL);
+	until_event("exit c1 137");
+	delete ("c1", "");
+}
+
+/* What was mounted when it began goes like what came later. */
+static void test_mounts_that_were_there(void **state)
+{
+	_cleanup_free_ char *mounts = str_printf(
+		"{\"destination\":\"/s\",\"type\":\"bind\",\"source\":\"%s/vol\",\"options\":[\"rbind\",\"rshared\"]},",
+		t.dir);
+
+	make_pod();
+	assert_int_equal(unshare(CLONE_NEWNS), 0);
+	assert_int_equal(mount(NULL, "/", NULL, MS_REC | MS_SLAVE, NULL), 0);
+	put_following(mounts);
+	mount_there("vol/first", "vol/first/f");
+	create("c1");
+	start("c1", "");
+	assert_true(comes(STAGED "0/first/f", true));
+	assert_int_equal(umount(tmp("vol/first")), 0);
+	assert_false(comes(STAGED "0/first/f", false));
+	ask_kill("c1", "", SIGKILL);
+	until_event("exit c1 137");
+	delete ("c1", "");
+}
+
+static size_t count_mounts(void)
+{
+	_cleanup_free_ char *mounts = NULL;
+	size_t n = 0;
+
+	assert_int_equal(file_read("/proc/thread-self/mounts", 1 << 20, &mounts, NULL), 0);
+	for (const char *s = mounts; (s = strstr(s, t.dir)); s++)
+		n++;
+	return n;
+}
+
+/* The volume has all of the host, and so the stage. */
+static void test_mounts_that_are_ours(void **state)
+{
+	_cleanup_free_ char *mounts =
+		str_printf("{\"destination\":\"/s\",\"type\":\"bind\",\"source\":\"%s\",\"options\":"
+			   "[\"rbind\",\"rslave\"]},",
+			   t.dir);
+	size_t n;
+
+	make_pod();
+	put_following(mounts);
+	create("c1");
+	start("c1", "");
+	mount_there("vol/sub", "vol/sub/f");
+	assert_true(comes(STAGED "0/vol/sub/f", true));
+	n = count_mounts();
+	for (int i = 0; i < 20; i++)
+		loop_run_once(t.loop, 10);
+	assert_int_equal(count_mounts(), n);
+	assert_int_equal(umount(tmp("vol/sub")), 0);
+	assert_false(comes(STAGED "0/vol/sub/f", false));
+	ask_kill("c1", "", SIGKILL);
+	until_event("exit c1 137");
+	delete ("c1", "");
+}
+
 /* ---- several containers ---- */
 
 static void test_two_containers(void **state)
@@ -1578,6 +1696,9 @@ int main(void)
 		T(test_what_is_shown),
 		T(test_what_is_shown_of_copies),
 		T(test_ports_are_forwarded),
+		T(test_mounts_that_follow),
+		T(test_mounts_that_are_ours),
+		T(test_mounts_that_were_there),
 		T(test_two_containers),
 		T(test_shares_network),
 		T(test_shares_all),

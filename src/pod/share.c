@@ -20,6 +20,7 @@
 #include "hypervisor/driver.h"
 #include "pod/agent.h"
 #include "pod/plan.h"
+#include "pod/share_follow.h"
 #include "sys/mounts.h"
 #include "sys/spawn.h"
 
@@ -156,14 +157,20 @@ int share_init(struct share *s, const struct config_hypervisor *hv, const struct
 	return s->staging && s->socket ? 0 : err_sys(e, ENOMEM, "cannot plan the file share");
 }
 
+static void item_fini(struct share_item *item)
+{
+	free(item->name);
+	free(item->source);
+	free(item->content);
+	free(item->real);
+	mountinfo_mounts_fini(&item->below);
+}
+
 void share_fini(struct share *s)
 {
 	share_stop(s);
-	for (size_t i = 0; i < s->n_items; i++) {
-		free(s->items[i].name);
-		free(s->items[i].source);
-		free(s->items[i].content);
-	}
+	for (size_t i = 0; i < s->n_items; i++)
+		item_fini(&s->items[i]);
 	free(s->items);
 	free(s->staging);
 	free(s->socket);
@@ -205,6 +212,12 @@ int share_add(struct share *s, const char *name, const char *source, const char 
 	return item->name && (item->source || item->content) ? 0 : err_sys(e, ENOMEM, "cannot plan the file share");
 }
 
+void share_set_follows(struct share *s, const char *name)
+{
+	for (size_t i = 0; i < s->n_items; i++)
+		s->items[i].follows |= str_eq(s->items[i].name, name) && s->items[i].source;
+}
+
 int share_describe(const struct share *s, struct strv *ret, struct err *e)
 {
 	const char *program;
@@ -240,22 +253,31 @@ static int make_place(const char *source, const char *target, struct err *e)
  * The copy gets its attributes before it is put in its place: the server's namespace gets a copy of it at that moment,
  * which no later change would reach.
  */
-static int bind_item(const char *source, const char *target, bool readonly, struct err *e)
+int share_clone(int dirfd, const char *path, bool recursive, bool readonly)
 {
 	/* Device files and set-uid programs of a shared tree mean something in the guest only. */
 	struct mount_attr attr = { .attr_set =
 					   MOUNT_ATTR_NODEV | MOUNT_ATTR_NOSUID | (readonly ? MOUNT_ATTR_RDONLY : 0),
 				   .propagation = MS_PRIVATE };
+	_cleanup_close_ int fd = mount_clone_at(dirfd, path, recursive);
+
+	if (fd < 0)
+		return fd;
+	if (syscall(SYS_mount_setattr, fd, "", AT_EMPTY_PATH | AT_RECURSIVE, &attr, sizeof attr) < 0)
+		return -errno;
+	return take_fd(&fd);
+}
+
+static int bind_item(const char *source, const char *target, bool readonly, struct err *e)
+{
 	_cleanup_close_ int fd = -1;
 	int r = make_place(source, target, e);
 
 	if (r < 0)
 		return r;
-	fd = mount_clone_at(AT_FDCWD, source, true);
+	fd = share_clone(AT_FDCWD, source, true, readonly);
 	if (fd < 0)
 		return err_sys(e, -fd, "cannot bind %s for the guest", source);
-	if (syscall(SYS_mount_setattr, fd, "", AT_EMPTY_PATH | AT_RECURSIVE, &attr, sizeof attr) < 0)
-		return err_sys(e, errno, "cannot protect %s for the guest", source);
 	r = mount_attach_path(fd, target);
 	return r < 0 ? err_sys(e, -r, "cannot bind %s for the guest", source) : 0;
 }
@@ -273,13 +295,15 @@ static void unstage_item(const struct share *s, const struct share_item *item)
 		rmdir(target);
 }
 
-static int stage_item(const struct share *s, const struct share_item *item, struct err *e)
+static int stage_item(const struct share *s, struct share_item *item, struct err *e)
 {
 	_cleanup_free_ char *target = str_printf("%s/%s", s->staging, item->name);
 	int r;
 
 	if (!target)
 		return err_sys(e, ENOMEM, "cannot stage the file share");
+	if (item->follows && (r = share_follow_begin(s, item, e)) < 0)
+		return r;
 	if (item->source)
 		r = bind_item(item->source, target, item->readonly, e);
 	else if ((r = file_replace(target, item->content, strlen(item->content), 0644)) < 0)
@@ -421,9 +445,7 @@ void share_remove(struct share *s, const char *name)
 			continue;
 		if (item->there && s->staged)
 			unstage_item(s, item);
-		free(item->name);
-		free(item->source);
-		free(item->content);
+		item_fini(item);
 		*item = s->items[--s->n_items];
 		return;
 	}

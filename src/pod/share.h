@@ -21,6 +21,7 @@
 #include "base/strv.h"
 #include "config/config.h"
 #include "pod/agent.h"
+#include "sys/mountinfo.h"
 
 struct vm_capabilities;
 struct share_method;
@@ -30,7 +31,11 @@ struct share_item {
 	char *source; /* host path; NULL: content */
 	char *content;
 	bool readonly;
-	bool there; /* staged, or copied into the guest */
+	bool follows; /* what is mounted below it later reaches the guest: pod/share_follow.h */
+	bool there;   /* staged, or copied into the guest */
+	/* While it follows: where it is, links followed, and the mounts below that the stage has. */
+	char *real;
+	struct mountinfo_mounts below;
 };
 
 struct share {
@@ -61,6 +66,9 @@ bool share_copies(const struct share *s);
 /* Plan an item. source or content is copied. */
 int share_add(struct share *s, const char *name, const char *source, const char *content, bool readonly, struct err *e);
 
+/* The item's mounts are to follow those of the host. There may be none of that name. */
+void share_set_follows(struct share *s, const char *name);
+
 /* The command line of the file server, for plans; empty when there is none. -ENOENT when it is not installed. */
 int share_describe(const struct share *s, struct strv *ret, struct err *e);
 
@@ -72,6 +80,11 @@ int share_start(struct share *s, struct err *e);
 int share_publish(struct share *s, struct agent *agent, struct err *e);
 /* The item of that name only; 0 also when there is none. */
 int share_publish_item(struct share *s, const char *name, struct agent *agent, struct err *e);
+/*
+ * A detached copy of the mount at dirfd/path ("": of what dirfd refers to), as the guest may have it. Returns a
+ * descriptor, or -errno.
+ */
+int share_clone(int dirfd, const char *path, bool recursive, bool readonly);
 /* NULL: there is none of that name. Valid until the next share_add() or share_remove(). */
 const struct share_item *share_find(const struct share *s, const char *name);
 /*

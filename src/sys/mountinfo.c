@@ -30,26 +30,38 @@ void mountinfo_unescape(char *field)
 	*to = '\0';
 }
 
-/* ID PARENT MAJOR:MINOR ROOT POINT … of the mount with this id. Points into text, which is changed. */
+/* Not /proc/self: another thread may be in another namespace. */
+static int read_table(char **ret)
+{
+	return file_read("/proc/thread-self/mountinfo", FILE_MAX, ret, NULL);
+}
+
+/* A line is ID PARENT MAJOR:MINOR ROOT POINT …; ROOT and POINT stay inside it. */
+static int parse_line(char *line, unsigned long long *ret_id, const char **ret_root, const char **ret_point)
+{
+	char *field[5] = { 0 };
+
+	for (size_t i = 0; i < 5; i++)
+		field[i] = strsep(&line, " ");
+	if (!field[4])
+		return -EINVAL;
+	mountinfo_unescape(field[3]);
+	mountinfo_unescape(field[4]);
+	*ret_id = strtoull(field[0], NULL, 10);
+	*ret_root = field[3];
+	*ret_point = field[4];
+	return 0;
+}
+
+/* The mount with this id. *ret_root and *ret_point point into text, which is changed. */
 static int find_mount(char *text, unsigned long long id, const char **ret_root, const char **ret_point)
 {
 	char *rest = text, *line;
+	unsigned long long other;
 
-	while ((line = strsep(&rest, "\n"))) {
-		char *field[5] = { 0 };
-
-		if (strtoull(line, NULL, 10) != id)
-			continue;
-		for (size_t i = 0; i < 5; i++)
-			field[i] = strsep(&line, " ");
-		if (!field[4])
-			return -EINVAL;
-		mountinfo_unescape(field[3]);
-		mountinfo_unescape(field[4]);
-		*ret_root = field[3];
-		*ret_point = field[4];
-		return 0;
-	}
+	while ((line = strsep(&rest, "\n")))
+		if (strtoull(line, NULL, 10) == id)
+			return parse_line(line, &other, ret_root, ret_point);
 	return -ENOENT;
 }
 
@@ -64,8 +76,7 @@ int mountinfo_place(const char *path, dev_t *ret_dev, char **ret)
 		return -errno;
 	if (!(st.stx_mask & STATX_MNT_ID))
 		return -ENOSYS;
-	/* Not /proc/self: another thread may be in another namespace. */
-	r = file_read("/proc/thread-self/mountinfo", FILE_MAX, &text, NULL);
+	r = read_table(&text);
 	if (r == 0)
 		r = find_mount(text, st.stx_mnt_id, &root, &point);
 	if (r < 0)
@@ -78,4 +89,46 @@ int mountinfo_place(const char *path, dev_t *ret_dev, char **ret)
 		return -ENOMEM;
 	*ret_dev = makedev(st.stx_dev_major, st.stx_dev_minor);
 	return 0;
+}
+
+void mountinfo_mounts_fini(struct mountinfo_mounts *m)
+{
+	for (size_t i = 0; i < m->n; i++)
+		free(m->v[i].place);
+	free(m->v);
+	*m = (struct mountinfo_mounts){ 0 };
+}
+
+static int add_mount(struct mountinfo_mounts *m, unsigned long long id, const char *place)
+{
+	struct mountinfo_mount *v = reallocarray(m->v, m->n + 1, sizeof *v);
+
+	if (!v)
+		return -ENOMEM;
+	m->v = v;
+	v[m->n] = (struct mountinfo_mount){ .id = id, .place = strdup(place) };
+	if (!v[m->n].place)
+		return -ENOMEM;
+	m->n++;
+	return 0;
+}
+
+int mountinfo_below(const char *folder, struct mountinfo_mounts *ret)
+{
+	const char *prefix = str_eq(folder, "/") ? "" : folder, *root, *point, *below;
+	_cleanup_free_ char *text = NULL;
+	unsigned long long id;
+	char *rest, *line;
+	int r;
+
+	*ret = (struct mountinfo_mounts){ 0 };
+	r = read_table(&text);
+	rest = text;
+	while (r == 0 && (line = strsep(&rest, "\n")))
+		if (*line && (r = parse_line(line, &id, &root, &point)) == 0 && (below = str_after(point, prefix)) &&
+		    below[0] == '/' && below[1])
+			r = add_mount(ret, id, below + 1);
+	if (r < 0)
+		mountinfo_mounts_fini(ret);
+	return r;
 }

@@ -72,11 +72,48 @@ static void finds_places(void **state)
 	dir_remove(dir);
 }
 
+static void finds_mounts_below(void **state)
+{
+	char dir[] = "/tmp/caisson-mountinfo-XXXXXX";
+	_cleanup_free_ char *folder = NULL;
+	struct mountinfo_mounts m;
+
+	if (geteuid() != 0 || unshare(CLONE_NEWNS) < 0 || mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0)
+		skip();
+	assert_non_null(mkdtemp(dir));
+	assert_int_equal(chdir(dir), 0);
+	folder = str_printf("%s/v", dir);
+	assert_int_equal(dir_make("v", 0755), 0);
+	assert_int_equal(dir_make("v2", 0755), 0);
+	assert_int_equal(mount("tmpfs", "v2", "tmpfs", 0, NULL), 0);
+	assert_int_equal(mount("tmpfs", "v", "tmpfs", 0, NULL), 0);
+	assert_int_equal(mountinfo_below(folder, &m), 0);
+	assert_int_equal(m.n, 0);
+	assert_int_equal(dir_make("v/a b", 0755), 0);
+	assert_int_equal(mount("tmpfs", "v/a b", "tmpfs", 0, NULL), 0);
+	assert_int_equal(dir_make("v/a b/c", 0755), 0);
+	assert_int_equal(mount("tmpfs", "v/a b/c", "tmpfs", 0, NULL), 0);
+	assert_int_equal(mountinfo_below(folder, &m), 0);
+	assert_int_equal(m.n, 2);
+	assert_string_equal(m.v[0].place, "a b");
+	assert_string_equal(m.v[1].place, "a b/c");
+	assert_true(m.v[0].id && m.v[1].id && m.v[0].id != m.v[1].id);
+	mountinfo_mounts_fini(&m);
+	assert_int_equal(mountinfo_below("/", &m), 0);
+	assert_true(m.n >= 4);
+	mountinfo_mounts_fini(&m);
+	assert_int_equal(umount2("v", MNT_DETACH), 0);
+	assert_int_equal(umount("v2"), 0);
+	assert_int_equal(chdir("/"), 0);
+	dir_remove(dir);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(unescapes),
 		cmocka_unit_test(finds_places),
+		cmocka_unit_test(finds_mounts_below),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -556,6 +556,26 @@ def row_volumes():
     print((root / "empty-dir" / "back").read_text(), (root / "termination").read_text())
 
 
+def row_mount_propagation():
+    """mountPropagation HostToContainer: mounts of the host that come and go while the volume is mounted; None: they do not come."""
+    root = WORK / "propagation"
+    (root / "later").mkdir(parents=True, exist_ok=True)
+    subprocess.run(["mount", "--bind", "--make-shared", root, root], check=True)
+    pod = Pod("propagation").run()
+    only = pod.start("only", ["/bin/sleep", "1000"], mounts=[
+        api.Mount(container_path="/follows", host_path=str(root), propagation=api.PROPAGATION_HOST_TO_CONTAINER),
+        api.Mount(container_path="/stays", host_path=str(root))])
+    print(only.out("sh", "-c", "ls /follows/later /stays/later"))
+    subprocess.run(["mount", "-t", "tmpfs", "tmpfs", root / "later"], check=True)
+    (root / "later" / "file").write_text("of the host")
+    until_true(20, "the mount comes", lambda: "file" in only.out("ls", "/follows/later"))
+    print(only.out("sh", "-c", "cat /follows/later/file; echo; ls /stays/later"))
+    subprocess.run(["umount", root / "later"], check=True)
+    until_true(20, "the mount goes", lambda: "file" not in only.out("ls", "/follows/later"))
+    pod.remove()
+    subprocess.run(["umount", root], check=True)
+
+
 def row_memory_volume():
     """emptyDir of medium Memory: one container mounts all of it, others a subPath; the kubelet's mounts as it makes them."""
     pods = WORK / "kubelet" / "pods" / "0a-1"
