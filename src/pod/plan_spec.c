@@ -5,6 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "oci/builder.h"
+#include "pod/pod_role.h"
 #include "sys/cgroup.h"
 
 static int out_of_memory(struct err *e)
@@ -39,13 +41,17 @@ static int check_user_namespace(const Grpc__LinuxNamespace *ns, const Grpc__Linu
  * The VM's network is the container's, so there is no network namespace in it. A namespace that is named by a path is
  * one of the host: the container gets a new one of that kind in the guest. In a pod that is what was meant, since the
  * path is one of the pod's first container: host name and IPC are the sandbox's there, and so is, then, the view of
- * processes (shareProcessNamespace).
+ * processes (shareProcessNamespace). A container of a pod that has no PID namespace of its own was to see the host's
+ * processes (hostPID): the host of a VM's is the VM, where those of the pod are.
  */
 static int adapt_namespaces(struct plan_container *c, Grpc__Linux *l, const struct plan_request *q, struct err *e)
 {
 	size_t kept = 0;
 	bool pod = q->pod;
 
+	if (pod && (!q->sharing || q->sharing->in_pod) && pod_role(c->spec, NULL) == POD_ROLE_CONTAINER &&
+	    !oci_spec_namespace(c->spec, "pid"))
+		c->share_pidns = true;
 	for (size_t i = 0; i < l->n_namespaces; i++) {
 		Grpc__LinuxNamespace *ns = l->namespaces[i];
 

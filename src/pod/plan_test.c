@@ -528,6 +528,33 @@ static void test_hostname_of_a_bundle(void **state)
 	assert_string_equal(own->hostname, t.q.id);
 }
 
+static void shares_processes(const char *type, const char *namespaces, bool expected)
+{
+	_cleanup_free_ char *spec =
+		str_printf(SPEC_HEAD "\"root\":{\"path\":\"r\"},\"annotations\":{\"io.kubernetes.cri.container-type\":"
+				     "\"%s\",\"io.kubernetes.cri.sandbox-id\":\"p\"},\"linux\":{\"namespaces\":["
+				     "{\"type\":\"mount\"}%s]}}",
+			   type, namespaces);
+	_cleanup_config_ struct config *c = load_config();
+	_cleanup_(plan_free_p) struct plan *p = NULL;
+	struct err e = { 0 };
+
+	t.spec = spec;
+	t.q.pod = true;
+	assert_int_equal(build(c, &p, &e), 0);
+	assert_int_equal(p->container->share_pidns, expected);
+}
+
+/* shareProcessNamespace, and hostPID. */
+static void test_shared_processes(void **state)
+{
+	shares_processes("container", ",{\"type\":\"pid\"}", false);
+	shares_processes("container", ",{\"type\":\"pid\",\"path\":\"/proc/7/ns/pid\"}", true);
+	shares_processes("container", "", true);
+	shares_processes("sandbox", "", false);
+	shares_processes("", "", false);
+}
+
 static void seccomp_kept(bool expected)
 {
 	_cleanup_config_ struct config *c = load_config();
@@ -697,6 +724,7 @@ int main(void)
 		T(test_user_namespace),
 		T(test_bundle),
 		T(test_hostname_of_a_bundle),
+		T(test_shared_processes),
 		T(test_seccomp),
 		T(test_labels_of_the_host),
 		T(test_cgroup_of_systemd),

@@ -715,6 +715,18 @@ def row_shared_processes():
     pod.remove()
 
 
+def row_host_pid():
+    """hostPID: what a container sees of others is the pod's. Process ids and the rest of the host differ."""
+    node = api.NamespaceOption(pid=api.NODE)
+    config = pod_config("seeing", linux=api.LinuxPodSandboxConfig(
+        security_context=api.LinuxSandboxSecurityContext(namespace_options=node)))
+    pod = Pod("seeing", config).run()
+    pod.start("first", ["/bin/sleep", "3333"], linux=settings(namespace_options=node))
+    second = pod.start("second", ["/bin/sleep", "4444"], linux=settings(namespace_options=node))
+    print(second.out("sh", "-c", "ps -o args | grep -E '^/bin/sleep [34]{4}$' | sort"), end="")
+    pod.remove()
+
+
 def row_sysctls():
     config = pod_config("tuned", linux=api.LinuxPodSandboxConfig(sysctls={"net.ipv4.ip_unprivileged_port_start": "80"}))
     pod = Pod("tuned", config).run()
