@@ -85,6 +85,9 @@ static int fill_memory_details(const struct cgroup *cg, Grpc__MemoryStats *m)
 		if (str_to_u64(value, 10, &v) == 0)
 			r = add_memory_entry(m, line, v);
 	}
+	/* The protocol has no place for it, and no kernel a key of that name in memory.stat. */
+	if (r == 0 && m->n_stats < ENTRIES_MAX)
+		r = add_memory_entry(m, "oom_kill", cgroup_read_key(cg, "memory.events", "oom_kill"));
 	return r;
 }
 

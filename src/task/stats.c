@@ -20,6 +20,9 @@
 #include "proto/metrics_v2.pb-c.h"
 #include "task/any.h"
 
+/* Among the keys of memory.stat, from our agent: how many processes of the container had to die. */
+#define OOM_KILL "oom_kill"
+
 /* A hostile guest's lists are cut here: no host has more. */
 #define ENTRIES_MAX 1024
 
@@ -79,6 +82,7 @@ struct v1 {
 	V1(Throttle) throttling;
 	V1(MemoryStat) memory;
 	V1(MemoryEntry) usage, swap, kernel, kernel_tcp;
+	V1(MemoryOomControl) oom;
 	V1(BlkIOStat) blkio;
 	V1(BlkIOEntry) * io;
 	V1(BlkIOEntry) * *io_list;
@@ -157,6 +161,9 @@ static void v1_memory(struct v1 *s, const Grpc__MemoryStats *from)
 	m->kernel = v1_entry(&s->kernel, from->kernel_usage);
 	m->kernel_tcp = v1_entry(&s->kernel_tcp, NULL);
 	s->top.memory = m;
+	io__containerd__cgroups__v1__memory_oom_control__init(&s->oom);
+	s->oom.oom_kill = memory_value(from, OOM_KILL, NULL);
+	s->top.memory_oom_control = &s->oom;
 }
 
 static void v1_io_list(struct v1 *s, size_t *at, Grpc__BlkioStatsEntry *const *from, size_t n, V1(BlkIOEntry) * **ret,
@@ -286,6 +293,7 @@ struct v2 {
 	V2(PidsStat) pids;
 	V2(CPUStat) cpu;
 	V2(MemoryStat) memory;
+	V2(MemoryEvents) events;
 	V2(IOStat) io;
 	V2(IOEntry) * entries;
 	V2(IOEntry) * *entry_list;
@@ -372,6 +380,10 @@ static void v2_memory(struct v2 *s, const Grpc__MemoryStats *from)
 		m->swap_limit = swap_alone(from->swap_usage->limit, m->usage_limit);
 	}
 	s->top.memory = m;
+	io__containerd__cgroups__v2__memory_events__init(&s->events);
+	s->events.max = from->usage ? from->usage->failcnt : 0;
+	s->events.oom_kill = memory_value(from, OOM_KILL, NULL);
+	s->top.memory_events = &s->events;
 }
 
 /* The line of a device, made when it is not there yet. NULL: the table is full. */

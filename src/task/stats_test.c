@@ -23,7 +23,7 @@ struct answer {
 	Grpc__ThrottlingData throttling;
 	Grpc__MemoryStats memory;
 	Grpc__MemoryData data, swap, kernel;
-	Grpc__MemoryStats__StatsEntry entries[4], *entry_list[4];
+	Grpc__MemoryStats__StatsEntry entries[5], *entry_list[5];
 	Grpc__PidsStats pids;
 	Grpc__BlkioStats blkio;
 	Grpc__BlkioStatsEntry io[4], *bytes[3], *ops[1];
@@ -57,6 +57,7 @@ static void fill_memory(struct answer *a)
 	grpc__memory_data__init(&a->kernel);
 	a->data.usage = 1000;
 	a->data.limit = 4000;
+	a->data.failcnt = 9;
 	a->data.max_usage = 1500;
 	a->swap.usage = 1300; /* memory and swap */
 	a->swap.limit = UINT64_MAX;
@@ -66,7 +67,7 @@ static void fill_memory(struct answer *a)
 	a->memory.swap_usage = &a->swap;
 	a->memory.kernel_usage = &a->kernel;
 	a->memory.stats = a->entry_list;
-	a->memory.n_stats = 4;
+	a->memory.n_stats = 5;
 	a->cgroup.memory_stats = &a->memory;
 }
 
@@ -127,6 +128,7 @@ static void fill(struct answer *a)
 	entry(a, 1, "inactive_file", 200);
 	entry(a, 2, "file_mapped", 50);
 	entry(a, 3, "file", 300);
+	entry(a, 4, "oom_kill", 2);
 }
 
 static void test_v1(void **state)
@@ -151,6 +153,7 @@ static void test_v1(void **state)
 	assert_int_equal(m->memory->rss, 600);
 	assert_int_equal(m->memory->mapped_file, 50);
 	assert_int_equal(m->memory->cache, 300);
+	assert_int_equal(m->memory_oom_control->oom_kill, 2);
 	assert_int_equal(m->blkio->n_io_service_bytes_recursive, 3);
 	assert_string_equal(m->blkio->io_service_bytes_recursive[1]->op, "Write");
 	assert_int_equal(m->blkio->io_service_bytes_recursive[2]->minor, 2);
@@ -180,6 +183,8 @@ static void test_v2(void **state)
 	assert_true(m->memory->swap_limit == UINT64_MAX);
 	assert_int_equal(m->memory->anon, 600);
 	assert_int_equal(m->memory->inactive_file, 200);
+	assert_int_equal(m->memory_events->max, 9);
+	assert_int_equal(m->memory_events->oom_kill, 2);
 	assert_int_equal(m->io->n_usage, 2);
 	assert_int_equal(m->io->usage[0]->rbytes, 11);
 	assert_int_equal(m->io->usage[0]->wbytes, 12);
@@ -295,11 +300,12 @@ static void test_nothing(void **state)
 	assert_int_equal(stats_pack(&none, false, &v1), 0);
 	m1 = io__containerd__cgroups__v1__metrics__unpack(NULL, v1.value.len, v1.value.data);
 	assert_true(m1->pids && m1->cpu->usage && m1->cpu->throttling);
+	assert_true(m1->memory_oom_control != NULL);
 	assert_true(m1->memory->usage && m1->memory->swap && m1->memory->kernel && m1->memory->kernel_tcp);
 	io__containerd__cgroups__v1__metrics__free_unpacked(m1, NULL);
 	assert_int_equal(stats_pack(&none, true, &v2), 0);
 	m2 = io__containerd__cgroups__v2__metrics__unpack(NULL, v2.value.len, v2.value.data);
-	assert_true(m2->pids && m2->cpu && m2->memory);
+	assert_true(m2->pids && m2->cpu && m2->memory && m2->memory_events);
 	io__containerd__cgroups__v2__metrics__free_unpacked(m2, NULL);
 	assert_false(stats_host_is_v2("/"));
 	assert_false(stats_host_is_v2("/not/there"));
