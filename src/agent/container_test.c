@@ -1153,6 +1153,30 @@ static void seccomp_filters(void **state)
 	assert_int_equal(run_fails(f), -EINVAL);
 }
 
+/* CRI-O 1.37 gives a sandbox without a PID namespace a profile without faccessat2(2). */
+static void seccomp_older_than_us(void **state)
+{
+	struct fixture *f = *state;
+	Grpc__LinuxSeccomp s = GRPC__LINUX_SECCOMP__INIT;
+	Grpc__LinuxSyscall rule = GRPC__LINUX_SYSCALL__INIT, *rules[] = { &rule };
+	char *names[] = { (char *)"faccessat2" };
+
+	rule.names = names;
+	rule.n_names = 1;
+	rule.action = (char *)"SCMP_ACT_ERRNO";
+	s.defaultaction = (char *)"SCMP_ACT_ALLOW";
+	s.syscalls = rules;
+	s.n_syscalls = 1;
+	f->linux_.seccomp = &s;
+	sh(f, "echo runs");
+	run(f);
+	assert_output(f, "runs\n");
+	f->process.args = f->args;
+	f->process.n_args = 1;
+	f->args[0] = (char *)"/etc/noexec";
+	assert_int_equal(run_fails(f), -EACCES);
+}
+
 static void user_namespace(void **state)
 {
 	struct fixture *f = *state;
@@ -1408,6 +1432,7 @@ int main(void)
 		T(creation_takes_too_long),
 		T(hooks_run_in_order),
 		T(seccomp_filters),
+		T(seccomp_older_than_us),
 		T(user_namespace),
 		T(user_namespace_and_sysctl),
 		T(user_namespace_in_a_sandbox),

@@ -133,7 +133,8 @@ static int executable(const char *path)
 		return -errno;
 	if (S_ISDIR(st.st_mode))
 		return -EISDIR;
-	if (faccessat(AT_FDCWD, path, X_OK, AT_EACCESS) < 0)
+	/* EPERM is no answer: a seccomp profile does not know the call. execve(2) will tell. */
+	if (faccessat(AT_FDCWD, path, X_OK, AT_EACCESS) < 0 && errno != EPERM)
 		return -errno;
 	/* Root passes the check above with any one x bit; without any, execve(2) says EACCES to all. */
 	return st.st_mode & 0111 ? 0 : -EACCES;
