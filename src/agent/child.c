@@ -429,7 +429,7 @@ static int run(struct child *c, struct err *e)
 	int r;
 
 	umask(p->user && (p->user->umask & OCI_UMASK_GIVEN) ? p->user->umask & 0777 : 0022);
-	if (strv_copy(&c->env, p->env, p->n_env) < 0 || strv_copy(&argv, p->args, p->n_args) < 0 ||
+	if (strv_copy_env(&c->env, p->env, p->n_env) < 0 || strv_copy(&argv, p->args, p->n_args) < 0 ||
 	    user_set_home(&c->env, p->user ? p->user->uid : 0) < 0)
 		return err_sys(e, ENOMEM, "prepare arguments and environment");
 	r = drop_privileges(c, e);
@@ -437,6 +437,8 @@ static int run(struct child *c, struct err *e)
 		r = program_find(p->args[0], &c->env, &path, e);
 	if (r == 0)
 		r = tell_and_wait(plan, CHILD_READY, e);
+	/* With runc, whose hooks are started by the process itself, they have its environment. */
+	state.env = c->env.v;
 	if (r == 0 && !plan->exec && hooks)
 		r = hooks_run("startContainer", hooks->startcontainer, hooks->n_startcontainer, &state, e);
 	if (r == 0 && plan->seccomp->program && c->seccomp_late)

@@ -1101,7 +1101,10 @@ static void hooks_run_in_order(void **state)
 	hook_at(f, 1, "echo createRuntime >>" TOP "/log", args[1]);
 	hook_at(f, 2, "echo createContainer >>" TOP "/log; [ -e " ROOT "/proc/self ] && echo mounted >>" TOP "/log",
 		args[2]);
-	hook_at(f, 3, "echo startContainer; echo inside >/tmp/inside", args[3]);
+	/* With the process's environment, in which the last value of a name counts. */
+	hook_at(f, 3, "echo startContainer; echo inside $OWN >/tmp/inside", args[3]);
+	f->env[f->process.n_env++] = (char *)"OWN=1";
+	f->env[f->process.n_env++] = (char *)"OWN=2";
 	hook_at(f, 4, "echo poststart >>" TOP "/log; exit 1", args[4]);
 	hook_at(f, 5, "echo poststop >>" TOP "/log", args[5]);
 	f->spec.hooks = &f->hooks;
@@ -1113,9 +1116,9 @@ static void hooks_run_in_order(void **state)
 	f->hooks.poststop = &f->hook_p[5];
 	f->hooks.n_prestart = f->hooks.n_createruntime = f->hooks.n_createcontainer = 1;
 	f->hooks.n_startcontainer = f->hooks.n_poststart = f->hooks.n_poststop = 1;
-	sh(f, "cat /tmp/inside");
+	sh(f, "cat /tmp/inside; env | grep OWN");
 	run(f);
-	assert_output(f, "inside\n");
+	assert_output(f, "inside 2\nOWN=2\n");
 	assert_int_equal(file_read(TOP "/log", 4096, &log, NULL), 0);
 	assert_string_equal(log, "prestart\ncreateRuntime\ncreateContainer\nmounted\npoststart\npoststop\n");
 	free(log);

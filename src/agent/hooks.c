@@ -71,7 +71,7 @@ static int start_one(const Grpc__Hook *hook, const struct hook_state *state, pid
 	if (input < 0 || fd_write_full(input, json.data, json.len) < 0 || lseek(input, 0, SEEK_SET) < 0)
 		return err_sys(e, errno, "write the state");
 	s.argv = argv.v;
-	s.env = env.v ? env.v : (char *[]){ NULL };
+	s.env = env.v ? env.v : state->env ? state->env : (char *[]){ NULL };
 	if (access(state->bundle, X_OK) == 0)
 		s.cwd = state->bundle;
 	return spawn_start(&s, ret, ret_pidfd, e);

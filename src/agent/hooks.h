@@ -15,6 +15,7 @@ struct hook_state {
 	const char *status; /* "creating", "created", "running", "stopped" */
 	pid_t pid;          /* as the agent sees it; 0 when stopped */
 	const Grpc__Spec *spec;
+	char **env; /* of a hook that has none of its own, ends with NULL; NULL: empty */
 };
 
 /*

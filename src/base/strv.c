@@ -6,6 +6,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "base/cleanup.h"
+
 bool str_endswith(const char *s, const char *suffix)
 {
 	size_t n = strlen(s), m = strlen(suffix);
@@ -220,6 +222,50 @@ int strv_set_env(struct strv *s, const char *assignment)
 	free(*old);
 	*old = copy;
 	return 0;
+}
+
+struct env_item {
+	const char *text;
+	size_t name, at; /* the length of its name; its place in the list */
+};
+
+static int compare_names(const struct env_item *a, const struct env_item *b)
+{
+	int r = memcmp(a->text, b->text, a->name < b->name ? a->name : b->name);
+
+	return r ? r : (a->name > b->name) - (a->name < b->name);
+}
+
+static int compare_items(const void *pa, const void *pb)
+{
+	const struct env_item *a = pa, *b = pb;
+	int r = compare_names(a, b);
+
+	return r ? r : (a->at > b->at) - (a->at < b->at);
+}
+
+/* Sorted, as there may be thousands of them: who has a namesake behind it does not count. */
+int strv_copy_env(struct strv *ret, char *const *items, size_t n)
+{
+	_cleanup_free_ struct env_item *sorted = calloc(n + 1, sizeof *sorted);
+	_cleanup_free_ bool *hidden = calloc(n + 1, sizeof *hidden);
+	struct strv copy = { 0 };
+	int r = sorted && hidden ? 0 : -ENOMEM;
+
+	for (size_t i = 0; r == 0 && i < n; i++)
+		sorted[i] = (struct env_item){ items[i], strcspn(items[i], "="), i };
+	if (r == 0 && n)
+		qsort(sorted, n, sizeof *sorted, compare_items);
+	for (size_t i = 0; r == 0 && i + 1 < n; i++)
+		hidden[sorted[i].at] = compare_names(&sorted[i], &sorted[i + 1]) == 0;
+	for (size_t i = 0; r == 0 && i < n; i++)
+		if (!hidden[i])
+			r = strv_add(&copy, items[i]);
+	if (r < 0)
+		strv_fini(&copy);
+	else
+		*ret = copy;
+	return r;
 }
 
 const char *strv_get_env(const struct strv *s, const char *name)

@@ -89,6 +89,8 @@ int strv_copy(struct strv *ret, char *const *items, size_t n);
 bool strv_contains(const struct strv *s, const char *item);
 /* NAME=value lists: replace the entry of the same name or append. */
 int strv_set_env(struct strv *s, const char *assignment);
+/* A copy in which each NAME stands once: with the value that it has last, where it has that. */
+int strv_copy_env(struct strv *ret, char *const *items, size_t n);
 /* The value of name in a NAME=value list, or NULL. */
 const char *strv_get_env(const struct strv *s, const char *name);
 void strv_fini(struct strv *s);

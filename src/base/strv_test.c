@@ -42,6 +42,21 @@ static void test_strv(void **state)
 	assert_true(strv_contains(&s, "K19=19"));
 }
 
+static void test_copy_env(void **state)
+{
+	char *list[] = { (char *)"A=1",  (char *)"B=", (char *)"AB=2", (char *)"A=3",
+			 (char *)"B=\n", (char *)"A=", (char *)"C=4" };
+	static const char *const want[] = { "AB=2", "B=\n", "A=", "C=4" };
+	_cleanup_strv_ struct strv s = { 0 }, none = { 0 };
+
+	assert_int_equal(strv_copy_env(&s, list, 7), 0);
+	assert_int_equal(s.len, 4);
+	for (size_t i = 0; i < 4; i++)
+		assert_string_equal(s.v[i], want[i]);
+	assert_int_equal(strv_copy_env(&none, NULL, 0), 0);
+	assert_int_equal(none.len, 0);
+}
+
 static void test_u64(void **state)
 {
 	uint64_t v;
@@ -121,9 +136,9 @@ static void test_err(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_buf),  cmocka_unit_test(test_strv),   cmocka_unit_test(test_u64),
-		cmocka_unit_test(test_utf8), cmocka_unit_test(test_repair), cmocka_unit_test(test_one_line),
-		cmocka_unit_test(test_err),
+		cmocka_unit_test(test_buf),      cmocka_unit_test(test_strv), cmocka_unit_test(test_copy_env),
+		cmocka_unit_test(test_u64),      cmocka_unit_test(test_utf8), cmocka_unit_test(test_repair),
+		cmocka_unit_test(test_one_line), cmocka_unit_test(test_err),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
