@@ -67,13 +67,17 @@ static int set_env(struct exec_process *p, const struct exec_flags *f, const Grp
 	return r < 0 ? err_sys(e, ENOMEM, "cannot start the command") : 0;
 }
 
-/* --cap adds to every set, as runc has it. */
+/*
+ * --cap adds to what the process may use. What it hands on to programs that it executes stays as it is, but where it
+ * hands on something: a set of inheritable ones would give every user of the container the capability.
+ */
 static int add_caps(struct exec_process *p, const struct strv *caps, struct err *e)
 {
 	struct set {
 		char ***list;
 		size_t *n;
-	} sets[5];
+	} sets[4];
+	size_t n = 3;
 	int r = 0;
 
 	if (!caps->len)
@@ -84,10 +88,11 @@ static int add_caps(struct exec_process *p, const struct strv *caps, struct err 
 		grpc__linux_capabilities__init(&p->caps);
 	sets[0] = (struct set){ &p->caps.bounding, &p->caps.n_bounding };
 	sets[1] = (struct set){ &p->caps.effective, &p->caps.n_effective };
-	sets[2] = (struct set){ &p->caps.inheritable, &p->caps.n_inheritable };
-	sets[3] = (struct set){ &p->caps.permitted, &p->caps.n_permitted };
-	sets[4] = (struct set){ &p->caps.ambient, &p->caps.n_ambient };
-	for (size_t i = 0; i < 5; i++) {
+	sets[2] = (struct set){ &p->caps.permitted, &p->caps.n_permitted };
+	sets[3] = (struct set){ &p->caps.ambient, &p->caps.n_ambient };
+	if (p->caps.n_inheritable)
+		n++;
+	for (size_t i = 0; i < n; i++) {
 		struct strv *list = &p->cap_lists[i];
 
 		r |= strv_copy(list, *sets[i].list, *sets[i].n);
@@ -129,6 +134,6 @@ int exec_process_build(struct exec_process *ret, const struct exec_flags *f, con
 void exec_process_fini(struct exec_process *p)
 {
 	strv_fini(&p->env);
-	for (size_t i = 0; i < 5; i++)
+	for (size_t i = 0; i < 4; i++)
 		strv_fini(&p->cap_lists[i]);
 }

@@ -15,7 +15,7 @@ struct exec_process {
 	Grpc__User user;
 	uint32_t groups[OCI_USER_GROUPS_MAX];
 	Grpc__LinuxCapabilities caps;
-	struct strv cap_lists[5];
+	struct strv cap_lists[4];
 };
 
 /* own, f: outlive ret. rootfs: of the container, to look names up in; may not be there. */

@@ -147,6 +147,9 @@ static void test_exec_process(void **state)
 	assert_int_equal(p.process.capabilities->n_bounding, 2);
 	assert_string_equal(p.process.capabilities->bounding[1], "CAP_KILL");
 	assert_int_equal(p.process.capabilities->n_effective, 1);
+	assert_int_equal(p.process.capabilities->n_permitted, 1);
+	assert_int_equal(p.process.capabilities->n_inheritable, 0);
+	assert_int_equal(p.process.capabilities->n_ambient, 0);
 	/* What it was made from is as it was. */
 	assert_int_equal(own->user->n_additionalgids, 1);
 	assert_int_equal(own->capabilities->n_bounding, 1);
