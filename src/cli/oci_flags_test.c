@@ -15,6 +15,7 @@
 #include "cli/exec_flags.h"
 #include "cli/exec_process.h"
 #include "cli/launch.h"
+#include "cli/units.h"
 #include "cli/update_flags.h"
 #include "oci/spec.h"
 
@@ -208,6 +209,11 @@ static void test_update(void **state)
 		     "\"pids\":{\"limit\":9}}",
 		     &f);
 	f = (struct update_flags){ 0 };
+	assert_int_equal(UPDATE(&f, &e, A("--memory"), A("50M"), A("--memory-swap"), A("1GiB"),
+				A("--memory-reservation"), A("8kB"), A("--kernel-memory"), A("1"), A("ID")),
+			 0);
+	check_update("{\"memory\":{\"limit\":52428800,\"reservation\":8192,\"swap\":1073741824}}", &f);
+	f = (struct update_flags){ 0 };
 	assert_int_equal(UPDATE(&f, &e, A("ID")), 0);
 	check_update("{}", &f);
 	f = (struct update_flags){ 0 };
@@ -216,6 +222,10 @@ static void test_update(void **state)
 	assert_int_equal(UPDATE(&f, &e, A("--memory"), A("many"), A("ID")), -EINVAL);
 	assert_string_equal(e.text, "invalid value for --memory: many");
 	e = (struct err){ 0 };
+	assert_int_equal(UPDATE(&f, &e, A("--memory"), A("-2"), A("ID")), -EINVAL);
+	e = (struct err){ 0 };
+	assert_int_equal(UPDATE(&f, &e, A("--pids-limit"), A("2k"), A("ID")), -EINVAL);
+	e = (struct err){ 0 };
 	assert_int_equal(UPDATE(&f, &e, A("--l3-cache-schema"), A("x"), A("ID")), -ENOTSUP);
 	assert_int_equal(UPDATE(&f, &e, A("a"), A("b")), 1);
 	assert_false(f.help);
@@ -223,12 +233,41 @@ static void test_update(void **state)
 	assert_true(f.help);
 }
 
+static void test_milliseconds(void **state)
+{
+	static const struct {
+		const char *text;
+		uint64_t expected; /* 0: refused */
+	} cases[] = { { "100ms", 100 },
+		      { "5s", 5000 },
+		      { "5", 5000 },
+		      { "1m30s", 90000 },
+		      { "2h", 7200000 },
+		      { "", 0 },
+		      { "s", 0 },
+		      { "1m5", 0 },
+		      { "5S", 0 },
+		      { "5 s", 0 },
+		      { "-1s", 0 },
+		      { "5mss", 0 },
+		      { "99999999999999999h", 0 } };
+
+	for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+		uint64_t ms = 0;
+		int r = units_milliseconds(cases[i].text, &ms);
+
+		if (r != (cases[i].expected ? 0 : -EINVAL) || (r == 0 && ms != cases[i].expected))
+			fail_msg("%s: %d %llu", cases[i].text, r, (unsigned long long)ms);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_create), cmocka_unit_test(test_run),
-		cmocka_unit_test(test_exec),   cmocka_unit_test(test_exec_process),
-		cmocka_unit_test(test_update), cmocka_unit_test(test_preserved_fds),
+		cmocka_unit_test(test_milliseconds),  cmocka_unit_test(test_create),
+		cmocka_unit_test(test_run),           cmocka_unit_test(test_exec),
+		cmocka_unit_test(test_exec_process),  cmocka_unit_test(test_update),
+		cmocka_unit_test(test_preserved_fds),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

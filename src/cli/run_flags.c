@@ -9,6 +9,7 @@
 #include <stdlib.h>
 
 #include "base/fd.h"
+#include "cli/units.h"
 
 /* docker's lower bound: below it nothing useful runs. */
 #define MEMORY_MIN   (6 << 20)
@@ -136,31 +137,12 @@ static int out_of_memory(struct err *e)
 	return err_sys(e, ENOMEM, "cannot read the flags");
 }
 
-/* Bytes with an optional suffix b, k, m or g (powers of 1024). */
 static int parse_size(const char *text, int64_t *ret, struct err *e)
 {
-	static const char suffixes[] = "bkmg";
-	char digits[32];
-	size_t n = strlen(text);
-	unsigned shift = 0;
-	uint64_t v;
-	const char *s;
-
-	if (n == 0 || n >= sizeof digits)
-		goto bad;
-	strcpy(digits, text);
-	s = strchr(suffixes, digits[n - 1] | 0x20);
-	if (s) {
-		shift = (unsigned)(s - suffixes) * 10;
-		digits[n - 1] = '\0';
-	}
-	if (str_to_u64(digits, 10, &v) < 0 || v > (uint64_t)INT64_MAX >> shift)
-		goto bad;
-	*ret = (int64_t)(v << shift);
-	return 0;
-bad:
-	return err_set(e, ERR_CONFIG, EINVAL,
-		       "--memory %s: expected a number of bytes, or one with b, k, m or g behind it", text);
+	return units_bytes(text, ret) == 0
+		       ? 0
+		       : err_set(e, ERR_CONFIG, EINVAL,
+				 "--memory %s: expected a number of bytes, or one with b, k, m or g behind it", text);
 }
 
 static int parse_number(const char *flag, const char *text, uint64_t max, uint64_t *ret, struct err *e)

@@ -17,7 +17,7 @@
 
 #define RESOURCES_MAX (1u << 20)
 
-static const char usage[] = "update [--resources FILE|-] [--memory BYTES] [--cpu-quota US] [--cpu-period US] "
+static const char usage[] = "update [--resources FILE|-] [--memory SIZE] [--cpu-quota US] [--cpu-period US] "
 			    "[--cpu-share N] [--cpuset-cpus LIST] [--pids-limit N] ... ID";
 
 static int read_document(const char *path, char **ret, struct err *e)

@@ -5,19 +5,21 @@
 #include <getopt.h>
 #include <stdlib.h>
 
+#include "base/log.h"
 #include "base/strv.h"
+#include "cli/units.h"
 #include "codec/json.h"
 
-enum form { NUMBER, TEXT };
+enum form { NUMBER, SIZE, TEXT };
 
 /* In the order of struct update_flags.values. */
 static const struct limit {
 	const char *flag, *group, *key;
 	enum form form;
 } limits[UPDATE_LIMITS] = {
-	{ "memory", "memory", "limit", NUMBER },
-	{ "memory-reservation", "memory", "reservation", NUMBER },
-	{ "memory-swap", "memory", "swap", NUMBER },
+	{ "memory", "memory", "limit", SIZE },
+	{ "memory-reservation", "memory", "reservation", SIZE },
+	{ "memory-swap", "memory", "swap", SIZE },
 	{ "cpu-period", "cpu", "period", NUMBER },
 	{ "cpu-quota", "cpu", "quota", NUMBER },
 	{ "cpu-share", "cpu", "shares", NUMBER },
@@ -29,25 +31,37 @@ static const struct limit {
 	{ "blkio-weight", "blockIO", "weight", NUMBER },
 };
 
-/* Decimal with an optional sign. */
-static int check_number(const char *flag, const char *value, struct err *e)
+/* Decimal with an optional sign; of memory, also with a unit behind it. -1 of memory is "no limit". */
+static int number_of(const struct limit *l, const char *value, int64_t *ret)
 {
 	char *end;
 
+	if (l->form == SIZE && !str_eq(value, "-1"))
+		return units_bytes(value, ret);
 	errno = 0;
-	(void)strtoll(value, &end, 10);
-	if (errno || *end || end == value)
-		return err_set(e, ERR_CONFIG, EINVAL, "invalid value for --%s: %s", flag, value);
+	*ret = strtoll(value, &end, 10);
+	return errno || *end || end == value ? -EINVAL : 0;
+}
+
+static int take_limit(struct update_flags *f, const struct limit *l, const char *value, struct err *e)
+{
+	int64_t number;
+
+	if (l->form != TEXT && number_of(l, value, &number) < 0)
+		return err_set(e, ERR_CONFIG, EINVAL, "invalid value for --%s: %s", l->flag, value);
+	f->values[l - limits] = value;
 	return 0;
 }
 
 int update_flags_parse(struct update_flags *f, int argc, char **argv, struct err *e)
 {
-	struct option options[UPDATE_LIMITS + 5] = {
+	struct option options[UPDATE_LIMITS + 7] = {
 		[UPDATE_LIMITS] = { "resources", required_argument, NULL, 'r' },
 		[UPDATE_LIMITS + 1] = { "l3-cache-schema", required_argument, NULL, 'x' },
 		[UPDATE_LIMITS + 2] = { "mem-bw-schema", required_argument, NULL, 'x' },
-		[UPDATE_LIMITS + 3] = { "help", no_argument, NULL, 'h' },
+		[UPDATE_LIMITS + 3] = { "kernel-memory", required_argument, NULL, 'k' },
+		[UPDATE_LIMITS + 4] = { "kernel-memory-tcp", required_argument, NULL, 'k' },
+		[UPDATE_LIMITS + 5] = { "help", no_argument, NULL, 'h' },
 	};
 	int flag, r;
 
@@ -56,18 +70,17 @@ int update_flags_parse(struct update_flags *f, int argc, char **argv, struct err
 	while ((flag = getopt_long(argc, argv, "r:h", options, NULL)) != -1) {
 		if (flag == 'r')
 			f->document = optarg;
+		else if (flag == 'k')
+			log_warn("kernel memory has no limit of its own any more");
 		else if (flag == 'x')
 			return err_set(e, ERR_CONFIG, ENOTSUP, "a guest has no cache or memory bandwidth to share out");
 		else if (flag < 256) {
 			f->help = flag == 'h';
 			return 1;
 		} else {
-			const struct limit *l = &limits[flag - 256];
-
-			r = l->form == NUMBER ? check_number(l->flag, optarg, e) : 0;
+			r = take_limit(f, &limits[flag - 256], optarg, e);
 			if (r < 0)
 				return r;
-			f->values[flag - 256] = optarg;
 		}
 	}
 	if (argc - optind != 1)
@@ -99,7 +112,10 @@ char *update_flags_document(const struct update_flags *f)
 			quoted = json_write(pair, false);
 			r |= quoted ? buf_append(&text, quoted + 1, strlen(quoted) - 2) : -ENOMEM;
 		} else {
-			r |= buf_printf(&text, "\"%s\":%lld", limits[i].key, strtoll(f->values[i], NULL, 10));
+			int64_t number = 0;
+
+			r |= number_of(&limits[i], f->values[i], &number);
+			r |= buf_printf(&text, "\"%s\":%lld", limits[i].key, (long long)number);
 		}
 	}
 	r |= buf_puts(&text, group ? "}}" : "}");
