@@ -15,6 +15,7 @@ struct figures {
 	uint64_t cpu_ns, user_ns, system_ns, periods, throttled_periods, throttled_ns;
 	uint64_t memory, memory_max, memory_limit, memory_failcnt, cache, swap, swap_limit;
 	uint64_t pids, pids_limit;
+	uint64_t oom_kills;
 };
 
 static void from_v1(const Io__Containerd__Cgroups__V1__Metrics *m, struct figures *f)
@@ -45,6 +46,8 @@ static void from_v1(const Io__Containerd__Cgroups__V1__Metrics *m, struct figure
 		f->pids = m->pids->current;
 		f->pids_limit = m->pids->limit;
 	}
+	if (m->memory_oom_control)
+		f->oom_kills = m->memory_oom_control->oom_kill;
 }
 
 static void from_v2(const Io__Containerd__Cgroups__V2__Metrics *m, struct figures *f)
@@ -68,6 +71,8 @@ static void from_v2(const Io__Containerd__Cgroups__V2__Metrics *m, struct figure
 		f->pids = m->pids->current;
 		f->pids_limit = m->pids->limit;
 	}
+	if (m->memory_events)
+		f->oom_kills = m->memory_events->oom_kill;
 }
 
 static struct json_object *cpu_json(const struct figures *f)
@@ -111,7 +116,8 @@ static struct json_object *data_json(const struct figures *f)
 	return data;
 }
 
-int events_stats_json(const char *id, const Google__Protobuf__Any *stats, char **ret, struct err *e)
+int events_stats_json(const char *id, const Google__Protobuf__Any *stats, char **ret, uint64_t *ret_oom_kills,
+		      struct err *e)
 {
 	_cleanup_json_ struct json_object *o = json_object_make();
 	_cleanup_(pb_free_p) ProtobufCMessage *m = NULL;
@@ -134,6 +140,7 @@ int events_stats_json(const char *id, const Google__Protobuf__Any *stats, char *
 	json_set_str(o, "type", "stats");
 	json_set_str(o, "id", id);
 	json_set(o, "data", data_json(&f));
+	*ret_oom_kills = f.oom_kills;
 	*ret = json_write(o, false);
 	return *ret ? 0 : err_sys(e, ENOMEM, "cannot print the statistics of %s", id);
 }

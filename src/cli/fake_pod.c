@@ -4,7 +4,7 @@
  * root. Linked in place of the real one into the program caisson-on-host. No wall around anything: for tests only.
  *
  * Annotations of the container ask for trouble: test.create=fail, test.create=die, test.create=never, test.start=never
- * (an exec's), test.delete=die, test.kill=gone, test.kill=die.
+ * (an exec's), test.delete=die, test.kill=gone, test.kill=die, test.oom.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -42,6 +42,7 @@ struct container {
 	Grpc__Spec *spec;
 	struct list processes;
 	bool paused;
+	uint64_t oom_kills;     /* one more at each look, with the annotation test.oom */
 	pod_create_fn creating; /* NULL: it has been created */
 	void *creating_userdata;
 };
@@ -549,9 +550,19 @@ int pod_stats(struct pod *pod, const char *id, pod_stats_fn fn, void *userdata, 
 	Grpc__StatsContainerResponse m = GRPC__STATS_CONTAINER_RESPONSE__INIT;
 	Grpc__CgroupStats cgroup = GRPC__CGROUP_STATS__INIT;
 	Grpc__PidsStats pids = GRPC__PIDS_STATS__INIT;
+	Grpc__MemoryStats memory = GRPC__MEMORY_STATS__INIT;
+	Grpc__MemoryStats__StatsEntry kills = GRPC__MEMORY_STATS__STATS_ENTRY__INIT, *list = &kills;
+	struct container *c = find(pod, id);
 
-	if (!find(pod, id))
+	if (!c)
 		return missing(e);
+	if (oci_spec_annotation(c->spec, "test.oom")) {
+		kills.key = (char *)"oom_kill";
+		kills.value = c->oom_kills++;
+		memory.stats = &list;
+		memory.n_stats = 1;
+		cgroup.memory_stats = &memory;
+	}
 	pids.current = 7;
 	cgroup.pids_stats = &pids;
 	m.cgroup_stats = &cgroup;

@@ -519,6 +519,33 @@ console() {
 	with_each scenario
 }
 
+@test "events: again and again, and what is out of memory" {
+	make_bundle "$ID" sleep 1000
+	scenario() {
+		local events line
+		create && rt start "$ID" || return
+		rt events --interval 100ms "$ID" >"$BATS_TEST_TMPDIR/events" 3>&- &
+		events=$!
+		for _ in $(seq 600); do
+			[ "$(wc -l <"$BATS_TEST_TMPDIR/events")" -lt 3 ] || break
+			sleep 0.05
+		done
+		says 0 "" delete --force "$ID" || return
+		wait $events || return
+		line=$(head -n 1 "$BATS_TEST_TMPDIR/events")
+		[[ $line == '{"type":"stats","id":"'"$ID"'",'* ]] || return
+		[ "$(wc -l <"$BATS_TEST_TMPDIR/events")" -ge 3 ]
+	}
+	with_each scenario
+	edit "$ID" '.annotations = {"test.oom": "yes"}'
+	RT=caisson
+	create && rt start "$ID"
+	timeout 4 "$CAISSON" --root "$BATS_FILE_TMPDIR/state.$RT" events --interval 1h "$ID" >"$BATS_TEST_TMPDIR/events" 3>&- || :
+	[ "$(sed -n 2p "$BATS_TEST_TMPDIR/events")" = '{"type":"oom","id":"'"$ID"'"}' ]
+	[ "$(grep -c stats "$BATS_TEST_TMPDIR/events")" = 1 ]
+	says 0 "" delete --force "$ID"
+}
+
 @test "spec and features" {
 	scenario() {
 		(cd "$BATS_TEST_TMPDIR" && rm -f config.json && says 0 "" spec && jq -e '.process.args == ["sh"] and .root.path == "rootfs"' config.json) || return
