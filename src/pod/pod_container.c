@@ -59,16 +59,15 @@ static int run_create_hooks(struct pod_container *c, struct err *e)
 	return run_hooks(c, "createContainer", h->createcontainer, h->n_createcontainer, c->pod->netns, e);
 }
 
-/* Failures of these change nothing, for those behind them neither (OCI runtime spec 1.1, runtime.md "Lifecycle"). */
-void pod_container_started(struct pod_container *c)
+int pod_container_started(struct pod_container *c, struct err *e)
 {
 	struct hook_state state = hook_state(c, "running");
+	const Grpc__Hooks *h = c->spec->hooks;
 
-	if (c->spec->hooks)
-		hooks_run_all(c->spec->hooks->poststart, c->spec->hooks->n_poststart, "poststart", &state);
+	return h && h->n_poststart ? hooks_run(h->poststart, h->n_poststart, "poststart", &state, NULL, e) : 0;
 }
 
-/* Its process has no id any more. */
+/* Its process has no id any more. Failures change nothing, for those behind them neither (runtime.md "Lifecycle"). */
 static void run_poststop_hooks(const struct pod_container *c)
 {
 	struct hook_state state = hook_state(c, "stopped");

@@ -219,8 +219,8 @@ void pod_warn_of_size(const struct pod_container *c);
 void pod_container_free(struct pod_container *c);
 /* End it wherever it is, and free it. */
 void pod_container_end(struct pod_container *c);
-/* It runs: the hooks for that. */
-void pod_container_started(struct pod_container *c);
+/* It runs: the hooks for that. One that fails is the container's end, which the caller sees to. */
+int pod_container_started(struct pod_container *c, struct err *e);
 
 /*
  * pod_sharing.c, for a later container: what it shares with the others. *ret: for its plan, with strings of the

@@ -319,8 +319,12 @@ void pod_process_fail_start(struct pod_process *p, const struct err *e)
 	answer_start(p, -e->code, e);
 }
 
-static void started(struct pod_process *p, const struct err *e)
+static void started(struct pod_process *p)
 {
+	struct agent *agent = p->container->pod->sandbox->agent;
+	struct err e = { 0 };
+	int r = 0;
+
 	p->status = POD_RUNNING;
 	if (p->io.terminal)
 		resize_to_terminal(p);
@@ -328,10 +332,13 @@ static void started(struct pod_process *p, const struct err *e)
 		resize(p, p->columns, p->rows);
 	pod_emit(p->container->pod, *p->exec_id ? POD_EVENT_EXEC_STARTED : POD_EVENT_START, p);
 	if (!*p->exec_id) {
-		pod_container_started(p->container);
+		r = pod_container_started(p->container, &e);
 		pod_note_state(p->container->pod);
 	}
-	answer_start(p, 0, e);
+	/* "the runtime MUST generate an error, stop the container" (OCI runtime spec 1.3, runtime.md "Lifecycle") */
+	if (r < 0)
+		agent_signal_async(agent, p->container->id, process_id(p), SIGKILL, NULL, NULL, NULL, NULL);
+	answer_start(p, r, &e);
 }
 
 static int begin_exec(struct pod_process *p, struct err *e)
@@ -358,7 +365,7 @@ static void on_exec_answer(int result, const struct err *answer, void *userdata)
 	else
 		result = begin_exec(p, &e);
 	if (result == 0) {
-		started(p, &e);
+		started(p);
 		return;
 	}
 	pod_process_fail_start(p, &e);
@@ -388,7 +395,7 @@ static void on_start_answer(int result, const struct err *answer, void *userdata
 	p->start.call = NULL;
 	result = sandbox_container_started(p->container->pod->sandbox, result, &e);
 	if (result == 0)
-		started(p, &e);
+		started(p);
 	else
 		pod_process_fail_start(p, &e);
 	pod_process_check_ended(p);
@@ -430,7 +437,7 @@ static int start_container(struct pod_process *p, struct err *e)
 	resolver_look(pod->resolver, p->container->spec);
 	/* Its network was looked at a moment ago, when the VM started; who starts it does not wait for the guest. */
 	if (p->container->sandbox_only) {
-		started(p, e);
+		started(p);
 		return 0;
 	}
 	/* The first one's, or its when it is there again: made for it between create and start, too. */

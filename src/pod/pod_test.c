@@ -1611,6 +1611,26 @@ static void test_hooks_of_what_fails(void **state)
 	assert_true(strv_contains(&host.seen, "poststop /undo c1 stopped pid=no"));
 }
 
+/* "If any poststart hook fails, the runtime MUST generate an error, stop the container". */
+static void test_poststart_fails(void **state)
+{
+	struct err e = { 0 };
+
+	put_bundle("c1", "\"hooks\":{\"poststart\":[{\"path\":\"/h\"}]},");
+	make_pod();
+	create("c1");
+	host.fail_at = "poststart";
+	assert_true(try_start("c1", "", &e) < 0);
+	assert_string_equal(e.text, "the fake host refuses: poststart");
+	host.fail_at = NULL;
+	assert_true(strv_contains(&host.seen, "poststart /h c1 running pid=yes"));
+	for (int i = 0; i < 2000 && state_of("c1", "").status != POD_STOPPED; i++)
+		loop_run_once(t.loop, 10);
+	assert_true(seen("SignalProcess c1 c1 9"));
+	assert_int_equal(state_of("c1", "").status, POD_STOPPED);
+	delete ("c1", "");
+}
+
 static void test_driver_fails(void **state)
 {
 	static const char *const steps[] = { "prepare", "add", "start" };
@@ -1742,6 +1762,7 @@ int main(void)
 		T(test_driver_fails),
 		T(test_guest_fails),
 		T(test_hooks_of_what_fails),
+		T(test_poststart_fails),
 		T(test_proc_of_a_client),
 		T(test_names),
 	};
