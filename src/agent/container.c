@@ -356,8 +356,7 @@ static void on_init_started(struct process *p, int result, const struct err *e, 
 		.id = c->id, .bundle = c->bundle, .status = "running", .pid = p->pid, .spec = c->spec
 	};
 
-	c->started = result == 0;
-	if (c->started && h && h->n_poststart)
+	if (result == 0 && h && h->n_poststart)
 		c->hooks = hooks_start(c->loop, c->reaper, "poststart", h->poststart, h->n_poststart, &state,
 				       on_poststart, c);
 	if (c->hooks)
@@ -489,7 +488,8 @@ static int check_exec(struct container *c, const char *exec_id, const Grpc__Proc
 
 	if (r < 0)
 		return r;
-	if (c->init->exited || !c->started)
+	/* Where init waits to be started, its namespaces and its root are what they will be: runc allows it, too. */
+	if (c->init->exited || !c->created)
 		return err_set(e, ERR_CONFIG, ESRCH, "container %s is not running", c->id);
 	/* A process that is born into a frozen group does not run: we would wait for it in vain. */
 	if (cgroup_read_u64(c->cgroup, "cgroup.freeze", &frozen) == 0 && frozen)

@@ -53,7 +53,7 @@ struct container {
 	int cgroup_ns_fd; /* of init, for execs; -1: the agent's own */
 	int joined;       /* CLONE_NEW*: the namespaces of init that are not the agent's, for execs */
 	bool own_pid_ns;
-	bool created, started, stopped;
+	bool created, stopped;
 	container_created_fn created_fn;
 	void *created_userdata;
 	struct hook_run *hooks;    /* poststart, poststop */

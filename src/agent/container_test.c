@@ -736,6 +736,32 @@ static void exec_joins(void **state)
 	container_free(c);
 }
 
+static void exec_before_start(void **state)
+{
+	struct fixture *f = *state;
+	Grpc__Process request = GRPC__PROCESS__INIT;
+	char *args[] = { (char *)"sh", (char *)"-c", (char *)"echo early >/tmp/early; cat /tmp/early" };
+	char *env[] = { (char *)"PATH=/bin" };
+	struct container *c;
+	struct process *p;
+
+	sh(f, "cat /tmp/early");
+	c = create(f);
+	assert_non_null(c);
+	request.args = args;
+	request.n_args = 3;
+	request.env = env;
+	request.n_env = 1;
+	if (exec(f, c, "e1", &request, &p) < 0)
+		fail_msg("%s", f->e.text);
+	drain(f, p);
+	assert_output(f, "early\n");
+	assert_int_equal(start(f, c), 0);
+	drain(f, container_find_process(c, ""));
+	assert_output(f, "early\n");
+	container_free(c);
+}
+
 /* CVE-2024-21626: a working directory that is a link to what only the agent or somebody else's process has open. */
 static void exec_stays_inside(void **state)
 {
@@ -1424,6 +1450,7 @@ int main(void)
 		T(hostile_rootfs),
 		T(the_agents_files_are_gone),
 		T(exec_joins),
+		T(exec_before_start),
 		T(exec_stays_inside),
 		T(init_death_ends_all),
 		T(signal_is_noticed_when_blocked),

@@ -289,7 +289,8 @@ create() {
 @test "exec: streams, status, environment" {
 	make_bundle "$ID" sleep 1000
 	scenario() {
-		create && rt start "$ID" || return
+		create && says 0 "" exec "$ID" echo early && [ "$output" = early ] && status_is created || return
+		rt start "$ID" || return
 		says 0 "" exec "$ID" echo out && [ "$output" = out ] || return
 		says 7 "err" exec "$ID" sh -c 'echo err >&2; exit 7' || return
 		[ "$(echo in | rt exec "$ID" cat)" = in ] || return
