@@ -6,12 +6,14 @@
 #include <errno.h>
 #include <getopt.h>
 #include <stdio.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "base/strv.h"
 #include "cli/command.h"
 #include "cli/oci_command.h"
 #include "codec/pb.h"
+#include "sys/spawn.h"
 
 static int print_json(const Containerd__Task__V2__PidsResponse *pids, struct err *e)
 {
@@ -26,8 +28,26 @@ static int print_json(const Containerd__Task__V2__PidsResponse *pids, struct err
 	return 0;
 }
 
-/* Becomes ps(1). */
-static int print_table(const Containerd__Task__V2__PidsResponse *pids, char *const *args, size_t n, struct err *e)
+static int run_ps(char *const *argv, int *ret_status, struct err *e)
+{
+	const struct spawn s = {
+		.path = "ps", .argv = argv, .stdin_fd = -1, .stdout_fd = STDOUT_FILENO, .stderr_fd = STDERR_FILENO
+	};
+	int status, r;
+	pid_t pid;
+
+	r = spawn_start(&s, &pid, NULL, e);
+	if (r < 0)
+		return r;
+	while (waitpid(pid, &status, 0) < 0)
+		if (errno != EINTR)
+			return err_sys(e, errno, "cannot wait for ps");
+	*ret_status = WIFEXITED(status) ? WEXITSTATUS(status) : EXIT_OCI;
+	return 0;
+}
+
+static int print_table(const Containerd__Task__V2__PidsResponse *pids, char *const *args, size_t n, int *ret_status,
+		       struct err *e)
 {
 	_cleanup_strv_ struct strv argv = { 0 };
 	_cleanup_buf_ struct buf list = { 0 };
@@ -46,8 +66,11 @@ static int print_table(const Containerd__Task__V2__PidsResponse *pids, char *con
 	r |= strv_add(&argv, list.data);
 	if (r != 0)
 		return err_sys(e, ENOMEM, "cannot print the processes");
-	execvp("ps", argv.v);
-	return err_sys(e, errno, "cannot start ps");
+	r = run_ps(argv.v, ret_status, e);
+	/* Nothing found is what was looked for. */
+	if (r == 0 && !pids->n_processes && *ret_status == 1)
+		*ret_status = 0;
+	return r;
 }
 
 int command_ps(const struct globals *g, int argc, char **argv)
@@ -62,7 +85,7 @@ int command_ps(const struct globals *g, int argc, char **argv)
 	_cleanup_(pb_free_p) ProtobufCMessage *m = NULL;
 	const char *format = "table";
 	struct err e = { 0 };
-	int flag, r;
+	int flag, r, status = 0;
 
 	while ((flag = getopt_long(argc, argv, "+f:h", options, NULL)) == 'f')
 		format = optarg;
@@ -75,7 +98,8 @@ int command_ps(const struct globals *g, int argc, char **argv)
 			       &m, &e);
 	pids = m ? (const Containerd__Task__V2__PidsResponse *)m : &none;
 	if (r == 0)
-		r = str_eq(format, "json") ? print_json(pids, &e)
-					   : print_table(pids, argv + optind + 1, (size_t)(argc - optind - 1), &e);
-	return oci_command_end(r, &e);
+		r = str_eq(format, "json")
+			    ? print_json(pids, &e)
+			    : print_table(pids, argv + optind + 1, (size_t)(argc - optind - 1), &status, &e);
+	return r < 0 ? oci_command_end(r, &e) : status;
 }

@@ -204,6 +204,7 @@ create() {
 		[ "$(rt state "$ID" | jq .pid)" = 0 ] || return
 		says 1 "container not running" kill "$ID" || return
 		says 0 "" kill --all "$ID" 9 || return
+		says 0 "" ps "$ID" && [[ $output == UID*PID*CMD && $output != *"$pid"* ]] || return
 		says 1 "cannot start a container that has stopped" start "$ID" || return
 		says 255 "cannot exec in a stopped container" exec "$ID" echo x || return
 		says 1 "container not running" pause "$ID" || return
