@@ -205,8 +205,9 @@ void pod_streams_free(struct pod_streams *s)
 int hooks_run(Grpc__Hook *const *hooks, size_t n, const char *kind, const struct hook_state *state, const char *netns,
 	      struct err *e)
 {
-	return fake_step(e, kind, "%s %s %s pid=%s%s", hooks[0]->path, state->id, state->status,
-			 state->pid > 0 ? "yes" : "no", netns ? " in the network" : "");
+	return fake_step(e, kind, "%s %s %s pid=%s%s%s", hooks[0]->path, state->id, state->status,
+			 state->pid > 0 ? "yes" : "no", netns ? " in the network" : "",
+			 state->cwd && str_endswith(state->cwd, "/rootfs") ? " in the root" : "");
 }
 
 void hooks_run_all(Grpc__Hook *const *hooks, size_t n, const char *kind, const struct hook_state *state)

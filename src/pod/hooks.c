@@ -145,7 +145,7 @@ static int run_hook(const Grpc__Hook *hook, const struct hook_state *state, cons
 	r = spawn_start(&(struct spawn){ .path = hook->path,
 					 .argv = argv.v,
 					 .env = env.len ? env.v : NULL,
-					 .cwd = state->bundle,
+					 .cwd = state->cwd ? state->cwd : state->bundle,
 					 .stdin_fd = stdin_fd,
 					 .stdout_fd = -1,
 					 .stderr_fd = err_w,

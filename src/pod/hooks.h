@@ -14,6 +14,7 @@
 struct hook_state {
 	const char *id, *status, *bundle; /* status: "creating", "created", "running", "stopped" */
 	pid_t pid;                        /* the stand-in; 0: none */
+	const char *cwd;                  /* where they run; NULL: in the bundle */
 	const Grpc__Spec *spec;           /* for its annotations and version */
 };
 

@@ -124,6 +124,20 @@ static void test_order_and_environment(void **state)
 	assert_string_equal(text, "one the-hook\n3\ntwo\n");
 }
 
+static void test_place(void **state)
+{
+	struct fixture *f = *state;
+	const char *scripts[] = { "pwd >> $OUT" };
+	_cleanup_free_ char *text = NULL, *want = str_printf("%s\n/usr\n", f->dir);
+	struct err e = { 0 };
+
+	assert_int_equal(run(f, scripts, 1, 0, &e), 0);
+	f->state.cwd = "/usr";
+	assert_int_equal(run(f, scripts, 1, 0, &e), 0);
+	text = output(f);
+	assert_string_equal(text, want);
+}
+
 static void test_failure_ends_it(void **state)
 {
 	struct fixture *f = *state;
@@ -218,6 +232,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_order_and_environment, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_failure_ends_it, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_failure_does_not_matter, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_place, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_killed_hook, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_missing_program, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_timeout, setup, teardown),

@@ -36,12 +36,22 @@ static struct hook_state hook_state(const struct pod_container *c, const char *s
 	};
 }
 
-static int run_hooks(const struct pod_container *c, const char *kind, Grpc__Hook *const *hooks, size_t n,
-		     const char *netns, struct err *e)
+static int run_hooks(const struct pod_container *c, const char *kind, Grpc__Hook *const *hooks, size_t n, struct err *e)
 {
 	struct hook_state state = hook_state(c, "creating");
 
-	return n ? hooks_run(hooks, n, kind, &state, netns, e) : 0;
+	return n ? hooks_run(hooks, n, kind, &state, NULL, e) : 0;
+}
+
+/* In the container's network, and in its root, as runc has it: so they write to "./etc". */
+static int run_container_hooks(const struct pod_container *c, Grpc__Hook *const *hooks, size_t n, struct err *e)
+{
+	struct hook_state state = hook_state(c, "creating");
+	struct stat st;
+
+	if (stat(c->rootfs, &st) == 0 && S_ISDIR(st.st_mode))
+		state.cwd = c->rootfs;
+	return n ? hooks_run(hooks, n, "createContainer", &state, c->pod->netns, e) : 0;
 }
 
 /* Before the network is looked at: docker's comes by one of these. */
@@ -53,10 +63,10 @@ static int run_create_hooks(struct pod_container *c, struct err *e)
 	if (!h)
 		return 0;
 	c->hooked = true;
-	if ((r = run_hooks(c, "prestart", h->prestart, h->n_prestart, NULL, e)) < 0 ||
-	    (r = run_hooks(c, "createRuntime", h->createruntime, h->n_createruntime, NULL, e)) < 0)
+	if ((r = run_hooks(c, "prestart", h->prestart, h->n_prestart, e)) < 0 ||
+	    (r = run_hooks(c, "createRuntime", h->createruntime, h->n_createruntime, e)) < 0)
 		return r;
-	return run_hooks(c, "createContainer", h->createcontainer, h->n_createcontainer, c->pod->netns, e);
+	return run_container_hooks(c, h->createcontainer, h->n_createcontainer, e);
 }
 
 int pod_container_started(struct pod_container *c, struct err *e)

@@ -1590,7 +1590,8 @@ static void test_hooks_of_what_fails(void **state)
 	static const char *const steps[] = { "createRuntime", "cgroup", "attach" };
 	struct err e = { 0 };
 
-	put_bundle("c1", "\"hooks\":{\"createRuntime\":[{\"path\":\"/make\"}],\"poststop\":[{\"path\":\"/undo\"}]},");
+	put_bundle("c1", "\"hooks\":{\"createRuntime\":[{\"path\":\"/make\"}],\"createContainer\":[{\"path\":\"/in\"}],"
+			 "\"poststop\":[{\"path\":\"/undo\"}]},");
 	make_pod();
 	for (size_t i = 0; i < sizeof steps / sizeof steps[0]; i++) {
 		strv_fini(&host.seen);
@@ -1598,6 +1599,9 @@ static void test_hooks_of_what_fails(void **state)
 		assert_true(try_create("c1", &e) < 0);
 		assert_true(strv_contains(&host.seen, "createRuntime /make c1 creating pid=yes"));
 		assert_true(strv_contains(&host.seen, "poststop /undo c1 stopped pid=no"));
+		assert_int_equal(
+			strv_contains(&host.seen, "createContainer /in c1 creating pid=yes in the network in the root"),
+			i > 0);
 	}
 	/* Nothing to be taken back. */
 	strv_fini(&host.seen);
