@@ -344,6 +344,31 @@ static int plan_etc_file(struct plan *p, struct plan_container *c, const char *n
 	return item ? plan_bind(p, c, item, NULL, content, target, false, e) : out_of_memory(e);
 }
 
+/*
+ * A bundle's root need not belong to the root of its user namespace, who then cannot make a mount point in it: nobody
+ * asked for this mount, so it does not stand in the way of the container.
+ */
+static bool takes_name_servers(const struct plan_container *c, const struct plan_request *q)
+{
+	_cleanup_free_ char *path = str_printf("%s/etc/resolv.conf", q->rootfs);
+	struct stat st;
+
+	return !q->bundle || !oci_spec_namespace(c->spec, "user") || stat(q->rootfs, &st) < 0 || !S_ISDIR(st.st_mode) ||
+	       (path && lstat(path, &st) == 0);
+}
+
+static int plan_resolv_conf(struct plan *p, struct plan_container *c, const struct plan_request *q, const char *content,
+			    struct err *e)
+{
+	if (!p->dns.len)
+		return 0;
+	if (takes_name_servers(c, q))
+		return plan_etc_file(p, c, "resolv.conf", "/etc/resolv.conf", content, e);
+	return strv_add(&c->notes, "its root has no /etc/resolv.conf, where its name servers would be mounted") < 0
+		       ? out_of_memory(e)
+		       : 0;
+}
+
 int plan_etc(struct plan *p, struct plan_container *c, const struct plan_request *q, struct err *e)
 {
 	_cleanup_buf_ struct buf hosts = { 0 }, hostname = { 0 }, resolv = { 0 };
@@ -361,5 +386,5 @@ int plan_etc(struct plan *p, struct plan_container *c, const struct plan_request
 	if (!q->bundle && ((r = plan_etc_file(p, c, "hosts", "/etc/hosts", hosts.data, e)) < 0 ||
 			   (r = plan_etc_file(p, c, "hostname", "/etc/hostname", hostname.data, e)) < 0))
 		return r;
-	return p->dns.len ? plan_etc_file(p, c, "resolv.conf", "/etc/resolv.conf", resolv.data, e) : 0;
+	return plan_resolv_conf(p, c, q, resolv.data, e);
 }

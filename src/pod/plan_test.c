@@ -283,6 +283,43 @@ static void test_net_user(void **state)
 		refused(ENOENT, "--net passt: passt is not installed; apt-get install passt");
 }
 
+static bool has_mount(const Grpc__Spec *spec, const char *target)
+{
+	for (size_t i = 0; i < spec->n_mounts; i++)
+		if (str_eq(spec->mounts[i]->destination, target))
+			return true;
+	return false;
+}
+
+static bool gets_resolv_conf(void)
+{
+	_cleanup_config_ struct config *c = load_config();
+	struct plan *p = NULL;
+	struct err e = { 0 };
+	bool has;
+
+	if (build(c, &p, &e) < 0)
+		fail_msg("%s", e.text);
+	has = has_mount(p->container->spec, "/etc/resolv.conf");
+	plan_free(p);
+	return has;
+}
+
+/* Where it could not be mounted, it is left out. */
+static void test_name_servers_in_a_user_namespace(void **state)
+{
+	t.q.net = "user";
+	t.q.bundle = t.dir;
+	assert_true(gets_resolv_conf());
+	t.spec = SPEC_HEAD "\"root\":{\"path\":\"root\"},\"linux\":{\"namespaces\":[{\"type\":\"user\"}],"
+			   "\"uidMappings\":[{\"hostID\":100000,\"containerID\":0,\"size\":65536}],"
+			   "\"gidMappings\":[{\"hostID\":100000,\"containerID\":0,\"size\":65536}]}}";
+	assert_false(gets_resolv_conf());
+	assert_int_equal(mkdir(tmp("root/etc"), 0755), 0);
+	put("root/etc/resolv.conf", "", 0);
+	assert_true(gets_resolv_conf());
+}
+
 static void test_net_refusals(void **state)
 {
 	static const char *const bad[] = { "80",         "0:80",   "80:0",        "65536:80",
@@ -713,6 +750,7 @@ int main(void)
 		T(test_file_server_flags),
 		T(test_volumes),
 		T(test_net_user),
+		T(test_name_servers_in_a_user_namespace),
 		T(test_net_refusals),
 		T(test_net_tap),
 		T(test_sizes),
