@@ -15,8 +15,18 @@
 
 static int write_spec(const char *bundle, struct err *e)
 {
+	/* As little as runc's and crun's document gives. */
+	static char *const few[] = { (char *)"AUDIT_WRITE", (char *)"KILL", (char *)"NET_BIND_SERVICE" },
+			   *const all[] = { (char *)"ALL" }, *const locked[] = { (char *)"no-new-privileges" },
+			   *const files[] = { (char *)"nofile=1024" };
+	const struct strv add = { .v = (char **)few, .len = 3 }, drop = { .v = (char **)all, .len = 1 },
+			  security = { .v = (char **)locked, .len = 1 }, limits = { .v = (char **)files, .len = 1 };
 	_cleanup_strv_ struct strv args = { 0 }, warnings = { 0 };
 	struct oci_run_options o = { .args = &args,
+				     .cap_add = &add,
+				     .cap_drop = &drop,
+				     .security_opts = &security,
+				     .ulimits = &limits,
 				     .rootfs_fd = -1,
 				     .tty = true,
 				     .read_only = true,

@@ -550,7 +550,10 @@ console() {
 
 @test "spec and features" {
 	scenario() {
-		(cd "$BATS_TEST_TMPDIR" && rm -f config.json && says 0 "" spec && jq -e '.process.args == ["sh"] and .root.path == "rootfs"' config.json) || return
+		(cd "$BATS_TEST_TMPDIR" && rm -f config.json && says 0 "" spec && jq -e '.process.args == ["sh"] and .root.path == "rootfs" and
+			.process.noNewPrivileges and (.process.capabilities.bounding | sort) ==
+			["CAP_AUDIT_WRITE", "CAP_KILL", "CAP_NET_BIND_SERVICE"] and
+			.process.rlimits == [{"type": "RLIMIT_NOFILE", "hard": 1024, "soft": 1024}]' config.json) || return
 		says 1 "config.json exists" spec --bundle "$BATS_TEST_TMPDIR" || return
 		says 0 "" features || return
 		jq -e '(.hooks | index("prestart") != null) and (.linux.namespaces | index("network") != null) and
