@@ -3,8 +3,8 @@
  * pod/pod.h without a virtual machine, for tests of the OCI commands: processes run on the host, in the container's
  * root. Linked in place of the real one into the program caisson-on-host. No wall around anything: for tests only.
  *
- * Annotations of the container ask for trouble: test.create=fail, test.create=die, test.create=never, test.start=never
- * (an exec's), test.delete=die, test.kill=gone, test.kill=die, test.oom.
+ * Annotations of the container ask for trouble: test.create=fail, test.create=die, test.create=never, test.start=fail,
+ * test.start=never (an exec's), test.delete=die, test.kill=gone, test.kill=die, test.oom.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -381,17 +381,21 @@ static int start(struct pod *pod, const char *id, const char *exec_id, pid_t *re
 
 void pod_start(struct pod *pod, const char *id, const char *exec_id, pod_start_fn fn, void *userdata)
 {
-	struct process *p = *exec_id ? find_process(pod, id, exec_id) : NULL;
+	struct process *p = find_process(pod, id, exec_id);
+	const char *trouble = p ? oci_spec_annotation(p->c->spec, "test.start") : NULL;
 	struct err e = { 0 };
 	pid_t pid = 0;
 	int r;
 
-	if (p && str_eq(oci_spec_annotation(p->c->spec, "test.start"), "never")) {
+	if (*exec_id && str_eq(trouble, "never")) {
 		p->starting = fn;
 		p->starting_userdata = userdata;
 		return;
 	}
-	r = start(pod, id, exec_id, &pid, &e);
+	if (!*exec_id && str_eq(trouble, "fail"))
+		r = err_set(&e, ERR_GUEST, EIO, "the test wants this to fail");
+	else
+		r = start(pod, id, exec_id, &pid, &e);
 	fn(r, pid, &e, userdata);
 }
 

@@ -44,6 +44,8 @@ static int launch_and_start(struct launch *l, const struct globals *g, const str
 	if (r < 0)
 		return r;
 	r = launch_write_pid(l, f->pid_file, e);
+	/* From here on the owner does not wait for more of us before it lets the container go. */
+	fd_close(&l->offer_fd);
 	if (r == 0)
 		r = start_container(&l->link, e);
 	if (r < 0)
@@ -60,10 +62,8 @@ int oci_run(const struct globals *g, const struct create_flags *f)
 	r = f->detach ? 0 : attend_begin(&e);
 	if (r == 0)
 		r = launch_and_start(&l, g, f, &e);
-	if (r == 0 && !f->detach) {
-		fd_close(&l.offer_fd);
+	if (r == 0 && !f->detach)
 		r = status = attend(l.pid, l.console.master, &e);
-	}
 	launch_end(&l, r < 0);
 	if (r >= 0 && !f->detach && !f->keep)
 		delete_again(g, f->id);

@@ -335,6 +335,18 @@ create() {
 	with_each scenario
 }
 
+@test "run: what does not start leaves nothing, and at once (Caisson alone)" {
+	make_bundle "$ID" true
+	edit "$ID" '.annotations = {"test.start": "fail"}'
+	RT=caisson
+	says 1 "the test wants this to fail" run --bundle "$BUNDLE" "$ID"
+	[[ $stderr != *"still there"* ]]
+	says 1 "container does not exist" state "$ID"
+	says 1 "the test wants this to fail" run --detach --bundle "$BUNDLE" "$ID"
+	[[ $stderr != *"still there"* ]]
+	says 1 "container does not exist" state "$ID"
+}
+
 # runc begins to listen for signals beside the container's start; on a busy machine one that comes at once ends it.
 @test "run: signals are passed on" {
 	make_bundle "$ID" sh -c 'trap "exit 5" TERM; sleep 0.5; echo ready; while :; do sleep 0.1; done'
