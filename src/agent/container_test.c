@@ -736,6 +736,34 @@ static void exec_joins(void **state)
 	container_free(c);
 }
 
+/* A tmpfs has the mode of what it covers, unless it is given one; over nothing, that of a temporary folder. */
+static void tmpfs_modes(void **state)
+{
+	struct fixture *f = *state;
+
+	assert_int_equal(mkdir(ROOT "/closed", 0710), 0);
+	assert_int_equal(mkdir(ROOT "/told", 0710), 0);
+	add_mount(f, "/closed", "tmpfs", "tmpfs", NULL, NULL);
+	add_mount(f, "/told", "tmpfs", "tmpfs", "mode=1500", NULL);
+	add_mount(f, "/none", "tmpfs", "tmpfs", NULL, NULL);
+	sh(f, "stat -c %a /closed /told /none");
+	run(f);
+	assert_output(f, "710\n1500\n1777\n");
+	assert_int_equal(rmdir(ROOT "/none"), 0);
+}
+
+static void proc_behind_a_link(void **state)
+{
+	struct fixture *f = *state;
+
+	(void)rmdir(ROOT "/proc");
+	assert_int_equal(symlink("/elsewhere", ROOT "/proc"), 0);
+	sh(f, "true");
+	assert_int_equal(run_fails(f), -ENOTDIR);
+	assert_string_equal(f->e.text,
+			    "create container c1: filesystem \"proc\" must be mounted on ordinary directory");
+}
+
 static void exec_before_start(void **state)
 {
 	struct fixture *f = *state;
@@ -1451,6 +1479,8 @@ int main(void)
 		T(the_agents_files_are_gone),
 		T(exec_joins),
 		T(exec_before_start),
+		T(tmpfs_modes),
+		T(proc_behind_a_link),
 		T(exec_stays_inside),
 		T(init_death_ends_all),
 		T(signal_is_noticed_when_blocked),

@@ -175,12 +175,46 @@ static int copy_up(int target_fd, int mount_fd, struct err *e)
 	return rc < 0 ? err_sys(e, -rc, "tmpcopyup") : 0;
 }
 
+/* As runc has it: a tmpfs whose mode nobody has said has that of the directory that it covers. */
+static int inherit_mode(const struct rootfs *r, const Grpc__Mount *m, struct mount_options *o, struct err *e)
+{
+	_cleanup_close_ int fd = inroot_open(r->root_fd, m->destination, O_PATH | O_DIRECTORY, 0);
+	struct stat st;
+
+	for (size_t i = 0; i < o->data.len; i++)
+		if (str_after(o->data.v[i], "mode="))
+			return 0;
+	if (fd < 0 || fstat(fd, &st) < 0)
+		return 0;
+	return strv_addf(&o->data, "mode=%o", st.st_mode & 07777) < 0
+		       ? err_sys(e, ENOMEM, "mount at %s", m->destination)
+		       : 0;
+}
+
+/* CVE-2019-19921: an image whose /proc is a link has another one looked at than the one that is covered in part. */
+static int check_plain(const struct rootfs *r, const Grpc__Mount *m, struct err *e)
+{
+	_cleanup_close_ int fd = inroot_open(r->root_fd, m->destination, O_PATH | O_NOFOLLOW, 0);
+	struct stat st;
+
+	return fd >= 0 && fstat(fd, &st) == 0 && !S_ISDIR(st.st_mode)
+		       ? err_set(e, ERR_CONFIG, ENOTDIR, "filesystem \"%s\" must be mounted on ordinary directory",
+				 m->type)
+		       : 0;
+}
+
 /* A new file system. Its "ro" waits until everything that is to be mounted or made inside exists. */
 static int new_source(struct rootfs *r, const Grpc__Mount *m, struct mount_options *o, struct err *e)
 {
 	bool late_ro = str_eq(m->type, "tmpfs") && (o->attr_set & MOUNT_ATTR_RDONLY);
-	int fd, rc;
+	int fd, rc = 0;
 
+	if (str_eq(m->type, "tmpfs"))
+		rc = inherit_mode(r, m, o, e);
+	else if (str_eq(m->type, "proc") || str_eq(m->type, "sysfs"))
+		rc = check_plain(r, m, e);
+	if (rc < 0)
+		return rc;
 	if (late_ro && r->n_late_ro < sizeof(r->late_ro_fds) / sizeof(r->late_ro_fds[0])) {
 		o->attr_set &= ~(uint64_t)MOUNT_ATTR_RDONLY;
 		o->sb_flags &= ~(unsigned long)MS_RDONLY;
