@@ -199,6 +199,7 @@ static void test_overlay_and_bind(void **state)
 			    (char *)"upperdir=/run/kata-containers/o/upper",
 			    (char *)"workdir=/run/kata-containers/o/work" };
 	char *ro[] = { (char *)"ro" };
+	struct stat st;
 	int fd;
 
 	(void)state;
@@ -222,8 +223,15 @@ static void test_overlay_and_bind(void **state)
 	req.n_storages = 3;
 	assert_int_equal(harness_do(&h, "CreateSandbox", &req.base), -ENOENT);
 	assert_int_equal(dir_make(harness_path(&h, "/run/kata-containers/no:lower"), 0755), 0);
+	assert_int_equal(chown(harness_path(&h, "/run/kata-containers/no:lower"), 100000, 100001), 0);
+	assert_int_equal(chmod(harness_path(&h, "/run/kata-containers/no:lower"), 01710), 0);
 	assert_int_equal(harness_do(&h, "CreateSandbox", &req.base), 0);
 	assert_true(is_type(over.mount_point, OVERLAYFS_SUPER_MAGIC));
+	/* Whose the first lower folder is, and as open. */
+	assert_int_equal(stat(harness_path(&h, over.mount_point), &st), 0);
+	assert_int_equal(st.st_uid, 100000);
+	assert_int_equal(st.st_gid, 100001);
+	assert_int_equal(st.st_mode & 07777, 01710);
 	assert_true(exists("/run/kata-containers/merged/passwd"));
 	fd = open(harness_path(&h, "/run/kata-containers/merged/new"), O_CREAT | O_WRONLY | O_CLOEXEC, 0644);
 	assert_true(fd >= 0);

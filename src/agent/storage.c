@@ -250,10 +250,11 @@ static int make_block(struct storage *s, const Grpc__Storage *spec, struct err *
 /*
  * A lower directory may be the root of a file system that the host mounted in the shared folder: virtio-fs shows that
  * as a mount which is made when a path leads through it, and overlayfs does not do so. "lowerdir=A:B\:C:D", as the
- * kernel reads it.
+ * kernel reads it. Returns whether *ret_top is the first one's.
  */
-static void enter_lower_dirs(const char *list)
+static bool enter_lower_dirs(const char *list, struct stat *ret_top)
 {
+	bool first = true, found = false;
 	char path[PATH_MAX];
 	size_t n = 0;
 
@@ -270,11 +271,33 @@ static void enter_lower_dirs(const char *list)
 
 			strcpy(path + n, "/.");
 			fd = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC); /* the mount says it better when it fails */
+			found = first ? fd >= 0 && fstat(fd, ret_top) == 0 : found;
+			first = false;
 		}
 		n = 0;
 		if (!*p)
-			return;
+			return found;
 	}
+}
+
+/*
+ * The overlay's own folder is the upper one: it is to be whose the lower one is, and as open, or the root of a user
+ * namespace is not at home in its own root.
+ */
+static int dress_upper_dir(const Grpc__Storage *spec, const struct stat *top, struct err *e)
+{
+	for (size_t i = 0; i < spec->n_driver_options; i++)
+		for (size_t k = 0; k < spec->n_options; k++) {
+			const char *made = str_after(spec->driver_options[i], CREATE_DIRECTORY);
+			const char *upper = str_after(spec->options[k], "upperdir=");
+
+			if (!made || !upper || !str_eq(made, upper))
+				continue;
+			if (chown(upper, top->st_uid, top->st_gid) < 0 || chmod(upper, top->st_mode & 07777) < 0)
+				return err_sys(e, errno, "cannot set the owner and mode of overlay directory %s",
+					       upper);
+		}
+	return 0;
 }
 
 static int make_overlay(struct storage *s, const Grpc__Storage *spec, struct err *e)
@@ -294,9 +317,10 @@ static int make_overlay(struct storage *s, const Grpc__Storage *spec, struct err
 	}
 	for (size_t i = 0; i < spec->n_options; i++) {
 		const char *dirs = str_after(spec->options[i], "lowerdir=");
+		struct stat top;
 
-		if (dirs)
-			enter_lower_dirs(dirs);
+		if (dirs && enter_lower_dirs(dirs, &top) && dress_upper_dir(spec, &top, e) < 0)
+			return -e->code;
 	}
 	return mount_spec(s, *spec->source ? spec->source : "overlay", *spec->fstype ? spec->fstype : "overlay",
 			  spec->options, spec->n_options, e);
