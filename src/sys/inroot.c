@@ -136,23 +136,46 @@ int inroot_parent(int root_fd, const char *path, const char **ret_name)
 	return fd;
 }
 
+/* An empty file, with its parents; at the end of dangling links: in images, /etc/resolv.conf often leads into /run. */
+static int make_file(int root_fd, const char *path)
+{
+	_cleanup_free_ char *place = strdup(path);
+
+	for (int links = 0; place; links++) {
+		_cleanup_close_ int parent = -1, made = -1;
+		char target[PATH_MAX], *next;
+		const char *name;
+		ssize_t n;
+
+		parent = inroot_parent(root_fd, place, &name);
+		if (parent < 0)
+			return parent;
+		/* O_CREAT through RESOLVE_IN_ROOT also makes the target of a dangling link, inside the root. */
+		made = inroot_open(root_fd, place, O_RDONLY | O_CREAT | O_NONBLOCK | O_NOCTTY, 0644);
+		if (made != -ENOENT)
+			return made < 0 ? made : 0;
+		n = readlinkat(parent, name, target, sizeof(target) - 1);
+		if (n < 0 || links == LINKS_MAX)
+			return n < 0 ? -ENOENT : -ELOOP;
+		target[n] = '\0';
+		next = target[0] == '/' ? strdup(target) : str_printf("%.*s/%s", (int)(name - place), place, target);
+		free(place);
+		place = next;
+	}
+	return -ENOMEM;
+}
+
 int inroot_mount_point(int root_fd, const char *path, bool directory)
 {
-	_cleanup_close_ int fd = inroot_open(root_fd, path, O_PATH, 0), parent = -1, made = -1;
-	const char *name;
+	_cleanup_close_ int fd = inroot_open(root_fd, path, O_PATH, 0);
 	struct stat st;
+	int r;
 
 	if (fd == -ENOENT && directory)
 		return inroot_mkdir(root_fd, path, 0755);
 	if (fd == -ENOENT) {
-		parent = inroot_parent(root_fd, path, &name);
-		if (parent < 0)
-			return parent;
-		/* O_CREAT through RESOLVE_IN_ROOT also makes the target of a dangling link, inside the root. */
-		made = inroot_open(root_fd, path, O_RDONLY | O_CREAT | O_NONBLOCK | O_NOCTTY, 0644);
-		if (made < 0)
-			return made;
-		return inroot_open(root_fd, path, O_PATH, 0);
+		r = make_file(root_fd, path);
+		return r < 0 ? r : inroot_open(root_fd, path, O_PATH, 0);
 	}
 	if (fd < 0)
 		return fd;

@@ -108,6 +108,18 @@ static void makes_mount_points(void **state)
 	assert_true(fd >= 0);
 	close(fd);
 	assert_true(exists(f->root_fd, "etc/target"));
+	/* Also into a folder that is not there yet, by way of another link. */
+	assert_int_equal(symlinkat("../run/resolve/stub", f->root_fd, "etc/resolv.conf"), 0);
+	assert_int_equal(symlinkat("etc/resolv.conf", f->root_fd, "resolv"), 0);
+	fd = inroot_mount_point(f->root_fd, "/resolv", false);
+	assert_true(fd >= 0);
+	close(fd);
+	assert_true(exists(f->root_fd, "run/resolve/stub"));
+	assert_int_equal(symlinkat("../../../../above/x", f->root_fd, "etc/out"), 0);
+	fd = inroot_mount_point(f->root_fd, "/etc/out", false);
+	assert_true(fd >= 0);
+	close(fd);
+	assert_true(exists(f->root_fd, "above/x"));
 }
 
 static void parents(void **state)
