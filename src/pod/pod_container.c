@@ -49,7 +49,8 @@ static int run_container_hooks(const struct pod_container *c, Grpc__Hook *const 
 	struct hook_state state = hook_state(c, "creating");
 	struct stat st;
 
-	if (stat(c->rootfs, &st) == 0 && S_ISDIR(st.st_mode))
+	/* A disk's is in the guest alone, and a sandbox that is nothing else has none. */
+	if (c->rootfs && stat(c->rootfs, &st) == 0 && S_ISDIR(st.st_mode))
 		state.cwd = c->rootfs;
 	return n ? hooks_run(hooks, n, "createContainer", &state, c->pod->netns, e) : 0;
 }
