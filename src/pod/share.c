@@ -56,6 +56,22 @@ static bool is_qemus(const char *program)
 	return strstr(program, "/qemu/") != NULL;
 }
 
+/*
+ * The server has not the privilege that "trusted." attributes need, and a guest's overlay file system, as docker's in a
+ * volume, keeps its notes in these: on the host they have another name. virtiofsd(1), "Extended attribute (xattr)
+ * mapping".
+ */
+#define XATTR_MAP "/prefix/all/trusted./user.virtiofs./ /bad/server//trusted./ /bad/client/user.virtiofs.// /ok/all///"
+
+/* Somebody knows better. */
+static bool maps_xattrs(const struct config_hypervisor *hv)
+{
+	for (size_t i = 0; i < hv->virtio_fs_extra_args.len; i++)
+		if (strstr(hv->virtio_fs_extra_args.v[i], "xattr") || strstr(hv->virtio_fs_extra_args.v[i], "modcaps"))
+			return true;
+	return false;
+}
+
 static int server_argv(const struct share *s, const char *program, int listen_fd, struct strv *argv)
 {
 	const struct config_hypervisor *hv = s->hv;
@@ -78,11 +94,17 @@ static int server_argv(const struct share *s, const char *program, int listen_fd
 		r |= strv_addf(argv, "source=%s", s->staging);
 		r |= strv_add(argv, "-o");
 		r |= strv_addf(argv, "cache=%s,xattr,log_level=warn", cache);
+		if (!maps_xattrs(hv)) {
+			r |= strv_add(argv, "-o");
+			r |= strv_add(argv, "xattrmap=" XATTR_MAP);
+		}
 	} else {
 		r |= strv_addf(argv, "--shared-dir=%s", s->staging);
 		r |= strv_addf(argv, "--cache=%s", cache);
 		r |= strv_add(argv, "--xattr");
 		r |= strv_add(argv, "--log-level=warn");
+		if (!maps_xattrs(hv))
+			r |= strv_add(argv, "--xattrmap=" XATTR_MAP);
 	}
 	for (size_t i = 0; i < hv->virtio_fs_extra_args.len; i++)
 		r |= strv_add(argv, hv->virtio_fs_extra_args.v[i]);
