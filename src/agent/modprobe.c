@@ -145,33 +145,78 @@ int modprobe_resolve(const char *dir, const char *name, struct strv *ret)
 	return file_read(path, LIST_MAX, &aliases, NULL) < 0 ? -ENOENT : find_alias(aliases, dep, wanted, ret);
 }
 
-static int load(const char *dir, const char *file, const char *parameters)
+/* Full paths of files in dir. *ret_all: each of them is there. */
+static int add_paths(const char *dir, const struct strv *files, struct strv *ret, bool *ret_all)
 {
-	_cleanup_free_ char *path = str_printf("%s/%s", dir, file);
+	*ret_all = true;
+	for (size_t i = 0; i < files->len; i++) {
+		int r = strv_addf(ret, "%s/%s", dir, files->v[i]);
+
+		if (r < 0)
+			return r;
+		*ret_all &= access(ret->v[ret->len - 1], R_OK) == 0;
+	}
+	return 0;
+}
+
+int modprobe_find(const char *const *dirs, size_t n, const char *name, struct strv *ret)
+{
+	_cleanup_strv_ struct strv some = { 0 };
+	int first = 0;
+
+	for (size_t i = 0; i < n; i++) {
+		_cleanup_strv_ struct strv files = { 0 }, paths = { 0 };
+		bool all;
+		int r = modprobe_resolve(dirs[i], name, &files);
+
+		if (i == 0)
+			first = r;
+		if (r < 0)
+			continue;
+		r = add_paths(dirs[i], &files, &paths, &all);
+		if (r < 0)
+			return r;
+		if (all || !some.len) {
+			strv_fini(&some);
+			some = paths;
+			paths = (struct strv){ 0 };
+		}
+		if (all)
+			break;
+	}
+	if (!some.len)
+		return first < 0 ? first : -ENOENT;
+	*ret = some;
+	some = (struct strv){ 0 };
+	return 0;
+}
+
+static int load(const char *path, const char *parameters)
+{
 	_cleanup_close_ int fd = -1;
 	char name[128], loaded[160];
 
 	/* The kernel would find out as well, but only once it has read and checked all of the file. */
-	module_name(file, name, sizeof name);
+	module_name(path, name, sizeof name);
 	snprintf(loaded, sizeof loaded, "/sys/module/%s/initstate", name);
 	if (access(loaded, F_OK) == 0)
 		return 0;
-	fd = path ? open(path, O_RDONLY | O_CLOEXEC) : -1;
+	fd = open(path, O_RDONLY | O_CLOEXEC);
 	if (fd < 0)
-		return path ? -errno : -ENOMEM;
+		return -errno;
 	return syscall(SYS_finit_module, fd, parameters, 0) < 0 && errno != EEXIST ? -errno : 0;
 }
 
 /* Modules that share an alias are tried one after the other: one that has nothing to do here does not stop the rest. */
-static int load_all(const char *dir, const struct strv *files, const char *parameters, bool quiet)
+static int load_all(const struct strv *paths, const char *parameters, bool quiet)
 {
 	int first = 0;
 
-	for (size_t i = 0; i < files->len; i++) {
-		int r = load(dir, files->v[i], i + 1 == files->len ? parameters : "");
+	for (size_t i = 0; i < paths->len; i++) {
+		int r = load(paths->v[i], i + 1 == paths->len ? parameters : "");
 
 		if (r < 0 && !quiet)
-			fprintf(stderr, "modprobe: %s/%s: %s\n", dir, files->v[i], strerror(-r));
+			fprintf(stderr, "modprobe: %s: %s\n", paths->v[i], strerror(-r));
 		if (r < 0 && first == 0)
 			first = r;
 	}
@@ -180,20 +225,21 @@ static int load_all(const char *dir, const struct strv *files, const char *param
 
 int modprobe_load(const char *name, const char *parameters, bool quiet)
 {
-	_cleanup_strv_ struct strv files = { 0 };
-	_cleanup_free_ char *dir = NULL;
+	_cleanup_free_ char *own = NULL, *shared = NULL;
+	_cleanup_strv_ struct strv paths = { 0 };
 	struct utsname host;
 	int r;
 
 	uname(&host);
-	dir = str_printf("/lib/modules/%s", host.release);
-	r = dir ? modprobe_resolve(dir, name, &files) : -ENOMEM;
+	own = str_printf("/lib/modules/%s", host.release);
+	shared = str_printf(MODPROBE_SHARED_DIR "/%s", host.release);
+	r = own && shared ? modprobe_find((const char *[]){ own, shared }, 2, name, &paths) : -ENOMEM;
 	if (r < 0) {
 		if (!quiet)
-			fprintf(stderr, "modprobe: no module %s in %s: %s\n", name, dir ? dir : "memory", strerror(-r));
+			fprintf(stderr, "modprobe: no module %s in %s: %s\n", name, own ? own : "memory", strerror(-r));
 		return r;
 	}
-	return load_all(dir, &files, parameters, quiet);
+	return load_all(&paths, parameters, quiet);
 }
 
 int modprobe_main(int argc, char **argv)

@@ -12,19 +12,25 @@
 #include <unistd.h>
 
 #include "agent/modprobe.h"
+#include "base/fd.h"
 
 static char dir[] = "/tmp/modprobe-test-XXXXXX";
 
-static void write_file(const char *name, const char *text)
+static void write_in(const char *folder, const char *name, const char *text)
 {
 	char path[128];
 	FILE *f;
 
-	snprintf(path, sizeof path, "%s/%s", dir, name);
+	snprintf(path, sizeof path, "%s/%s", folder, name);
 	f = fopen(path, "we");
 	assert_non_null(f);
 	assert_true(fputs(text, f) >= 0);
 	assert_int_equal(fclose(f), 0);
+}
+
+static void write_file(const char *name, const char *text)
+{
+	write_in(dir, name, text);
 }
 
 static int make_lists(void **state)
@@ -110,6 +116,37 @@ static void test_unknown(void **state)
 	assert_int_equal(got.len, 0);
 }
 
+/* As the initramfs and what the host shares: the first one knows more modules than it has files. */
+static void test_several_folders(void **state)
+{
+	_cleanup_strv_ struct strv got = { 0 };
+	char all[] = "/tmp/modprobe-test-XXXXXX", path[128];
+	const char *dirs[] = { dir, all };
+
+	assert_non_null(mkdtemp(all));
+	assert_int_equal(modprobe_find(dirs, 2, "fuse", &got), 0);
+	snprintf(path, sizeof path, "%s/kernel/fs/fuse/fuse.ko", dir);
+	assert_int_equal(got.len, 1);
+	assert_string_equal(got.v[0], path);
+	strv_fini(&got);
+	assert_int_equal(modprobe_find(dirs, 2, "xfs", &got), -ENOENT);
+
+	write_in(all, "modules.dep", "fuse.ko: core.ko\nxfs.ko:\ncore.ko:\n");
+	write_in(all, "fuse.ko", "");
+	assert_int_equal(modprobe_find(dirs, 2, "xfs", &got), 0);
+	strv_fini(&got);
+	/* Not all that it needs is in the other one either. */
+	assert_int_equal(modprobe_find(dirs, 2, "fuse", &got), 0);
+	assert_string_equal(got.v[0], path);
+	strv_fini(&got);
+	write_in(all, "core.ko", "");
+	assert_int_equal(modprobe_find(dirs, 2, "fuse", &got), 0);
+	assert_int_equal(got.len, 2);
+	snprintf(path, sizeof path, "%s/core.ko", all);
+	assert_string_equal(got.v[0], path);
+	dir_remove(all);
+}
+
 static void test_called(void **state)
 {
 	assert_true(modprobe_called("/sbin/modprobe"));
@@ -125,6 +162,7 @@ int main(void)
 		cmocka_unit_test(test_dash_is_underscore),
 		cmocka_unit_test(test_aliases),
 		cmocka_unit_test(test_unknown),
+		cmocka_unit_test(test_several_folders),
 		cmocka_unit_test(test_called),
 	};
 

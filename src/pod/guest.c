@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/utsname.h>
 #include <unistd.h>
 
@@ -94,5 +95,22 @@ int guest_find(bool no_elf, char **ret_kernel, char **ret_initrd, struct err *e)
 found:
 	if (!*ret_kernel || !*ret_initrd)
 		return err_sys(e, ENOMEM, "cannot name the guest kernel");
+	return 0;
+}
+
+int guest_find_modules(const char *kernel, char **ret)
+{
+	const char *slash = strrchr(kernel, '/'), *name = slash ? slash + 1 : kernel;
+	_cleanup_free_ char *dir = str_printf("%.*smodules", (int)(name - kernel), kernel);
+	struct stat st;
+
+	*ret = NULL;
+	if (!dir)
+		return -ENOMEM;
+	for (size_t i = 0; i < sizeof kernels / sizeof kernels[0]; i++)
+		if (kernels[i].tuned && str_eq(kernels[i].name, name))
+			return 0;
+	if (stat(dir, &st) == 0 && S_ISDIR(st.st_mode))
+		*ret = take_ptr(dir);
 	return 0;
 }

@@ -13,3 +13,10 @@
  * Caller frees both.
  */
 int guest_find(bool no_elf, char **ret_kernel, char **ret_initrd, struct err *e);
+
+/*
+ * The folder of kernel modules that belongs to a kernel, with a folder VERSION in it as in /lib/modules: "modules"
+ * beside the kernel's file. NULL: there is none, or the kernel is a tuned one, which has no modules. Caller frees it;
+ * -ENOMEM.
+ */
+int guest_find_modules(const char *kernel, char **ret);

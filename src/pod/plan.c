@@ -179,6 +179,21 @@ static int plan_size(struct plan *p, const Grpc__Spec *spec, struct err *e)
 
 /* ---- files ---- */
 
+/*
+ * All modules of the guest's kernel are at hand where files are shared: the guest reads those that it is asked for. Of
+ * no use to a guest that is an image, which has its own.
+ */
+static int plan_modules(struct plan *p, struct err *e)
+{
+	_cleanup_free_ char *modules = NULL;
+
+	if (*p->vm.image)
+		return 0;
+	if (guest_find_modules(p->vm.kernel, &modules) < 0)
+		return out_of_memory(e);
+	return modules ? share_add(&p->share, GUEST_MODULES, modules, NULL, true, e) : 0;
+}
+
 static int plan_share(struct plan *p, struct err *e)
 {
 	const struct config_hypervisor *hv = &p->config->hypervisor;
@@ -213,7 +228,7 @@ static int plan_share(struct plan *p, struct err *e)
 		return out_of_memory(e);
 	if (share_is_virtio_fs(&p->share) && strv_add(&s->options, "nodev") < 0)
 		return out_of_memory(e);
-	return 0;
+	return plan_modules(p, e);
 }
 
 /* ---- */

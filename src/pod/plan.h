@@ -28,6 +28,10 @@
 #define GUEST_SHARE_TAG "kataShared"
 #define GUEST_SHM_DIR   GUEST_RUN_DIR "/sandbox/shm"
 
+/* Where our agent finds what its initramfs has not of the kernel's modules: an item of the share (agent/modprobe.h). */
+#define GUEST_MODULES     "guest-modules"
+#define GUEST_MODULES_DIR GUEST_SHARE_DIR "/" GUEST_MODULES
+
 /* Our agent's driver for a part of another storage; nobody is led out of that by links in it. */
 #define PLAN_SUBPATH_DRIVER "caisson.subpath"
 

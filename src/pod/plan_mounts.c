@@ -76,6 +76,16 @@ bool plan_is_guests_own(const char *source)
 	return false;
 }
 
+/*
+ * The modules of a kernel that the guest does not run are of no use there: who mounts them (kube-proxy, CNI plugins,
+ * k3s, docker in docker) wants to load some.
+ */
+static bool is_modules(const struct plan *p, const char *source)
+{
+	return (str_eq(source, "/lib/modules") || str_eq(source, "/usr/lib/modules")) &&
+	       share_find(&p->share, GUEST_MODULES);
+}
+
 static int set_source(Grpc__Mount *m, const char *source, struct err *e)
 {
 	char *copy = strdup(source), *type = strdup("bind");
@@ -242,6 +252,8 @@ static int plan_mount(struct plan *p, struct plan_container *c, const struct pla
 		return plan_own_shm(c, m, q->sharing->shm, source, e);
 	if (str_eq(m->destination, "/dev/shm") && has_shm(p))
 		return set_source(m, GUEST_SHM_DIR, e);
+	if (is_modules(p, source))
+		return set_source(m, GUEST_MODULES_DIR, e);
 	r = plan_bound_device(p, c, source, m->destination, readonly, e);
 	if (r != 0 || plan_is_guests_own(source))
 		return r;
@@ -309,6 +321,11 @@ int plan_volumes(struct plan *p, struct plan_container *c, const struct plan_req
 
 		if (!name)
 			return out_of_memory(e);
+		if (is_modules(p, v->source)) {
+			if (oci_spec_add_mount(c->spec, v->target, GUEST_MODULES_DIR, "bind", "rbind,ro") < 0)
+				return out_of_memory(e);
+			continue;
+		}
 		if (access(v->source, F_OK) < 0)
 			return err_sys(e, errno, "cannot mount %s at %s", v->source, v->target);
 		r = plan_bound_device(p, c, v->source, v->target, v->readonly, e);

@@ -481,6 +481,33 @@ static void test_guest_files(void **state)
 	refusedf(ENOENT, "CAISSON_GUEST_DIR=%s/guest holds no kernel (vmlinux-tuned or vmlinuz)", t.dir);
 }
 
+/* Beside the kernel, where files are shared and the guest is not an image; a mount of the host's becomes one of them.
+ */
+static void test_modules(void **state)
+{
+	struct plan_volume volume = { (char *)"/lib/modules", (char *)"/lib/modules", false };
+	_cleanup_free_ char *image = str_printf("image = \"%s\"\n", tmp("file"));
+	const char *const without[] = { "shared_fs = \"none\"\n", image };
+
+	assert_int_equal(mkdir(tmp("guest/modules"), 0755), 0);
+	t.q.volumes = &volume;
+	t.q.n_volumes = 1;
+	golden("guest-modules");
+	t.q.n_volumes = 0;
+	for (size_t i = 0; i < 3; i++) {
+		_cleanup_config_ struct config *c = NULL;
+		_cleanup_(plan_free_p) struct plan *p = NULL;
+		struct err e = { 0 };
+
+		t.toml = i < 2 ? without[i] : "";
+		if (i == 2)
+			put("guest/vmlinux-tuned", "k", 1);
+		c = load_config();
+		assert_int_equal(build(c, &p, &e), 0);
+		assert_null(share_find(&p->share, GUEST_MODULES));
+	}
+}
+
 static void test_kernel_params(void **state)
 {
 	t.toml = "kernel_params = \"quiet=no my.option=1\"\nenable_debug = true\n[agent.kata]\nlog_port = 2000\n"
@@ -758,6 +785,7 @@ int main(void)
 		T(test_more_cpus_than_there_are),
 		T(test_named_cpus),
 		T(test_guest_files),
+		T(test_modules),
 		T(test_kernel_params),
 		T(test_user_namespace),
 		T(test_bundle),

@@ -466,6 +466,16 @@ static void test_character_devices(void **state)
 	plan_free(p);
 }
 
+static void test_modules_of_the_guest(void **state)
+{
+	struct plan *p;
+
+	assert_int_equal(mkdir(tmp("guest/modules"), 0755), 0);
+	p = plan_bind("/lib/modules", ",\"ro\"");
+	assert_string_equal(source_of(p, "/v"), GUEST_MODULES_DIR);
+	plan_free(p);
+}
+
 static void test_privileged(void **state)
 {
 	struct plan *p = NULL;
@@ -655,6 +665,7 @@ int main(void)
 		T(test_direct_volume),
 		T(test_direct_volume_refusals),
 		T(test_character_devices),
+		T(test_modules_of_the_guest),
 		T(test_privileged),
 		T(test_block_device),
 		T(test_bound_block_device),
