@@ -17,6 +17,7 @@
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/sysmacros.h>
 #include <sys/wait.h>
 
 #include <cmocka.h>
@@ -621,6 +622,38 @@ static void devices_where_nodes_do_not_open(void **state)
 	assert_int_equal(access(BUNDLE "/.dev6", F_OK), -1);
 	assert_int_equal(umount(BUNDLE), 0);
 	assert_int_equal(umount(ROOT), 0);
+}
+
+/* As runc's, it has the devices of its kernel: what is there, and what is there once somebody opens it. */
+static void devices_of_a_privileged_container(void **state)
+{
+	Grpc__LinuxDeviceCgroup none = GRPC__LINUX_DEVICE_CGROUP__INIT, all = GRPC__LINUX_DEVICE_CGROUP__INIT;
+	Grpc__LinuxDeviceCgroup *rules[] = { &none, &all };
+	Grpc__LinuxResources res = GRPC__LINUX_RESOURCES__INIT;
+	struct fixture *f = *state;
+
+	none.access = all.access = (char *)"rwm";
+	all.allow = true;
+	res.devices = rules;
+	res.n_devices = 2;
+	f->linux_.resources = &res;
+	assert_int_equal(mount("tmpfs", "/dev", "tmpfs", 0, NULL), 0);
+	assert_int_equal(mkdir("/dev/sub", 0755), 0);
+	assert_int_equal(mknod("/dev/sub/mine", S_IFCHR | 0640, makedev(1, 7)), 0);
+	assert_int_equal(mknod("/dev/null", S_IFCHR | 0600, makedev(1, 3)), 0);
+	assert_int_equal(mknod("/dev/tty7", S_IFCHR | 0600, makedev(4, 7)), 0);
+	assert_int_equal(mkdir("/dev/shm", 0755), 0);
+	assert_int_equal(mount("tmpfs", "/dev/shm", "tmpfs", 0, NULL), 0);
+	assert_int_equal(mknod("/dev/shm/hidden", S_IFCHR | 0600, makedev(1, 3)), 0);
+	sh(f, "stat -c '%n %F %t:%T %a' /dev/sub/mine /dev/null /dev/net/tun /dev/loop7; ls /dev/shm /dev/tty7 "
+	      "2>/dev/null; :");
+	run(f);
+	assert_int_equal(umount("/dev/shm"), 0);
+	assert_int_equal(umount2("/dev", MNT_DETACH), 0);
+	assert_output(f, "/dev/sub/mine character special file 1:7 640\n"
+			 "/dev/null character special file 1:3 666\n"
+			 "/dev/net/tun character special file a:c8 666\n"
+			 "/dev/loop7 block special file 7:7 660\n");
 }
 
 /* An image full of links that point out of it must not make us touch anything outside. */
@@ -1474,6 +1507,7 @@ int main(void)
 		T(mounts_and_readonly),
 		T(devices),
 		T(devices_where_nodes_do_not_open),
+		T(devices_of_a_privileged_container),
 		T(propagation),
 		T(hostile_rootfs),
 		T(the_agents_files_are_gone),

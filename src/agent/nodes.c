@@ -7,6 +7,7 @@
  * agent takes the names away (not earlier: an unlinked file cannot be attached). Where nodes do not open, as in a root
  * that the host shares, init does all of this.
  */
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -20,6 +21,7 @@
 #include "base/cleanup.h"
 #include "base/fd.h"
 #include "base/strv.h"
+#include "oci/spec.h"
 #include "sys/inroot.h"
 #include "sys/mounts.h"
 
@@ -206,6 +208,99 @@ static int place_node(struct rootfs *r, const struct node *n, size_t i, struct e
 	return rc;
 }
 
+/* ---- the guest's devices, for privileged containers ---- */
+
+/*
+ * As runc gives such a container all devices of its kernel. Terminals are the guest's console and of use to nobody
+ * else; what is mounted below /dev is skipped by its device number.
+ */
+static bool is_for_others(const char *name)
+{
+	static const char *const prefixes[] = { "console", "ptmx", "tty", "hvc", "vcs" };
+
+	for (size_t i = 0; i < sizeof(prefixes) / sizeof(prefixes[0]); i++)
+		if (str_after(name, prefixes[i]))
+			return true;
+	return false;
+}
+
+/* What the container has there already was asked for. */
+static int add_node(struct rootfs *r, const struct node *n, struct err *e)
+{
+	_cleanup_close_ int there = inroot_open(r->root_fd, n->path, O_PATH | O_NOFOLLOW, 0);
+
+	return there >= 0 ? 0 : make_node(r, n, N_DEFAULTS + r->spec->linux->n_devices, e);
+}
+
+static int add_nodes_of(struct rootfs *r, const char *path, dev_t dev, struct err *e)
+{
+	_cleanup_closedir_ DIR *d = opendir(path);
+	struct dirent *entry;
+	int rc = 0;
+
+	/* A device may go while we look. */
+	while (d && rc == 0 && (entry = readdir(d))) {
+		_cleanup_free_ char *at = str_printf("%s/%s", path, entry->d_name);
+		struct stat st;
+
+		if (!at)
+			return err_sys(e, ENOMEM, "list the devices");
+		if (entry->d_name[0] == '.' || is_for_others(entry->d_name) || lstat(at, &st) < 0 || st.st_dev != dev)
+			continue;
+		if (S_ISDIR(st.st_mode)) {
+			rc = add_nodes_of(r, at, dev, e);
+		} else if (S_ISCHR(st.st_mode) || S_ISBLK(st.st_mode)) {
+			struct node n = { at,
+					  st.st_mode & S_IFMT,
+					  major(st.st_rdev),
+					  minor(st.st_rdev),
+					  st.st_mode & 07777,
+					  st.st_uid,
+					  st.st_gid };
+
+			rc = add_node(r, &n, e);
+		}
+	}
+	return rc;
+}
+
+/* Those whose drivers the kernel looks for when they are opened, so that a small guest does not show them before. */
+static int add_nodes_to_be(struct rootfs *r, struct err *e)
+{
+	static const struct node list[] = {
+		{ "/dev/fuse", S_IFCHR, 10, 229, 0666, 0, 0 },
+		{ "/dev/net/tun", S_IFCHR, 10, 200, 0666, 0, 0 },
+		{ "/dev/loop-control", S_IFCHR, 10, 237, 0660, 0, 6 },
+		{ "/dev/mapper/control", S_IFCHR, 10, 236, 0600, 0, 0 },
+	};
+	int rc = 0;
+
+	for (size_t i = 0; i < sizeof(list) / sizeof(list[0]) && rc == 0; i++)
+		rc = add_node(r, &list[i], e);
+	/* Without udev inside, nobody else would make the nodes of those that loop-control hands out. */
+	for (int i = 0; i < 8 && rc == 0; i++) {
+		char path[16];
+		struct node n = { path, S_IFBLK, 7, i, 0660, 0, 6 };
+
+		snprintf(path, sizeof(path), "/dev/loop%d", i);
+		rc = add_node(r, &n, e);
+	}
+	return rc;
+}
+
+static int add_guests_nodes(struct rootfs *r, struct err *e)
+{
+	struct stat st;
+	int rc = 0;
+
+	/* With a user namespace they could not be opened. */
+	if (r->device_fds || !oci_spec_is_privileged(r->spec))
+		return 0;
+	if (stat("/dev", &st) == 0)
+		rc = add_nodes_of(r, "/dev", st.st_dev, e);
+	return rc < 0 ? rc : add_nodes_to_be(r, e);
+}
+
 static int make_links(struct rootfs *r, struct err *e)
 {
 	static const char *const links[][2] = {
@@ -240,6 +335,8 @@ int rootfs_make_devices(struct rootfs *r, struct err *e)
 	}
 	old = umask(0);
 	rc = for_each(r, place_node, e);
+	if (rc == 0)
+		rc = add_guests_nodes(r, e);
 	umask(old);
 	return rc < 0 ? rc : make_links(r, e);
 }

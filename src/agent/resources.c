@@ -212,6 +212,15 @@ int resources_device_rules(const Grpc__LinuxResources *res, const Grpc__Linux *l
 	return 0;
 }
 
+/* A privileged container's last rule: what comes behind it only allows. */
+static bool allows_all(const Grpc__LinuxDeviceCgroup *d)
+{
+	struct cgroup_device_rule rule;
+	struct err ignored = { 0 };
+
+	return rule_from_spec(d, &rule, &ignored) == 0 && rule.allow && rule.type == 'a' && rule.access == 7;
+}
+
 /*
  * Without any rule in the spec (Kata's runtime sends none) nothing is restricted: all devices are the pod's own virtual
  * machine's.
@@ -222,7 +231,7 @@ static int apply_devices(struct cgroup *cg, const Grpc__LinuxResources *res, con
 	size_t n;
 	int r;
 
-	if (!res->n_devices)
+	if (!res->n_devices || allows_all(res->devices[res->n_devices - 1]))
 		return 0;
 	r = resources_device_rules(res, l, &rules, &n, e);
 	return r < 0 ? r : cgroup_set_devices(cg, rules, n, e);

@@ -12,6 +12,7 @@
  */
 #pragma once
 
+#include <stdbool.h>
 #include <stddef.h>
 
 #include "base/cleanup.h"
@@ -52,6 +53,9 @@ DEFINE_CLEANUP(Grpc__Spec *, oci_spec_free)
 DEFINE_CLEANUP(Grpc__Process *, oci_process_free)
 DEFINE_CLEANUP(Grpc__LinuxResources *, oci_resources_free)
 #define _cleanup_spec_ _cleanup_(oci_spec_free_p)
+
+/* Is every device allowed? That is what engines write for privileged containers, and for no others. */
+bool oci_spec_is_privileged(const Grpc__Spec *spec);
 
 /* Names without "CAP_" and "RLIMIT_", by capability number and in the alphabet's order. NULL behind the last. */
 const char *oci_capability_name(unsigned number);

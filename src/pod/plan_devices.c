@@ -9,28 +9,13 @@
 #include <unistd.h>
 
 #include "base/fd.h"
+#include "oci/spec.h"
 #include "pod/plan_direct.h"
 #include "pod/plan_list.h"
 
 static int out_of_memory(struct err *e)
 {
 	return err_sys(e, ENOMEM, "cannot plan the container's devices");
-}
-
-/* Containerd's and CRI-O's rule for privileged containers: allow a *:* rwm. */
-bool plan_is_privileged(const Grpc__Spec *spec)
-{
-	const Grpc__LinuxResources *res = spec->linux ? spec->linux->resources : NULL;
-
-	for (size_t i = 0; res && i < res->n_devices; i++) {
-		const Grpc__LinuxDeviceCgroup *rule = res->devices[i];
-
-		/* The parser has -1 for a number that is not there. */
-		if (rule->allow && (str_empty(rule->type) || str_eq(rule->type, "a")) && rule->major <= 0 &&
-		    rule->minor <= 0 && strchr(rule->access, 'w') && strchr(rule->access, 'm'))
-			return true;
-	}
-	return false;
 }
 
 bool plan_takes_disks(const struct plan *p)
@@ -136,7 +121,7 @@ static int note(struct plan_container *c, const char *path, struct err *e)
 int plan_devices(struct plan *p, struct plan_container *c, const struct plan_request *q, struct err *e)
 {
 	Grpc__Linux *l = c->spec->linux;
-	bool privileged = q->pod && l && plan_is_privileged(c->spec);
+	bool privileged = q->pod && l && oci_spec_is_privileged(c->spec);
 	size_t kept = 0;
 	int r = 0;
 

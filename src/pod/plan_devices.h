@@ -4,6 +4,9 @@
  * another one. Block devices become disks of the VM, and the guest puts its own numbers in; a few character devices
  * have the same numbers everywhere; the rest is left out. So is a block device that is to be bind mounted: a disk with
  * a node where the mount would be. The container may use it, whatever rules there are for it: it was asked for by name.
+ *
+ * A privileged container was given all devices of the host. Those are not the guest's: it gets none of them but the
+ * ones with the same numbers everywhere, and in the guest all devices of that (agent/nodes.c).
  */
 #pragma once
 
@@ -16,10 +19,5 @@ int plan_devices(struct plan *p, struct plan_container *c, const struct plan_req
  */
 int plan_bound_device(struct plan *p, struct plan_container *c, const char *source, const char *target, bool readonly,
 		      struct err *e);
-/*
- * Does the spec come from a privileged container, which is allowed every device and was given every one of the host?
- * Those are not the guest's: it sees none of them, as with privileged_without_host_devices.
- */
-bool plan_is_privileged(const Grpc__Spec *spec);
 /* Whether the hypervisor has block devices for guests at all. */
 bool plan_takes_disks(const struct plan *p);

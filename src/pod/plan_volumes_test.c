@@ -4,6 +4,7 @@
 
 #include <sys/sysmacros.h>
 
+#include "oci/spec.h"
 #include "pod/plan_devices.h"
 #include "pod/plan_direct.h"
 #include "pod/plan_volumes.h"
@@ -484,7 +485,7 @@ static void test_privileged(void **state)
 		"\"devices\":[" DEVICE("/dev/sda", "b", "8", "0") "," DEVICE("/dev/fuse", "c", "10", "229") "," DEVICE(
 			"/dev/dri/card0", "c", "226", "0") "]," ALLOW_ALL,
 		&p);
-	assert_true(plan_is_privileged(p->container->spec));
+	assert_true(oci_spec_is_privileged(p->container->spec));
 	assert_int_equal(p->container->spec->linux->n_devices, 1);
 	assert_string_equal(p->container->spec->linux->devices[0]->path, "/dev/fuse");
 	assert_int_equal(p->container->n_devices, 0);
