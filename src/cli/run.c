@@ -167,6 +167,7 @@ static int build_spec(struct run *run, struct err *e)
 		.rootfs_fd = rootfs_fd,
 		.tty = f->terminal,
 		.read_only = f->read_only,
+		.privileged = f->privileged,
 		.hostname = f->hostname ? f->hostname : run->id,
 		.cap_add = &f->cap_add,
 		.cap_drop = &f->cap_drop,

@@ -40,6 +40,7 @@ const char run_flags_help[] =
 	"  --mount type=bind|tmpfs,src=HOST,dst=PATH[,ro]\n"
 	"  --tmpfs PATH[:OPTIONS]   --read-only\n"
 	"Rights and limits:\n"
+	"  --privileged          all capabilities and devices of the guest, nothing hidden or read-only\n"
 	"  --cap-add CAP  --cap-drop CAP  --security-opt no-new-privileges|seccomp=FILE  --ulimit NAME=SOFT[:HARD]\n"
 	"  --memory SIZE  --cpus N  --pids-limit N  --timeout SECONDS\n"
 	"Network:\n"
@@ -65,6 +66,7 @@ enum {
 	FLAG_MOUNT,
 	FLAG_TMPFS,
 	FLAG_READ_ONLY,
+	FLAG_PRIVILEGED,
 	FLAG_CAP_ADD,
 	FLAG_CAP_DROP,
 	FLAG_SECURITY_OPT,
@@ -105,6 +107,7 @@ static const struct option options[] = {
 	{ "mount", required_argument, NULL, FLAG_MOUNT },
 	{ "tmpfs", required_argument, NULL, FLAG_TMPFS },
 	{ "read-only", no_argument, NULL, FLAG_READ_ONLY },
+	{ "privileged", no_argument, NULL, FLAG_PRIVILEGED },
 	{ "cap-add", required_argument, NULL, FLAG_CAP_ADD },
 	{ "cap-drop", required_argument, NULL, FLAG_CAP_DROP },
 	{ "security-opt", required_argument, NULL, FLAG_SECURITY_OPT },
@@ -365,6 +368,7 @@ static bool parse_simple(struct run_flags *f, int flag, const char *value)
 		{ 'u', &f->user, NULL },
 		{ FLAG_RW, NULL, &f->rw },
 		{ FLAG_READ_ONLY, NULL, &f->read_only },
+		{ FLAG_PRIVILEGED, NULL, &f->privileged },
 		{ FLAG_DRY_RUN, NULL, &f->dry_run },
 		{ FLAG_VERBOSE, NULL, &f->verbose },
 		{ FLAG_STRICT, NULL, &f->strict },
@@ -437,6 +441,7 @@ static int check_bundle(const struct run_flags *f, struct err *e)
 		{ "--entrypoint", f->entrypoint },
 		{ "--tmpfs", f->tmpfs.len > 0 },
 		{ "--read-only", f->read_only },
+		{ "--privileged", f->privileged },
 		{ "--cap-add", f->cap_add.len > 0 },
 		{ "--cap-drop", f->cap_drop.len > 0 },
 		{ "--security-opt", f->security_opt.len > 0 },

@@ -15,7 +15,7 @@
 struct run_flags {
 	const char *rootfs, *bundle, *name, *hostname, *user, *workdir, *entrypoint, *net, *dns;
 	const char *config, *hypervisor, *kernel, *initrd, *image, *root, *store;
-	bool interactive, terminal, rw, read_only, dry_run, verbose, strict;
+	bool interactive, terminal, rw, read_only, privileged, dry_run, verbose, strict;
 	struct strv args, env, tmpfs, cap_add, cap_drop, security_opt, ulimit, publish, annotation;
 	struct plan_volume *volumes;
 	size_t n_volumes;

@@ -102,8 +102,9 @@ static void test_switches(void **state)
 {
 	GOOD("--rw");
 	assert_true(f.rw && !f.read_only && !f.dry_run && !f.verbose && !f.strict && !f.interactive && !f.terminal);
-	GOOD("-it", "--read-only", "--dry-run", "--verbose", "--strict");
-	assert_true(!f.rw && f.read_only && f.dry_run && f.verbose && f.strict && f.interactive && f.terminal);
+	GOOD("-it", "--read-only", "--privileged", "--dry-run", "--verbose", "--strict");
+	assert_true(!f.rw && f.read_only && f.privileged && f.dry_run && f.verbose && f.strict && f.interactive &&
+		    f.terminal);
 	GOOD("--interactive", "--tty");
 	assert_true(f.interactive && f.terminal);
 	/* Help needs nothing else. */
@@ -280,10 +281,10 @@ static void test_what_to_run(void **state)
 static void test_flags_that_a_bundle_has_itself(void **state)
 {
 	static const char *const flags[][2] = {
-		{ "--rw", NULL },       { "--tty", NULL },       { "--env", "A=b" },        { "--workdir", "/" },
-		{ "--user", "1" },      { "--entrypoint", "" },  { "--tmpfs", "/t" },       { "--read-only", NULL },
-		{ "--cap-add", "ALL" }, { "--cap-drop", "ALL" }, { "--security-opt", "x" }, { "--ulimit", "x" },
-		{ "--memory", "100m" }, { "--cpus", "1" },       { "--pids-limit", "5" },
+		{ "--rw", NULL },         { "--tty", NULL },      { "--env", "A=b" },      { "--workdir", "/" },
+		{ "--user", "1" },        { "--entrypoint", "" }, { "--tmpfs", "/t" },     { "--read-only", NULL },
+		{ "--privileged", NULL }, { "--cap-add", "ALL" }, { "--cap-drop", "ALL" }, { "--security-opt", "x" },
+		{ "--ulimit", "x" },      { "--memory", "100m" }, { "--cpus", "1" },       { "--pids-limit", "5" },
 	};
 
 	for (size_t i = 0; i < sizeof flags / sizeof flags[0]; i++) {

@@ -250,6 +250,7 @@ static int put_capabilities(struct builder *b)
 		r = lists_all(b, b->o->cap_drop, &drop_all);
 	if (r < 0)
 		return r;
+	add_all |= b->o->privileged;
 	for (unsigned i = 0; oci_capability_name(i); i++) {
 		char name[64];
 		bool has = add_all;
@@ -509,6 +510,42 @@ static int add_tmpfs(Grpc__Spec *spec, const char *text, struct err *e)
 	return r < 0 ? err_sys(e, -r, "cannot add the tmpfs %s", path) : 0;
 }
 
+/* ---- privileged containers ---- */
+
+static int make_writable(struct json_object *mount)
+{
+	struct json_object *options = document_get(mount, "options", json_type_array),
+			   *rw = json_object_new_string("rw");
+
+	for (size_t i = 0; rw && i < json_object_array_length(options); i++)
+		if (str_eq(json_object_get_string(json_object_array_get_idx(options, i)), "ro"))
+			return json_object_array_put_idx(options, i, rw);
+	json_object_put(rw);
+	return rw ? 0 : -ENOMEM;
+}
+
+static int put_privileged(struct builder *b)
+{
+	struct json_object *mounts = document_get(b->spec, "mounts", json_type_array),
+			   *rules = document_get(b->resources, "devices", json_type_array),
+			   *rule = json_object_new_object();
+
+	json_object_object_del(b->linux, "maskedPaths");
+	json_object_object_del(b->linux, "readonlyPaths");
+	for (size_t i = 0; i < json_object_array_length(mounts); i++)
+		if (make_writable(json_object_array_get_idx(mounts, i)) < 0) {
+			json_object_put(rule);
+			return no_memory(b);
+		}
+	if (!rule || json_object_array_add(rules, rule) < 0) {
+		json_object_put(rule);
+		return no_memory(b);
+	}
+	if (put(b, rule, "allow", json_object_new_boolean(true)) < 0)
+		return no_memory(b);
+	return put(b, rule, "access", json_object_new_string("rwm"));
+}
+
 /* ---- all of it ---- */
 
 static int fill(struct builder *b)
@@ -531,6 +568,8 @@ static int fill(struct builder *b)
 		r = put_ulimits(b);
 	if (r == 0)
 		r = put_capabilities(b);
+	if (r == 0 && o->privileged)
+		r = put_privileged(b);
 	for (size_t i = 0; r == 0 && o->security_opts && i < o->security_opts->len; i++)
 		r = put_security(b, o->security_opts->v[i]);
 	if (r == 0)

@@ -21,6 +21,7 @@ struct oci_run_options {
 	const char *user;        /* "uid[:gid]" or "name[:group]"; NULL: root */
 	int rootfs_fd;           /* to look names up in; -1: the host can't see it */
 	bool tty, read_only;
+	bool privileged; /* as docker's: all capabilities and devices, nothing hidden or read-only; before cap_drop */
 	const char *hostname;             /* NULL: left to the sandbox */
 	const struct strv *cap_add;       /* "NET_ADMIN", "CAP_NET_ADMIN", "ALL" */
 	const struct strv *cap_drop;      /* the same */

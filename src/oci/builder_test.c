@@ -139,6 +139,21 @@ static void test_all_capabilities(void **state)
 	assert_string_equal(none->process->capabilities->bounding[0], "CAP_CHOWN");
 }
 
+static void test_privileged(void **state)
+{
+	struct oci_run_options o = { .args = LIST(C("x")), .rootfs_fd = -1, .cap_drop = LIST(C("sys_admin")) };
+	_cleanup_spec_ Grpc__Spec *s = build(&o, NULL), *all = NULL;
+
+	assert_false(oci_spec_is_privileged(s));
+	o.privileged = true;
+	all = build(&o, NULL);
+	assert_true(oci_spec_is_privileged(all));
+	assert_int_equal(all->process->capabilities->n_bounding, 40);
+	assert_int_equal(all->linux->n_maskedpaths + all->linux->n_readonlypaths, 0);
+	assert_true(holds(mount_at(all, "/sys")->options, 4, "rw"));
+	assert_true(holds(mount_at(all, "/sys/fs/cgroup")->options, 5, "rw"));
+}
+
 static void test_refused(void **state)
 {
 	struct oci_run_options o = { .rootfs_fd = -1 };
@@ -294,9 +309,10 @@ static void test_additions(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_defaults),  cmocka_unit_test(test_flags), cmocka_unit_test(test_all_capabilities),
-		cmocka_unit_test(test_refused),   cmocka_unit_test(test_users), cmocka_unit_test(test_seccomp_profile),
-		cmocka_unit_test(test_additions),
+		cmocka_unit_test(test_defaults),         cmocka_unit_test(test_flags),
+		cmocka_unit_test(test_all_capabilities), cmocka_unit_test(test_privileged),
+		cmocka_unit_test(test_refused),          cmocka_unit_test(test_users),
+		cmocka_unit_test(test_seccomp_profile),  cmocka_unit_test(test_additions),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
