@@ -29,7 +29,7 @@ static struct harness h;
 static bool usable;
 static char root[128];
 static uint32_t stdout_port; /* of the next create() */
-static bool as_kata, sandbox_pidns;
+static bool as_kata, sandbox_pidns, mounts_cgroup;
 static const char *ns_paths[4]; /* of the namespaces of the next create(): ipc, uts, mount, pid; NULL: none */
 static Grpc__Storage *storage;
 
@@ -70,8 +70,8 @@ static int create(const char *id, const char *script, bool terminal)
 	Grpc__Root r = GRPC__ROOT__INIT;
 	Grpc__Linux l = GRPC__LINUX__INIT;
 	Grpc__LinuxNamespace ns[4], *ns_list[4];
-	Grpc__Mount proc = GRPC__MOUNT__INIT, dev = GRPC__MOUNT__INIT, pts = GRPC__MOUNT__INIT;
-	Grpc__Mount *mounts[] = { &proc, &dev, &pts };
+	Grpc__Mount proc = GRPC__MOUNT__INIT, dev = GRPC__MOUNT__INIT, pts = GRPC__MOUNT__INIT, cg = GRPC__MOUNT__INIT;
+	Grpc__Mount *mounts[] = { &proc, &dev, &pts, &cg };
 	char *pts_options[] = { (char *)"newinstance", (char *)"ptmxmode=0666" };
 	/* Kata's Rust runtime leaves the PID namespace out, and has names of its own. */
 	const char *const types[] = { "ipc", "uts", as_kata ? "mnt" : "mount", "pid" };
@@ -95,8 +95,10 @@ static int create(const char *id, const char *script, bool terminal)
 	pts.type = pts.source = (char *)"devpts";
 	pts.options = pts_options;
 	pts.n_options = 2;
+	cg.destination = (char *)"/cgroup";
+	cg.type = cg.source = (char *)"cgroup";
 	spec.mounts = mounts;
-	spec.n_mounts = 3;
+	spec.n_mounts = mounts_cgroup ? 4 : 3;
 	process.terminal = terminal;
 	process.user = &user;
 	process.args = args;
@@ -262,6 +264,30 @@ static void test_pid_namespaces_of_kata(void **state)
 	assert_int_equal(delete ("beside"), 0);
 	assert_int_equal(delete ("alone"), 0);
 	assert_int_equal(delete ("pause"), 0);
+}
+
+/* Without that in the spec: a container that sees a hierarchy sees it as its own. */
+static void test_cgroup_namespace(void **state)
+{
+	char outer[64], inner[64];
+
+	(void)state;
+	NEED_AGENT();
+	for (int i = 0; i < 2; i++) {
+		_cleanup_buf_ struct buf out = { 0 };
+
+		mounts_cgroup = i;
+		assert_int_equal(create("c1", "readlink /proc/self/ns/cgroup", false), 0);
+		mounts_cgroup = false;
+		assert_int_equal(start("c1"), 0);
+		while (read_once("c1", "", "ReadStdout", &out) > 0)
+			;
+		snprintf(i ? inner : outer, sizeof outer, "%s", out.data);
+		assert_int_equal(wait_for("c1", ""), 0);
+		assert_int_equal(delete ("c1"), 0);
+	}
+	assert_non_null(str_after(inner, "cgroup:["));
+	assert_string_not_equal(inner, outer);
 }
 
 static void test_network_stats(void **state)
@@ -1397,6 +1423,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_output_and_status),
 		cmocka_unit_test(test_pid_namespaces_of_kata),
+		cmocka_unit_test(test_cgroup_namespace),
 		cmocka_unit_test(test_missing_command),
 		cmocka_unit_test(test_network_stats),
 		cmocka_unit_test(test_passed_descriptors),

@@ -135,28 +135,56 @@ static int make_bundle(struct agent_container *c, struct err *e)
 	return 0;
 }
 
-/*
- * Kata's runtimes take the PID namespace out of the spec, whatever the engine asked for: a container always has one,
- * its own or the sandbox's (sandbox_pidns).
- */
-static int add_pid_namespace(Grpc__Linux *l, struct err *e)
+static bool has_namespace(const Grpc__Linux *l, int flag)
+{
+	for (size_t i = 0; i < l->n_namespaces; i++)
+		if (namespace_flag(l->namespaces[i]->type) == flag)
+			return true;
+	return false;
+}
+
+static int add_namespace(Grpc__Linux *l, const char *type, struct err *e)
 {
 	Grpc__LinuxNamespace **grown, *ns;
 
-	for (size_t i = 0; i < l->n_namespaces; i++)
-		if (namespace_flag(l->namespaces[i]->type) == CLONE_NEWPID)
-			return 0;
 	grown = reallocarray(l->namespaces, l->n_namespaces + 1, sizeof *grown);
 	if (!grown)
-		return err_sys(e, ENOMEM, "PID namespace");
+		return err_sys(e, ENOMEM, "%s namespace", type);
 	l->namespaces = grown;
 	ns = malloc(sizeof *ns);
 	if (!ns)
-		return err_sys(e, ENOMEM, "PID namespace");
+		return err_sys(e, ENOMEM, "%s namespace", type);
 	grpc__linux_namespace__init(ns);
 	grown[l->n_namespaces++] = ns;
-	ns->type = strdup("pid");
-	return ns->type ? 0 : err_sys(e, ENOMEM, "PID namespace");
+	ns->type = strdup(type);
+	return ns->type ? 0 : err_sys(e, ENOMEM, "%s namespace", type);
+}
+
+static bool mounts_cgroup(const Grpc__Spec *spec)
+{
+	for (size_t i = 0; i < spec->n_mounts; i++)
+		if (str_eq(spec->mounts[i]->type, "cgroup") || str_eq(spec->mounts[i]->type, "cgroup2"))
+			return true;
+	return false;
+}
+
+/*
+ * Kata's runtimes take the PID namespace out of the spec, whatever the engine asked for: a container always has one,
+ * its own or the sandbox's (sandbox_pidns).
+ *
+ * Engines leave the cgroup namespace to the host where that has cgroup v1, and for Kubernetes' privileged containers.
+ * Here the mount shows the container its own group, as always, and /proc/self/cgroup must tell the same story: systemd
+ * and engines in the container put the two together.
+ */
+static int add_namespaces(Grpc__Spec *spec, struct err *e)
+{
+	int r = 0;
+
+	if (!has_namespace(spec->linux, CLONE_NEWPID))
+		r = add_namespace(spec->linux, "pid", e);
+	if (r == 0 && mounts_cgroup(spec) && !has_namespace(spec->linux, CLONE_NEWCGROUP))
+		r = add_namespace(spec->linux, "cgroup", e);
+	return r;
 }
 
 /*
@@ -281,7 +309,7 @@ static int create(struct agent *a, struct ttrpc_request *req, const Grpc__Create
 	if (r == 0)
 		r = set_root(c, m->oci, e);
 	if (r == 0)
-		r = add_pid_namespace(m->oci->linux, e);
+		r = add_namespaces(m->oci, e);
 	if (r == 0)
 		r = resolve_namespaces(a, m->oci->linux, &params, e);
 	if (r == 0 && a->sandbox.guest_hooks)
