@@ -169,6 +169,14 @@ void module_load_for_filesystem(const char *fstype)
 		modprobe_load(alias, "", true);
 }
 
+void module_load_for_iptables(void)
+{
+	if (!is_modprobe())
+		return;
+	modprobe_load("ip_tables", "", true);
+	modprobe_load("ip6_tables", "", true);
+}
+
 static int load_here(const char *name, char *const *parameters, size_t n, struct err *e)
 {
 	_cleanup_buf_ struct buf all = { 0 };

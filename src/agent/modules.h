@@ -24,5 +24,12 @@ void module_load_for_device(const char *modalias);
  */
 void module_load_for_filesystem(const char *fstype);
 
+/*
+ * For a container that may set up a packet filter: the old form of iptables starts a modprobe of its own for the
+ * modules that it talks to, and a container has none. The tables behind them the kernel asks for by itself. Does
+ * nothing where the image's modprobe is not we.
+ */
+void module_load_for_iptables(void);
+
 /* Load one by name, with its dependencies: through the guest's modprobe where there is one. At most 10 s. */
 int module_load(const char *name, char *const *parameters, size_t n, struct err *e);

@@ -11,6 +11,7 @@
 
 #include "agent/device.h"
 #include "agent/guest_hooks.h"
+#include "agent/modules.h"
 #include "agent/rpc.h"
 #include "agent/storage.h"
 #include "base/fd.h"
@@ -279,6 +280,16 @@ static int resolve_namespaces(struct agent *a, Grpc__Linux *l, struct container_
 	return r;
 }
 
+static bool administers_network(const Grpc__Spec *spec)
+{
+	const Grpc__LinuxCapabilities *caps = spec->process ? spec->process->capabilities : NULL;
+
+	for (size_t i = 0; caps && i < caps->n_bounding; i++)
+		if (str_eq(caps->bounding[i], "CAP_NET_ADMIN"))
+			return true;
+	return false;
+}
+
 /* Everything is there: mount, and begin to create. On success on_created() answers. */
 static int create(struct agent *a, struct ttrpc_request *req, const Grpc__CreateContainerRequest *m,
 		  const struct device_node *nodes, struct err *e)
@@ -314,6 +325,8 @@ static int create(struct agent *a, struct ttrpc_request *req, const Grpc__Create
 		r = resolve_namespaces(a, m->oci->linux, &params, e);
 	if (r == 0 && a->sandbox.guest_hooks)
 		r = guest_hooks_add(m->oci, a->sandbox.guest_hooks, e);
+	if (r == 0 && administers_network(m->oci))
+		module_load_for_iptables();
 	params.id = c->id;
 	params.bundle = c->bundle;
 	params.spec = m->oci;
