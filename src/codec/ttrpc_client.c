@@ -285,6 +285,14 @@ static void client_send(struct ttrpc_client *c)
 
 /* ---- from the loop ---- */
 
+static void deliver_kept(struct ttrpc_client *c)
+{
+	struct ttrpc_call *call;
+
+	while (!c->freed && (call = list_first(&c->kept, struct ttrpc_call, node)))
+		call_answer(call, &call->kept);
+}
+
 static void on_io(struct loop_source *s, int fd, uint32_t revents, void *userdata)
 {
 	struct ttrpc_client *c = userdata;
@@ -292,6 +300,8 @@ static void on_io(struct loop_source *s, int fd, uint32_t revents, void *userdat
 	c->busy++;
 	if (revents & EPOLLOUT)
 		client_send(c);
+	/* Answers are told in the order in which they came. */
+	deliver_kept(c);
 	if (revents & (EPOLLIN | EPOLLHUP | EPOLLERR) || c->hung_up)
 		client_receive(c, NULL);
 	if (!c->freed)
@@ -312,8 +322,7 @@ static void on_deliver(struct loop_source *s, void *userdata)
 	struct ttrpc_call *call;
 
 	c->busy++;
-	while (!c->freed && (call = list_first(&c->kept, struct ttrpc_call, node)))
-		call_answer(call, &call->kept);
+	deliver_kept(c);
 	if (!c->freed && c->hung_up && !c->broken)
 		client_receive(c, NULL);
 	while (!c->freed && c->broken && (call = list_first(&c->calls, struct ttrpc_call, node)))

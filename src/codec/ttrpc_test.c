@@ -325,6 +325,26 @@ static void test_client_ignores_noise(void **state)
 	raw_stop(&w);
 }
 
+/* What came while a synchronous call waited is told before what came later, although the loop was not told of it. */
+static void test_client_keeps_the_order(void **state)
+{
+	struct outcome first = { 0 }, second = { .free_client = true };
+	struct raw w;
+
+	raw_start(&w);
+	assert_int_equal(call_async(&w.f, "X", -1, &first, NULL), 0);
+	raw_frame(w.peer, 1, TTRPC_RESPONSE, sizeof five, five);
+	raw_frame(w.peer, 3, TTRPC_RESPONSE, sizeof five, five);
+	assert_int_equal(call_write(&w.f, "X", 0, -1, NULL, NULL), 0);
+	assert_int_equal(call_async(&w.f, "X", -1, &second, NULL), 0);
+	raw_frame(w.peer, 5, TTRPC_RESPONSE, sizeof five, five);
+	run_until(&w.f, &second.calls, 1);
+	assert_int_equal(first.calls, 1);
+	/* Else the second one had ended it. */
+	assert_int_equal(first.result, 0);
+	raw_stop(&w);
+}
+
 static void test_client_bad_answers(void **state)
 {
 	static const char zeros[65536];
@@ -435,6 +455,7 @@ int main(void)
 		cmocka_unit_test(test_async),
 		cmocka_unit_test(test_free_in_callback),
 		cmocka_unit_test(test_client_ignores_noise),
+		cmocka_unit_test(test_client_keeps_the_order),
 		cmocka_unit_test(test_client_bad_answers),
 		cmocka_unit_test(test_client_peer_gone),
 		cmocka_unit_test(test_client_answer_before_close),
