@@ -131,10 +131,16 @@ static int decide(struct pod_container *c, const struct join *j, enum join_kind 
 	return *ret_of && *ret ? 0 : out_of_memory(e);
 }
 
+/* Does the guest's agent know the words for another container's namespaces, and for new ones? */
+static bool agent_joins(const struct pod_container *c)
+{
+	return sandbox_has_feature(c->pod->sandbox, PLAN_JOIN_FEATURE);
+}
+
 static int share(struct pod_container *c, const struct join *j, struct pod_sharing *ret, struct err *e)
 {
 	const char *pid_of = j->of[JOIN_PID] < 0 ? NULL : c->pod->record.containers[j->of[JOIN_PID]].id;
-	bool can = sandbox_has_feature(c->pod->sandbox, PLAN_JOIN_FEATURE);
+	bool can = agent_joins(c);
 	int r;
 
 	if (pid_of && !can)
@@ -157,7 +163,7 @@ static int share(struct pod_container *c, const struct join *j, struct pod_shari
  * Kubernetes' ephemeral containers (kubectl debug --target): in the PID namespace of another container of their pod.
  * That of the container that brought the VM is the sandbox's, which any agent knows.
  */
-static int share_target(struct pod_container *c, bool can, char **ret, struct err *e)
+static int share_target(struct pod_container *c, char **ret, struct err *e)
 {
 	struct pod_container *target = NULL;
 	struct join j;
@@ -166,7 +172,7 @@ static int share_target(struct pod_container *c, bool can, char **ret, struct er
 		target = pod_find(c->pod, c->pod->record.containers[j.of[JOIN_PID]].id, NULL);
 	if (!target || target->brought_vm)
 		return 0;
-	if (!can) {
+	if (!agent_joins(c)) {
 		log_warn("container %s does not see the processes of container %s: the guest's agent cannot do that",
 			 c->id, target->id);
 		return 0;
@@ -186,12 +192,14 @@ static bool wants_own(const struct pod_container *c, const char *type)
 static int share_in_pod(struct pod_container *c, struct pod_sharing *ret, struct err *e)
 {
 	static const struct join nobody = { .of = { -1, -1, -1, -1 } };
-	bool can = sandbox_has_feature(c->pod->sandbox, PLAN_JOIN_FEATURE);
-	int r = share_target(c, can, &ret->pid, e);
+	bool own_ipc = wants_own(c, "ipc"), own_uts = wants_own(c, "uts");
+	/* The guest is waited for: only for those who need to know. */
+	bool can = (own_ipc || own_uts) && agent_joins(c);
+	int r = share_target(c, &ret->pid, e);
 
-	if (r == 0 && wants_own(c, "ipc"))
+	if (r == 0 && own_ipc)
 		r = decide(c, &nobody, JOIN_IPC, "ipc", can, &c->ipc_of, &ret->ipc, e);
-	if (r == 0 && wants_own(c, "uts"))
+	if (r == 0 && own_uts)
 		r = decide(c, &nobody, JOIN_UTS, "uts", can, &c->uts_of, &ret->uts, e);
 	ret->any = ret->pid || ret->ipc || ret->uts;
 	ret->plan = (struct plan_sharing){
