@@ -160,10 +160,30 @@ int pod_explain(struct pod *pod, int r, struct err *e);
 /* -EBUSY with the reason when the guest is not to be talked to. */
 int pod_check_guest(const struct pod *pod, struct err *e);
 
-/* ---- pod_container.c ---- */
+/* ---- pod_rootfs.c ---- */
 
+/* Decide what the guest gets as root, and mount what must be mounted for it. */
+int pod_make_rootfs(struct pod_container *c, const struct pod_container_params *params, bool *ret_writable,
+		    struct err *e);
+/* The overlays among its mounts. */
+int pod_make_overlays(struct pod_container *c, struct err *e);
+/*
+ * What the client of a later container mounted for it, we do not see by ourselves. Its /proc is its own, must not come
+ * to lie over ours, and is not shared with the guest either.
+ */
+int pod_fetch_client_mounts(struct pod_container *c, const struct pod_container_params *params, struct err *e);
 /* The spec that is planned with. */
 int pod_container_spec(const struct pod_container *c, Grpc__Spec **ret, struct err *e);
+/* Its clients see its root below the stand-in's /proc/PID/root. */
+void pod_show_root(const struct pod_container *c);
+
+/* ---- pod_hooks.c ---- */
+
+/* Before the network is looked at: docker's comes by one of these. */
+int pod_run_create_hooks(struct pod_container *c, struct err *e);
+/* It runs: the hooks for that. One that fails is the container's end, which the caller sees to. */
+int pod_container_started(struct pod_container *c, struct err *e);
+void pod_run_poststop_hooks(const struct pod_container *c);
 
 /* ---- pod_host.c: each has its undo in pod_host_stop() ---- */
 
@@ -219,8 +239,13 @@ void pod_warn_of_size(const struct pod_container *c);
 void pod_container_free(struct pod_container *c);
 /* End it wherever it is, and free it. */
 void pod_container_end(struct pod_container *c);
-/* It runs: the hooks for that. One that fails is the container's end, which the caller sees to. */
-int pod_container_started(struct pod_container *c, struct err *e);
+
+/* ---- pod_create.c ---- */
+
+/* -EBUSY: it is being created. */
+int pod_check_created(const struct pod_container *c, struct err *e);
+/* Its pod ends while it is being created. */
+void pod_give_up_create(struct pod_container *c);
 
 /*
  * pod_sharing.c, for a later container: what it shares with the others. *ret: for its plan, with strings of the
@@ -235,9 +260,6 @@ struct pod_sharing {
 int pod_check_origin(struct pod_container *c, const struct pod_container_params *params, bool first, struct err *e);
 int pod_find_sharing(struct pod_container *c, struct pod_sharing *ret, struct err *e);
 void pod_sharing_fini(struct pod_sharing *s);
-
-/* -EBUSY: it is being created. */
-int pod_check_created(const struct pod_container *c, struct err *e);
 
 /* ---- pod_ask.c ---- */
 
