@@ -182,8 +182,12 @@ static void test_mounts_that_follow(void **state)
 	assert_int_equal(umount(tmp("vol/sub/n")), 0);
 	assert_false(comes(STAGED "0/sub/n/g", false));
 	assert_true(comes(STAGED "0/sub/f", true));
+	/* Another one, with the ids of the first. */
 	assert_int_equal(umount(tmp("vol/sub")), 0);
-	assert_false(comes(STAGED "0/sub/f", false));
+	mount_there("vol/sub", "vol/sub/other");
+	assert_true(comes(STAGED "0/sub/other", true));
+	assert_int_equal(umount(tmp("vol/sub")), 0);
+	assert_false(comes(STAGED "0/sub/other", false));
 	ask_kill("c1", "", SIGKILL);
 	until_event("exit c1 137");
 	delete ("c1", "");

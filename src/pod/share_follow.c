@@ -38,7 +38,8 @@ static bool is_mount(int fd, unsigned long long id)
 {
 	struct statx st;
 
-	return statx(fd, "", AT_EMPTY_PATH, STATX_MNT_ID, &st) == 0 && st.stx_mnt_id == id;
+	/* What the kernel knows by itself: who serves a file system may not answer. */
+	return statx(fd, "", AT_EMPTY_PATH | AT_STATX_DONT_SYNC, STATX_MNT_ID, &st) == 0 && st.stx_mnt_id == id;
 }
 
 /* -ESTALE: another one lies above it. */
@@ -69,10 +70,11 @@ static int remove_copy(const char *staged, const struct mountinfo_mount *m)
 	return umount2(path, MNT_DETACH) < 0 ? -errno : 0;
 }
 
-static bool has(const struct mountinfo_mounts *mounts, unsigned long long id)
+/* An id alone says nothing: a mount that is gone leaves its to the next one. */
+static bool has(const struct mountinfo_mounts *mounts, const struct mountinfo_mount *m)
 {
 	for (size_t i = 0; i < mounts->n; i++)
-		if (mounts->v[i].id == id)
+		if (mounts->v[i].id == m->id && str_eq(mounts->v[i].what, m->what))
 			return true;
 	return false;
 }
@@ -82,7 +84,7 @@ static void remove_copies(const struct share_item *item, const char *staged, con
 {
 	for (size_t i = item->below.n; i-- > 0;) {
 		const struct mountinfo_mount *m = &item->below.v[i];
-		int r = has(now, m->id) ? 0 : remove_copy(staged, m);
+		int r = has(now, m) ? 0 : remove_copy(staged, m);
 
 		/* It went with the one that it was mounted on. */
 		if (r < 0 && r != -EINVAL && r != -ENOENT)
@@ -97,12 +99,12 @@ static void add_copies(const struct share_item *item, const char *staged, struct
 
 	for (size_t i = 0; i < now->n; i++) {
 		struct mountinfo_mount *m = &now->v[i];
-		int r = has(&item->below, m->id) ? 0 : copy_mount(item, staged, m);
+		int r = has(&item->below, m) ? 0 : copy_mount(item, staged, m);
 
 		if (r < 0) {
 			log_debug("the guest does not get what is mounted on %s/%s: %s", item->real, m->place,
 				  strerror(-r));
-			free(m->place);
+			mountinfo_mount_fini(m);
 			continue;
 		}
 		now->v[kept++] = *m;
@@ -121,7 +123,7 @@ static void drop_stage(const char *stage, const char *real, struct mountinfo_mou
 		struct mountinfo_mount *m = &mounts->v[i];
 
 		if ((rest = str_after(m->place, below + 1)) && (*rest == '\0' || *rest == '/'))
-			free(m->place);
+			mountinfo_mount_fini(m);
 		else
 			mounts->v[kept++] = *m;
 	}

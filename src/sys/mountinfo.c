@@ -36,8 +36,9 @@ static int read_table(char **ret)
 	return file_read("/proc/thread-self/mountinfo", FILE_MAX, ret, NULL);
 }
 
-/* A line is ID PARENT MAJOR:MINOR ROOT POINT …; ROOT and POINT stay inside it. */
-static int parse_line(char *line, unsigned long long *ret_id, const char **ret_root, const char **ret_point)
+/* A line is ID PARENT MAJOR:MINOR ROOT POINT …; the last three stay inside it. */
+static int parse_line(char *line, unsigned long long *ret_id, const char **ret_device, const char **ret_root,
+		      const char **ret_point)
 {
 	char *field[5] = { 0 };
 
@@ -48,6 +49,7 @@ static int parse_line(char *line, unsigned long long *ret_id, const char **ret_r
 	mountinfo_unescape(field[3]);
 	mountinfo_unescape(field[4]);
 	*ret_id = strtoull(field[0], NULL, 10);
+	*ret_device = field[2];
 	*ret_root = field[3];
 	*ret_point = field[4];
 	return 0;
@@ -58,10 +60,11 @@ static int find_mount(char *text, unsigned long long id, const char **ret_root, 
 {
 	char *rest = text, *line;
 	unsigned long long other;
+	const char *device;
 
 	while ((line = strsep(&rest, "\n")))
 		if (strtoull(line, NULL, 10) == id)
-			return parse_line(line, &other, ret_root, ret_point);
+			return parse_line(line, &other, &device, ret_root, ret_point);
 	return -ENOENT;
 }
 
@@ -91,31 +94,36 @@ int mountinfo_place(const char *path, dev_t *ret_dev, char **ret)
 	return 0;
 }
 
+void mountinfo_mount_fini(struct mountinfo_mount *m)
+{
+	free(m->place);
+	free(m->what);
+}
+
 void mountinfo_mounts_fini(struct mountinfo_mounts *m)
 {
 	for (size_t i = 0; i < m->n; i++)
-		free(m->v[i].place);
+		mountinfo_mount_fini(&m->v[i]);
 	free(m->v);
 	*m = (struct mountinfo_mounts){ 0 };
 }
 
-static int add_mount(struct mountinfo_mounts *m, unsigned long long id, const char *place)
+static int add_mount(struct mountinfo_mounts *m, unsigned long long id, const char *device, const char *root,
+		     const char *place)
 {
-	struct mountinfo_mount *v = reallocarray(m->v, m->n + 1, sizeof *v);
+	struct mountinfo_mount *v = reallocarray(m->v, m->n + 1, sizeof *v), *one;
 
 	if (!v)
 		return -ENOMEM;
 	m->v = v;
-	v[m->n] = (struct mountinfo_mount){ .id = id, .place = strdup(place) };
-	if (!v[m->n].place)
-		return -ENOMEM;
-	m->n++;
-	return 0;
+	one = &v[m->n++];
+	*one = (struct mountinfo_mount){ .id = id, .place = strdup(place), .what = str_printf("%s %s", device, root) };
+	return one->place && one->what ? 0 : -ENOMEM;
 }
 
 int mountinfo_below(const char *folder, struct mountinfo_mounts *ret)
 {
-	const char *prefix = str_eq(folder, "/") ? "" : folder, *root, *point, *below;
+	const char *prefix = str_eq(folder, "/") ? "" : folder, *device, *root, *point, *below;
 	_cleanup_free_ char *text = NULL;
 	unsigned long long id;
 	char *rest, *line;
@@ -125,9 +133,9 @@ int mountinfo_below(const char *folder, struct mountinfo_mounts *ret)
 	r = read_table(&text);
 	rest = text;
 	while (r == 0 && (line = strsep(&rest, "\n")))
-		if (*line && (r = parse_line(line, &id, &root, &point)) == 0 && (below = str_after(point, prefix)) &&
-		    below[0] == '/' && below[1])
-			r = add_mount(ret, id, below + 1);
+		if (*line && (r = parse_line(line, &id, &device, &root, &point)) == 0 &&
+		    (below = str_after(point, prefix)) && below[0] == '/' && below[1])
+			r = add_mount(ret, id, device, root, below + 1);
 	if (r < 0)
 		mountinfo_mounts_fini(ret);
 	return r;

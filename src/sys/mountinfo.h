@@ -15,10 +15,13 @@ void mountinfo_unescape(char *field);
  */
 int mountinfo_place(const char *path, dev_t *ret_dev, char **ret);
 
-/* A mount below a folder. place: from the folder on, without a slash in front. */
+/*
+ * A mount below a folder. place: from the folder on, without a slash in front. what: its file system's device, and
+ * which part of that it is; the kernel gives the id of a mount that is gone to the next one.
+ */
 struct mountinfo_mount {
 	unsigned long long id;
-	char *place;
+	char *place, *what;
 };
 
 struct mountinfo_mounts {
@@ -31,5 +34,6 @@ struct mountinfo_mounts {
  * them. In the kernel's order: what is mounted on another one comes behind it. 0 or -errno; on failure *ret is empty.
  */
 int mountinfo_below(const char *folder, struct mountinfo_mounts *ret);
+void mountinfo_mount_fini(struct mountinfo_mount *m);
 void mountinfo_mounts_fini(struct mountinfo_mounts *m);
 #define _cleanup_mountinfo_mounts_ __attribute__((cleanup(mountinfo_mounts_fini)))
