@@ -232,6 +232,8 @@ static void try_later(struct resolver *r, const struct err *e)
 static void on_query(int result, const Caisson__NameQuery *q, const struct err *e, void *userdata)
 {
 	struct resolver *r = userdata;
+	/* How agents of others say that they do not know such a service: Kata's in the second way. */
+	bool unknown = result == -ENOSYS || result == -EINVAL;
 
 	r->next = NULL;
 	if (result == 0) {
@@ -240,9 +242,9 @@ static void on_query(int result, const Caisson__NameQuery *q, const struct err *
 		ask_next(r);
 		return;
 	}
-	/* The first three are the end of the guest, or of the pod. */
-	r->refused = result == -ECANCELED || result == -ECONNRESET || result == -EPIPE || result == -ENOSYS;
-	if (result == -ENOSYS)
+	/* The others are the end of the guest, or of the pod. */
+	r->refused = unknown || result == -ECANCELED || result == -ECONNRESET || result == -EPIPE;
+	if (unknown)
 		log_warn("the guest does not serve names, those of the pod's network do not resolve: %s", e->text);
 	else if (r->refused)
 		log_debug("%s", e->text);
