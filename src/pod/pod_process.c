@@ -336,9 +336,14 @@ static void started(struct pod_process *p)
 		pod_note_state(p->container->pod);
 	}
 	/* "the runtime MUST generate an error, stop the container" (OCI runtime spec 1.3, runtime.md "Lifecycle") */
-	if (r < 0)
+	if (r < 0 && !p->container->sandbox_only) {
 		agent_signal_async(agent, p->container->id, process_id(p), SIGKILL, NULL, NULL, NULL, NULL);
+		pod_process_must_end(p);
+	}
 	answer_start(p, r, &e);
+	/* The guest knows nothing of that one. */
+	if (r < 0 && p->container->sandbox_only)
+		signal_sandbox(p, SIGKILL);
 }
 
 static int begin_exec(struct pod_process *p, struct err *e)
