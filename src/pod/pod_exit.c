@@ -298,6 +298,7 @@ static void on_oom(int result, const char *id, const struct err *e, void *userda
 {
 	struct pod *pod = userdata;
 	struct pod_container *c = result < 0 ? NULL : pod_find(pod, id, NULL);
+	const struct pod_process *p = c ? pod_init_process(c) : NULL;
 	uint64_t now = clock_ms();
 
 	pod->oom = NULL;
@@ -305,9 +306,9 @@ static void on_oom(int result, const char *id, const struct err *e, void *userda
 		log_debug("out of memory is not told: %s", e->text);
 		return;
 	}
-	/* Before the end is told, and looked at for why. */
+	/* Before the end is told, and looked at for why. The pid of one that has ended may be anybody's. */
 	if (c)
-		oom_file_leave(c->bundle, pod_init_process(c)->standin_pid,
+		oom_file_leave(c->bundle, p->status == POD_STOPPED ? 0 : p->standin_pid,
 			       oci_spec_annotation(c->spec, POD_ROLE_CRIO));
 	if (c)
 		pod_emit(pod, POD_EVENT_OOM, pod_init_process(c));
