@@ -52,8 +52,10 @@ static int find_origin(const struct pod_container *c, const struct pod_container
 		const struct pod_mount *m = &params->rootfs[i];
 
 		r = strv_add(ret, m->source);
+		/* Layers are an image's, and containerd may mount them in another place each time (erofs). */
 		for (size_t k = 0; k < m->n_options && r == 0; k++)
-			r = strv_add(ret, m->options[k]);
+			if (!str_after(m->options[k], "lowerdir="))
+				r = strv_add(ret, m->options[k]);
 	}
 	return r;
 }
