@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <fnmatch.h>
+#include <linux/module.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -193,6 +194,8 @@ int modprobe_find(const char *const *dirs, size_t n, const char *name, struct st
 
 static int load(const char *path, const char *parameters)
 {
+	/* Distributions pack them (.ko.xz, .ko.zst), and the kernel unpacks them (CONFIG_MODULE_DECOMPRESS). */
+	int flags = str_endswith(path, ".ko") ? 0 : MODULE_INIT_COMPRESSED_FILE;
 	_cleanup_close_ int fd = -1;
 	char name[128], loaded[160];
 
@@ -204,7 +207,7 @@ static int load(const char *path, const char *parameters)
 	fd = open(path, O_RDONLY | O_CLOEXEC);
 	if (fd < 0)
 		return -errno;
-	return syscall(SYS_finit_module, fd, parameters, 0) < 0 && errno != EEXIST ? -errno : 0;
+	return syscall(SYS_finit_module, fd, parameters, flags) < 0 && errno != EEXIST ? -errno : 0;
 }
 
 /* Modules that share an alias are tried one after the other: one that has nothing to do here does not stop the rest. */
