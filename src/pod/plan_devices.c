@@ -26,10 +26,14 @@ bool plan_takes_disks(const struct plan *p)
 	return can.block;
 }
 
-/* Majors that every Linux has alike: mem (null, zero …), tty and ptmx, misc (fuse, tun, kvm …). */
+/*
+ * Majors that every Linux has alike: mem (null, zero …), tty and ptmx, and misc (10): those with a number of their own
+ * (fuse, tun, kvm …); the others a kernel hands out as drivers come (linux/miscdevice.h).
+ */
 static bool same_everywhere(const Grpc__LinuxDevice *d)
 {
-	return str_eq(d->type, "p") || d->major == 1 || d->major == 5 || d->major == 10;
+	return str_eq(d->type, "p") || d->major == 1 || d->major == 5 ||
+	       (d->major == 10 && d->minor >= 128 && d->minor < 255);
 }
 
 /* The host's name for the number; its path in the container may be another. */

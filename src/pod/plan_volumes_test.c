@@ -483,7 +483,8 @@ static void test_privileged(void **state)
 
 	plan_of("",
 		"\"devices\":[" DEVICE("/dev/sda", "b", "8", "0") "," DEVICE("/dev/fuse", "c", "10", "229") "," DEVICE(
-			"/dev/dri/card0", "c", "226", "0") "]," ALLOW_ALL,
+			"/dev/dri/card0", "c", "226", "0") "," DEVICE("/dev/userfaultfd", "c", "10",
+								      "126") "]," ALLOW_ALL,
 		&p);
 	assert_true(oci_spec_is_privileged(p->container->spec));
 	assert_int_equal(p->container->spec->linux->n_devices, 1);
