@@ -727,6 +727,18 @@ def row_host_pid():
     pod.remove()
 
 
+def row_privileged():
+    """All of what is the kernel's is there: devices, file systems, sysctls."""
+    config = pod_config("mighty", linux=api.LinuxPodSandboxConfig(
+        security_context=api.LinuxSandboxSecurityContext(namespace_options=APART, privileged=True)))
+    pod = Pod("mighty", config).run()
+    only = pod.start("only", ["/bin/sleep", "1000"], linux=settings(privileged=True))
+    print(only.out("sh", "-c", """
+        ls /dev/fuse /dev/loop-control
+        mkdir /m && mount -t tmpfs t /m && : </dev/loop-control && sysctl -w net.ipv4.ip_forward=1"""), end="")
+    pod.remove()
+
+
 def row_sysctls():
     config = pod_config("tuned", linux=api.LinuxPodSandboxConfig(sysctls={"net.ipv4.ip_unprivileged_port_start": "80"}))
     pod = Pod("tuned", config).run()

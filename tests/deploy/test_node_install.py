@@ -105,7 +105,7 @@ class NodeInstall(unittest.TestCase):
         runtimes = self.node.runtimes()
         self.assertEqual(sorted(runtimes), sorted(HANDLERS + ["runc"]))
         self.assertEqual(runtimes["caisson-fc"], {
-            "runtime_type": "io.containerd.caisson.v2", "privileged_without_host_devices": True,
+            "runtime_type": "io.containerd.caisson.v2",
             "pod_annotations": ["io.katacontainers.*"],
             "options": {"ConfigPath": "/etc/caisson/configuration-firecracker.toml"}})
         self.assertNotIn("options", runtimes["caisson"])
