@@ -102,9 +102,9 @@ pid_t process_pid(const struct process *p);
 /* -ESRCH when it has ended. */
 int process_signal(struct process *p, int signo, struct err *e);
 /*
- * May this one be left to the signal? As PID 1 of its namespace it notices it by a handler, or has it blocked: what
- * waits by sigwait(3) or signalfd(2), as tini, catatonit and systemd do, gets it. One that ignores it of its own accord
- * wants all the time that it is given before SIGKILL.
+ * May this one be left to the signal? As PID 1 of its namespace it notices it by a handler, or by waiting for signals:
+ * it has them blocked, and takes them by sigwait(3) or signalfd(2), as tini, catatonit and systemd do. One that ignores
+ * it of its own accord wants all the time that it is given before SIGKILL.
  */
 bool signal_is_noticed(pid_t pid, int signo);
 bool process_exited(const struct process *p);

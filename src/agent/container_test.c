@@ -880,15 +880,14 @@ static void init_death_ends_all(void **state)
 	container_free(c);
 }
 
-/* PID 1 of a namespace that waits for signals, as tini does, has them blocked and no handler. */
-static void signal_is_noticed_when_blocked(void **state)
+/* PID 1 of a namespace that has SIGTERM blocked and no handler, and does this. */
+static pid_t run_waiter(void (*wait)(const sigset_t *set))
 {
 	sigset_t waited;
 	pid_t pid;
 	int pair[2];
 	char ready;
 
-	(void)state;
 	assert_int_equal(pipe2(pair, O_CLOEXEC), 0);
 	sigemptyset(&waited);
 	sigaddset(&waited, SIGTERM);
@@ -897,18 +896,48 @@ static void signal_is_noticed_when_blocked(void **state)
 		sigprocmask(SIG_SETMASK, &waited, NULL);
 		signal(SIGUSR1, SIG_DFL);
 		if (write(pair[1], "r", 1) == 1)
-			pause();
+			wait(&waited);
 		_exit(1);
 	}
 	assert_true(pid > 0);
 	assert_int_equal(read(pair[0], &ready, 1), 1);
-	assert_true(signal_is_noticed(pid, SIGTERM));
-	assert_false(signal_is_noticed(pid, SIGUSR1));
-	assert_true(signal_is_noticed(getpid(), SIGUSR1)); /* not PID 1 of its own */
-	kill(pid, SIGKILL);
-	assert_int_equal(waitpid(pid, NULL, 0), pid);
 	close(pair[0]);
 	close(pair[1]);
+	return pid;
+}
+
+static void wait_elsewhere(const sigset_t *set)
+{
+	pause();
+}
+
+static void wait_here(const sigset_t *set)
+{
+	siginfo_t info;
+
+	sigwaitinfo(set, &info);
+}
+
+/* As catatonit and systemd wait, and as tini does, of which the kernel does not tell that it has the signal blocked. */
+static void signal_is_noticed_when_blocked(void **state)
+{
+	pid_t pid;
+
+	(void)state;
+	pid = run_waiter(wait_elsewhere);
+	assert_true(signal_is_noticed(pid, SIGTERM));
+	assert_false(signal_is_noticed(pid, SIGUSR1));
+	kill(pid, SIGKILL);
+	assert_int_equal(waitpid(pid, NULL, 0), pid);
+	pid = run_waiter(wait_here);
+	/* Asked while it begins to wait, too. */
+	for (int i = 0; i < 100; i++) {
+		assert_true(signal_is_noticed(pid, SIGTERM));
+		usleep(100);
+	}
+	kill(pid, SIGKILL);
+	assert_int_equal(waitpid(pid, NULL, 0), pid);
+	assert_true(signal_is_noticed(getpid(), SIGUSR1)); /* not PID 1 of its own */
 }
 
 /*

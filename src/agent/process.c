@@ -6,6 +6,7 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <sys/ioctl.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -224,6 +225,17 @@ static bool set_has(const char *status, const char *line, int signo)
 	return set && strtoull(set + strlen(line), NULL, 16) & 1ull << (signo - 1);
 }
 
+/* By sigwait(3). For what is not told, and the kernel does not count that among the blocked ones meanwhile. */
+static bool waits_for_signals(pid_t pid)
+{
+	_cleanup_free_ char *text = NULL;
+	char path[32];
+
+	snprintf(path, sizeof path, "/proc/%d/syscall", pid);
+	return file_read(path, 4096, &text, NULL) == 0 && *text >= '0' && *text <= '9' &&
+	       strtol(text, NULL, 10) == SYS_rt_sigtimedwait;
+}
+
 bool signal_is_noticed(pid_t pid, int signo)
 {
 	_cleanup_free_ char *text = NULL;
@@ -238,7 +250,7 @@ bool signal_is_noticed(pid_t pid, int signo)
 	if (pids && strncmp(pids + strcspn(pids + 1, "\n") - 1, "\t1", 2) != 0)
 		return true;
 	return set_has(text, "\nSigCgt:", signo) || set_has(text, "\nSigBlk:", signo) ||
-	       set_has(text, "\nSigIgn:", signo);
+	       set_has(text, "\nSigIgn:", signo) || waits_for_signals(pid);
 }
 
 int process_signal(struct process *p, int signo, struct err *e)
