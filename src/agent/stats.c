@@ -11,6 +11,7 @@
 #include "base/cleanup.h"
 #include "base/fd.h"
 #include "base/strv.h"
+#include "sys/cgroup_dir.h"
 
 #define ENTRIES_MAX 1024
 
@@ -33,6 +34,8 @@ static uint64_t number(const struct cgroup *cg, const char *file)
 static int fill_cpu(const struct cgroup *cg, Grpc__CgroupStats *s)
 {
 	Grpc__CpuStats *cpu = s->cpu_stats = NEW_MESSAGE(Grpc__CpuStats, grpc__cpu_stats__init);
+	Grpc__CpuUsage *usage;
+	Grpc__ThrottlingData *held;
 
 	if (!cpu)
 		return -ENOMEM;
@@ -40,13 +43,21 @@ static int fill_cpu(const struct cgroup *cg, Grpc__CgroupStats *s)
 	cpu->throttling_data = NEW_MESSAGE(Grpc__ThrottlingData, grpc__throttling_data__init);
 	if (!cpu->cpu_usage || !cpu->throttling_data)
 		return -ENOMEM;
+	usage = cpu->cpu_usage;
+	held = cpu->throttling_data;
+	cgroup_read_keys(cg, "cpu.stat",
+			 (const struct cgroup_key[]){ { "usage_usec", &usage->total_usage },
+						      { "user_usec", &usage->usage_in_usermode },
+						      { "system_usec", &usage->usage_in_kernelmode },
+						      { "nr_periods", &held->periods },
+						      { "nr_throttled", &held->throttled_periods },
+						      { "throttled_usec", &held->throttled_time } },
+			 6);
 	/* Microseconds there, nanoseconds here. */
-	cpu->cpu_usage->total_usage = cgroup_read_key(cg, "cpu.stat", "usage_usec") * 1000;
-	cpu->cpu_usage->usage_in_usermode = cgroup_read_key(cg, "cpu.stat", "user_usec") * 1000;
-	cpu->cpu_usage->usage_in_kernelmode = cgroup_read_key(cg, "cpu.stat", "system_usec") * 1000;
-	cpu->throttling_data->periods = cgroup_read_key(cg, "cpu.stat", "nr_periods");
-	cpu->throttling_data->throttled_periods = cgroup_read_key(cg, "cpu.stat", "nr_throttled");
-	cpu->throttling_data->throttled_time = cgroup_read_key(cg, "cpu.stat", "throttled_usec") * 1000;
+	usage->total_usage *= 1000;
+	usage->usage_in_usermode *= 1000;
+	usage->usage_in_kernelmode *= 1000;
+	held->throttled_time *= 1000;
 	return 0;
 }
 

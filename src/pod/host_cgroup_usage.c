@@ -27,14 +27,17 @@ static const char *memory_limit_file(const struct host_group *g)
 	return g->v2 ? "memory.max" : "memory.limit_in_bytes";
 }
 
-static uint64_t memory_stat(const struct host_group *g, const char *v2, const char *v1)
-{
-	return cgroup_dir_key(g->dir_fd, "memory.stat", g->v2 ? v2 : v1);
-}
-
 static void memory(const struct host_cgroup *cg, struct host_cgroup_usage *u)
 {
 	const struct host_group *g = host_cgroup_find(cg, "memory");
+	bool v2 = g && g->v2;
+	const struct cgroup_key stat[] = {
+		{ v2 ? "anon" : "total_rss", &u->anon_bytes },
+		{ v2 ? "file" : "total_cache", &u->file_bytes },
+		{ v2 ? "inactive_file" : "total_inactive_file", &u->inactive_file_bytes },
+		{ v2 ? "pgfault" : "total_pgfault", &u->page_faults },
+		{ v2 ? "pgmajfault" : "total_pgmajfault", &u->major_page_faults },
+	};
 
 	if (!g)
 		return;
@@ -43,15 +46,16 @@ static void memory(const struct host_cgroup *cg, struct host_cgroup_usage *u)
 	u->memory_limit_bytes = number(g, memory_limit_file(g));
 	if (!g->v2 && u->memory_limit_bytes >= V1_NO_LIMIT)
 		u->memory_limit_bytes = UINT64_MAX;
-	u->anon_bytes = memory_stat(g, "anon", "total_rss");
-	u->file_bytes = memory_stat(g, "file", "total_cache");
-	u->inactive_file_bytes = memory_stat(g, "inactive_file", "total_inactive_file");
-	u->page_faults = memory_stat(g, "pgfault", "total_pgfault");
-	u->major_page_faults = memory_stat(g, "pgmajfault", "total_pgmajfault");
+	cgroup_dir_keys(g->dir_fd, "memory.stat", stat, sizeof stat / sizeof *stat);
 }
 
 static void cpu(const struct host_cgroup *cg, struct host_cgroup_usage *u)
 {
+	const struct cgroup_key stat[] = {
+		{ "usage_usec", &u->cpu_ns },
+		{ "user_usec", &u->user_ns },
+		{ "system_usec", &u->system_ns },
+	};
 	const struct host_group *g = host_cgroup_find(cg, "cpuacct");
 
 	if (g) {
@@ -65,9 +69,11 @@ static void cpu(const struct host_cgroup *cg, struct host_cgroup_usage *u)
 		g = &cg->groups[i];
 		if (!g->v2)
 			continue;
-		u->cpu_ns = cgroup_dir_key(g->dir_fd, "cpu.stat", "usage_usec") * 1000;
-		u->user_ns = cgroup_dir_key(g->dir_fd, "cpu.stat", "user_usec") * 1000;
-		u->system_ns = cgroup_dir_key(g->dir_fd, "cpu.stat", "system_usec") * 1000;
+		cgroup_dir_keys(g->dir_fd, "cpu.stat", stat, sizeof stat / sizeof *stat);
+		/* Microseconds there. */
+		u->cpu_ns *= 1000;
+		u->user_ns *= 1000;
+		u->system_ns *= 1000;
 	}
 }
 

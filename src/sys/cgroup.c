@@ -158,6 +158,11 @@ uint64_t cgroup_read_key(const struct cgroup *cg, const char *file, const char *
 	return cgroup_dir_key(cg->dir_fd, file, key);
 }
 
+void cgroup_read_keys(const struct cgroup *cg, const char *file, const struct cgroup_key *keys, size_t n)
+{
+	cgroup_dir_keys(cg->dir_fd, file, keys, n);
+}
+
 /* cgroup.events tells of changes by POLLPRI. */
 static int wait_event(struct cgroup *cg, const char *key, uint64_t wanted, int timeout_ms)
 {

@@ -44,6 +44,9 @@ int cgroup_read(const struct cgroup *cg, const char *file, char **ret);
 int cgroup_read_u64(const struct cgroup *cg, const char *file, uint64_t *ret);
 /* The number behind key in a "key value" file; 0 when it is not there. */
 uint64_t cgroup_read_key(const struct cgroup *cg, const char *file, const char *key);
+/* Of several: cgroup_dir_keys(). */
+struct cgroup_key;
+void cgroup_read_keys(const struct cgroup *cg, const char *file, const struct cgroup_key *keys, size_t n);
 
 /* Waits at most timeout_ms until all processes are frozen. */
 int cgroup_freeze(struct cgroup *cg, bool freeze, int timeout_ms, struct err *e);

@@ -209,22 +209,31 @@ int cgroup_dir_u64(int dir_fd, const char *file, uint64_t *ret)
 	return str_to_u64(text, 10, ret);
 }
 
-uint64_t cgroup_dir_key(int dir_fd, const char *file, const char *key)
+void cgroup_dir_keys(int dir_fd, const char *file, const struct cgroup_key *keys, size_t n)
 {
 	_cleanup_free_ char *text = NULL;
 	char *rest, *line;
+
+	for (size_t i = 0; i < n; i++)
+		*keys[i].value = 0;
+	if (file_read_at(dir_fd, file, FILE_MAX, &text, NULL) < 0)
+		return;
+	rest = text;
+	while ((line = strsep(&rest, "\n")))
+		for (size_t i = 0; i < n; i++) {
+			const char *v = str_after(line, keys[i].key);
+
+			if (v && *v == ' ')
+				(void)str_to_u64(v + 1, 10, keys[i].value);
+		}
+}
+
+uint64_t cgroup_dir_key(int dir_fd, const char *file, const char *key)
+{
 	uint64_t value;
 
-	if (file_read_at(dir_fd, file, FILE_MAX, &text, NULL) < 0)
-		return 0;
-	rest = text;
-	while ((line = strsep(&rest, "\n"))) {
-		const char *v = str_after(line, key);
-
-		if (v && *v == ' ' && str_to_u64(v + 1, 10, &value) == 0)
-			return value;
-	}
-	return 0;
+	cgroup_dir_keys(dir_fd, file, &(struct cgroup_key){ key, &value }, 1);
+	return value;
 }
 
 /* ---- removing ---- */

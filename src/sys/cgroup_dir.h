@@ -35,6 +35,12 @@ int cgroup_dir_signal(int dir_fd, int signo, size_t *count);
 int cgroup_dir_u64(int dir_fd, const char *file, uint64_t *ret);
 /* The number behind key in a file of "key value" lines; 0 when either is missing. */
 uint64_t cgroup_dir_key(int dir_fd, const char *file, const char *key);
+/* The same of several keys in one file, which the kernel makes anew each time that it is read. */
+struct cgroup_key {
+	const char *key;
+	uint64_t *value;
+};
+void cgroup_dir_keys(int dir_fd, const char *file, const struct cgroup_key *keys, size_t n);
 
 /* Remove the groups inside, as far as no process is left in them. */
 void cgroup_dir_remove_below(int dir_fd);
