@@ -184,7 +184,7 @@ int agent_resize_volume_async(struct agent *a, const char *guest_path, uint64_t 
 typedef void (*agent_rules_fn)(int result, const void *rules, size_t n, const struct err *e, void *userdata);
 int agent_get_iptables_async(struct agent *a, bool ipv6, int timeout_ms, agent_rules_fn fn, void *userdata,
 			     struct agent_call **ret, struct err *e);
-int agent_set_iptables_async(struct agent *a, bool ipv6, const void *rules, size_t n, int timeout_ms, agent_rules_fn fn,
+int agent_set_iptables_async(struct agent *a, bool ipv6, const void *rules, size_t n, int timeout_ms, agent_done_fn fn,
 			     void *userdata, struct agent_call **ret, struct err *e);
 
 /*

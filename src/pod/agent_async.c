@@ -430,28 +430,16 @@ int agent_get_iptables_async(struct agent *a, bool ipv6, int timeout_ms, agent_r
 	return start(a, &draft, NULL, &q.base, &grpc__get_iptables_response__descriptor, ret, e);
 }
 
-/* What the guest's program said when it took them. */
-static void deliver_answer_to_rules(struct agent_call *call, int result, const ProtobufCMessage *m, struct err *e)
-{
-	const Grpc__SetIPTablesResponse *answer = (const Grpc__SetIPTablesResponse *)m;
-
-	call->fn.rules(result, m ? answer->data.data : NULL, m ? answer->data.len : 0, e, call->userdata);
-}
-
-int agent_set_iptables_async(struct agent *a, bool ipv6, const void *rules, size_t n, int timeout_ms, agent_rules_fn fn,
+int agent_set_iptables_async(struct agent *a, bool ipv6, const void *rules, size_t n, int timeout_ms, agent_done_fn fn,
 			     void *userdata, struct agent_call **ret, struct err *e)
 {
-	struct agent_call draft = { .method = "SetIPTables",
-				    .fn.rules = fn,
-				    .deliver = deliver_answer_to_rules,
-				    .userdata = userdata,
-				    .timeout_ms = timeout_ms };
 	Grpc__SetIPTablesRequest q = GRPC__SET_IPTABLES_REQUEST__INIT;
 
 	q.is_ipv6 = ipv6;
 	q.data.data = (uint8_t *)rules;
 	q.data.len = n;
-	return start(a, &draft, NULL, &q.base, &grpc__set_iptables_response__descriptor, ret, e);
+	return start_plain(a, "SetIPTables", (unsigned)timeout_ms, NULL, &q.base,
+			   &grpc__set_iptables_response__descriptor, fn, userdata, ret, e);
 }
 
 static void deliver_name(struct agent_call *call, int result, const ProtobufCMessage *m, struct err *e)

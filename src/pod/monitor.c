@@ -226,7 +226,8 @@ static void get_volume_stats(struct connection *c, const struct http_message *m)
 		wait_for_answer(c);
 }
 
-static void on_volume_resized(int result, const struct err *e, void *userdata)
+/* Of what has no answer but that it is done. */
+static void on_done(int result, const struct err *e, void *userdata)
 {
 	struct connection *c = userdata;
 
@@ -255,8 +256,8 @@ static void post_volume_resize(struct connection *c, const struct http_message *
 	}
 	r = pod_resize_direct_volume(pod, volume, &e);
 	if (r == 0)
-		r = agent_resize_volume_async(pod_agent(pod), pod_direct_volume(pod, volume), size, on_volume_resized,
-					      c, &c->call, &e);
+		r = agent_resize_volume_async(pod_agent(pod), pod_direct_volume(pod, volume), size, on_done, c,
+					      &c->call, &e);
 	if (r == 0)
 		wait_for_answer(c);
 	else if (r == -ENOENT)
@@ -276,14 +277,6 @@ static void on_iptables(int result, const void *rules, size_t n, const struct er
 		answer(c, 200, "OK", "text/plain; charset=utf-8", n ? rules : "", n);
 }
 
-/* PUT: Kata answers with nothing, though its agent may say something. */
-static void on_iptables_set(int result, const void *rules, size_t n, const struct err *e, void *userdata)
-{
-	(void)rules;
-	(void)n;
-	on_iptables(result, "", 0, e, userdata);
-}
-
 static void use_iptables(struct connection *c, const struct http_message *m, bool ipv6)
 {
 	struct agent *agent = pod_agent(c->monitor->params.pod);
@@ -294,9 +287,9 @@ static void use_iptables(struct connection *c, const struct http_message *m, boo
 		answer_text(c, 503, "Service Unavailable", "there is no VM\n");
 		return;
 	}
+	/* Kata answers with nothing then, though its agent may say something. */
 	if (str_eq(m->method, "PUT"))
-		r = agent_set_iptables_async(agent, ipv6, m->body, m->body_len, IPTABLES_MS, on_iptables_set, c,
-					     &c->call, &e);
+		r = agent_set_iptables_async(agent, ipv6, m->body, m->body_len, IPTABLES_MS, on_done, c, &c->call, &e);
 	else
 		r = agent_get_iptables_async(agent, ipv6, IPTABLES_MS, on_iptables, c, &c->call, &e);
 	if (r < 0)
