@@ -19,7 +19,7 @@
 
 #define MOUNTINFO_MAX (4u << 20)
 
-static bool is_cgroup(const Grpc__Mount *m)
+bool rootfs_is_cgroup(const Grpc__Mount *m)
 {
 	return str_eq(m->type, "cgroup") || str_eq(m->type, "cgroup2");
 }
@@ -265,7 +265,7 @@ static int do_mount(struct rootfs *r, size_t i, struct err *e)
 		return err_set(e, ERR_CONFIG, EINVAL, "mount of %s: it has no destination", m->source);
 	if (source < 0 && (o.remount || (o.n_propagation && (str_empty(m->type) || str_eq(m->type, "none")))))
 		return change_mount(r, m, &o, e);
-	if (source < 0 && is_cgroup(m)) {
+	if (source < 0 && rootfs_is_cgroup(m)) {
 		source = cgroup_source(r, m, &o, e);
 		if (source == -ENODEV) {
 			*e = (struct err){ 0 };

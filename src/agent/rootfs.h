@@ -28,6 +28,9 @@ struct rootfs {
 	const char *bundle;
 };
 
+/* Is the container to see its cgroups there? */
+bool rootfs_is_cgroup(const Grpc__Mount *m);
+
 int rootfs_open_sources(struct rootfs *r, struct err *e);
 /*
  * Stage, in the IPC namespace that is the container's: message queues of a namespace which a container with a user

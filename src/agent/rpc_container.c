@@ -12,6 +12,7 @@
 #include "agent/device.h"
 #include "agent/guest_hooks.h"
 #include "agent/modules.h"
+#include "agent/rootfs.h"
 #include "agent/rpc.h"
 #include "agent/storage.h"
 #include "base/fd.h"
@@ -164,7 +165,7 @@ static int add_namespace(Grpc__Linux *l, const char *type, struct err *e)
 static bool mounts_cgroup(const Grpc__Spec *spec)
 {
 	for (size_t i = 0; i < spec->n_mounts; i++)
-		if (str_eq(spec->mounts[i]->type, "cgroup") || str_eq(spec->mounts[i]->type, "cgroup2"))
+		if (rootfs_is_cgroup(spec->mounts[i]))
 			return true;
 	return false;
 }
