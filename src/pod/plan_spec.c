@@ -28,9 +28,11 @@ static const char *shared_path(const struct plan_sharing *s, const char *type)
 }
 
 /* One that is made needs its mappings: podman's pods tell them to each container, beside the first one's path. */
-static int check_user_namespace(const Grpc__LinuxNamespace *ns, const Grpc__Linux *l, struct err *e)
+static int check_user_namespace(const Grpc__Spec *spec, struct err *e)
 {
-	if (!str_eq(ns->type, "user") || str_empty(ns->path) || l->n_uidmappings)
+	const Grpc__LinuxNamespace *ns = oci_spec_namespace(spec, "user");
+
+	if (!ns || str_empty(ns->path) || spec->linux->n_uidmappings)
 		return 0;
 	return err_set(e, ERR_CONFIG, ENOTSUP,
 		       "cannot join the user namespace %s, which is of the host; say how users are mapped (--uidmap)",
@@ -48,7 +50,10 @@ static int adapt_namespaces(struct plan_container *c, Grpc__Linux *l, const stru
 {
 	size_t kept = 0;
 	bool pod = q->pod;
+	int r = check_user_namespace(c->spec, e);
 
+	if (r < 0)
+		return r;
 	if (pod && (!q->sharing || q->sharing->in_pod) && pod_role(c->spec, NULL) == POD_ROLE_CONTAINER &&
 	    !oci_spec_namespace(c->spec, "pid"))
 		c->share_pidns = true;
@@ -68,8 +73,6 @@ static int adapt_namespaces(struct plan_container *c, Grpc__Linux *l, const stru
 		Grpc__LinuxNamespace *ns = l->namespaces[i];
 		const char *shared = q->sharing ? shared_path(q->sharing, ns->type) : NULL;
 
-		if (check_user_namespace(ns, l, e) < 0)
-			return -e->code;
 		if (shared || (q->sharing && !q->sharing->in_pod)) {
 			char *path = shared ? strdup(shared) : (char *)protobuf_c_empty_string;
 
